@@ -1,0 +1,1 @@
+"""Plots of runs; later significance, diagnosis, comparison."""

@@ -1,0 +1,1 @@
+"""Losses on a similarity matrix: one a file, a pure function and a thin module; curriculum schedules; combination."""

@@ -1,0 +1,1 @@
+"""Ranks, recall, rank statistics, intervals, and ``RetrievalMetrics``; no Hydra, Lightning or wandb."""

@@ -1,0 +1,1 @@
+"""Pure tensor functions: norms, masked reductions, pooling, cross attention."""

@@ -1,0 +1,1 @@
+"""Encode a corpus, score it in chunks; no Lightning, no Hydra."""

@@ -1,0 +1,1 @@
+"""LightningModule, optimisers and schedules, callbacks, records, runner."""

@@ -1,0 +1,137 @@
+"""Shared tensor containers, the axis legend, and the ``Matcher`` protocol.
+
+Axis letters, the same in every shape comment and annotation of the project:
+
+========  =====================================================================
+letter    meaning
+========  =====================================================================
+``B``     rows of one mini-batch (image–caption pairs)
+``R``     regions of an image (36 unless the data say otherwise)
+``T``     tokens of a caption, ``<start>`` and ``<end>`` included
+``F``     dimensions of a region feature as stored (2,048)
+``D``     dimensions of the joint space
+``I``     images of a gallery, the rows of a similarity matrix
+``C``     captions of a gallery, the columns of a similarity matrix
+``L``     positions of an encoded sequence: R for images, T for captions
+``N``     items of one kind, where images and captions are treated alike
+``K``     cut-off of recall
+========  =====================================================================
+
+Masks are boolean and ``True`` where an entry is real. Tensors are padded at the end of the ``R``, ``T`` and ``L`` axes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+class RegionTextBatch(NamedTuple):
+    """Matching pairs: row ``b`` of the images belongs to row ``b`` of the captions.
+
+    The three index fields tell which rows are positives of each other beside the diagonal: two rows with the same
+    ``image_index`` show the same picture, two rows with the same ``text_group`` have the same caption text.
+    """
+
+    regions: Float[Tensor, "B R F"]
+    region_mask: Bool[Tensor, "B R"]
+    token_ids: Int[Tensor, "B T"]
+    token_mask: Bool[Tensor, "B T"]
+    image_index: Int[Tensor, " B"]
+    caption_index: Int[Tensor, " B"]
+    text_group: Int[Tensor, " B"]
+
+
+class ImageBatch(NamedTuple):
+    """Images alone, as evaluation reads them."""
+
+    regions: Float[Tensor, "B R F"]
+    region_mask: Bool[Tensor, "B R"]
+    image_index: Int[Tensor, " B"]
+
+
+class CaptionBatch(NamedTuple):
+    """Captions alone, as evaluation reads them."""
+
+    token_ids: Int[Tensor, "B T"]
+    token_mask: Bool[Tensor, "B T"]
+    caption_index: Int[Tensor, " B"]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Encoded images or captions: a vector an item, a sequence of vectors an item, or both.
+
+    Args:
+        pooled: One vector an item, (N, D), or ``None`` where a matcher compares sequences only.
+        tokens: One vector a region or word, (N, L, D), or ``None`` where a matcher compares pooled vectors only.
+        mask: (N, L), ``True`` where ``tokens`` is real; given exactly when ``tokens`` is.
+
+    Whether the vectors are L2-normalised is the business of the matcher that made them; each ``Matcher`` says so.
+    """
+
+    pooled: Float[Tensor, "N D"] | None = None
+    tokens: Float[Tensor, "N L D"] | None = None
+    mask: Bool[Tensor, "N L"] | None = None
+
+    def __post_init__(self) -> None:
+        assert self.pooled is not None or self.tokens is not None, "an Encoded holds vectors or sequences"
+        assert (self.tokens is None) == (self.mask is None), "tokens and mask come together"
+
+    def __len__(self) -> int:
+        return len(self.pooled) if self.pooled is not None else len(self.tokens)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: slice | Tensor) -> "Encoded":
+        """Choose items by a slice or an index tensor."""
+        return Encoded(*(None if part is None else part[index] for part in (self.pooled, self.tokens, self.mask)))
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Encoded":
+        """Move to a device, and cast the floating-point parts to a dtype."""
+        return Encoded(
+            None if self.pooled is None else self.pooled.to(device=device, dtype=dtype),
+            None if self.tokens is None else self.tokens.to(device=device, dtype=dtype),
+            None if self.mask is None else self.mask.to(device=device),
+        )
+
+    @staticmethod
+    def concatenate(parts: Sequence["Encoded"]) -> "Encoded":
+        """Join along the item axis; sequences are padded to the longest of the parts.
+
+        >>> a = Encoded(tokens=torch.ones(1, 2, 3), mask=torch.ones(1, 2, dtype=torch.bool))
+        >>> b = Encoded(tokens=torch.ones(2, 4, 3), mask=torch.ones(2, 4, dtype=torch.bool))
+        >>> joined = Encoded.concatenate([a, b])
+        >>> joined.tokens.shape, joined.mask.sum(1).tolist()
+        (torch.Size([3, 4, 3]), [2, 4, 4])
+        """
+        pooled = None if parts[0].pooled is None else torch.cat([p.pooled for p in parts])  # type: ignore[misc]
+        if parts[0].tokens is None:
+            return Encoded(pooled=pooled)
+        longest = max(p.tokens.shape[1] for p in parts)  # type: ignore[union-attr]
+        pad = torch.nn.functional.pad
+        tokens = torch.cat([pad(p.tokens, (0, 0, 0, longest - p.tokens.shape[1])) for p in parts])  # type: ignore
+        mask = torch.cat([pad(p.mask, (0, longest - p.mask.shape[1])) for p in parts])  # type: ignore
+        return Encoded(pooled=pooled, tokens=tokens, mask=mask)
+
+
+@runtime_checkable
+class Matcher(Protocol):
+    """What every image–text model offers, so that training, evaluation and search need to know no more.
+
+    ``similarity`` must not depend on which other images or captions are in the call, on padding, or on order: a chunk
+    of the matrix is the same numbers as the whole.
+    """
+
+    def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
+        """Encode images; rows of ``regions`` where the mask is ``False`` have no influence."""
+        ...
+
+    def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
+        """Encode captions; ids where the mask is ``False`` have no influence."""
+        ...
+
+    def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
+        """Scores of every image against every caption; higher = closer."""
+        ...
