@@ -1,0 +1,157 @@
+"""SGRAF, the matcher of Diao et al. 2021, vectorised over images and captions."""
+
+from collections.abc import Mapping, Sequence
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from tangka_match.errors import CheckpointError, ConfigError
+from tangka_match.models.checks import check_dropout, check_regions, check_sizes
+from tangka_match.models.region_projection import RegionProjection
+from tangka_match.models.similarity_encoder import SimilarityEncoder
+from tangka_match.models.text_gru import TextGRU
+from tangka_match.types import Encoded
+
+_PARTS = ("img_enc", "txt_enc", "sim_enc")
+
+
+class SGRAF(nn.Module):
+    """Similarity reasoning (SGR) or filtration (SAF) over similarity *vectors* of words and attended regions.
+
+    Diao, Zhang, Ma, Lu: "Similarity Reasoning and Filtration for Image-Text Matching", AAAI 2021, arXiv 2101.01368.
+    The defaults are the published ones; with 1,562 words and 2,048 features there are 16,033,475 (SGR) or 15,441,606
+    (SAF) parameters. Published weights fit under the prefixes ``img_enc.``, ``txt_enc.`` and ``sim_enc.``. The
+    published ensemble is the mean of the score matrices of one SGR and one SAF model.
+
+    Two things go beyond the published network: regions that are masked take no part in anything, and a single image
+    can be trained on (its pooled vector is then batch-normalised by running statistics).
+
+    Args:
+        vocab_size: Words in the vocabulary, the four special tokens included.
+        feature_dim: Dimensions of a region feature.
+        num_regions: Most regions an image may have; batch norm keeps statistics of each slot.
+        reasoning: ``"sgr"`` or ``"saf"``.
+        embed_dim: Dimensions of the joint space; units of the GRU in each direction.
+        word_dim: Dimensions of a word vector.
+        sim_dim: Dimensions of a similarity vector.
+        num_layers: Layers of the GRU.
+        bidirectional: Whether the GRU reads both ways; the directions are averaged.
+        graph_steps: Steps of graph reasoning; has no effect with ``"saf"``.
+        dropout: Probability to drop a component of the word vectors and in the self-attention of both sides.
+        normalise_images: Whether embedded regions are L2-normalised.
+        normalise_texts: Whether embedded words are L2-normalised.
+
+    Raises:
+        ConfigError: A size is not positive, ``dropout`` is not in [0, 1), or ``reasoning`` is unknown.
+
+    Example:
+        >>> model = SGRAF(vocab_size=50, feature_dim=16, num_regions=3, embed_dim=8, word_dim=6, sim_dim=4).eval()
+        >>> images = model.encode_images(torch.rand(2, 3, 16), torch.ones(2, 3, dtype=torch.bool))
+        >>> texts = model.encode_texts(torch.randint(50, (5, 7)), torch.ones(5, 7, dtype=torch.bool))
+        >>> model.similarity(images, texts).shape
+        torch.Size([2, 5])
+    """
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        feature_dim: int,
+        num_regions: int = 36,
+        reasoning: str = "sgr",
+        embed_dim: int = 1024,
+        word_dim: int = 300,
+        sim_dim: int = 256,
+        num_layers: int = 1,
+        bidirectional: bool = True,
+        graph_steps: int = 3,
+        dropout: float | int = 0.4,
+        normalise_images: bool = True,
+        normalise_texts: bool = True,
+    ) -> None:
+        super().__init__()
+        if reasoning not in {"sgr", "saf"}:
+            raise ConfigError(f"SGRAF: reasoning is {reasoning!r}; it must be 'sgr' or 'saf'")
+        check_sizes(
+            "SGRAF",
+            {
+                "vocab_size": vocab_size,
+                "feature_dim": feature_dim,
+                "num_regions": num_regions,
+                "embed_dim": embed_dim,
+                "word_dim": word_dim,
+                "sim_dim": sim_dim,
+                "num_layers": num_layers,
+                "graph_steps": graph_steps,
+            },
+        )
+        check_dropout("SGRAF", dropout)
+        self.feature_dim = feature_dim
+        self.img_enc = RegionProjection(feature_dim, embed_dim, normalise_images)
+        self.txt_enc = TextGRU(
+            vocab_size=vocab_size,
+            word_dim=word_dim,
+            embed_dim=embed_dim,
+            num_layers=num_layers,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            normalise=normalise_texts,
+        )
+        self.sim_enc = SimilarityEncoder(
+            embed_dim=embed_dim,
+            num_regions=num_regions,
+            sim_dim=sim_dim,
+            reasoning=reasoning,
+            graph_steps=graph_steps,
+            dropout=dropout,
+        )
+
+    def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
+        """Embed the regions of images, and pool them.
+
+        Returns:
+            ``tokens``, one vector a region (L2-normalised with ``normalise_images``); ``pooled``, the L2-normalised
+            vector of the image's self-attention.
+
+        Raises:
+            ShapeError: The features have other dimensions, or there are more regions than the model was built for.
+        """
+        check_regions("SGRAF", regions, self.feature_dim)
+        tokens = self.img_enc(regions, region_mask)
+        return Encoded(pooled=self.sim_enc.v_global_w(tokens, region_mask), tokens=tokens, mask=region_mask)
+
+    def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
+        """Embed the words of captions, and pool them.
+
+        Returns:
+            ``tokens``, one vector a word (L2-normalised with ``normalise_texts``); ``pooled``, the L2-normalised
+            vector of the caption's self-attention.
+
+        Raises:
+            ShapeError: A caption has no real token.
+        """
+        tokens = self.txt_enc(token_ids, token_mask)
+        return Encoded(pooled=self.sim_enc.t_global_w(tokens, token_mask), tokens=tokens, mask=token_mask)
+
+    def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
+        """Score every image against every caption, in (0, 1); higher = closer."""
+        return self.sim_enc(images, texts)
+
+    def load_published_state(self, states: Sequence[Mapping[str, Tensor]]) -> None:
+        """Load the weights of a published checkpoint, its ``"model"`` entry.
+
+        Args:
+            states: The state dicts of the image encoder, the text encoder and the similarity encoder, in this order.
+
+        Raises:
+            CheckpointError: There are not three dicts, or they belong to a network of another shape.
+        """
+        if len(states) != len(_PARTS):
+            raise CheckpointError(f"a published SGRAF checkpoint holds 3 state dicts {_PARTS}, this one {len(states)}")
+        merged = {
+            f"{part}.{key}": value for part, state in zip(_PARTS, states, strict=True) for key, value in state.items()
+        }
+        try:
+            self.load_state_dict(merged)
+        except RuntimeError as error:
+            raise CheckpointError(f"these published weights do not fit this SGRAF: {error}") from error

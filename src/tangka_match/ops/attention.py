@@ -1,0 +1,75 @@
+"""Words that look at regions, for every pair of an image and a caption."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from tangka_match.ops.masking import masked_softmax
+from tangka_match.ops.normalise import l2_normalise
+
+
+def word_region_attention(
+    words: Float[Tensor, "C T D"],
+    token_mask: Bool[Tensor, "C T"],
+    regions: Float[Tensor, "I R D"],
+    region_mask: Bool[Tensor, "I R"],
+    smooth: float = 9.0,
+) -> Float[Tensor, "I C T R"]:
+    r"""How much every word looks at every region, as SCAN and SGRAF define it.
+
+    With the dot products :math:`s_{tr}` of an image and a caption, :math:`l_{tr} = \mathrm{LeakyReLU}_{0.1}(s_{tr})` is
+    L2-normalised over the *words* :math:`t`, which makes every region share itself out among the words, and
+    :math:`a_{tr} = \mathrm{softmax}_r(\lambda \hat{l}_{tr})`. Lee et al., "Stacked Cross Attention for Image-Text
+    Matching", arXiv 1803.08024, equations 1 and 2 of the text-to-image form; there :math:`\lambda = 9`.
+
+    Args:
+        words: Embedded words.
+        token_mask: ``True`` where a word is real; others take no part in the norm.
+        regions: Embedded regions.
+        region_mask: ``True`` where a region is real; others get a weight of zero.
+        smooth: :math:`\lambda`; higher = sharper.
+
+    Returns:
+        Weights that add up to one over the regions; those of padding words mean nothing.
+    """
+    affinity = functional.leaky_relu(torch.einsum("ird,ctd->ictr", regions, words), 0.1)
+    affinity = l2_normalise(affinity.masked_fill(~token_mask[:, :, None], 0), dim=2)
+    return masked_softmax(smooth * affinity, region_mask[:, None, None, :])
+
+
+def attended_cosine(
+    queries: Float[Tensor, "W A"],
+    words: Float[Tensor, "W A"],
+    keys: Float[Tensor, "I R A"],
+    values: Float[Tensor, "I R A"],
+    region_mask: Bool[Tensor, "I R"],
+    *,
+    smooth: float = 9.0,
+) -> Float[Tensor, "I W"]:
+    r"""Cosine of every word with what it sees in every image.
+
+    Word :math:`t` attends to the regions of an image by :math:`a_r = \mathrm{softmax}_r(\lambda\, q_t \cdot k_r)` and
+    sees the context :math:`c = \sum_r a_r v_r`. The context has ``A`` components for each of I x W pairs and is never
+    made: :math:`c \cdot w = \sum_r a_r (v_r \cdot w)` and :math:`\lVert c \rVert^2 = a^\top G a`, where
+    :math:`G_{rs} = v_r \cdot v_s` belongs to the image alone. Only (I, R, W) tensors appear.
+
+    Args:
+        queries: What each word looks for; ``W`` real words, ``A`` components.
+        words: What each word is, L2-normalised.
+        keys: What each region answers to.
+        values: What each region shows, L2-normalised.
+        region_mask: ``True`` where a region is real.
+        smooth: :math:`\lambda`; higher = sharper.
+
+    Returns:
+        Cosines in [-1, 1] up to rounding; 0 for an image without a real region.
+    """
+    weights = masked_softmax(smooth * (keys @ queries.T), region_mask[:, :, None], dim=1)
+    dot = (weights * (values @ words.T)).sum(dim=1)
+    # In half precision the square of a short context would be mostly rounding error.
+    with torch.autocast(values.device.type, enabled=False):
+        wide = values.to(torch.promote_types(values.dtype, torch.float32))
+        weights = weights.to(wide.dtype)
+        squared_norm = (weights * (wide @ wide.mT @ weights)).sum(dim=1)
+    return dot / squared_norm.clamp(min=1e-12).sqrt()
