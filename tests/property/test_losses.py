@@ -1,0 +1,76 @@
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tangka_match.losses import CurriculumLoss, info_nce_loss, positive_mask, triplet_margin_loss
+
+CHECKS = settings(deadline=None, max_examples=40)
+
+
+@st.composite
+def batches(draw):
+    """Scores and positives of a batch in which some pairs share an image or a text."""
+    size = draw(st.integers(1, 8))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    image_index = torch.randint(0, 10, (size,), generator=generator)
+    text_group = torch.randint(0, 10, (size,), generator=generator)
+    scores = torch.randn(size, size, dtype=torch.float64, generator=generator)
+    return scores, positive_mask(image_index, text_group), generator
+
+
+@CHECKS
+@given(batches(), st.floats(0, 1))
+def test_order_of_the_pairs_changes_nothing(batch, progress):
+    scores, positives, generator = batch
+    order = torch.randperm(len(scores), generator=generator)
+    loss = CurriculumLoss(label_smoothing=0.1)
+    before = loss(scores, positives, progress).total
+    after = loss(scores[order][:, order], positives[order][:, order], progress).total
+    torch.testing.assert_close(after, before)
+
+
+@CHECKS
+@given(batches(), st.floats(0, 1))
+def test_images_and_captions_are_treated_alike(batch, progress):
+    scores, positives, _ = batch
+    loss = CurriculumLoss(label_smoothing=0.1)
+    torch.testing.assert_close(loss(scores.T, positives.T, progress).total, loss(scores, positives, progress).total)
+
+
+@CHECKS
+@given(batches(), st.floats(-5, 5))
+def test_only_differences_of_scores_count(batch, shift):
+    scores, positives, _ = batch
+    loss = CurriculumLoss(label_smoothing=0.1)
+    torch.testing.assert_close(loss(scores + shift, positives).total, loss(scores, positives).total)
+
+
+@CHECKS
+@given(batches())
+def test_another_positive_never_raises_the_hardest_hinge_or_info_nce(batch):
+    """Not so for the mean over all negatives: dropping an easy one raises it."""
+    scores, positives, generator = batch
+    more = positives | (torch.rand(scores.shape, generator=generator) < 0.3)
+    assert triplet_margin_loss(scores, more, 0.2, 1.0) <= triplet_margin_loss(scores, positives, 0.2, 1.0)
+    assert info_nce_loss(scores, more, 5.0) <= info_nce_loss(scores, positives, 5.0) + 1e-12
+
+
+@CHECKS
+@given(batches(), st.floats(0, 1), st.floats(0, 1))
+def test_harder_negatives_never_lower_the_hinge(batch, first, second):
+    scores, positives, _ = batch
+    easy, hard = sorted((first, second))
+    assert (
+        triplet_margin_loss(scores, positives, 0.2, easy) <= triplet_margin_loss(scores, positives, 0.2, hard) + 1e-12
+    )
+
+
+@CHECKS
+@given(batches(), st.floats(0, 1))
+def test_raising_a_pair_lowers_the_loss_and_scores_of_other_positives_do_not_matter(batch, progress):
+    scores, positives, _ = batch
+    others = positives & ~torch.eye(len(scores), dtype=torch.bool)
+    loss = CurriculumLoss()
+    before = loss(scores, positives, progress).total
+    torch.testing.assert_close(loss(scores.masked_fill(others, 99.0), positives, progress).total, before)
+    assert loss(scores + torch.eye(len(scores)), positives, progress).total <= before + 1e-12
