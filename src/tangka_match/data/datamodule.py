@@ -1,0 +1,243 @@
+"""The Lightning data module: two splits, tokenised once, and batches in an order that can be resumed."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from tangka_match.data.collate import collate_captions, collate_images, collate_pairs
+from tangka_match.data.dataset import CaptionDataset, ImageDataset, PairDataset
+from tangka_match.data.difficulty import word_rarity
+from tangka_match.data.encoding import EncodedCaptions, check_max_tokens, encode_captions
+from tangka_match.data.samplers import ResumableBatchSampler, check_sampling
+from tangka_match.data.split import Split, load_split
+from tangka_match.data.tokenizer import JiebaTokenizer
+from tangka_match.data.vocabulary import Vocabulary
+from tangka_match.errors import ConfigError, DataFormatError
+
+
+class RegionTextDataModule(pl.LightningDataModule):
+    """Region features and captions for training and validation.
+
+    Args:
+        root: Folder of the data set, in the precomp layout.
+        tokenizer: Cuts captions into words; ``JiebaTokenizer()`` where ``None``.
+        vocabulary_path: A vocabulary as JSON; built from the captions of ``train_split`` where ``None``.
+        min_count: Fewest occurrences of a word in the training captions for it to enter a vocabulary that is built.
+        max_tokens: Longest caption, in tokens with ``<start>`` and ``<end>``; longer ones are cut. At least 3.
+        batch_size: Pairs a training batch, on each process.
+        eval_batch_size: Images, or captions, a validation batch.
+        num_workers: Processes that read ahead; 0 reads in the training process.
+        pin_memory: Copy batches to page-locked memory, which speeds up the way to a GPU.
+        drop_last: Leave out the last training batch of an epoch where it is short.
+        seed: Fixes the order of the training pairs; 0 or more.
+        initial_competence: Share of the training pairs, easiest captions first, that the first epoch draws from, in
+            (0, 1]; 1 is plain shuffling.
+        competence_until: Share of all epochs, in (0, 1], after which all pairs take part.
+        expected_counts: ``{split: [images, captions]}``, numbers that a split must have.
+        val_split: Split to validate on.
+        train_split: Split to train on.
+
+    Attributes (after ``setup``):
+        tokenizer: As given, or the default.
+        vocabulary: As loaded or built.
+        train, val: The two splits.
+        num_regions, feature_dim: Shape of an image, the same in both splits.
+        fingerprint: 16 hex digits over both splits.
+        batch_sampler: Order of the training batches; ``batch_sampler.start_at`` resumes in the middle of an epoch, and
+            must be called before the trainer asks for the training loader.
+
+    Raises:
+        ConfigError: If a setting is out of range.
+    """
+
+    vocabulary: Vocabulary
+    train: Split
+    val: Split
+    fingerprint: str
+    batch_sampler: ResumableBatchSampler
+    _train_captions: EncodedCaptions
+    _val_captions: EncodedCaptions
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        tokenizer: JiebaTokenizer | None = None,
+        vocabulary_path: str | None = None,
+        min_count: int = 1,
+        max_tokens: int = 80,
+        batch_size: int = 128,
+        eval_batch_size: int = 128,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        drop_last: bool = True,
+        seed: int = 0,
+        initial_competence: float = 1.0,
+        competence_until: float = 0.5,
+        expected_counts: Mapping[str, Sequence[int]] | None = None,
+        val_split: str = "val",
+        train_split: str = "train",
+    ) -> None:
+        super().__init__()
+        check_max_tokens(max_tokens)
+        check_sampling(batch_size, seed, initial_competence, competence_until)
+        self.expected_counts = _check_expected_counts(expected_counts or {})
+        if eval_batch_size < 1:
+            raise ConfigError(f"data.eval_batch_size={eval_batch_size}; allowed: 1 and more images or captions.")
+        if num_workers < 0:
+            raise ConfigError(f"data.num_workers={num_workers}; allowed: 0 (read in the training process) and more.")
+        self.root = root
+        self.tokenizer = JiebaTokenizer() if tokenizer is None else tokenizer
+        self.vocabulary_path = vocabulary_path
+        self.min_count = min_count
+        self.max_tokens = max_tokens
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = num_workers
+        self.pin_memory = pin_memory
+        self.drop_last = drop_last
+        self.seed = seed
+        self.initial_competence = initial_competence
+        self.competence_until = competence_until
+        self.val_split = val_split
+        self.train_split = train_split
+        self._total_epochs: int | None = None
+
+    def prepare_data(self) -> None:
+        """Nothing to do: the files are there. A subclass that makes its data does so here."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open both splits, and tokenise and encode their captions. Calling it again reads nothing again.
+
+        It may be called before there is a trainer, to learn the sizes a model needs; Lightning calls it once more, and
+        the order of the batches is then dealt out to the trainer's processes.
+
+        Args:
+            stage: Lightning's name of the stage; all of them need the same.
+
+        Raises:
+            DataFormatError: If a file is missing, damaged or not as expected, or if the splits do not fit each other.
+            ConfigError: If the training split does not fill a batch.
+        """
+        if not hasattr(self, "batch_sampler"):
+            self._load()
+        if self.trainer is not None:
+            self.batch_sampler.share_out(self.trainer.global_rank, self.trainer.world_size)
+            self.batch_sampler.total_epochs = self._total_epochs or _epochs_of(self.trainer, self.steps_per_epoch)
+
+    @property
+    def num_regions(self) -> int:
+        """R, regions an image."""
+        return self.train.features.num_regions
+
+    @property
+    def feature_dim(self) -> int:
+        """F, dimensions of a region feature."""
+        return self.train.features.feature_dim
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Training batches an epoch, on each process."""
+        return len(self.batch_sampler)
+
+    def set_total_epochs(self, total_epochs: int) -> None:
+        """Say how long the training is, which easy-to-hard sampling goes by; the trainer's length unless called.
+
+        Args:
+            total_epochs: Epochs of the whole training, 1 or more.
+
+        Raises:
+            ConfigError: If it is under 1.
+        """
+        if total_epochs < 1:
+            raise ConfigError(f"total_epochs={total_epochs}; allowed: 1 and more epochs.")
+        self._total_epochs = total_epochs
+        if hasattr(self, "batch_sampler"):
+            self.batch_sampler.total_epochs = total_epochs
+
+    def train_dataloader(self) -> "DataLoader[Any]":
+        """Batches of matching pairs, ``RegionTextBatch``, in the order of ``batch_sampler``."""
+        return DataLoader(
+            PairDataset(self.train, self._train_captions),
+            batch_sampler=self.batch_sampler,
+            **self._loading(collate_pairs, self.num_workers),
+        )
+
+    def val_dataloader(self) -> "list[DataLoader[Any]]":
+        """Every image once, ``ImageBatch``, and every caption once, ``CaptionBatch``, in order, on each process."""
+        images, captions = ImageDataset(self.val), CaptionDataset(self._val_captions)
+        return [
+            DataLoader(images, self.eval_batch_size, **self._loading(collate_images, self.num_workers)),
+            # Captions are in memory already; workers would only copy them.
+            DataLoader(captions, self.eval_batch_size, **self._loading(collate_captions, 0)),
+        ]
+
+    def _loading(self, collate: Callable[..., NamedTuple], num_workers: int) -> dict[str, Any]:
+        """What all loaders share."""
+        return {
+            "collate_fn": collate,
+            "num_workers": num_workers,
+            "persistent_workers": num_workers > 0,
+            "pin_memory": self.pin_memory,
+            # A loader draws a seed whenever it is iterated: not from the generator that dropout draws from.
+            "generator": torch.Generator().manual_seed(self.seed),
+        }
+
+    def _load(self) -> None:
+        train, val = self._open(self.train_split), self._open(self.val_split)
+        _check_same_shape(train, val)
+        tokenised = [self.tokenizer(caption) for caption in train.captions]
+        if self.vocabulary_path is None:
+            self.vocabulary = Vocabulary.build(tokenised, self.min_count)
+        else:
+            self.vocabulary = Vocabulary.load(self.vocabulary_path)
+        self._train_captions = self._encode(train, tokenised)
+        self._val_captions = self._encode(val, [self.tokenizer(caption) for caption in val.captions])
+        self.train, self.val = train, val
+        self.fingerprint = hashlib.sha256(f"{train.fingerprint} {val.fingerprint}".encode()).hexdigest()[:16]
+        self.batch_sampler = ResumableBatchSampler(
+            num_pairs=train.num_captions,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            difficulty=word_rarity(self._train_captions) if self.initial_competence < 1 else None,
+            initial_competence=self.initial_competence,
+            competence_until=self.competence_until,
+            total_epochs=self._total_epochs,
+            drop_last=self.drop_last,
+        )
+
+    def _open(self, split: str) -> Split:
+        return load_split(self.root, split, *self.expected_counts.get(split, (None, None)))
+
+    def _encode(self, split: Split, tokenised: list[list[str]]) -> EncodedCaptions:
+        return encode_captions(tokenised, self.vocabulary, self.max_tokens, split.captions_path)
+
+
+def _epochs_of(trainer: pl.Trainer, steps_per_epoch: int) -> int | None:
+    """Epochs that a trainer will run; ``None`` where neither its epochs nor its steps are bounded."""
+    by_epochs = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs > 0 else None
+    by_steps = ceil(trainer.max_steps / steps_per_epoch) if trainer.max_steps > 0 else None
+    return min((epochs for epochs in (by_epochs, by_steps) if epochs is not None), default=None)
+
+
+def _check_expected_counts(counts: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, int]]:
+    for split, numbers in counts.items():
+        if len(numbers) != 2:
+            raise ConfigError(
+                f"data.expected_counts: {split!r} has {list(numbers)}; allowed: two numbers, [images, captions]."
+            )
+    return {split: (numbers[0], numbers[1]) for split, numbers in counts.items()}
+
+
+def _check_same_shape(train: Split, val: Split) -> None:
+    shapes = [(s.features.num_regions, s.features.feature_dim) for s in (train, val)]
+    if shapes[0] != shapes[1]:
+        raise DataFormatError(
+            f"{train.features.path} has (regions, dimensions) {shapes[0]}, {val.features.path} has {shapes[1]}. "
+            "A model reads both: extract them with the same settings, or pad regions with zeros at the end."
+        )

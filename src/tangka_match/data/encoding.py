@@ -1,0 +1,93 @@
+"""Captions as token ids, encoded once and held in two flat arrays."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tangka_match.errors import ConfigError, DataFormatError
+
+MIN_TOKENS = 3
+"""``<start>``, one word, ``<end>``."""
+
+
+class TokenEncoder(Protocol):
+    """What is needed of a vocabulary here."""
+
+    def encode(self, tokens: list[str]) -> list[int]:
+        """Ids of the tokens, between those of ``<start>`` and ``<end>``."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedCaptions:
+    """Token ids of C captions; item c is a (T_c,) int64 array from ``<start>`` to ``<end>``.
+
+    Two arrays instead of a list of lists, because half a million lists take long to send to a worker.
+
+    Args:
+        ids: Ids of all captions, one after the other.
+        offsets: (C + 1,) where each caption begins in ``ids``, and where the last one ends.
+
+    >>> encoded = EncodedCaptions(np.array([1, 7, 2, 1, 8, 9, 2]), np.array([0, 3, 7]))
+    >>> len(encoded), encoded[1].tolist()
+    (2, [1, 8, 9, 2])
+    """
+
+    ids: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.int64]]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.int64]:
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+
+def encode_captions(
+    tokenised: Iterable[list[str]], vocabulary: TokenEncoder, max_tokens: int, path: str | Path
+) -> EncodedCaptions:
+    """Encode captions.
+
+    Args:
+        tokenised: Words of C captions.
+        vocabulary: Turns words into ids, ``<start>`` first and ``<end>`` last.
+        max_tokens: Longest encoded caption, tokens with ``<start>`` and ``<end>``; longer ones lose their last words
+            and keep ``<end>``.
+        path: Where the captions come from, for messages.
+
+    Raises:
+        ConfigError: If ``max_tokens`` is under 3.
+        DataFormatError: If a caption has no word.
+    """
+    check_max_tokens(max_tokens)
+    encoded: list[list[int]] = []
+    for line, words in enumerate(tokenised, 1):
+        ids = vocabulary.encode(words)
+        if len(ids) < MIN_TOKENS:
+            raise DataFormatError(
+                f"{path}: line {line} has no word left after tokenising. "
+                "Write a caption there, or remove the line together with what belongs to it."
+            )
+        encoded.append(ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], ids[-1]])
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    return EncodedCaptions(np.fromiter((i for ids in encoded for i in ids), np.int64, offsets[-1]), offsets)
+
+
+def check_max_tokens(max_tokens: int) -> None:
+    """Make sure that a caption cut to this length still has a word.
+
+    Raises:
+        ConfigError: If ``max_tokens`` is under 3.
+    """
+    if max_tokens < MIN_TOKENS:
+        raise ConfigError(
+            f"data.max_tokens={max_tokens} leaves no room for a word; at least {MIN_TOKENS} are needed: "
+            "<start>, one word, <end>. The default is 80."
+        )

@@ -1,0 +1,191 @@
+"""Batches of pairs whose order is known in advance, so that a run can go on where it stopped."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import Sampler
+
+from tangka_match.data.difficulty import competence
+from tangka_match.errors import ConfigError, ShapeError
+
+
+class ResumableBatchSampler(Sampler[list[int]]):
+    """Batches of pair indices; the order of an epoch depends on nothing but ``seed`` and the epoch's number.
+
+    The sampler keeps no count of what it has yielded, because workers fetch ahead of the trainer. Whoever resumes a
+    run says how many batches the trainer has consumed, with ``start_at``, before the loader is iterated: iterating
+    reads the epoch and the position at once.
+
+    With ``initial_competence`` under 1 an epoch draws from the easiest share of the pairs only, which grows with the
+    epochs until all pairs take part (``difficulty.competence``, arXiv:1903.09848). The easy pairs are shuffled and
+    repeated until the epoch is as long as any other; no pair is twice in one batch.
+
+    Args:
+        num_pairs: Pairs in the data set.
+        batch_size: Pairs a batch, on each rank.
+        seed: ≥ 0.
+        difficulty: (num_pairs,) larger = harder; needed with ``initial_competence`` < 1 only.
+        initial_competence: Share of the pairs that the first epoch draws from, in (0, 1]; 1 is plain shuffling.
+        competence_until: Share of all epochs, in (0, 1], after which all pairs take part.
+        total_epochs: Epochs of the whole training; may be set later, needed with ``initial_competence`` < 1 only.
+        drop_last: Leave out the last batch of an epoch where it is short; otherwise it is shared by all ranks, topped
+            up from the epoch's first pairs where it has fewer pairs than there are ranks.
+        rank: Number of this process in [0, world_size). Ranks take turns in the pairs of each global batch of
+            ``batch_size · world_size`` pairs.
+        world_size: Number of processes.
+
+    Raises:
+        ConfigError: If a setting is out of range, or the pairs do not fill one batch that must be full.
+        ShapeError: If ``difficulty`` has another length than ``num_pairs``.
+
+    >>> sampler = ResumableBatchSampler(num_pairs=6, batch_size=2, seed=0)
+    >>> whole = list(sampler)
+    >>> sampler.start_at(epoch=0, batch=1)
+    >>> list(sampler) == whole[1:], len(sampler)
+    (True, 3)
+    """
+
+    def __init__(
+        self,
+        num_pairs: int,
+        batch_size: int,
+        seed: int = 0,
+        *,
+        difficulty: npt.NDArray[np.float64] | None = None,
+        initial_competence: float = 1.0,
+        competence_until: float = 0.5,
+        total_epochs: int | None = None,
+        drop_last: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        check_sampling(batch_size, seed, initial_competence, competence_until)
+        if initial_competence < 1 and difficulty is None:
+            raise ConfigError(f"initial_competence={initial_competence} needs the difficulty of each pair; got none.")
+        if difficulty is not None and difficulty.shape != (num_pairs,):
+            raise ShapeError(
+                f"difficulty has shape {difficulty.shape}; one number for each of {num_pairs} pairs is needed."
+            )
+        self.num_pairs = num_pairs
+        self.batch_size = batch_size
+        self.seed = seed
+        self.initial_competence = initial_competence
+        self.competence_until = competence_until
+        self.total_epochs = total_epochs
+        self.drop_last = drop_last
+        self.epoch = 0
+        self._first_batch = 0
+        # Stable, so that pairs of equal difficulty have one order on every machine.
+        self._easiest_first = None if difficulty is None else np.argsort(difficulty, kind="stable")
+        self.share_out(rank, world_size)
+
+    def share_out(self, rank: int, world_size: int) -> None:
+        """Deal the batches out to this many processes, and take the share of one of them.
+
+        Args:
+            rank: Number of this process in [0, world_size).
+            world_size: Number of processes.
+
+        Raises:
+            ConfigError: If there is no such rank, or the pairs do not fill one batch that must be full.
+        """
+        if not 0 <= rank < world_size:
+            raise ConfigError(f"rank={rank}, world_size={world_size}; allowed: 0 ≤ rank < world_size.")
+        if self.drop_last and self.num_pairs < self.batch_size * world_size:
+            raise ConfigError(
+                f"data.batch_size={self.batch_size} on {world_size} process(es) needs {self.batch_size * world_size} "
+                f"pairs for one batch; there are {self.num_pairs}. Set data.batch_size to at most "
+                f"{self.num_pairs // world_size}, or data.drop_last=false."
+            )
+        self.rank = rank
+        self.world_size = world_size
+
+    @property
+    def sampler(self) -> "ResumableBatchSampler":
+        """Itself: Lightning calls ``set_epoch`` on the ``sampler`` of a batch sampler."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to an epoch. It is whole, unless it is the one that ``start_at`` named.
+
+        Args:
+            epoch: From 0.
+        """
+        if epoch != self.epoch:
+            self.start_at(epoch, 0)
+
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Go to a place in the middle of an epoch; the epochs that follow are whole.
+
+        Args:
+            epoch: From 0.
+            batch: Batches of this epoch that the trainer has consumed, in [0, len(self)]; all of them means the
+                start of the next epoch.
+
+        Raises:
+            ConfigError: If there is no such place, for instance because the batch size is another than before.
+        """
+        if epoch < 0 or not 0 <= batch <= len(self):
+            raise ConfigError(
+                f"cannot start at epoch {epoch}, batch {batch}: an epoch has {len(self)} batches of {self.batch_size} "
+                f"pairs on {self.world_size} process(es). Resume with the data, batch size and devices of the run."
+            )
+        self.epoch, self._first_batch = (epoch + 1, 0) if batch == len(self) else (epoch, batch)
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, also when starting in the middle of one: Lightning counts the skipped ones."""
+        size = self.batch_size * self.world_size
+        return self.num_pairs // size if self.drop_last else -(-self.num_pairs // size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self._order()
+        return (self._batch(order, index) for index in range(self._first_batch, len(self)))
+
+    def _batch(self, order: npt.NDArray[np.int64], index: int) -> list[int]:
+        size = self.batch_size * self.world_size
+        batch = order[index * size : (index + 1) * size]
+        if len(batch) < self.world_size:
+            batch = np.concatenate([batch, np.resize(order, self.world_size - len(batch))])
+        return batch[self.rank :: self.world_size].tolist()
+
+    def _order(self) -> npt.NDArray[np.int64]:
+        """All pairs of this epoch in global order."""
+        chosen = self._ready_pairs()
+        # Sorting raw bits: NumPy promises the same bits for ever, but not the same `permutation`.
+        keys = np.random.PCG64([self.seed, self.epoch]).random_raw(len(chosen))
+        return np.resize(chosen[np.argsort(keys, kind="stable")], self.num_pairs)
+
+    def _ready_pairs(self) -> npt.NDArray[np.int64]:
+        """The easiest pairs that the model is competent for, at least a global batch of them."""
+        if self.initial_competence == 1 or self._easiest_first is None:
+            return np.arange(self.num_pairs)
+        if self.total_epochs is None:
+            raise ConfigError(
+                f"data.initial_competence={self.initial_competence} grows over the epochs of the training, but their "
+                "number is not known. Call set_total_epochs first, or set data.initial_competence=1."
+            )
+        share = competence(self.epoch / (self.competence_until * self.total_epochs), self.initial_competence)
+        count = max(round(share * self.num_pairs), self.batch_size * self.world_size)
+        return self._easiest_first[:count]
+
+
+def check_sampling(batch_size: int, seed: int, initial_competence: float, competence_until: float) -> None:
+    """Check what users set about sampling, before any data is opened.
+
+    Raises:
+        ConfigError: If a setting is out of range.
+    """
+    rules = {
+        f"data.batch_size={batch_size}; allowed: 1 and more pairs": batch_size >= 1,
+        f"seed={seed}; allowed: 0 and more": seed >= 0,
+        f"data.initial_competence={initial_competence}; allowed: more than 0, up to 1 (plain shuffling)": (
+            0 < initial_competence <= 1
+        ),
+        f"data.competence_until={competence_until}; allowed: more than 0, up to 1 (the whole training)": (
+            0 < competence_until <= 1
+        ),
+    }
+    for message, kept in rules.items():
+        if not kept:
+            raise ConfigError(f"{message}.")
