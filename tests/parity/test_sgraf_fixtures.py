@@ -8,6 +8,11 @@ from helpers.shared import SHARED, needs_shared
 
 pytestmark = needs_shared
 
+# Gradients that cancel out exactly (a bias before a batch norm or a softmax, the edges of a graph whose nodes have become
+# equal) hold nothing but float32 rounding in the published numbers; a float64 run of this model gives 1e-14 there, and
+# lies up to 2e-8 from the published ones elsewhere.
+ROUNDING = 2e-7
+
 
 @pytest.fixture(params=NAMES)
 def published(request) -> Fixture:
@@ -48,8 +53,9 @@ def test_every_gradient(trained_once):
     found = {name: parameter.grad for name, parameter in trained_once.model.named_parameters()}
     assert found.keys() == expected.keys()
     for name, gradient in expected.items():
-        error = (found[name] - gradient).abs().max() / gradient.abs().max().clamp(min=1e-12)
-        assert error <= 2e-4, f"{name}: largest error {error:.1e} of the largest entry {gradient.abs().max():.1e}"
+        error = (found[name] - gradient).abs().max()
+        largest = gradient.abs().max()
+        assert error <= max(2e-4 * largest, ROUNDING), f"{name}: error {error:.1e}, largest entry {largest:.1e}"
 
 
 def test_buffers_after_one_training_pass(trained_once):

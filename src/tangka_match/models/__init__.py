@@ -1,5 +1,7 @@
 """Matchers and their parts: region encoders, text encoders, pooling, SGRAF (SAF, SGR), VSE, dual path."""
 
+from tangka_match.models.dual_path import DualPath
 from tangka_match.models.sgraf import SGRAF
+from tangka_match.models.vse import VSE
 
-__all__ = ["SGRAF"]
+__all__ = ["SGRAF", "VSE", "DualPath"]

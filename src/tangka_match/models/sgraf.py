@@ -45,6 +45,7 @@ class SGRAF(nn.Module):
         ConfigError: A size is not positive, ``dropout`` is not in [0, 1), or ``reasoning`` is unknown.
 
     Example:
+        >>> import torch
         >>> model = SGRAF(vocab_size=50, feature_dim=16, num_regions=3, embed_dim=8, word_dim=6, sim_dim=4).eval()
         >>> images = model.encode_images(torch.rand(2, 3, 16), torch.ones(2, 3, dtype=torch.bool))
         >>> texts = model.encode_texts(torch.randint(50, (5, 7)), torch.ones(5, 7, dtype=torch.bool))

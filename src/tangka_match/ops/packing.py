@@ -16,6 +16,7 @@ def unpack_words(x: Float[Tensor, "I W *rest"], token_mask: Bool[Tensor, "C T"])
         token_mask: ``True`` where a token is real; W entries are.
 
     Example:
+        >>> import torch
         >>> mask = torch.tensor([[True, True], [True, False]])
         >>> unpack_words(torch.tensor([[1.0, 2.0, 3.0]]), mask)
         tensor([[[1., 2.],

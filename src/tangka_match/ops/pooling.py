@@ -12,6 +12,7 @@ def attention_pool(
     """Mean of the real positions, each weighted by the softmax of its logit.
 
     Example:
+        >>> import torch
         >>> x = torch.tensor([[[1.0], [3.0], [99.0]]])
         >>> attention_pool(x, torch.zeros(1, 3), torch.tensor([[True, True, False]]))
         tensor([[2.]])

@@ -1,0 +1,173 @@
+"""DualPath, the over-parameterised encoder of the ``super_optimized`` experiment: a cautionary baseline."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from tangka_match.errors import ConfigError
+from tangka_match.models.attention_pooling import AttentionPooling
+from tangka_match.models.checks import check_dropout, check_regions, check_sizes
+from tangka_match.models.text_lstm import TextLSTM
+from tangka_match.ops import l2_normalise, masked_mean
+from tangka_match.types import Encoded
+
+
+class DeepPath(nn.Module):
+    """Three wide layers on the mean of a sequence.
+
+    Args:
+        input_dim: Dimensions of the mean.
+        hidden_dim: Units of the two hidden layers.
+        output_dim: Dimensions of the joint space.
+        dropout: Probability to drop a hidden unit.
+    """
+
+    def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, dropout: float | int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.LayerNorm(input_dim),
+            nn.Linear(input_dim, hidden_dim),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden_dim, hidden_dim),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden_dim, output_dim),
+            nn.LayerNorm(output_dim),
+        )
+
+    def forward(self, mean: Float[Tensor, "N P"]) -> Float[Tensor, "N D"]:
+        """Map vectors of ``P`` = ``input_dim`` components to the joint space; not L2-normalised."""
+        return self.layers(mean)
+
+
+class GatedFusion(nn.Module):
+    """Mix two vectors, dimension by dimension, by a gate that looks at both.
+
+    Args:
+        dim: Dimensions of the vectors.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(2 * dim, dim)
+
+    def forward(self, local: Float[Tensor, "N D"], overall: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+        """Mix, then L2-normalise in float32."""
+        gate = self.gate(torch.cat([local, overall], dim=1)).sigmoid()
+        return l2_normalise((gate * local + (1 - gate) * overall).float())
+
+
+class DualPath(nn.Module):
+    """A local and a global path on either side, fused by a gate, compared by the cosine of pooled vectors.
+
+    Regions go through a Transformer encoder (Vaswani et al., arXiv 1706.03762) and words through a BiLSTM, both pooled
+    by attention: the local path. The mean region and the mean word vector go through three wide layers: the global
+    path. With 1,562 words and 2,048 features there are 48,020,176 parameters, far too many for a few thousand pairs:
+    the model learns its training set by heart. It is kept to show what that looks like; take ``VSE`` for results.
+
+    Args:
+        vocab_size: Words in the vocabulary, the four special tokens included.
+        feature_dim: Dimensions of a region feature.
+        num_regions: Regions of an image in the data. Any number works, this model keeps nothing per region; the
+            argument is there because all matchers are built the same way.
+        embed_dim: Dimensions of the joint space.
+        word_dim: Dimensions of a word vector.
+        lstm_dim: Units of the LSTM in each direction.
+        region_dim: Dimensions of the Transformer over regions.
+        num_heads: Attention heads of the Transformer; must divide ``region_dim``.
+        num_layers: Layers of the Transformer.
+        hidden_dim: Hidden units of the global paths.
+        dropout: Probability to drop a unit, everywhere.
+
+    Raises:
+        ConfigError: A size is not positive, ``dropout`` is out of range, or ``num_heads`` does not divide
+            ``region_dim``.
+
+    Example:
+        >>> model = DualPath(vocab_size=50, feature_dim=16, embed_dim=8, lstm_dim=4, region_dim=8, hidden_dim=8).eval()
+        >>> images = model.encode_images(torch.rand(2, 3, 16), torch.ones(2, 3, dtype=torch.bool))
+        >>> texts = model.encode_texts(torch.randint(50, (5, 7)), torch.ones(5, 7, dtype=torch.bool))
+        >>> model.similarity(images, texts).shape
+        torch.Size([2, 5])
+    """
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        feature_dim: int,
+        num_regions: int = 36,
+        embed_dim: int = 1024,
+        word_dim: int = 300,
+        lstm_dim: int = 512,
+        region_dim: int = 512,
+        num_heads: int = 8,
+        num_layers: int = 2,
+        hidden_dim: int = 3072,
+        dropout: float | int = 0.1,
+    ) -> None:
+        super().__init__()
+        check_sizes(
+            "DualPath",
+            {
+                "vocab_size": vocab_size,
+                "feature_dim": feature_dim,
+                "num_regions": num_regions,
+                "embed_dim": embed_dim,
+                "word_dim": word_dim,
+                "lstm_dim": lstm_dim,
+                "region_dim": region_dim,
+                "num_heads": num_heads,
+                "num_layers": num_layers,
+                "hidden_dim": hidden_dim,
+            },
+        )
+        check_dropout("DualPath", dropout)
+        if region_dim % num_heads:
+            raise ConfigError(f"DualPath: num_heads is {num_heads}; it must divide region_dim={region_dim}")
+        self.feature_dim = feature_dim
+        self.region_projection = nn.Sequential(nn.Linear(feature_dim, region_dim), nn.LayerNorm(region_dim))
+        layer = nn.TransformerEncoderLayer(
+            region_dim, num_heads, 2 * region_dim, dropout, "gelu", batch_first=True, norm_first=True
+        )
+        self.region_transformer = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
+        self.image_pooling = AttentionPooling(region_dim, region_dim)
+        self.image_local = nn.Linear(region_dim, embed_dim)
+        self.image_global = DeepPath(feature_dim, hidden_dim, embed_dim, dropout)
+        self.image_fusion = GatedFusion(embed_dim)
+        self.text_lstm = TextLSTM(vocab_size, word_dim, lstm_dim, dropout)
+        self.text_pooling = AttentionPooling(2 * lstm_dim, region_dim)
+        self.text_local = nn.Linear(2 * lstm_dim, embed_dim)
+        self.text_global = DeepPath(word_dim, hidden_dim, embed_dim, dropout)
+        self.text_fusion = GatedFusion(embed_dim)
+
+    def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
+        """Encode images into L2-normalised vectors, ``pooled``.
+
+        Raises:
+            ShapeError: The features have other dimensions than the model was built for.
+        """
+        check_regions("DualPath", regions, self.feature_dim)
+        # An image without a real region would leave the softmax of the Transformer nothing to choose from.
+        padding = ~region_mask & region_mask.any(dim=1, keepdim=True)
+        states = self.region_transformer(self.region_projection(regions), src_key_padding_mask=padding)
+        local = self.image_local(self.image_pooling(states, region_mask))
+        return Encoded(pooled=self.image_fusion(local, self.image_global(masked_mean(regions, region_mask))))
+
+    def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
+        """Encode captions into L2-normalised vectors, ``pooled``.
+
+        Raises:
+            ShapeError: A caption has no real token.
+        """
+        local = self.text_local(self.text_pooling(self.text_lstm(token_ids, token_mask), token_mask))
+        overall = self.text_global(masked_mean(self.text_lstm.embed(token_ids), token_mask))
+        return Encoded(pooled=self.text_fusion(local, overall))
+
+    def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
+        """Cosine of every image with every caption, in [-1, 1] up to rounding; higher = closer."""
+        assert images.pooled is not None and texts.pooled is not None
+        # Cosines in half precision would tie where a ranking must tell them apart.
+        with torch.autocast(images.pooled.device.type, enabled=False):
+            return images.pooled @ texts.pooled.T

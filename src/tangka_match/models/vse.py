@@ -1,0 +1,148 @@
+"""VSE, the matcher of the ``targeted`` experiment: pooled vectors plus one cross-modal attention layer."""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from tangka_match.errors import ConfigError
+from tangka_match.models.attention_pooling import AttentionPooling
+from tangka_match.models.checks import check_dropout, check_regions, check_sizes
+from tangka_match.models.cross_modal_attention import CrossModalAttention
+from tangka_match.models.pooled_head import PooledHead
+from tangka_match.models.text_lstm import TextLSTM
+from tangka_match.types import Encoded
+
+
+class VSE(nn.Module):
+    r"""Visual-semantic embedding with attention pooling on both sides and one layer of cross-modal attention.
+
+    ::
+
+        regions ─ linear ─ layer norm ─┬─ attention pooling ─ head ─► image vector   (I, D)
+                                       └─ keys and values ──────────► region tokens  (I, R, 2A)
+        words ─ embedding ─ BiLSTM ────┬─ word attention ──── head ─► caption vector (C, D)
+                                       └─ queries and values ───────► word tokens    (C, T, 2A)
+
+    The score of a pair is :math:`(1 - w) g + w l`: the cosine :math:`g` of image and caption vector, the mean cosine
+    :math:`l` between a word and its attended view of the image, and a learnt share :math:`0 < w < 1`. The joint space
+    follows Faghri et al., "VSE++", arXiv 1707.05612; the local score is that of Lee et al., "Stacked Cross Attention
+    for Image-Text Matching", arXiv 1803.08024. With 1,562 words and 2,048 features there are 28,465,785 parameters,
+    most of them in the heads, which run once an item.
+
+    Args:
+        vocab_size: Words in the vocabulary, the four special tokens included.
+        feature_dim: Dimensions of a region feature.
+        num_regions: Regions of an image in the data. Any number works, this model keeps nothing per region; the
+            argument is there because all matchers are built the same way.
+        embed_dim: Dimensions of the projected regions and of the joint space.
+        word_dim: Dimensions of a word vector.
+        lstm_dim: Units of the LSTM in each direction.
+        head_dim: Hidden units of the heads on the pooled vectors.
+        pooling_dim: Hidden units of the networks that weigh regions and words.
+        attention_dim: Dimensions of queries, keys and values.
+        smooth: Sharpness of the cross-modal attention.
+        local_share: The share ``w`` of the local score at the start of training, between 0 and 1.
+        dropout: Probability to drop a component of projected regions, word vectors, LSTM outputs and heads.
+
+    Raises:
+        ConfigError: A size is not positive, or ``smooth``, ``local_share`` or ``dropout`` is out of range.
+
+    Example:
+        >>> model = VSE(vocab_size=50, feature_dim=16, num_regions=3, embed_dim=8, lstm_dim=4, head_dim=8).eval()
+        >>> images = model.encode_images(torch.rand(2, 3, 16), torch.ones(2, 3, dtype=torch.bool))
+        >>> texts = model.encode_texts(torch.randint(50, (5, 7)), torch.ones(5, 7, dtype=torch.bool))
+        >>> model.similarity(images, texts).shape
+        torch.Size([2, 5])
+    """
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        feature_dim: int,
+        num_regions: int = 36,
+        embed_dim: int = 1024,
+        word_dim: int = 300,
+        lstm_dim: int = 512,
+        head_dim: int = 5120,
+        pooling_dim: int = 256,
+        attention_dim: int = 256,
+        smooth: float | int = 9.0,
+        local_share: float = 0.3,
+        dropout: float | int = 0.2,
+    ) -> None:
+        super().__init__()
+        check_sizes(
+            "VSE",
+            {
+                "vocab_size": vocab_size,
+                "feature_dim": feature_dim,
+                "num_regions": num_regions,
+                "embed_dim": embed_dim,
+                "word_dim": word_dim,
+                "lstm_dim": lstm_dim,
+                "head_dim": head_dim,
+                "pooling_dim": pooling_dim,
+                "attention_dim": attention_dim,
+            },
+        )
+        check_dropout("VSE", dropout)
+        if not smooth > 0:
+            raise ConfigError(f"VSE: smooth is {smooth!r}; it must be above 0 (9 is usual)")
+        if not 0 < local_share < 1:
+            raise ConfigError(f"VSE: local_share is {local_share!r}; it must be above 0 and below 1")
+        self.feature_dim = feature_dim
+        self.region_encoder = nn.Sequential(
+            nn.Linear(feature_dim, embed_dim), nn.LayerNorm(embed_dim), nn.Dropout(dropout)
+        )
+        self.image_pooling = AttentionPooling(embed_dim, pooling_dim)
+        self.image_head = PooledHead(embed_dim, head_dim, embed_dim, dropout)
+        self.text_encoder = TextLSTM(vocab_size, word_dim, lstm_dim, dropout)
+        self.text_pooling = AttentionPooling(2 * lstm_dim, pooling_dim)
+        self.text_head = PooledHead(2 * lstm_dim, head_dim, embed_dim, dropout)
+        self.cross_attention = CrossModalAttention(embed_dim, 2 * lstm_dim, attention_dim, smooth)
+        self.local_logit = nn.Parameter(torch.tensor(math.log(local_share / (1 - local_share))))
+
+    def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
+        """Encode images.
+
+        Returns:
+            ``pooled``, the L2-normalised image vectors; ``tokens``, key and value of every region, each L2-normalised,
+            one after the other.
+
+        Raises:
+            ShapeError: The features have other dimensions than the model was built for.
+        """
+        check_regions("VSE", regions, self.feature_dim)
+        projected = self.region_encoder(regions)
+        pooled = self.image_head(self.image_pooling(projected, region_mask))
+        tokens = self.cross_attention.project_regions(projected).masked_fill(~region_mask[:, :, None], 0)
+        return Encoded(pooled=pooled, tokens=tokens, mask=region_mask)
+
+    def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
+        """Encode captions.
+
+        Returns:
+            ``pooled``, the L2-normalised caption vectors; ``tokens``, query and value of every word, each
+            L2-normalised, one after the other.
+
+        Raises:
+            ShapeError: A caption has no real token.
+        """
+        words = self.text_encoder(token_ids, token_mask)
+        pooled = self.text_head(self.text_pooling(words, token_mask))
+        tokens = self.cross_attention.project_words(words).masked_fill(~token_mask[:, :, None], 0)
+        return Encoded(pooled=pooled, tokens=tokens, mask=token_mask)
+
+    def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
+        """Score every image against every caption, in [-1, 1] up to rounding; higher = closer."""
+        assert images.pooled is not None and images.tokens is not None and images.mask is not None
+        assert texts.pooled is not None and texts.tokens is not None and texts.mask is not None
+        # Cosines in half precision would tie where a ranking must tell them apart.
+        with torch.autocast(images.pooled.device.type, enabled=False):
+            overall = images.pooled @ texts.pooled.T
+        local = self.cross_attention(images.tokens, images.mask, texts.tokens, texts.mask)
+        share = self.local_logit.sigmoid()
+        return (1 - share) * overall + share * local
