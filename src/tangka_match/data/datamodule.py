@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import pytorch_lightning as pl
 import torch
@@ -20,12 +21,21 @@ from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import ConfigError, DataFormatError
 
 
+class SetWriter(Protocol):
+    """Something that can write a data set, such as ``data.demo.writer.DemoWriter``."""
+
+    def ensure(self, root: Path) -> None:
+        """Write the set to ``root``, unless it is there already."""
+        ...
+
+
 class RegionTextDataModule(pl.LightningDataModule):
     """Region features and captions for training and validation.
 
     Args:
         root: Folder of the data set, in the precomp layout.
         tokenizer: Cuts captions into words; ``JiebaTokenizer()`` where ``None``.
+        writer: Writes the set in ``prepare_data`` when it is missing; ``None`` where the files are the user's own.
         vocabulary_path: A vocabulary as JSON; built from the captions of ``train_split`` where ``None``.
         min_count: Fewest occurrences of a word in the training captions for it to enter a vocabulary that is built.
         max_tokens: Longest caption, in tokens with ``<start>`` and ``<end>``; longer ones are cut. At least 3.
@@ -68,6 +78,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         root: str,
         *,
         tokenizer: JiebaTokenizer | None = None,
+        writer: SetWriter | None = None,
         vocabulary_path: str | None = None,
         min_count: int = 1,
         max_tokens: int = 80,
@@ -93,6 +104,7 @@ class RegionTextDataModule(pl.LightningDataModule):
             raise ConfigError(f"data.num_workers={num_workers}; allowed: 0 (read in the training process) and more.")
         self.root = root
         self.tokenizer = JiebaTokenizer() if tokenizer is None else tokenizer
+        self.writer = writer
         self.vocabulary_path = vocabulary_path
         self.min_count = min_count
         self.max_tokens = max_tokens
@@ -109,7 +121,9 @@ class RegionTextDataModule(pl.LightningDataModule):
         self._total_epochs: int | None = None
 
     def prepare_data(self) -> None:
-        """Nothing to do: the files are there. A subclass that makes its data does so here."""
+        """Let the writer, if there is one, write the set when it is missing."""
+        if self.writer is not None:
+            self.writer.ensure(Path(self.root))
 
     def setup(self, stage: str | None = None) -> None:
         """Open both splits, and tokenise and encode their captions. Calling it again reads nothing again.
