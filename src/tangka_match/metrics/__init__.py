@@ -1,1 +1,35 @@
-"""Ranks, recall, rank statistics, intervals, and ``RetrievalMetrics``; no Hydra, Lightning or wandb."""
+"""Ranks, recall, rank statistics, intervals, and ``RetrievalMetrics``; no Hydra, Lightning or wandb.
+
+``RetrievalMetrics`` is imported on first use, because torchmetrics brings scipy and matplotlib along.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from tangka_match.metrics.intervals import bootstrap_intervals
+from tangka_match.metrics.rank_statistics import mean_rank, median_rank
+from tangka_match.metrics.ranks import Ranks, retrieval_ranks
+from tangka_match.metrics.recall_at_k import recall_at_k
+from tangka_match.metrics.summary import summarise
+
+if TYPE_CHECKING:
+    from tangka_match.metrics.retrieval_metrics import RetrievalMetrics
+
+__all__ = [
+    "Ranks",
+    "RetrievalMetrics",
+    "bootstrap_intervals",
+    "mean_rank",
+    "median_rank",
+    "recall_at_k",
+    "retrieval_ranks",
+    "summarise",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import ``RetrievalMetrics`` when it is asked for (PEP 562)."""
+    if name == "RetrievalMetrics":
+        from tangka_match.metrics.retrieval_metrics import RetrievalMetrics  # noqa: PLC0415 - the point of this function
+
+        return RetrievalMetrics
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

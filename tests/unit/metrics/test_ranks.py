@@ -1,0 +1,103 @@
+import pytest
+import torch
+
+from helpers.naive_retrieval import naive_ranks
+from tangka_match.errors import DataFormatError, ShapeError, TrainingError
+from tangka_match.metrics import ranks as ranks_module
+from tangka_match.metrics import retrieval_ranks
+
+HAND = torch.tensor([[0.9, 0.1, 0.8, 0.3], [0.5, 0.6, 0.4, 0.2]])
+OWNERS = torch.tensor([0, 0, 1, 1])
+
+
+def as_lists(ranks):
+    return ranks.i2t.tolist(), ranks.t2i.tolist()
+
+
+class TestByHand:
+    def test_two_images_four_captions(self):
+        assert as_lists(retrieval_ranks(HAND, OWNERS)) == ([1, 3], [1, 2, 2, 2])
+
+    def test_captions_in_any_order(self):
+        order = torch.tensor([3, 0, 2, 1])
+        assert as_lists(retrieval_ranks(HAND[:, order], OWNERS[order])) == ([1, 3], [2, 1, 2, 2])
+
+    def test_ragged_counts(self):
+        """Three captions, one, none missing; the best of the three counts."""
+        scores = torch.tensor([[0.1, 0.7, 0.2, 0.8], [0.9, 0.1, 0.3, 0.5]])
+        assert as_lists(retrieval_ranks(scores, torch.tensor([0, 0, 0, 1]))) == ([2, 2], [2, 1, 2, 2])
+
+    def test_negative_scores(self):
+        assert as_lists(retrieval_ranks(HAND - 5, OWNERS)) == ([1, 3], [1, 2, 2, 2])
+
+    def test_one_pair(self):
+        assert as_lists(retrieval_ranks(torch.tensor([[-1.0]]), torch.tensor([0]))) == ([1], [1])
+
+
+class TestTies:
+    def test_collapsed_model_scores_chance(self):
+        assert as_lists(retrieval_ranks(torch.zeros(4, 4), torch.arange(4))) == ([1, 2, 3, 4], [1, 2, 3, 4])
+
+    def test_collapsed_model_with_five_captions(self):
+        ranks = retrieval_ranks(torch.full((3, 15), 0.5), torch.arange(3).repeat_interleave(5))
+        assert ranks.i2t.tolist() == [1, 6, 11]
+        assert ranks.t2i.tolist() == [1] * 5 + [2] * 5 + [3] * 5
+
+    def test_lower_index_goes_first(self):
+        scores = torch.tensor([[0.5, 0.9, 0.5], [0.5, 0.1, 0.2], [0.7, 0.9, 0.2]])
+        assert as_lists(retrieval_ranks(scores, torch.arange(3))) == ([2, 3, 3], [2, 3, 3])
+
+    def test_infinite_scores_are_ranked(self):
+        scores = torch.tensor([[float("-inf"), float("-inf")], [1.0, float("inf")]])
+        assert as_lists(retrieval_ranks(scores, torch.arange(2))) == ([1, 1], [2, 1])
+
+
+@pytest.mark.parametrize("captions", [1, 5, 7])
+@pytest.mark.parametrize("block_elements", [1, 40, 2**22])
+def test_same_as_sorting_whatever_the_block(captions, block_elements, monkeypatch):
+    monkeypatch.setattr(ranks_module, "BLOCK_ELEMENTS", block_elements)
+    generator = torch.Generator().manual_seed(captions)
+    owners = torch.arange(9).repeat_interleave(captions)[torch.randperm(9 * captions, generator=generator)]
+    scores = torch.randint(-5, 5, (9, 9 * captions), generator=generator) / 4  # many ties
+    assert as_lists(retrieval_ranks(scores, owners)) == naive_ranks(scores.tolist(), owners.tolist())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions(dtype):
+    generator = torch.Generator().manual_seed(0)
+    scores, owners = torch.rand(6, 12, generator=generator).to(dtype), torch.arange(12) % 6
+    ranks = retrieval_ranks(scores, owners)
+    assert as_lists(ranks) == naive_ranks(scores.tolist(), owners.tolist())
+    assert ranks.i2t.dtype == ranks.t2i.dtype == torch.int64
+
+
+def test_ground_truth_may_be_int32():
+    assert as_lists(retrieval_ranks(HAND, OWNERS.int())) == ([1, 3], [1, 2, 2, 2])
+
+
+class TestMistakes:
+    def test_nan_is_named_and_never_ranked(self, monkeypatch):
+        monkeypatch.setattr(ranks_module, "BLOCK_ELEMENTS", 12)  # two rows a block: the NaN lies in the third
+        scores = torch.zeros(6, 6)
+        scores[4, 2] = scores[5, 0] = float("nan")
+        with pytest.raises(TrainingError, match="NaN at row 4, column 2"):
+            retrieval_ranks(scores, torch.arange(6))
+
+    def test_images_without_captions(self):
+        with pytest.raises(DataFormatError, match=r"2 of 4 images have no caption, among them rows \[1, 3\]"):
+            retrieval_ranks(torch.zeros(4, 3), torch.tensor([0, 2, 2]))
+
+    def test_row_that_is_not_there(self):
+        with pytest.raises(ShapeError, match=r"caption_to_image\[1\] is 3 but similarity has 2 rows"):
+            retrieval_ranks(torch.zeros(2, 3), torch.tensor([0, 3, 1]))
+
+    def test_negative_row(self):
+        with pytest.raises(ShapeError, match=r"caption_to_image\[2\] is -1 .* from 0 to 1"):
+            retrieval_ranks(torch.zeros(2, 3), torch.tensor([0, 1, -1]))
+
+    @pytest.mark.usefixtures("as_users_run")
+    @pytest.mark.parametrize(("shape", "captions"), [((3, 4), 3), ((0, 0), 0), ((4,), 4)])
+    def test_shapes(self, shape, captions):
+        wanted = str(shape).replace("(", r"\(").replace(")", r"\)")
+        with pytest.raises(ShapeError, match=rf"similarity is {wanted} and caption_to_image \({captions},\)"):
+            retrieval_ranks(torch.zeros(shape), torch.zeros(captions).long())
