@@ -1,0 +1,37 @@
+"""The state in which a matcher is asked for answers rather than taught."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from tangka_match.types import Matcher
+
+
+@contextmanager
+def inference(matcher: Matcher, device: torch.device) -> Iterator[None]:
+    """Switch off dropout, batch statistics, gradients and autocast; put the modes back afterwards.
+
+    Modes are kept module by module, because a frozen part may be in evaluation mode while the rest trains. Autocast
+    goes off because bfloat16 scores between 0.5 and 1 have 128 levels: in a gallery of thousands most of them tie.
+
+    Args:
+        matcher: The model about to be used.
+        device: Where it is used.
+    """
+    modes = {part: part.training for part in matcher.modules()} if isinstance(matcher, nn.Module) else {}
+    if isinstance(matcher, nn.Module):
+        matcher.eval()
+    try:
+        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+
+
+def device_of(matcher: Matcher, otherwise: torch.device) -> torch.device:
+    """Return the device of the matcher's parameters, or another where it has none."""
+    parameter = next(matcher.parameters(), None) if isinstance(matcher, nn.Module) else None
+    return otherwise if parameter is None else parameter.device

@@ -1,0 +1,46 @@
+"""Two tiny matchers that satisfy the `Matcher` protocol, one of each kind."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from tangka_match.types import Encoded
+
+
+class PooledMatcher(nn.Module):
+    """One vector an item: the mean of its real entries, dropped out in training; scores are cosines."""
+
+    def __init__(self, feature_dim: int = 5, dim: int = 4, vocabulary: int = 30) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.project = nn.Parameter(torch.randn(feature_dim, dim, generator=generator))
+        self.words = nn.Parameter(torch.randn(vocabulary, dim, generator=generator))
+        self.dropout = nn.Dropout(0.5)
+
+    def encode_images(self, regions: Tensor, region_mask: Tensor) -> Encoded:
+        return Encoded(pooled=self._mean(regions @ self.project, region_mask))
+
+    def encode_texts(self, token_ids: Tensor, token_mask: Tensor) -> Encoded:
+        return Encoded(pooled=self._mean(self.words[token_ids], token_mask))
+
+    def similarity(self, images: Encoded, texts: Encoded) -> Tensor:
+        return images.pooled @ texts.pooled.T
+
+    def _mean(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        mean = (self.dropout(vectors) * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        return normalize(mean, dim=-1)
+
+
+class MaxMeanMatcher(PooledMatcher):
+    """One vector a region or word; a score is the mean over words of the best region's dot product."""
+
+    def encode_images(self, regions: Tensor, region_mask: Tensor) -> Encoded:
+        return Encoded(tokens=self.dropout(regions @ self.project), mask=region_mask)
+
+    def encode_texts(self, token_ids: Tensor, token_mask: Tensor) -> Encoded:
+        return Encoded(tokens=self.dropout(self.words[token_ids]), mask=token_mask)
+
+    def similarity(self, images: Encoded, texts: Encoded) -> Tensor:
+        dots = torch.einsum("ird,ctd->ictr", images.tokens, texts.tokens)
+        best = dots.masked_fill(~images.mask[:, None, None, :], float("-inf")).amax(-1)
+        return (best * texts.mask).sum(-1) / texts.mask.sum(-1)

@@ -1,0 +1,85 @@
+import pytest
+import torch
+
+from helpers.stub_matchers import MaxMeanMatcher, PooledMatcher
+from tangka_match.errors import DataFormatError
+from tangka_match.retrieval import encode_caption_batches, encode_image_batches
+from tangka_match.types import CaptionBatch, ImageBatch
+
+
+def image_batch(index, regions=3, dtype=torch.float32):
+    """Image n holds the number n in every feature."""
+    index = torch.tensor(index)
+    features = index[:, None, None].expand(-1, regions, 5).to(dtype)
+    return ImageBatch(features, torch.ones(len(index), regions, dtype=torch.bool), index)
+
+
+def caption_batch(index, tokens=3):
+    """Caption n repeats word n."""
+    index = torch.tensor(index)
+    return CaptionBatch(
+        index[:, None].expand(-1, tokens).clone(), torch.ones(len(index), tokens, dtype=torch.bool), index
+    )
+
+
+class TestImages:
+    def test_rows_are_in_the_order_of_the_index(self):
+        matcher = MaxMeanMatcher()
+        encoded = encode_image_batches(matcher, [image_batch([4, 1]), image_batch([0, 3, 2])], "cpu")
+        expected = torch.arange(5.0)[:, None, None].expand(-1, 3, 5) @ matcher.project
+        torch.testing.assert_close(encoded.tokens, expected)
+
+    def test_batches_of_other_lengths_are_padded_and_masked(self):
+        encoded = encode_image_batches(MaxMeanMatcher(), [image_batch([1, 2], regions=2), image_batch([0], 4)], "cpu")
+        assert encoded.tokens.shape == (3, 4, 4)
+        assert encoded.mask.sum(1).tolist() == [4, 2, 2]
+        assert encoded.tokens[1, 2:].abs().sum() == 0
+
+    def test_repeated_images_are_kept_once(self):
+        encoded = encode_image_batches(MaxMeanMatcher(), [image_batch([0, 1]), image_batch([2, 0])], "cpu")
+        assert len(encoded) == 3
+
+    def test_half_precision_features_are_encoded_in_float32(self):
+        half, full = (
+            encode_image_batches(PooledMatcher(), [image_batch([1, 2], dtype=dtype)], "cpu")
+            for dtype in (torch.float16, torch.float32)
+        )
+        assert half.pooled.dtype == torch.float32
+        assert torch.equal(half.pooled, full.pooled)
+
+    def test_no_batches(self):
+        with pytest.raises(DataFormatError, match="0 image batches"):
+            encode_image_batches(PooledMatcher(), [], "cpu")
+
+
+class TestCaptions:
+    def test_rows_are_in_the_order_of_the_index(self):
+        matcher = MaxMeanMatcher()
+        encoded = encode_caption_batches(matcher, [caption_batch([2, 0], 2), caption_batch([1], 3)], "cpu")
+        torch.testing.assert_close(encoded.tokens[:, 0], matcher.words[:3])
+        assert encoded.mask.sum(1).tolist() == [2, 3, 2]
+
+    def test_no_batches(self):
+        with pytest.raises(DataFormatError, match="0 caption batches"):
+            encode_caption_batches(PooledMatcher(), [], "cpu")
+
+
+class TestState:
+    def test_dropout_is_off_and_training_mode_comes_back(self):
+        matcher = PooledMatcher().train()
+        batches = [caption_batch([0, 1, 2])]
+        first, second = (encode_caption_batches(matcher, batches, "cpu") for _ in range(2))
+        assert torch.equal(first.pooled, second.pooled)
+        assert matcher.training
+
+    def test_autocast_does_not_coarsen_the_embeddings(self):
+        batches = [image_batch([3, 1, 2])]
+        plain = encode_image_batches(MaxMeanMatcher(), batches, "cpu")
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            under_autocast = encode_image_batches(MaxMeanMatcher(), batches, "cpu")
+        assert torch.equal(under_autocast.tokens, plain.tokens)
+
+    def test_results_are_ordinary_tensors(self):
+        encoded = encode_image_batches(MaxMeanMatcher(), [image_batch([0, 1])], "cpu")
+        assert not encoded.tokens.is_inference()
+        assert not encoded.tokens.requires_grad

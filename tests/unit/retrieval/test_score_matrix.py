@@ -1,0 +1,125 @@
+import pytest
+import torch
+
+from helpers.stub_matchers import MaxMeanMatcher, PooledMatcher
+from tangka_match.errors import ConfigError, ShapeError
+from tangka_match.retrieval import score_matrix
+from tangka_match.retrieval.score_matrix import CAPTION_CHUNK
+from tangka_match.types import Encoded
+
+DIM = 4
+
+
+def sequences(lengths, seed):
+    """Sequences of the given lengths, padded with large numbers that must not count."""
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    tokens = torch.randn(len(lengths), max(lengths), DIM, generator=generator).masked_fill(~mask[..., None], 1e3)
+    return Encoded(tokens=tokens, mask=mask)
+
+
+def vectors(count, seed):
+    return Encoded(pooled=torch.randn(count, DIM, generator=torch.Generator().manual_seed(seed)))
+
+
+class Recorder(MaxMeanMatcher):
+    """Remembers the sizes of every call: images, regions, captions, words."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def similarity(self, images, texts):
+        self.calls.append((*images.tokens.shape[:2], *texts.tokens.shape[:2]))
+        return super().similarity(images, texts)
+
+
+IMAGES = sequences([3, 6, 1, 6, 2, 4, 6], seed=0)
+TEXTS = sequences([5, 2, 9, 1, 4, 4, 7, 3, 9, 2, 6], seed=1)
+
+
+class TestScores:
+    @pytest.mark.parametrize("image_chunk", [1, 3, 100, None])
+    @pytest.mark.parametrize("caption_chunk", [1, 4, 100, None])
+    def test_chunks_change_nothing(self, image_chunk, caption_chunk):
+        with torch.no_grad():
+            whole = MaxMeanMatcher().similarity(IMAGES, TEXTS)
+        chunked = score_matrix(MaxMeanMatcher(), IMAGES, TEXTS, image_chunk=image_chunk, caption_chunk=caption_chunk)
+        torch.testing.assert_close(chunked, whole, rtol=0, atol=1e-6)
+
+    def test_pooled_vectors(self):
+        images, texts = vectors(7, seed=0), vectors(150, seed=1)
+        expected = images.pooled @ texts.pooled.T
+        torch.testing.assert_close(score_matrix(PooledMatcher(), images, texts), expected, rtol=0, atol=1e-6)
+
+    def test_float32_on_the_cpu_without_gradient(self):
+        scores = score_matrix(
+            PooledMatcher().double(), vectors(2, 0).to(dtype=torch.float64), vectors(3, 1).to(dtype=torch.float64)
+        )
+        assert (scores.dtype, scores.device.type, scores.requires_grad) == (torch.float32, "cpu", False)
+        assert not scores.is_inference()
+
+    def test_caption_without_words_is_scored_without_an_error(self):
+        texts = Encoded(tokens=torch.ones(2, 3, DIM), mask=torch.tensor([[False] * 3, [True, True, False]]))
+        assert score_matrix(MaxMeanMatcher(), IMAGES, texts)[:, 1].isfinite().all()
+
+    def test_gap_in_a_mask_is_not_cut_off(self):
+        texts = Encoded(tokens=TEXTS.tokens[:1, :3], mask=torch.tensor([[True, False, True]]))
+        with torch.no_grad():
+            whole = MaxMeanMatcher().similarity(IMAGES, texts)
+        torch.testing.assert_close(score_matrix(MaxMeanMatcher(), IMAGES, texts), whole)
+
+    def test_evaluation_mode_during_and_training_mode_after(self):
+        class Mode(PooledMatcher):
+            def similarity(self, images, texts):
+                return torch.full((len(images), len(texts)), float(self.training))
+
+        matcher = Mode().train()
+        assert score_matrix(matcher, vectors(2, 0), vectors(2, 1)).sum() == 0
+        assert matcher.training
+
+
+class TestMemory:
+    @pytest.mark.parametrize("budget", [60, 200, 1000, 10**6])
+    def test_no_piece_exceeds_the_budget(self, budget):
+        matcher = Recorder()
+        score_matrix(matcher, IMAGES, TEXTS, max_elements=budget)
+        for images, regions, captions, words in matcher.calls:
+            assert images * captions * words * max(DIM, regions) <= budget
+
+    def test_one_pair_at_a_time_where_the_budget_is_smaller_than_that(self):
+        matcher = Recorder()
+        score_matrix(matcher, IMAGES, TEXTS, max_elements=1)
+        assert {(images, captions) for images, _, captions, _ in matcher.calls} == {(1, 1)}
+
+    def test_short_captions_meet_more_images_at_once(self):
+        matcher = Recorder()
+        score_matrix(matcher, IMAGES, TEXTS, caption_chunk=2, max_elements=200)
+        most = {words: images for images, _, _, words in reversed(matcher.calls)}
+        assert most[2] > most[9]
+
+    def test_padding_of_captions_and_images_is_cut_off(self):
+        matcher = Recorder()
+        score_matrix(matcher, IMAGES, TEXTS, image_chunk=1, caption_chunk=1)
+        assert sorted(words for _, _, _, words in matcher.calls[:: len(IMAGES)]) == [1, 2, 2, 3, 4, 4, 5, 6, 7, 9, 9]
+        assert [regions for _, regions, _, _ in matcher.calls[: len(IMAGES)]] == [3, 6, 1, 6, 2, 4, 6]
+
+    def test_small_corpora_take_few_calls(self):
+        matcher = Recorder()
+        score_matrix(matcher, IMAGES, sequences([3] * (2 * CAPTION_CHUNK), seed=2))
+        assert len(matcher.calls) == 2
+
+
+class TestMistakes:
+    @pytest.mark.parametrize("name", ["image_chunk", "caption_chunk", "max_elements"])
+    def test_sizes_below_one(self, name):
+        with pytest.raises(ConfigError, match=f"{name}=0"):
+            score_matrix(MaxMeanMatcher(), IMAGES, TEXTS, **{name: 0})
+
+    def test_matcher_that_answers_in_another_shape(self):
+        class Turned(PooledMatcher):
+            def similarity(self, images, texts):
+                return super().similarity(images, texts).T
+
+        with pytest.raises(ShapeError, match=r"Turned\.similarity returned \(3, 2\) for 2 images and 3 captions"):
+            score_matrix(Turned(), vectors(2, 0), vectors(3, 1))
