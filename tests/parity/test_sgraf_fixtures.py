@@ -8,9 +8,9 @@ from helpers.shared import SHARED, needs_shared
 
 pytestmark = needs_shared
 
-# Gradients that cancel out exactly (a bias before a batch norm or a softmax, the edges of a graph whose nodes have become
-# equal) hold nothing but float32 rounding in the published numbers; a float64 run of this model gives 1e-14 there, and
-# lies up to 2e-8 from the published ones elsewhere.
+# Gradients that cancel out exactly (a bias before a batch norm or a softmax, the edges of a graph whose nodes have
+# become equal) hold nothing but float32 rounding in the published numbers. A float64 run of this model gives 1e-14
+# there, and lies up to 2e-8 from the published ones elsewhere.
 ROUNDING = 2e-7
 
 

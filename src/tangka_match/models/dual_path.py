@@ -8,7 +8,7 @@ from tangka_match.errors import ConfigError
 from tangka_match.models.attention_pooling import AttentionPooling
 from tangka_match.models.checks import check_dropout, check_regions, check_sizes
 from tangka_match.models.text_lstm import TextLSTM
-from tangka_match.ops import l2_normalise, masked_mean
+from tangka_match.ops import at_least_float32, l2_normalise, masked_mean
 from tangka_match.types import Encoded
 
 
@@ -55,7 +55,7 @@ class GatedFusion(nn.Module):
     def forward(self, local: Float[Tensor, "N D"], overall: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """Mix, then L2-normalise in float32."""
         gate = self.gate(torch.cat([local, overall], dim=1)).sigmoid()
-        return l2_normalise((gate * local + (1 - gate) * overall).float())
+        return l2_normalise(at_least_float32(gate * local + (1 - gate) * overall))
 
 
 class DualPath(nn.Module):

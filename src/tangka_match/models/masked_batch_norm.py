@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tangka_match.errors import ShapeError
+from tangka_match.ops import at_least_float32
 
 
 class _BatchStatistics(nn.Module):
@@ -51,7 +52,7 @@ class RegionSlotBatchNorm(_BatchStatistics):
                 f"images have {slots} regions, the model was built for at most num_regions={len(self.weight)}; "
                 f"build it with num_regions={slots}, or keep fewer regions"
             )
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        wide = at_least_float32(x)
         if self.training:
             mean, var = self._batch_statistics(wide.masked_fill(~mask[:, :, None], 0), mask)
         else:
@@ -88,7 +89,7 @@ class CaptionBatchNorm(_BatchStatistics):
 
     def forward(self, x: Float[Tensor, "I C L"], mask: Bool[Tensor, "C L"]) -> Float[Tensor, "I C L"]:
         """Normalise by each caption's statistics while training, by the running statistics otherwise."""
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        wide = at_least_float32(x)
         if self.training:
             count = mask.sum(dim=1) * x.shape[0]
             mean = wide.masked_fill(~mask, 0).sum(dim=(0, 2)) / count

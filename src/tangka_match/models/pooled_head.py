@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tangka_match.ops import l2_normalise
+from tangka_match.ops import at_least_float32, l2_normalise
 
 
 class PooledHead(nn.Module):
@@ -31,4 +31,4 @@ class PooledHead(nn.Module):
     def forward(self, pooled: Float[Tensor, "N P"]) -> Float[Tensor, "N D"]:
         """Map pooled vectors of ``P`` = ``input_dim`` components to unit vectors of the joint space, in float32."""
         hidden = self.dropout(functional.gelu(self.expand(pooled)))
-        return l2_normalise(self.norm(self.skip(pooled) + self.contract(hidden)).float())
+        return l2_normalise(at_least_float32(self.norm(self.skip(pooled) + self.contract(hidden))))

@@ -10,7 +10,7 @@ from tangka_match.models.similarity_attention import SimilarityAttentionFiltrati
 from tangka_match.models.similarity_graph import SimilarityGraphStep, reason_over_graph
 from tangka_match.models.text_self_attention import TextSelfAttention
 from tangka_match.models.visual_self_attention import VisualSelfAttention
-from tangka_match.ops import l2_normalise, unpack_words, word_region_attention
+from tangka_match.ops import at_least_float32, l2_normalise, unpack_words, word_region_attention
 from tangka_match.types import Encoded
 
 
@@ -57,8 +57,8 @@ class SimilarityEncoder(nn.Module):
         )
         # Scores in half precision would tie where a ranking must tell them apart.
         with torch.autocast(vectors.device.type, enabled=False):
-            wide = torch.promote_types(vectors.dtype, torch.float32)
-            logits = functional.linear(vectors.to(wide), self.sim_eval_w.weight.to(wide), self.sim_eval_w.bias.to(wide))
+            weight, bias = at_least_float32(self.sim_eval_w.weight), at_least_float32(self.sim_eval_w.bias)
+            logits = functional.linear(at_least_float32(vectors), weight, bias)
         return logits.squeeze(2).sigmoid()
 
     def _local_similarities(

@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from tangka_match.ops.masking import masked_softmax
 from tangka_match.ops.normalise import l2_normalise
+from tangka_match.ops.precision import at_least_float32
 
 
 def word_region_attention(
@@ -69,7 +70,7 @@ def attended_cosine(
     dot = (weights * (values @ words.T)).sum(dim=1)
     # In half precision the square of a short context would be mostly rounding error.
     with torch.autocast(values.device.type, enabled=False):
-        wide = values.to(torch.promote_types(values.dtype, torch.float32))
+        wide = at_least_float32(values)
         weights = weights.to(wide.dtype)
         squared_norm = (weights * (wide @ wide.mT @ weights)).sum(dim=1)
     return dot / squared_norm.clamp(min=1e-12).sqrt()

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tangka_match.ops.precision import at_least_float32
+
 
 def l2_normalise(x: Float[Tensor, "*shape"], dim: int = -1, eps: float = 1e-8) -> Float[Tensor, "*shape"]:
     r"""Scale vectors to length one: :math:`x / (\lVert x \rVert + \epsilon)`, with :math:`\epsilon` outside the root.
@@ -25,7 +27,7 @@ def l2_normalise(x: Float[Tensor, "*shape"], dim: int = -1, eps: float = 1e-8) -
         tensor([[0.6000, 0.8000],
                 [0.0000, 0.0000]])
     """
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    wide = at_least_float32(x)
     norm = torch.linalg.vector_norm(wide, dim=dim, keepdim=True)
     scale = torch.where(norm > 0, 1 / (norm + eps), 0)
     return (wide * scale).to(x.dtype)

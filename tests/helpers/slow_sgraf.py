@@ -1,0 +1,163 @@
+"""SGRAF a second time, straight from the paper's equations (arXiv 2101.01368): a loop over captions and images.
+
+Nothing is padded and nothing is shared with the package but the names of the weights: an image is a list of the
+regions it really has, a caption a list of the words it really has, and the GRU is written out. Equation numbers are
+the paper's.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+Weights = Mapping[str, Tensor]
+
+
+class SlowImage(NamedTuple):
+    features: Tensor  # (r, F): the real regions only
+    slots: list[int]  # which region slot each of them sits in
+
+
+def slow_images(regions: Tensor, region_mask: Tensor) -> list[SlowImage]:
+    return [SlowImage(x[m], m.nonzero().flatten().tolist()) for x, m in zip(regions, region_mask, strict=True)]
+
+
+def slow_captions(token_ids: Tensor, token_mask: Tensor) -> list[list[int]]:
+    return [ids[m].tolist() for ids, m in zip(token_ids, token_mask, strict=True)]
+
+
+def slow_sgraf(weights: Weights, images: list[SlowImage], captions: list[list[int]], training: bool = False) -> Tensor:
+    """Scores (I, C) of a network with L2-normalised regions and words and without dropout."""
+    regions = [_unit(_linear(weights, "img_enc.fc", image.features)) for image in images]
+    image_vectors = _image_vectors(weights, regions, [image.slots for image in images], training)
+    return torch.stack([_caption_column(weights, regions, image_vectors, c, training) for c in captions], dim=1)
+
+
+def _caption_column(
+    weights: Weights, regions: list[Tensor], image_vectors: list[Tensor], caption: list[int], training: bool
+) -> Tensor:
+    words = _unit(_gru(weights, weights["txt_enc.embed.weight"][caption]))
+    caption_vector = _caption_vector(weights, words)
+    nodes = []
+    for image_regions, image_vector in zip(regions, image_vectors, strict=True):
+        overall = _unit(_linear(weights, "sim_enc.sim_tranglo_w", (image_vector - caption_vector) ** 2))  # 3
+        context = _unit(_attention(words, image_regions) @ image_regions)  # 4
+        local = _unit(_linear(weights, "sim_enc.sim_tranloc_w", (context - words) ** 2))  # 5
+        nodes.append(torch.stack([overall, *local]))
+    if "sim_enc.SAF_module.bn.weight" in weights:
+        vectors = _filtrate(weights, torch.stack(nodes), training)
+    else:
+        vectors = torch.stack([_reason(weights, pair) for pair in nodes])
+    return torch.sigmoid(_linear(weights, "sim_enc.sim_eval_w", vectors)).squeeze(1)
+
+
+def _attention(words: Tensor, regions: Tensor) -> Tensor:
+    """Weights (t, r): every region is shared out among the words, then every word chooses among the regions."""
+    affinity = words @ regions.T
+    affinity = torch.where(affinity > 0, affinity, 0.1 * affinity)
+    affinity = affinity / ((affinity**2).sum(0, keepdim=True).sqrt() + 1e-8)
+    exponentials = torch.exp(9 * affinity)
+    return exponentials / exponentials.sum(1, keepdim=True)
+
+
+def _reason(weights: Weights, nodes: Tensor) -> Tensor:
+    """Graph reasoning, equations 6 and 7; node 0 is read out."""
+    step = 0
+    while (prefix := f"sim_enc.SGR_module.{step}.") + "sim_graph_w.weight" in weights:
+        queries, keys = (
+            _linear(weights, prefix + "graph_query_w", nodes),
+            _linear(weights, prefix + "graph_key_w", nodes),
+        )
+        edges = torch.softmax(queries @ keys.T, dim=1)
+        nodes = _linear(weights, prefix + "sim_graph_w", edges @ nodes).clamp(min=0)
+        step += 1
+    return nodes[0]
+
+
+def _filtrate(weights: Weights, nodes: Tensor, training: bool) -> Tensor:
+    """Attention filtration, equations 8 and 9, of all images (I, n, S) with one caption."""
+    prefix = "sim_enc.SAF_module."
+    scores = _linear(weights, prefix + "attn_sim_w", nodes).squeeze(2)
+    mean, var = (scores.mean(), scores.var(correction=0)) if training else _running(weights, prefix + "bn")
+    attention = torch.sigmoid(_batch_norm(weights, prefix + "bn", scores, mean, var))
+    return torch.stack([_unit((a / (a.sum() + 1e-8)) @ x) for a, x in zip(attention, nodes, strict=True)])
+
+
+def _image_vectors(weights: Weights, regions: list[Tensor], slots: list[list[int]], training: bool) -> list[Tensor]:
+    """Self-attention of every image, equations 1 and 2, with batch norm over slots and over dimensions."""
+    prefix = "sim_enc.v_global_w."
+    local = [_linear(weights, prefix + "embedding_local.0", r) for r in regions]
+    means, variances = (x.clone() for x in _running(weights, prefix + "embedding_local.1"))
+    if training:
+        for slot in sorted({s for image in slots for s in image}):
+            values = torch.cat([x[image.index(slot)] for x, image in zip(local, slots, strict=True) if slot in image])
+            means[slot], variances[slot] = values.mean(), values.var(correction=0)
+    scale, shift = weights[prefix + "embedding_local.1.weight"], weights[prefix + "embedding_local.1.bias"]
+    local = [
+        torch.stack(
+            [
+                torch.tanh((row - means[s]) / (variances[s] + 1e-5).sqrt() * scale[s] + shift[s])
+                for row, s in zip(x, image, strict=True)
+            ]
+        )
+        for x, image in zip(local, slots, strict=True)
+    ]
+    overall = _linear(weights, prefix + "embedding_global.0", torch.stack([r.mean(0) for r in regions]))
+    batch = training and len(regions) > 1
+    stats = (
+        (overall.mean(0), overall.var(0, correction=0)) if batch else _running(weights, prefix + "embedding_global.1")
+    )
+    overall = torch.tanh(_batch_norm(weights, prefix + "embedding_global.1", overall, *stats))
+    return [_weighted(weights, prefix, r, x * g) for r, x, g in zip(regions, local, overall, strict=True)]
+
+
+def _caption_vector(weights: Weights, words: Tensor) -> Tensor:
+    """Self-attention of one caption, equations 1 and 2."""
+    prefix = "sim_enc.t_global_w."
+    local = torch.tanh(_linear(weights, prefix + "embedding_local.0", words))
+    overall = torch.tanh(_linear(weights, prefix + "embedding_global.0", words.mean(0)))
+    return _weighted(weights, prefix, words, local * overall)
+
+
+def _weighted(weights: Weights, prefix: str, rows: Tensor, common: Tensor) -> Tensor:
+    share = torch.softmax(_linear(weights, prefix + "embedding_common.0", common).squeeze(1), dim=0)
+    return _unit(share @ rows)
+
+
+def _gru(weights: Weights, inputs: Tensor) -> Tensor:
+    """One GRU layer, the mean of both directions where there are two."""
+    states = _gru_direction(weights, inputs, "")
+    if "txt_enc.cap_rnn.weight_ih_l0_reverse" not in weights:
+        return states
+    return (states + _gru_direction(weights, inputs.flip(0), "_reverse").flip(0)) / 2
+
+
+def _gru_direction(weights: Weights, inputs: Tensor, suffix: str) -> Tensor:
+    w_in, w_state, b_in, b_state = (
+        weights[f"txt_enc.cap_rnn.{name}_l0{suffix}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    state, states = inputs.new_zeros(w_state.shape[1]), []
+    for row in inputs:
+        reset_in, update_in, new_in = (w_in @ row + b_in).chunk(3)
+        reset_state, update_state, new_state = (w_state @ state + b_state).chunk(3)
+        reset, update = torch.sigmoid(reset_in + reset_state), torch.sigmoid(update_in + update_state)
+        state = (1 - update) * torch.tanh(new_in + reset * new_state) + update * state
+        states.append(state)
+    return torch.stack(states)
+
+
+def _linear(weights: Weights, name: str, x: Tensor) -> Tensor:
+    return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+
+def _running(weights: Weights, name: str) -> tuple[Tensor, Tensor]:
+    return weights[f"{name}.running_mean"], weights[f"{name}.running_var"]
+
+
+def _batch_norm(weights: Weights, name: str, x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+    return (x - mean) / (var + 1e-5).sqrt() * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x / ((x**2).sum(-1, keepdim=True).sqrt() + 1e-8)

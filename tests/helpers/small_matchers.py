@@ -1,0 +1,31 @@
+"""Every matcher in small, with all weights and buffers random, so that a forgotten bias or mask cannot hide."""
+
+import torch
+
+from helpers.random_pairs import FEATURE_DIM, NUM_REGIONS, VOCAB_SIZE
+from tangka_match.models import SGRAF, VSE, DualPath
+
+DATA = {"vocab_size": VOCAB_SIZE, "feature_dim": FEATURE_DIM, "num_regions": NUM_REGIONS}
+SMALL = {
+    "sgr": lambda: SGRAF(**DATA, reasoning="sgr", embed_dim=8, word_dim=5, sim_dim=6, dropout=0.0),
+    "saf": lambda: SGRAF(**DATA, reasoning="saf", embed_dim=8, word_dim=5, sim_dim=6, dropout=0.0),
+    "vse": lambda: VSE(
+        **DATA, embed_dim=8, word_dim=5, lstm_dim=4, head_dim=12, pooling_dim=5, attention_dim=6, dropout=0.0
+    ),
+    "dual_path": lambda: DualPath(
+        **DATA, embed_dim=8, word_dim=5, lstm_dim=4, region_dim=8, num_heads=2, hidden_dim=7, dropout=0.0
+    ),
+}
+
+
+def small_matcher(name: str, seed: int = 0) -> torch.nn.Module:
+    model = SMALL[name]()
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.data = 0.5 * torch.randn(parameter.shape, generator=generator)
+    for key, buffer in model.named_buffers():
+        if key.endswith("running_mean"):
+            buffer.copy_(0.2 * torch.randn(buffer.shape, generator=generator))
+        elif key.endswith("running_var"):
+            buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
+    return model
