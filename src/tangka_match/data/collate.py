@@ -7,10 +7,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from tangka_match.data.dataset import CaptionRows, ImageRows, PairRows
+from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.types import CaptionBatch, ImageBatch, RegionTextBatch
-
-PAD = 0
-"""Token id of ``<pad>`` (design: ``<pad>`` 0, ``<start>`` 1, ``<end>`` 2, ``<unk>`` 3)."""
 
 
 def pad_tokens(captions: list[npt.NDArray[np.int64]]) -> tuple[Int[Tensor, "B T"], Bool[Tensor, "B T"]]:
@@ -28,7 +26,7 @@ def pad_tokens(captions: list[npt.NDArray[np.int64]]) -> tuple[Int[Tensor, "B T"
     """
     lengths = torch.tensor([len(caption) for caption in captions])
     mask = torch.arange(int(lengths.max())) < lengths[:, None]
-    ids = torch.full(mask.shape, PAD, dtype=torch.int64)
+    ids = torch.full(mask.shape, Vocabulary.PAD, dtype=torch.int64)
     ids[mask] = torch.from_numpy(np.concatenate(captions))
     return ids, mask
 

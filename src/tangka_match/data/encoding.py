@@ -3,23 +3,15 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import ConfigError, DataFormatError
 
 MIN_TOKENS = 3
 """``<start>``, one word, ``<end>``."""
-
-
-class TokenEncoder(Protocol):
-    """What is needed of a vocabulary here."""
-
-    def encode(self, tokens: list[str]) -> list[int]:
-        """Ids of the tokens, between those of ``<start>`` and ``<end>``."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +43,13 @@ class EncodedCaptions:
 
 
 def encode_captions(
-    tokenised: Iterable[list[str]], vocabulary: TokenEncoder, max_tokens: int, path: str | Path
+    tokenised: Iterable[list[str]], vocabulary: Vocabulary, max_tokens: int, path: str | Path
 ) -> EncodedCaptions:
     """Encode captions.
 
     Args:
         tokenised: Words of C captions.
-        vocabulary: Turns words into ids, ``<start>`` first and ``<end>`` last.
+        vocabulary: Turns words into ids.
         max_tokens: Longest encoded caption, tokens with ``<start>`` and ``<end>``; longer ones lose their last words
             and keep ``<end>``.
         path: Where the captions come from, for messages.

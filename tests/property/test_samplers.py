@@ -1,0 +1,73 @@
+"""Properties of the batch order that any resumed or distributed run relies on."""
+
+from itertools import chain
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tangka_match.data.samplers import ResumableBatchSampler
+
+
+def flat(batches):
+    return list(chain.from_iterable(batches))
+
+
+@st.composite
+def sampler_settings(draw):
+    num_pairs, batch_size = draw(st.integers(1, 60)), draw(st.integers(1, 12))
+    drop_last = draw(st.booleans()) and num_pairs >= batch_size
+    chosen = {"num_pairs": num_pairs, "batch_size": batch_size, "seed": draw(st.integers(0, 9)), "drop_last": drop_last}
+    if draw(st.booleans()):
+        chosen["difficulty"] = np.array(draw(st.lists(st.floats(0, 9), min_size=num_pairs, max_size=num_pairs)))
+        chosen["initial_competence"] = draw(st.floats(0.01, 1))
+        chosen["total_epochs"] = draw(st.integers(1, 5))
+    return chosen
+
+
+def at(sampler, epoch):
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+@given(sampler_settings(), st.integers(0, 4), st.data())
+@settings(deadline=None, max_examples=60)
+def test_stopped_anywhere_and_resumed_is_unbroken(chosen, epoch, data):
+    unbroken = ResumableBatchSampler(**chosen)
+    batches = at(unbroken, epoch)
+    stop = data.draw(st.integers(0, len(unbroken)))
+    resumed = ResumableBatchSampler(**chosen)
+    resumed.start_at(epoch, stop)
+    rest = list(resumed) if stop < len(resumed) else []
+    assert batches[:stop] + rest == batches
+    assert at(resumed, epoch + 1) == at(unbroken, epoch + 1)
+
+
+@given(sampler_settings(), st.integers(0, 4))
+@settings(deadline=None, max_examples=60)
+def test_every_epoch_has_its_length_and_no_pair_twice_in_a_batch(chosen, epoch):
+    sampler = ResumableBatchSampler(**chosen)
+    batches = at(sampler, epoch)
+    assert len(batches) == len(sampler) >= 1
+    assert all(len(set(batch)) == len(batch) for batch in batches)
+    if "difficulty" not in chosen:
+        pairs = flat(batches)
+        assert len(set(pairs)) == len(pairs)
+        assert set(pairs) <= set(range(chosen["num_pairs"]))
+        assert chosen["num_pairs"] - len(pairs) < (chosen["batch_size"] if chosen["drop_last"] else 1)
+
+
+@given(sampler_settings(), st.integers(1, 4), st.integers(0, 2))
+@settings(deadline=None, max_examples=60)
+def test_ranks_have_as_many_batches_and_share_what_one_process_would_see(chosen, world_size, epoch):
+    chosen["drop_last"] = chosen["drop_last"] and chosen["num_pairs"] >= chosen["batch_size"] * world_size
+    alone = at(ResumableBatchSampler(**(chosen | {"batch_size": chosen["batch_size"] * world_size})), epoch)
+    ranks = [at(ResumableBatchSampler(**chosen, rank=r, world_size=world_size), epoch) for r in range(world_size)]
+    assert {len(batches) for batches in ranks} == {len(alone)}
+    for batch, *shares in zip(alone, *ranks, strict=True):
+        assert all(shares)
+        dealt = flat(shares)
+        if len(batch) >= world_size:
+            assert sorted(dealt) == sorted(batch)
+        else:
+            assert (len(dealt), set(dealt) >= set(batch)) == (world_size, True)

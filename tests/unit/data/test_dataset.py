@@ -1,0 +1,121 @@
+import pickle
+
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader
+
+from helpers.precomp import write_precomp
+from tangka_match.data.collate import collate_pairs
+from tangka_match.data.dataset import CaptionDataset, ImageDataset, PairDataset
+from tangka_match.data.encoding import EncodedCaptions, encode_captions
+from tangka_match.data.features import RegionFeatures
+from tangka_match.data.split import load_split
+from tangka_match.data.vocabulary import Vocabulary
+from tangka_match.errors import DataFormatError
+
+
+def encode(split) -> EncodedCaptions:
+    words = [list(caption) for caption in split.captions]
+    return encode_captions(words, Vocabulary.build(words), 80, split.captions_path)
+
+
+def pairs_of(root) -> PairDataset:
+    split = load_split(root, "train")
+    return PairDataset(split, encode(split))
+
+
+def test_a_pair_is_a_caption_and_its_image(tmp_path):
+    written = write_precomp(tmp_path, captions_per_image=[2, 1, 3], ids="caption", padded=1)
+    pairs = pairs_of(tmp_path)
+    assert len(pairs) == 6
+    rows = pairs.__getitems__([5, 0, 2])
+    assert rows.captions.caption_index.tolist() == [5, 0, 2]
+    assert rows.images.image_index.tolist() == [2, 0, 1]
+    np.testing.assert_array_equal(rows.images.regions, written.features[[2, 0, 1]])
+    assert rows.images.region_mask.sum(axis=1).tolist() == [3, 3, 3]
+    for found, index in zip(rows.captions.token_ids, [5, 0, 2], strict=True):
+        assert len(found) == len(written.captions[index]) + 2
+
+
+def test_text_group_is_equal_for_equal_texts(tmp_path):
+    write_precomp(tmp_path, images=4, captions=["绿度母", "金刚手", "绿度母 ", "文殊"])
+    assert pairs_of(tmp_path).__getitems__([0, 1, 2, 3]).text_group.tolist() == [0, 1, 0, 2]
+    assert pairs_of(tmp_path).__getitems__([2, 1]).text_group.tolist() == [0, 1]
+
+
+def test_a_batch_is_one_read(tmp_path, monkeypatch):
+    write_precomp(tmp_path, images=8)
+    pairs, reads, read = pairs_of(tmp_path), [], RegionFeatures.read
+    monkeypatch.setattr(RegionFeatures, "read", lambda self, rows: reads.append(len(rows)) or read(self, rows))
+    pairs.__getitems__([1, 7, 3, 2])
+    assert reads == [4]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_regions_keep_the_stored_dtype(tmp_path, dtype):
+    write_precomp(tmp_path, dtype=dtype)
+    assert pairs_of(tmp_path)[0].images.regions.dtype == dtype
+
+
+@pytest.mark.parametrize("per_image", [1, 5])
+def test_layouts_of_the_same_data_give_identical_pairs(tmp_path, per_image):
+    """Float32 with k captions an image, an id for each caption (the ragged layout), and repeated rows."""
+    layouts = [
+        {},
+        {"ids": "image"},
+        {"ids": "caption"},
+        {"repeat_rows": True},
+        {"ids": "image", "repeat_rows": True},
+        {"ids": "caption", "repeat_rows": True},
+    ]
+    batches = []
+    for number, layout in enumerate(layouts):
+        root = tmp_path / str(number)
+        write_precomp(root, images=7, captions_per_image=per_image, dtype="float32", **layout)
+        rows = pairs_of(root).__getitems__([6, 0, per_image * 7 - 1, 3])
+        batches.append([*rows.images, *rows.captions.token_ids, rows.captions.caption_index, rows.text_group])
+    for other in batches[1:]:
+        for expected, found in zip(batches[0], other, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_bad_features_are_found_when_read(tmp_path):
+    """Images between those sampled at the start."""
+    written = write_precomp(tmp_path, images=300, ids="image")
+    unseen = int(np.setdiff1d(np.arange(300), load_split(tmp_path, "train").features.sample())[0])
+    written.features[unseen, 1, 3] = np.nan
+    np.save(written.path("_ims.npy"), written.features)
+    pairs = pairs_of(tmp_path)
+    pairs.__getitems__([unseen - 1, unseen + 1])
+    with pytest.raises(DataFormatError, match=rf"row {unseen} \(image id 'train-{unseen:04}'\), region 1"):
+        pairs.__getitems__([unseen - 1, unseen])
+
+
+def test_images_and_captions_alone(tmp_path):
+    written = write_precomp(tmp_path, images=3, captions_per_image=2)
+    split = load_split(tmp_path, "train")
+    images, captions = ImageDataset(split), CaptionDataset(encode(split))
+    assert (len(images), len(captions)) == (3, 6)
+    np.testing.assert_array_equal(images.__getitems__([2, 1]).regions, written.features[[2, 1]])
+    assert images.__getitems__([2, 1]).image_index.tolist() == [2, 1]
+    assert images[1].image_index.tolist() == captions[1].caption_index.tolist() == [1]
+    assert captions.__getitems__([4, 5]).caption_index.tolist() == [4, 5]
+
+
+def test_workers_receive_no_features(tmp_path):
+    write_precomp(tmp_path, images=50, regions=36, dim=64)
+    pairs = pairs_of(tmp_path)
+    before = pairs[3].images.regions
+    pickled = pickle.dumps(pairs)
+    assert len(pickled) < 50 * 36 * 64
+    np.testing.assert_array_equal(pickle.loads(pickled)[3].images.regions, before)
+
+
+def test_a_spawned_worker_opens_the_features_anew(tmp_path):
+    """Spawned as on macOS and Windows: it inherits no open file."""
+    written = write_precomp(tmp_path, images=4)
+    loader = DataLoader(
+        pairs_of(tmp_path), batch_size=4, collate_fn=collate_pairs, num_workers=1, multiprocessing_context="spawn"
+    )
+    (batch,) = loader
+    np.testing.assert_array_equal(batch.regions, written.features)

@@ -1,0 +1,65 @@
+import pytest
+
+from helpers.precomp import write_precomp
+from tangka_match.data.layout import available_splits, find_split
+from tangka_match.errors import DataFormatError
+
+
+def test_files_of_a_split(tmp_path):
+    write_precomp(tmp_path, "train", ids="image", boxes=True)
+    files = find_split(tmp_path, "train")
+    assert files.split == "train"
+    found = [path and path.name for path in (files.features, files.captions, files.ids, files.boxes)]
+    assert found == ["train_ims.npy", "train_caps.txt", "train_ids.txt", "train_boxes.npy"]
+
+
+def test_ids_and_boxes_are_optional(tmp_path):
+    write_precomp(tmp_path, "test5")
+    files = find_split(tmp_path, "test5")
+    assert (files.ids, files.boxes) == (None, None)
+
+
+def test_val_is_dev_on_disk_or_else_val(tmp_path):
+    write_precomp(tmp_path, "val")
+    for suffix in ("_ims.npy", "_caps.txt"):
+        (tmp_path / f"dev{suffix}").rename(tmp_path / f"val{suffix}")
+    assert find_split(tmp_path, "val").features.name == "val_ims.npy"
+    write_precomp(tmp_path, "val")
+    assert find_split(tmp_path, "val").features.name == "dev_ims.npy"
+
+
+def test_available_splits_speak_the_projects_names(tmp_path):
+    for split in ("train", "val", "test5"):
+        write_precomp(tmp_path, split)
+    assert available_splits(tmp_path) == ["test5", "train", "val"]
+
+
+def test_missing_root_is_named(tmp_path):
+    with pytest.raises(DataFormatError, match=rf"found nothing at {tmp_path / 'no'}.*train_ims\.npy"):
+        find_split(tmp_path / "no", "train")
+
+
+def test_root_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "set.zip").touch()
+    with pytest.raises(DataFormatError, match=rf"found a file at {tmp_path / 'set.zip'}"):
+        find_split(tmp_path / "set.zip", "train")
+
+
+def test_missing_split_names_what_is_there(tmp_path):
+    write_precomp(tmp_path, "train")
+    write_precomp(tmp_path, "test5")
+    with pytest.raises(
+        DataFormatError, match=rf"'val'.*{tmp_path}/dev_ims\.npy or .*val_ims\.npy; .*: test5, train\. "
+    ):
+        find_split(tmp_path, "val")
+
+
+def test_missing_split_in_an_empty_folder(tmp_path):
+    with pytest.raises(DataFormatError, match=r"'train'.*found in this folder: none"):
+        find_split(tmp_path, "train")
+
+
+def test_missing_captions_are_named(tmp_path):
+    write_precomp(tmp_path, "train").path("_caps.txt").unlink()
+    with pytest.raises(DataFormatError, match=rf"'train'.*{tmp_path}/train_caps\.txt is missing"):
+        find_split(tmp_path, "train")

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from tangka_match.data.npy import read_npy_header
+from tangka_match.errors import DataFormatError
+
+
+class RunsCode:
+    """Unpickling one of these fails the test."""
+
+    def __reduce__(self):
+        return pytest.fail, ("a pickle was executed",)
+
+
+def test_header(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.zeros((2, 3), np.float16))
+    header = read_npy_header(path)
+    assert (header.path, header.shape, header.dtype) == (path, (2, 3), np.float16)
+    assert path.read_bytes()[header.offset :] == bytes(2 * 3 * 2)
+
+
+def test_second_version_of_the_format(tmp_path):
+    path = tmp_path / "a.npy"
+    with path.open("wb") as file:
+        np.lib.format.write_array(file, np.zeros((2, 3), np.float32), version=(2, 0))
+    assert read_npy_header(path).shape == (2, 3)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(DataFormatError, match=r"no\.npy: cannot be opened \(No such file"):
+        read_npy_header(tmp_path / "no.npy")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 something else altogether", b"\x93NUMPY\x01\x00\x10\x00{'descr'"]
+)
+def test_not_npy(tmp_path, content):
+    path = tmp_path / "a.npy"
+    path.write_bytes(content)
+    with pytest.raises(DataFormatError, match=r"a\.npy: not a readable \.npy file"):
+        read_npy_header(path)
+
+
+def test_objects_are_refused_and_not_unpickled(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.array([RunsCode()], dtype=object), allow_pickle=True)
+    with pytest.raises(DataFormatError, match=r"a\.npy: holds Python objects \(dtype \|O\), which are never unpickled"):
+        read_npy_header(path)
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.zeros((2, 3), ">f4"), "dtype >f4, fortran_order=False"),
+        (np.asfortranarray(np.zeros((2, 3), "<f4")), "dtype <f4, fortran_order=True"),
+    ],
+)
+def test_foreign_order(tmp_path, array, said):
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(DataFormatError, match=said):
+        read_npy_header(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize(("change", "said"), [(-5, "truncated: 1,147"), (3, "longer than its header says: 1,155")])
+def test_size_against_header(tmp_path, change, said):
+    path = tmp_path / "a.npy"
+    np.save(path, np.zeros((8, 8, 8), np.float16))
+    data = path.read_bytes() + b"\0" * change
+    path.write_bytes(data[:change] if change < 0 else data)
+    with pytest.raises(DataFormatError, match=f"{said} bytes found, 1,152 promised"):
+        read_npy_header(path)

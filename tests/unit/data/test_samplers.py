@@ -1,0 +1,193 @@
+from itertools import chain
+
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader
+
+from tangka_match.data.samplers import ResumableBatchSampler
+from tangka_match.errors import ConfigError, ShapeError
+
+
+def flat(batches):
+    return list(chain.from_iterable(batches))
+
+
+def epochs_of(sampler, count):
+    batches = []
+    for epoch in range(count):
+        sampler.set_epoch(epoch)
+        batches.append(list(sampler))
+    return batches
+
+
+def test_an_epoch_is_a_permutation_in_full_batches():
+    (batches,) = epochs_of(ResumableBatchSampler(12, 3, seed=1), 1)
+    assert [len(batch) for batch in batches] == [3, 3, 3, 3]
+    assert sorted(flat(batches)) == list(range(12))
+    assert flat(batches) != list(range(12))
+
+
+def test_the_order_is_the_same_on_every_machine():
+    """Also with every version of NumPy: a run must be repeatable years later."""
+    assert list(ResumableBatchSampler(8, 4, seed=3)) == [[0, 4, 7, 1], [5, 6, 3, 2]]
+
+
+def test_order_depends_on_seed_and_epoch_only():
+    first, second = epochs_of(ResumableBatchSampler(40, 4, seed=1), 2)
+    late = ResumableBatchSampler(40, 4, seed=1)
+    late.set_epoch(1)
+    assert list(late) == list(late) == second != first
+    assert list(ResumableBatchSampler(40, 4, seed=2)) != first
+
+
+def test_short_last_batch():
+    assert [len(b) for b in ResumableBatchSampler(10, 4)] == [4, 4]
+    kept = ResumableBatchSampler(10, 4, drop_last=False)
+    assert [len(b) for b in kept] == [4, 4, 2]
+    assert len(kept) == 3
+
+
+def test_fewer_pairs_than_a_batch_make_one_short_batch_where_that_is_wanted():
+    assert [sorted(b) for b in ResumableBatchSampler(3, 8, drop_last=False)] == [[0, 1, 2]]
+
+
+def test_resuming_yields_the_rest_of_the_epoch_and_whole_ones_after():
+    whole = epochs_of(ResumableBatchSampler(20, 2, seed=5), 4)
+    sampler = ResumableBatchSampler(20, 2, seed=5)
+    sampler.start_at(epoch=1, batch=7)
+    assert len(sampler) == 10
+    assert list(sampler) == whole[1][7:]
+    sampler.set_epoch(1)  # Lightning names the epoch once more before it begins
+    assert list(sampler) == whole[1][7:]
+    sampler.set_epoch(2)
+    assert list(sampler) == whole[2]
+    sampler.set_epoch(1)
+    assert list(sampler) == whole[1]
+
+
+def test_all_batches_consumed_is_the_start_of_the_next_epoch():
+    sampler = ResumableBatchSampler(20, 2, seed=5)
+    sampler.start_at(epoch=1, batch=10)
+    assert sampler.epoch == 2
+    assert len(list(sampler)) == 10
+
+
+def test_the_position_does_not_move_with_what_is_fetched():
+    """An iterator that is under way, or was given up, changes nothing for the next one."""
+    sampler = ResumableBatchSampler(20, 2, seed=5)
+    running = iter(sampler)
+    first = [next(running) for _ in range(4)]
+    sampler.start_at(3, 2)
+    whole = list(ResumableBatchSampler(20, 2, seed=5))
+    assert first + list(running) == whole
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_persistent_workers_follow_the_epochs(num_workers):
+    sampler = ResumableBatchSampler(12, 3, seed=5)
+    loader = DataLoader(
+        list(range(12)),
+        batch_sampler=sampler,
+        collate_fn=list,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+    )
+    expected = epochs_of(ResumableBatchSampler(12, 3, seed=5), 3)
+    sampler.start_at(0, 2)
+    assert [list(batch) for batch in loader] == expected[0][2:]
+    for epoch in (1, 2):
+        sampler.set_epoch(epoch)
+        assert list(loader) == expected[epoch]
+
+
+def test_ranks_share_each_global_batch():
+    alone = list(ResumableBatchSampler(26, 6, seed=2))
+    ranks = [list(ResumableBatchSampler(26, 2, seed=2, rank=rank, world_size=3)) for rank in range(3)]
+    assert [len(batches) for batches in ranks] == [4, 4, 4]
+    for batch, *shares in zip(alone, *ranks, strict=True):
+        assert [share == batch[rank::3] for rank, share in enumerate(shares)] == [True] * 3
+
+
+@pytest.mark.parametrize("num_pairs", [13, 14, 15, 16])
+def test_no_rank_is_left_without_a_last_batch(num_pairs):
+    ranks = [list(ResumableBatchSampler(num_pairs, 2, drop_last=False, rank=rank, world_size=3)) for rank in range(3)]
+    assert {len(batches) for batches in ranks} == {3}
+    assert all(batch for batches in ranks for batch in batches)
+    assert {pair for batches in ranks for batch in batches for pair in batch} == set(range(num_pairs))
+
+
+def test_sharing_out_again_is_as_if_built_so():
+    sampler = ResumableBatchSampler(24, 2, seed=2)
+    sampler.share_out(1, 3)
+    assert list(sampler) == list(ResumableBatchSampler(24, 2, seed=2, rank=1, world_size=3))
+    assert len(sampler) == 4
+
+
+def test_competence_draws_from_the_easiest_and_ends_with_all():
+    difficulty = np.arange(100)[::-1].astype(float)  # the last pair is the easiest
+    sampler = ResumableBatchSampler(
+        100, 5, difficulty=difficulty, initial_competence=0.2, competence_until=0.5, total_epochs=8
+    )
+    seen = [sorted(set(flat(batches))) for batches in epochs_of(sampler, 6)]
+    assert seen[0] == list(range(80, 100))
+    assert [len(s) for s in seen] == [20, 53, 72, 87, 100, 100]  # sqrt(t(1 - 0.04)/4 + 0.04)
+    assert all(s[0] == 100 - len(s) for s in seen)
+
+
+def test_competent_epochs_are_as_long_as_others_and_no_pair_is_twice_in_a_batch():
+    sampler = ResumableBatchSampler(
+        50, 4, difficulty=np.arange(50.0), initial_competence=0.14, total_epochs=1000, rank=1, world_size=2
+    )
+    assert len(list(sampler)) == len(sampler) == 6
+    whole = ResumableBatchSampler(50, 8, difficulty=np.arange(50.0), initial_competence=0.14, total_epochs=1000)
+    assert all(len(set(batch)) == 8 for batch in whole)
+    assert set(flat(whole)) == set(range(8))  # not 7: a batch is the least
+
+
+def test_competence_is_resumed_like_any_order():
+    settings = {"difficulty": np.arange(30.0), "initial_competence": 0.3, "total_epochs": 6}
+    whole = epochs_of(ResumableBatchSampler(30, 3, **settings), 3)
+    sampler = ResumableBatchSampler(30, 3, **settings)
+    sampler.start_at(2, 4)
+    assert list(sampler) == whole[2][4:]
+
+
+def test_equally_hard_pairs_are_taken_in_order():
+    sampler = ResumableBatchSampler(30, 3, difficulty=np.zeros(30), initial_competence=0.2, total_epochs=6)
+    assert set(flat(sampler)) == set(range(6))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"batch_size": 0}, r"data\.batch_size=0; allowed: 1 and more"),
+        ({"batch_size": 11}, r"batch_size=11 on 1 process\(es\) needs 11 pairs.*there are 10\. Set .* at most 10"),
+        ({"batch_size": 4, "world_size": 3}, r"batch_size=4 on 3 process.* needs 12 pairs.*there are 10.* at most 3"),
+        ({"seed": -1}, r"seed=-1; allowed: 0 and more"),
+        ({"rank": 2, "world_size": 2}, r"rank=2, world_size=2; allowed: 0 ≤ rank < world_size"),
+        ({"initial_competence": 0.0}, r"data\.initial_competence=0\.0; allowed"),
+        ({"initial_competence": 1.5}, r"data\.initial_competence=1\.5; allowed"),
+        ({"competence_until": 0.0}, r"data\.competence_until=0\.0; allowed"),
+        ({"initial_competence": 0.5}, r"initial_competence=0\.5 needs the difficulty"),
+    ],
+)
+def test_bad_settings(settings, said):
+    with pytest.raises(ConfigError, match=said):
+        ResumableBatchSampler(**({"num_pairs": 10, "batch_size": 2} | settings))
+
+
+def test_difficulty_of_another_length():
+    with pytest.raises(ShapeError, match=r"difficulty has shape \(9,\); one number for each of 10 pairs"):
+        ResumableBatchSampler(10, 2, difficulty=np.zeros(9))
+
+
+def test_competence_without_a_length_of_training():
+    sampler = ResumableBatchSampler(10, 2, difficulty=np.zeros(10), initial_competence=0.5)
+    with pytest.raises(ConfigError, match=r"initial_competence=0\.5 grows over the epochs.*set_total_epochs"):
+        list(sampler)
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(-1, 0), (0, 6), (0, -1)])
+def test_places_that_do_not_exist(epoch, batch):
+    with pytest.raises(ConfigError, match=f"epoch {epoch}, batch {batch}: an epoch has 5 batches of 2 pairs on 1 proc"):
+        ResumableBatchSampler(10, 2).start_at(epoch, batch)
