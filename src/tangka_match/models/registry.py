@@ -33,7 +33,7 @@ def build_matcher(spec: Mapping[str, object], *, vocab_size: int, feature_dim: i
     """
     allowed = {f"{models.__name__}.{name}": getattr(models, name) for name in models.__all__}
     target = spec.get("_target_")
-    if target not in allowed:
+    if not isinstance(target, str) or target not in allowed:
         raise CheckpointError(f"the checkpoint names the model {target!r}; allowed are {', '.join(sorted(allowed))}")
     model = allowed[target]
     arguments = {name: value for name, value in spec.items() if name != "_target_"}

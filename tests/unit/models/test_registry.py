@@ -1,0 +1,51 @@
+import pytest
+
+from helpers.small_matchers import DATA
+from tangka_match import models
+from tangka_match.errors import CheckpointError
+from tangka_match.models.registry import build_matcher
+from tangka_match.types import Matcher
+
+
+@pytest.mark.parametrize("name", models.__all__)
+def test_builds_everything_that_is_exported(name):
+    model = build_matcher({"_target_": f"tangka_match.models.{name}", "embed_dim": 8}, **DATA)
+    assert type(model).__name__ == name
+    assert isinstance(model, Matcher)
+
+
+def test_passes_arguments_on():
+    spec = {"_target_": "tangka_match.models.SGRAF", "reasoning": "saf", "embed_dim": 8, "sim_dim": 4}
+    model = build_matcher(spec, **DATA)
+    assert model.sim_enc.SAF_module.attn_sim_w.weight.shape == (1, 4)
+    assert model.img_enc.fc.weight.shape == (8, 10)
+
+
+@pytest.mark.parametrize("target", ["os.system", "tangka_match.models.registry.build_matcher", "SGRAF", None, ["x"]])
+def test_refused_targets(target):
+    with pytest.raises(CheckpointError) as error:
+        build_matcher({"_target_": target}, **DATA)
+    assert repr(target) in str(error.value)
+    assert "allowed are tangka_match.models.DualPath, tangka_match.models.SGRAF, tangka_match.models.VSE" in str(
+        error.value
+    )
+
+
+@pytest.mark.parametrize("name", ["embed_dimm", "vocab_size"])
+def test_unknown_argument(name):
+    with pytest.raises(CheckpointError, match=rf"models\.VSE unknown arguments \['{name}'\]; it knows .*'embed_dim'"):
+        build_matcher({"_target_": "tangka_match.models.VSE", name: 8}, **DATA)
+
+
+def test_impossible_value():
+    with pytest.raises(CheckpointError, match="impossible model: VSE: embed_dim is 0"):
+        build_matcher({"_target_": "tangka_match.models.VSE", "embed_dim": 0}, **DATA)
+
+
+def test_missing_argument(monkeypatch):
+    def strict(*, vocab_size: int, feature_dim: int, num_regions: int, width: int) -> None:
+        raise AssertionError("must not be called")
+
+    monkeypatch.setattr(models, "VSE", strict)
+    with pytest.raises(CheckpointError, match=r"does not give tangka_match.models.VSE the arguments \['width'\]"):
+        build_matcher({"_target_": "tangka_match.models.VSE"}, **DATA)

@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from helpers.random_pairs import random_pairs
+from helpers.small_matchers import DATA, small_matcher
+from tangka_match.errors import ConfigError, ShapeError
+from tangka_match.models import SGRAF
+
+
+@pytest.mark.parametrize(("reasoning", "count"), [("sgr", 16_033_475), ("saf", 15_441_606)])
+def test_published_number_of_parameters(reasoning, count):
+    with torch.device("meta"):
+        model = SGRAF(vocab_size=1562, feature_dim=2048, reasoning=reasoning)
+    assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"reasoning": "ave"}, "reasoning is 'ave'; it must be 'sgr' or 'saf'"),
+        ({"embed_dim": 0}, "embed_dim is 0; it must be a whole number of at least 1"),
+        ({"graph_steps": -1}, "graph_steps is -1"),
+        ({"num_regions": 0}, "num_regions is 0"),
+        ({"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and below 1"),
+    ],
+)
+def test_refused_settings(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        SGRAF(**{**DATA, **settings})
+
+
+def test_refused_features():
+    model = small_matcher("sgr")
+    with pytest.raises(ShapeError, match="regions have 7 features, the model was built for feature_dim=10"):
+        model.encode_images(torch.ones(1, 6, 7), torch.ones(1, 6, dtype=torch.bool))
+
+
+def test_more_regions_than_slots():
+    model = small_matcher("sgr")
+    with pytest.raises(ShapeError, match="images have 9 regions, the model was built for at most num_regions=6"):
+        model.encode_images(torch.ones(1, 9, 10), torch.ones(1, 9, dtype=torch.bool))
+
+
+def test_caption_without_words():
+    model, data = small_matcher("sgr"), random_pairs(seed=0, images=1, captions=3, words=4)
+    data.token_mask[2] = False
+    with pytest.raises(ShapeError, match="caption 2 of this batch has 0 real tokens; at least 1 is needed"):
+        model.encode_texts(data.token_ids, data.token_mask)
+
+
+def test_dropout_acts_in_training_only():
+    model = SGRAF(**DATA, embed_dim=8, word_dim=5, sim_dim=6, dropout=0.5)
+    data = random_pairs(seed=0, images=3, captions=3, words=4)
+    torch.manual_seed(0)
+    assert not torch.equal(data.score(model), data.score(model))
+    model.eval()
+    assert torch.equal(data.score(model), data.score(model))
+
+
+@pytest.mark.parametrize("settings", [{"normalise_images": False}, {"normalise_texts": False}, {}])
+def test_normalisation_of_tokens(settings):
+    model = SGRAF(**DATA, embed_dim=8, word_dim=5, sim_dim=6, **settings).eval()
+    data = random_pairs(seed=0, images=3, captions=3, words=4)
+    images = model.encode_images(data.regions, data.region_mask)
+    texts = model.encode_texts(data.token_ids, data.token_mask)
+    for encoded, option in ((images, "normalise_images"), (texts, "normalise_texts")):
+        norms = encoded.tokens[encoded.mask].norm(dim=1)
+        assert (torch.allclose(norms, torch.ones_like(norms), atol=1e-6)) == settings.get(option, True)
+        assert (encoded.tokens[~encoded.mask] == 0).all()

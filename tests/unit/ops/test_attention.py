@@ -1,0 +1,56 @@
+import torch
+from hypothesis import given, settings
+
+from helpers.random_pairs import Pairs, pairs
+from tangka_match.ops import attended_cosine, unpack_words, word_region_attention
+
+
+def vectors(data: Pairs, seed: int, dim: int = 4):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = (*data.token_mask.shape, dim), (*data.region_mask.shape, dim)
+    return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+
+
+@settings(deadline=None, max_examples=20)
+@given(data=pairs)
+def test_word_region_attention_equals_the_formula_pair_by_pair(data):
+    words, regions = vectors(data, seed=0)
+    found = word_region_attention(words, data.token_mask, regions, data.region_mask)
+    assert (found.masked_select(~data.region_mask[:, None, None, :]) == 0).all()
+    for image, (rows, real_rows) in enumerate(zip(regions, data.region_mask, strict=True)):
+        for caption, (columns, real_columns) in enumerate(zip(words, data.token_mask, strict=True)):
+            affinity = torch.nn.functional.leaky_relu(columns[real_columns] @ rows[real_rows].T, 0.1)
+            affinity = affinity / (affinity.norm(dim=0, keepdim=True) + 1e-8)
+            expected = torch.softmax(9 * affinity, dim=1)
+            torch.testing.assert_close(found[image, caption, real_columns][:, real_rows], expected)
+
+
+@settings(deadline=None, max_examples=20)
+@given(data=pairs)
+def test_attended_cosine_equals_the_materialised_context(data):
+    words, regions = vectors(data, seed=0)
+    queries, keys = vectors(data, seed=1)
+    queries, words = queries[data.token_mask], words[data.token_mask]
+    found = attended_cosine(queries, words, keys, regions, data.region_mask, smooth=2.0)
+    for image, real in enumerate(data.region_mask):
+        context = torch.softmax(2 * queries @ keys[image, real].T, dim=1) @ regions[image, real]
+        expected = (context * words).sum(1) / context.norm(dim=1)
+        torch.testing.assert_close(found[image], expected)
+
+
+def test_attended_cosine_of_an_image_without_regions_is_zero():
+    mask = torch.tensor([[False, False]])
+    x = torch.ones(1, 2, 3, requires_grad=True)
+    found = attended_cosine(torch.ones(2, 3), torch.ones(2, 3), x, x, mask)
+    found.sum().backward()
+    assert (found == 0).all()
+    assert (x.grad == 0).all()
+
+
+def test_unpack_words_undoes_the_choice_of_real_words():
+    mask = torch.tensor([[True, False, False], [True, True, True], [True, True, False]])
+    x = torch.randn(2, 3, 3, 4, requires_grad=True)
+    unpacked = unpack_words(x[:, mask], mask)
+    assert torch.equal(unpacked, x.masked_fill(~mask[:, :, None], 0))
+    unpacked.sum().backward()
+    assert torch.equal(x.grad[0, :, :, 0], mask.float())
