@@ -59,4 +59,4 @@ def competence(progress: float | int, initial: float | int, shape: float | int =
             "allowed: progress ≥ 0, 0 < initial ≤ 1, shape ≥ 1."
         )
     start = initial**shape
-    return float(min(1.0, (min(progress, 1.0) * (1 - start) + start) ** (1 / shape)))
+    return float(min(1.0, (progress * (1 - start) + start) ** (1 / shape)))

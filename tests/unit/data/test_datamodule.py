@@ -91,6 +91,11 @@ def test_training_batches(root):
         assert ids == data.vocabulary.encode(data.tokenizer(data.train.captions[index]))
 
 
+def test_the_seed_fixes_the_order(root):
+    first, again, other = (list(set_up(root, seed=seed).batch_sampler) for seed in (1, 1, 2))
+    assert first == again != other
+
+
 def test_validation_loaders_give_everything_once_in_order(root):
     images, captions = (list(loader) for loader in set_up(root, eval_batch_size=3).val_dataloader())
     assert all(isinstance(batch, ImageBatch) for batch in images)
