@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -167,8 +168,14 @@ def _write_all(
 
 def vocabulary_size(captions: Sequence[Caption]) -> int:
     """Distinct words of some captions as jieba cuts them with the Thangka dictionary, and the four special tokens."""
-    tokenizer = JiebaTokenizer()
+    tokenizer = _tokenizer()
     return len({word for caption in captions for word in tokenizer(caption.text)}) + _NUM_SPECIAL_TOKENS
+
+
+@cache
+def _tokenizer() -> JiebaTokenizer:
+    """Made once a process, since loading the dictionaries takes longer than cutting the captions of a small set."""
+    return JiebaTokenizer()
 
 
 def _describe(scenes: Sequence[Scene], captions: Sequence[Caption], completeness: float) -> dict[str, Any]:
