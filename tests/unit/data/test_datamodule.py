@@ -77,6 +77,17 @@ def test_what_is_known_after_setup(root):
     assert len(data.fingerprint) == 16
 
 
+def test_a_writer_makes_the_set_before_it_is_opened(tmp_path):
+    class Writer:
+        def ensure(self, root):
+            write_dataset(root)
+
+    data = RegionTextDataModule(str(tmp_path / "made"), writer=Writer(), batch_size=4)
+    data.prepare_data()
+    data.setup()
+    assert data.train.num_images == 12
+
+
 def test_training_batches(root):
     data = set_up(root)
     batches = list(data.train_dataloader())
