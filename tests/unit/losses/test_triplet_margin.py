@@ -31,6 +31,12 @@ class TestByHand:
         assert triplet_margin_loss(SCORES, positives, 0.2, 0.0).item() == pytest.approx(easy)
         assert triplet_margin_loss(SCORES, positives, 0.2, 1.0).item() == pytest.approx(hard)
 
+    def test_rows_and_columns_count_their_own_negatives(self):
+        positives = PAIRS.clone()
+        positives[1, 2] = True  # image 1 keeps one negative of 0.3, caption 2 one of 0
+        expected = (0.1 / 2 + 0.3 + 0.5 / 2 + 0.2 / 2 + (0.2 + 0.3) / 2 + 0) / 6
+        assert triplet_margin_loss(SCORES, positives, 0.2, 0.0).item() == pytest.approx(expected)
+
     def test_pairs_that_win_by_the_margin_cost_nothing(self):
         assert triplet_margin_loss(torch.eye(4), torch.eye(4, dtype=torch.bool), 0.2, 0.5).item() == 0
 
