@@ -149,9 +149,7 @@ class DualPath(nn.Module):
             ShapeError: The features have other dimensions than the model was built for.
         """
         check_regions("DualPath", regions, self.feature_dim)
-        # An image without a real region would leave the softmax of the Transformer nothing to choose from.
-        padding = ~region_mask & region_mask.any(dim=1, keepdim=True)
-        states = self.region_transformer(self.region_projection(regions), src_key_padding_mask=padding)
+        states = self.region_transformer(self.region_projection(regions), src_key_padding_mask=~region_mask)
         local = self.image_local(self.image_pooling(states, region_mask))
         return Encoded(pooled=self.image_fusion(local, self.image_global(masked_mean(regions, region_mask))))
 
