@@ -59,9 +59,12 @@ class TestScores:
         assert (scores.dtype, scores.device.type, scores.requires_grad) == (torch.float32, "cpu", False)
         assert not scores.is_inference()
 
-    def test_caption_without_words_is_scored_without_an_error(self):
+    def test_caption_without_words_keeps_one_position(self):
+        """Matchers take maxima and softmaxes over words, which have no value over none."""
         texts = Encoded(tokens=torch.ones(2, 3, DIM), mask=torch.tensor([[False] * 3, [True, True, False]]))
-        assert score_matrix(MaxMeanMatcher(), IMAGES, texts)[:, 1].isfinite().all()
+        matcher = Recorder()
+        score_matrix(matcher, IMAGES, texts, caption_chunk=1)
+        assert {words for _, _, _, words in matcher.calls} == {1, 2}
 
     def test_gap_in_a_mask_is_not_cut_off(self):
         texts = Encoded(tokens=TEXTS.tokens[:1, :3], mask=torch.tensor([[True, False, True]]))
