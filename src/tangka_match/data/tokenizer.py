@@ -99,6 +99,8 @@ class JiebaTokenizer:
         for name in _SWITCHES:
             if not isinstance(settings[name], bool):
                 raise ConfigError(f"tokenizer settings have {name}={settings[name]!r}; expected true or false.")
+        if not isinstance(settings["words"], list):
+            raise ConfigError(f"tokenizer settings have words={settings['words']!r}; expected a list.")
         tokenizer = cls(domain_dictionary=False, **{name: settings[name] for name in _SWITCHES})
         tokenizer._entries = tuple(_entry_from_settings(item) for item in settings["words"])
         return tokenizer
@@ -124,11 +126,12 @@ def _collect(with_domain: bool, user_dictionaries: Sequence[str]) -> list[Dictio
 
 def _entry_from_settings(item: Any) -> DictionaryEntry:
     """Check one ``[word, frequency, tag]`` of the settings as strictly as a line of a file."""
+    match item:
+        case [str(word), int() | None as frequency, str(tag)] if word and not isinstance(frequency, bool):
+            fields = [word, "" if frequency is None else str(frequency), tag]
+        case _:
+            raise ConfigError(f"tokenizer settings: words hold {item!r}; expected [word, frequency or null, tag].")
     try:
-        word, frequency, tag = item
-        entry = parse_entry([word, *([] if frequency is None else [str(frequency)]), *([tag] if tag else [])])
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"tokenizer settings: words hold {item!r} ({error}); expected [word, frequency, tag]."
-        ) from error
-    return entry
+        return parse_entry([field for field in fields if field])
+    except ValueError as error:
+        raise ConfigError(f"tokenizer settings: words hold {item!r}: {error}.") from error

@@ -1,0 +1,99 @@
+"""rjieba may stand in for jieba only because nothing differs: every test here compares the two."""
+
+import logging
+import random
+
+import pytest
+
+from helpers.shared import SHARED, needs_f8kcn
+from tangka_match.data.segmentation import jieba_segmenter, rjieba_available, rjieba_segmenter
+from tangka_match.data.user_dictionary import DictionaryEntry, domain_terms
+
+needs_rjieba = pytest.mark.skipif(not rjieba_available(), reason="rjieba is not installed")
+CARRIERS = ("{}", "这幅唐卡的主尊是{}。", "右手持{}，左手置于膝上", "画面上的{}十分精美", "{0}、{0}和{0}")
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["hmm", "no hmm"])
+def pair(request):
+    return jieba_segmenter(domain_terms(), hmm=request.param), rjieba_segmenter(domain_terms(), hmm=request.param)
+
+
+def assert_same(pair, texts):
+    exact, fast = pair
+    assert [text for text in texts if exact(text) != fast(text)] == []
+
+
+@needs_rjieba
+def test_same_on_all_terms_in_all_carriers(pair):
+    assert_same(pair, [carrier.format(entry.word) for entry in domain_terms() for carrier in CARRIERS])
+
+
+@needs_rjieba
+@needs_f8kcn
+def test_same_on_real_captions(pair):
+    captions = (SHARED / "data/f8kcn/train_caps.txt").read_text(encoding="utf-8").splitlines()[::6]
+    assert len(captions) >= 4_999
+    assert_same(pair, captions)
+
+
+@needs_rjieba
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " \n",
+        "6.4Y4人",  # the rest of these are cut differently by rjieba itself
+        "C-74金1",
+        "2_1",
+        "㐂金刚",
+        "金刚\u9fd6杵",
+        "兵兵兵兵兵",
+        "串成串成串",
+        "花重锦团花簇锦团花坞乡集",
+        "唐\ud800卡",
+    ],
+)
+def test_same_where_the_libraries_part(pair, text):
+    assert_same(pair, [text])
+
+
+@needs_rjieba
+def test_same_on_random_mixtures(pair):
+    generator = random.Random(0)  # noqa: S311 - a seeded test
+    pieces = [entry.word for entry in domain_terms()] + list("的在是和有一二三，。、！ab12Z. -&《》😀㐂 \n")
+    texts = ["".join(generator.choices(pieces, k=generator.randint(1, 8))) for _ in range(3_000)]
+    texts += ["".join(generator.sample(text, len(text))) for text in texts]
+    assert_same(pair, texts)
+
+
+@needs_rjieba
+def test_same_where_many_replaced_words_change_the_total():
+    entries = [DictionaryEntry(word, 1, "") for word in "的了在是我和有他不这人也上你说"]
+    exact, fast = jieba_segmenter(entries, hmm=True), rjieba_segmenter(entries, hmm=True)
+    for text in ("悬在半空中的年轻男人。", "三个小黑女孩。", "发短命令行"):  # cut otherwise if old frequencies counted
+        assert exact(text) == fast(text)
+
+
+@needs_rjieba
+def test_same_with_words_that_replace_jiebas_own_or_have_no_frequency():
+    entries = [
+        DictionaryEntry("莲花", 900_000, "n"),
+        DictionaryEntry("莲花上师", None, ""),
+        DictionaryEntry("gpu", 50, ""),
+        DictionaryEntry("贼匪", 3, "n"),
+    ]
+    exact, fast = jieba_segmenter(entries, hmm=True), rjieba_segmenter(entries, hmm=True)
+    texts = ["莲花上师坐在莲花上", "一张gpu卡", "呤呤呤呤呤", "贼匪贼魁祸", "自购自利升", "冬冬冬化汞", "头刷浆状头"]
+    assert [fast(text) for text in texts] == [exact(text) for text in texts]
+    assert "莲花上师" in fast(texts[0])
+
+
+def test_loading_leaves_the_global_tokenizer_and_the_log_alone(caplog, capfd):
+    import jieba  # noqa: PLC0415 - this import is part of what is tested
+
+    caplog.set_level(logging.DEBUG)
+    before = dict(jieba.dt.FREQ)
+    assert jieba_segmenter([DictionaryEntry("绿度母像", 9, "")], hmm=True)("绿度母像") == ["绿度母像"]
+    assert before == jieba.dt.FREQ
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")
