@@ -34,7 +34,7 @@ def jieba_segmenter(entries: Sequence[DictionaryEntry], *, hmm: bool) -> Segment
 
 
 def rjieba_segmenter(entries: Sequence[DictionaryEntry], *, hmm: bool) -> Segmenter:
-    """The same output as ``jieba_segmenter``, four to six times as fast: rjieba, and jieba where the two could differ."""
+    """The output of ``jieba_segmenter``, four to six times as fast: jieba only where the two could differ."""
     fast = import_module("rjieba").Jieba()
     exact: Segmenter | None = None
     if any(entry.frequency is None for entry in entries):  # jieba chooses those

@@ -31,7 +31,7 @@ class JiebaTokenizer:
         keep_punctuation: Whether tokens of punctuation alone are kept. Off by default: a full stop says nothing about
             an image, costs SGRAF one more attended word a caption, and would tell apart captions that differ in
             nothing else. White space is never a token.
-        backend: ``"jieba"``, ``"rjieba"`` (the optional package, same output, over twice as fast in all), or ``"auto"``:
+        backend: ``"jieba"``, ``"rjieba"`` (the optional package, same output, over twice as fast), or ``"auto"``:
             rjieba where it is installed.
 
     Raises:
