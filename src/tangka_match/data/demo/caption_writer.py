@@ -119,6 +119,7 @@ class _Writer:
         self._words = {element: self._term(element) for element in scene.elements}
         self._patterns = {element: float(rng.random()) for element in scene.elements}
         self._order = _ORDERS[int(rng.integers(len(_ORDERS)))]
+        self._turn = int(rng.integers(3))  # how late the description of the person comes
         self._shuffle = {element: float(rng.random()) for element in scene.elements}
         self._stop = "，" if rng.random() < 0.8 else "；"
 
@@ -161,9 +162,8 @@ class _Writer:
             by_role.setdefault(element.role, []).append(element)
         subject = by_role.get("figure") or by_role["family"]
         parts = [self._person(by_role), self._hands(by_role), self._place(by_role), self._dress(by_role)]
-        shift = int(self._patterns[subject[0]] * 97) % 3
-        rest = [*parts[1 : 1 + shift], parts[0], *parts[1 + shift :]]
-        return [self._say(_PHRASES["subject"], subject[0]), *(clause for part in rest for clause in part)]
+        parts.insert(self._turn, parts.pop(0))
+        return [self._say(_PHRASES["subject"], subject[0]), *(clause for part in parts for clause in part)]
 
     def _person(self, by_role: dict[str, list[Element]]) -> list[str]:
         clauses = [self._say(_PHRASES["colour"], *by_role["body_colour"])] if "body_colour" in by_role else []

@@ -33,9 +33,11 @@ FEATURE_DIM = 2048
 STRENGTH = 12.0
 """L2 norm of a concept's code in a region."""
 THRESHOLD = 0.2
+"""What is subtracted before the rectifier, so that about half of a region is zero."""
 CONTEXT = 0.3
-SCENE_VARIATION = 0.6
-REGION_VARIATION = 0.6
+"""Weight of each of the two neighbours, where the region's own concept weighs 1."""
+SCENE_VARIATION, REGION_VARIATION = 0.2, 0.4
+"""Standard deviations of the weights of variation. With more of the first, models learn pictures by their light."""
 
 _KIND_SHARE = 0.35
 _ACTIVE_SHARE = 0.08
@@ -117,11 +119,11 @@ class FeatureWriter:
         neighbours = rng.integers(NUM_REGIONS, size=(NUM_REGIONS, 2))
         rows[:, 4:6] = rows[neighbours, 0]
         weights[:, 4:6] = CONTEXT
-        rows[:, 6:] = first_variation + rng.integers(_NUM_VARIATIONS, size=(NUM_REGIONS, _SLOTS_OF_A_REGION - 6))
-        weights[:, 6:] = REGION_VARIATION * rng.standard_normal((NUM_REGIONS, _SLOTS_OF_A_REGION - 6))
-        scene_wide = slice(6, 6 + _NUM_SCENE_VARIATIONS)
-        rows[:, scene_wide] = rows[0, scene_wide]
-        weights[:, scene_wide] = weights[0, scene_wide] * (SCENE_VARIATION / REGION_VARIATION)
+        shared, own = slice(6, 6 + _NUM_SCENE_VARIATIONS), slice(6 + _NUM_SCENE_VARIATIONS, None)
+        rows[:, shared] = first_variation + rng.integers(_NUM_VARIATIONS, size=_NUM_SCENE_VARIATIONS)
+        weights[:, shared] = SCENE_VARIATION * rng.standard_normal(_NUM_SCENE_VARIATIONS)
+        rows[:, own] = first_variation + rng.integers(_NUM_VARIATIONS, size=(NUM_REGIONS, _NUM_REGION_VARIATIONS))
+        weights[:, own] = REGION_VARIATION * rng.standard_normal((NUM_REGIONS, _NUM_REGION_VARIATIONS))
         rng.standard_normal(out=out, dtype=np.float32)
         out *= np.float32(self.noise)
         for slot in range(_SLOTS_OF_A_REGION):
@@ -156,7 +158,7 @@ def _seen(scene: Scene, places: npt.NDArray[np.float32]) -> list[_Recipe]:
     for position, element in enumerate(scene.elements):
         if element.slot in _ALONE:
             recipes.append(_Recipe([element.concept], [1.0], places[position]))
-    return recipes[:NUM_REGIONS]
+    return recipes
 
 
 def _shifted(box: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tangka_match.data.demo import make_scenes
-from tangka_match.data.demo.feature_writer import FEATURE_DIM, NUM_REGIONS, FeatureWriter
-from tangka_match.data.demo.grammar import Scene
+from tangka_match.data.demo.feature_writer import _ALONE, _VIEWS, FEATURE_DIM, NUM_REGIONS, FeatureWriter
+from tangka_match.data.demo.grammar import _SURROUNDINGS, Scene
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,12 @@ def test_boxes_are_the_right_way_round_and_within_the_picture(drawn):
     assert boxes.max() <= 1
     assert (boxes[..., 2] > boxes[..., 0]).all()
     assert (boxes[..., 3] > boxes[..., 1]).all()
+
+
+def test_the_fullest_scene_leaves_a_region_free():
+    most = sum(most for _, _, most in _SURROUNDINGS.values())
+    figure_alone = [slot for slot in _ALONE if slot not in _SURROUNDINGS]
+    assert len(_VIEWS) + len(figure_alone) + most < NUM_REGIONS
 
 
 def test_a_scene_looks_the_same_in_any_company(scenes, drawn):
