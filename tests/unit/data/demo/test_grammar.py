@@ -55,6 +55,7 @@ def test_near_copies_differ_from_their_origin_in_one_fact_at_most():
     scenes = make_scenes(0, "train", 300, 0.4)
     changed = Counter(len(facts(scene) - facts(scenes[scene.group])) for scene in scenes if scene.group != scene.index)
     assert set(changed) == {0, 1}
+    assert all(scene.elements[:2] == scenes[scene.group].elements[:2] for scene in scenes), "the figure stays"
     assert min(changed.values()) > 0.3 * sum(changed.values())
 
 

@@ -53,6 +53,15 @@ def test_rows_are_scenes_and_columns_captions():
     assert scores[1, 2] < -900 < scores[2, 1], "the clouds contradict scene 1; nothing contradicts scene 2"
 
 
+def test_scores_worked_by_hand():
+    # Each fact is in one scene of two, so mentioning it is worth log 2. Prominence is 2.4 for the figure, 1.1 for the
+    # sky, so with completeness 0.3 they are mentioned with probability 0.3 * 2 / 3.5 times that: 0.4114 and 0.1886.
+    scenes = [scene(0, TARA, CLOUDS), scene(1, ATISHA, RAINBOW)]
+    captions = [Caption("", scenes[0].elements), Caption("", scenes[0].elements[:1])]
+    scores = oracle_similarity(scenes, captions, 0.3)
+    assert scores[0] == pytest.approx([2 * np.log(2), np.log(2) + np.log(1 - 0.1886)], abs=1e-3)
+
+
 def test_silence_speaks_against_a_scene_with_much_to_mention():
     scenes = [scene(0, TARA), scene(1, TARA, CLOUDS, "building building:stupa")]
     scores = oracle_similarity(scenes, [Caption("", scenes[0].elements)] * 2, 0.3)

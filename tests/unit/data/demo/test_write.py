@@ -75,7 +75,7 @@ def test_report_is_what_the_readme_says(tmp_path):
 
 def test_vocabulary_counts_train_captions_alone(tmp_path):
     few = write_demo_set(tmp_path / "few", train=2, val=1, test=1, thumbnails=False)["vocabulary_size"]
-    more = write_demo_set(tmp_path / "more", train=2, val=9, test=1, thumbnails=False)["vocabulary_size"]
+    more = write_demo_set(tmp_path / "more", train=2, val=9, test=9, thumbnails=False)["vocabulary_size"]
     assert few == more
     assert 4 + 8 <= few <= 4 + 2 * 40
 
@@ -115,6 +115,16 @@ def test_nothing_is_overwritten(tmp_path):
     with pytest.raises(DataFormatError, match=r"set holds 1 files.*never written over"):
         write_demo_set(tmp_path / "set", **SIZES)
     assert [path.name for path in tmp_path.rglob("*")] == ["set", "mine.txt"]
+
+
+def test_a_folder_that_somebody_else_writes_meanwhile_is_theirs(tmp_path):
+    def write_first(done, total):
+        (tmp_path / "set").mkdir(exist_ok=True)
+        (tmp_path / "set" / "theirs.txt").write_text("theirs")
+
+    with pytest.raises(DataFormatError, match="set holds 1 files"):
+        write_demo_set(tmp_path / "set", **SIZES, thumbnails=False, progress=write_first)
+    assert [path.name for path in tmp_path.rglob("*")] == ["set", "theirs.txt"]
 
 
 def test_a_file_in_the_way_is_named(tmp_path):
