@@ -80,8 +80,8 @@ def write_caption(scene: Scene, completeness: float, rng: np.random.Generator) -
 
     Args:
         scene: What is painted.
-        completeness: Share of the elements to mention, in (0, 1]; long captions are cut at 40 words, so that more than
-            about 0.45 makes no difference.
+        completeness: Share of the elements to set out to mention, in (0, 1]; what does not fit into 40 words is left
+            out, the least urgent first, so that more than about 0.45 makes no difference.
         rng: The scene's stream for captions.
 
     Returns:

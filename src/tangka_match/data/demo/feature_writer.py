@@ -36,10 +36,10 @@ THRESHOLD = 0.2
 """What is subtracted before the rectifier, so that about half of a region is zero."""
 CONTEXT = 0.3
 """Weight of each of the two neighbours, where the region's own concept weighs 1."""
-SCENE_VARIATION, REGION_VARIATION = 0.2, 0.4
+SCENE_VARIATION, REGION_VARIATION = 0.1, 0.25
 """Standard deviations of the weights of variation. With more of the first, models learn pictures by their light."""
 
-_KIND_SHARE = 0.35
+_KIND_SHARE = 0.2
 _ACTIVE_SHARE = 0.08
 _NUM_TEXTURES = 160
 _NUM_VARIATIONS = 96

@@ -25,9 +25,9 @@ FORMAT_VERSION = 1
 STEMS = {"train": "train", "val": "dev", "test": "test"}
 """What the files of each split are called."""
 
-DEFAULT_NOISE = 0.5
+DEFAULT_NOISE = 0.3
 DEFAULT_DUPLICATE_SHARE = 0.06
-DEFAULT_COMPLETENESS = 0.3
+DEFAULT_COMPLETENESS = 0.36
 
 _SCENES_AT_ONCE = 64
 _MOST_THUMBNAILS = 363  # a split; painting costs as much as the features
@@ -66,11 +66,12 @@ def write_demo_set(
         val: Number of validation pairs.
         test: Number of test pairs.
         noise: Standard deviation of the noise in each feature dimension, at least 0; a concept's code has length 12
-            over 2,048 dimensions. More noise makes learning harder and leaves the oracle as it is.
+            over 2,048 dimensions. More noise makes learning harder and leaves the oracle as it is: a small dual encoder
+            with attention pooling reaches a mean R@1 of 51, 48, 42, 30 and 13 with noise 0, 0.15, 0.3, 0.5 and 0.8.
         duplicate_share: Share of scenes that copy an earlier one of their split with at most one concept changed, in
             [0, 1). It lowers the oracle.
-        completeness: Share of a scene's concepts that its caption mentions, in (0, 1]; captions stop at 40 words, so
-            above about 0.45 it makes little difference.
+        completeness: Share of a scene's concepts that its caption sets out to mention, in (0, 1]. Captions end at 40
+            words, so fewer are mentioned: 31 % with 0.36, 34 % at most.
         progress: Called after every block of scenes with the scenes done and all scenes.
         thumbnails: Whether to paint the pictures too.
 

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from tangka_match.data.demo import make_captions, make_scenes
+from tangka_match.data.demo import DEFAULT_COMPLETENESS, DEFAULT_DUPLICATE_SHARE, make_captions, make_scenes
 from tangka_match.data.demo.caption_writer import PROMINENCE, mention_probability
 from tangka_match.data.demo.lexicon import CONCEPTS
 from tangka_match.data.demo.write import vocabulary_size
@@ -53,7 +53,7 @@ def test_synonyms_are_used():
 
 
 def test_vocabulary_is_near_that_of_the_users():
-    captions = make_captions(make_scenes(0, "train", 2910, 0.06), 0, 0.3)
+    captions = make_captions(make_scenes(0, "train", 2910, DEFAULT_DUPLICATE_SHARE), 0, DEFAULT_COMPLETENESS)
     assert abs(vocabulary_size(captions) / 1562 - 1) < 0.15
 
 
@@ -76,4 +76,4 @@ def test_every_role_has_a_prominence(scenes):
 
 
 def test_fewer_or_more_captions_do_not_change_one(scenes, captions):
-    assert make_captions(scenes[:3], 0, 0.3) == captions[:3]
+    assert make_captions(scenes[:3], 0, DEFAULT_COMPLETENESS) == captions[:3]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tangka_match.data.demo import make_captions, make_scenes, oracle_recalls
+from tangka_match.data.demo import DEFAULT_COMPLETENESS, make_captions, make_scenes, oracle_recalls
 from tangka_match.data.demo.caption_writer import Caption
 from tangka_match.data.demo.grammar import Element, Scene
 from tangka_match.data.demo.lexicon import NUMBER
@@ -69,7 +69,7 @@ def test_silence_speaks_against_a_scene_with_much_to_mention():
 
 
 def test_the_oracle_reaches_90_at_the_defaults(scenes, captions):
-    found = oracle_recalls(scenes, captions, 0.3)
+    found = oracle_recalls(scenes, captions, DEFAULT_COMPLETENESS)
     assert len(scenes) == 363
     assert 90 <= found["mean_r1"] < 100
 
