@@ -3,7 +3,7 @@
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tangka_match.models.packed_rnn import run_packed
+from tangka_match.models.masked_rnn import run_masked
 from tangka_match.ops import l2_normalise
 
 
@@ -42,7 +42,7 @@ class TextGRU(nn.Module):
 
     def forward(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C T D"]:
         """Embed the real words in the light of their caption; padding becomes zero."""
-        states = run_packed(self.cap_rnn, self.dropout(self.embed(token_ids)), token_mask)
+        states = run_masked(self.cap_rnn, self.dropout(self.embed(token_ids)), token_mask)
         if self.cap_rnn.bidirectional:
             forward_states, backward_states = states.chunk(2, dim=2)
             states = (forward_states + backward_states) / 2

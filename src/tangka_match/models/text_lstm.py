@@ -3,7 +3,7 @@
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tangka_match.models.packed_rnn import run_packed
+from tangka_match.models.masked_rnn import run_masked
 
 
 class TextLSTM(nn.Module):
@@ -25,4 +25,4 @@ class TextLSTM(nn.Module):
 
     def forward(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C T H"]:
         """Encode the real words with ``H`` = 2 x ``lstm_dim`` components each; padding becomes zero."""
-        return self.dropout(run_packed(self.lstm, self.dropout(self.embed(token_ids)), token_mask))
+        return self.dropout(run_masked(self.lstm, self.dropout(self.embed(token_ids)), token_mask))
