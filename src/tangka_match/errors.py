@@ -1,4 +1,6 @@
-"""One tree of errors that users meet; every message names the file or setting, the value found, what is allowed, what to do.
+"""One tree of errors that users meet.
+
+Every message names the file or setting, the value found, what is allowed, and what to do next.
 
 Entry points print such an error without a traceback and exit with code 2.
 """

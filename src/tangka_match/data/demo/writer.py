@@ -1,0 +1,76 @@
+"""Writes the demo set when it is missing, with a progress bar, and refuses one that was written with other knobs."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tangka_match.data.demo.write import write_demo_set
+from tangka_match.errors import DataFormatError
+
+
+@dataclass(frozen=True)
+class DemoWriter:
+    """The demo set with these knobs; see ``write_demo_set`` for what each one does.
+
+    Args:
+        seed: Seed of everything in the set.
+        train: Training pairs.
+        val: Validation pairs.
+        test: Test pairs.
+        noise: Standard deviation of the noise in each feature dimension.
+        duplicate_share: Share of scenes that nearly copy another one.
+        completeness: Share of a scene's concepts that its caption mentions.
+        thumbnails: Whether to paint the pictures.
+    """
+
+    seed: int
+    train: int
+    val: int
+    test: int
+    noise: float
+    duplicate_share: float
+    completeness: float
+    thumbnails: bool
+
+    def ensure(self, root: Path) -> None:
+        """Write the set, unless it is there already.
+
+        Args:
+            root: Folder of the set.
+
+        Raises:
+            DataFormatError: If ``root`` holds a set with other knobs, or something else.
+        """
+        if root.is_dir() and any(root.iterdir()):
+            self._check(root)
+            return
+        bar = Progress(
+            TextColumn("writing {task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} scenes"),
+            TimeRemainingColumn(),
+        )
+        with bar:
+            task = bar.add_task(str(root), total=self.train + self.val + self.test)
+            write_demo_set(
+                root, **asdict(self), progress=lambda done, total: bar.update(task, completed=done, total=total)
+            )
+
+    def _check(self, root: Path) -> None:
+        path = root / "README.json"
+        if not path.is_file():
+            raise DataFormatError(
+                f"{root} is not empty and has no README.json, so it is no demo set: set data.root to another folder"
+            )
+        found = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        wanted = asdict(self)
+        different = [
+            f"{k} is {found.get(k)!r}, data.writer.{k}={wanted[k]!r}" for k in wanted if found.get(k) != wanted[k]
+        ]
+        if different:
+            raise DataFormatError(
+                f"{root} was written with other settings ({'; '.join(different)}): delete the folder, or set data.root "
+                "to another one"
+            )

@@ -1,0 +1,24 @@
+"""Train a matcher: ``python -m tangka_match.train +experiment=targeted``; ``--help`` lists the groups and settings."""
+
+from omegaconf import DictConfig
+
+from tangka_match.config.cli import run_cli
+
+
+def main() -> None:
+    """Compose the config, train, and print the recalls."""
+    run_cli(_train, config_name="config")
+
+
+def _train(config: DictConfig) -> float:
+    # Imported here: torch takes seconds to import, and --help and --cfg job do without it.
+    from tangka_match.config.launch import launch
+    from tangka_match.training.records.report import print_result
+
+    result = launch(config)
+    print_result(result)
+    return result.metrics["mean_r1"]
+
+
+if __name__ == "__main__":
+    main()
