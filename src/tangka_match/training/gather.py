@@ -1,0 +1,37 @@
+"""Encoded items of every process, so that a loss sees the negatives of the whole global batch."""
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from tangka_match.types import Encoded
+
+
+def gather_encoded(module: pl.LightningModule, encoded: Encoded) -> Encoded:
+    """Join the encoded items of all ranks in rank order, with gradients to each rank's own.
+
+    Each rank computes the same loss over the gathered batch. The gather's backward sums the gradients of all ranks and
+    DDP averages the parameters' gradients, so both the encoders and the similarity get the single-process gradient.
+    """
+    tokens, mask = encoded.tokens, encoded.mask
+    if tokens is not None and mask is not None:
+        length = torch.tensor(tokens.shape[1], device=tokens.device)
+        longest = int(gather_rows(module, length[None]).max())
+        tokens = _stack(module, torch.nn.functional.pad(tokens, (0, 0, 0, longest - tokens.shape[1])))
+        mask = gather_rows(module, torch.nn.functional.pad(mask, (0, longest - mask.shape[1])))
+    pooled = None if encoded.pooled is None else _stack(module, encoded.pooled)
+    return Encoded(pooled=pooled, tokens=tokens, mask=mask)
+
+
+def gather_rows(module: pl.LightningModule, rows: Tensor) -> Tensor:
+    """Join a tensor's rows over all ranks in rank order, without gradients; every rank has as many rows."""
+    return _flat(module.all_gather(rows))
+
+
+def _stack(module: pl.LightningModule, rows: Tensor) -> Tensor:
+    return _flat(module.all_gather(rows, sync_grads=True))
+
+
+def _flat(gathered: object) -> Tensor:
+    assert isinstance(gathered, Tensor), "one tensor in, one tensor out"
+    return gathered.flatten(0, 1)

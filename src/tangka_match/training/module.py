@@ -1,0 +1,166 @@
+"""The LightningModule around any ``Matcher`` and any loss on its similarity matrix."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from tangka_match.losses import LossTerms, MatchingLoss, positive_mask
+from tangka_match.metrics import Ranks, retrieval_ranks, summarise
+from tangka_match.retrieval import score_matrix
+from tangka_match.training.augmentation import RegionWordDrop
+from tangka_match.training.gather import gather_encoded, gather_rows
+from tangka_match.training.lightning_facts import logging_interval
+from tangka_match.training.passport import PASSPORT_KEY
+from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher, RegionTextBatch
+
+OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
+SchedulerFactory = Callable[..., LRScheduler]
+
+
+class MatchingModule(pl.LightningModule):
+    """Trains a matcher on pairs and validates it on a whole gallery.
+
+    Logged while training: ``train/loss``, each part of the loss, each schedule value, ``train/lr``,
+    ``train/grad_norm`` (before clipping) and ``train/similarity_std`` (the spread of a batch's scores; near 0 when the
+    model has collapsed). Logged at each validation, in percent or ranks: ``val/i2t_r1`` … ``val/mean_r1``,
+    ``val/rsum``; and ``val/loss`` over blocks as large as a training batch.
+
+    Args:
+        matcher: The model; an ``nn.Module`` that satisfies ``Matcher``.
+        loss: A module that satisfies ``MatchingLoss``.
+        optimizer: Makes the optimizer from parameter groups.
+        scheduler: Makes the learning-rate schedule from ``(optimizer, total_steps=...)``.
+        augmentation: Applied to training batches.
+        val_caption_to_image: (C,) int64, the image row of each validation caption.
+        val_block: Captions a block of ``val/loss``: the training batch size.
+        passport: What ``training.passport`` puts into every checkpoint beside the weights.
+    """
+
+    def __init__(
+        self,
+        matcher: nn.Module,
+        loss: nn.Module,
+        *,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory,
+        augmentation: RegionWordDrop,
+        val_caption_to_image: Tensor,
+        val_block: int,
+        passport: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        assert isinstance(matcher, Matcher), f"{type(matcher).__name__} lacks a method of the Matcher protocol"
+        self.matcher = matcher
+        self.loss: MatchingLoss = loss  # type: ignore[assignment]
+        self.last_ranks: Ranks | None = None
+        self.collapse_value = float("nan")
+        self._make_optimizer = optimizer
+        self._make_scheduler = scheduler
+        self._augment = augmentation
+        self._caption_to_image = val_caption_to_image
+        self._val_block = val_block
+        self._passport = passport
+        self._images: list[Encoded] = []
+        self._texts: list[Encoded] = []
+
+    @property
+    def progress(self) -> float:
+        """Share of the run's optimizer steps that are done, in [0, 1]."""
+        return min(self.global_step / self.total_steps, 1.0)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return int(self.trainer.estimated_stepping_batches)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Matrices decay, vectors and scalars (biases, norms, the temperature) do not."""
+        trained = [p for p in self.parameters() if p.requires_grad]
+        matrices = [p for p in trained if p.ndim >= 2]
+        others = [p for p in trained if p.ndim < 2]
+        optimizer = self._make_optimizer([{"params": matrices}, {"params": others, "weight_decay": 0.0}])
+        schedule = self._make_scheduler(optimizer, total_steps=self.total_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def training_step(self, batch: RegionTextBatch, batch_idx: int) -> Tensor:
+        """Score every image of the (global) batch against every caption of it, and return the loss."""
+        batch = self._augment(batch)
+        images = self.matcher.encode_images(batch.regions.float(), batch.region_mask)
+        texts = self.matcher.encode_texts(batch.token_ids, batch.token_mask)
+        image_index, text_group = batch.image_index, batch.text_group
+        if self.trainer.world_size > 1:
+            images, texts = gather_encoded(self, images), gather_encoded(self, texts)
+            image_index, text_group = gather_rows(self, image_index), gather_rows(self, text_group)
+        similarity = self.matcher.similarity(images, texts)
+        positives = positive_mask(image_index, text_group)
+        terms = self.loss(similarity, positives, self.progress)
+        if self.global_step % logging_interval(self.trainer) == 0:
+            self.collapse_value = self.loss.collapse_value(positives, self.progress)
+            self._log_training(terms, similarity)
+        return terms.total
+
+    def _log_training(self, terms: LossTerms, similarity: Tensor) -> None:
+        self.log("train/loss", terms.total.detach(), prog_bar=True)
+        parts: dict[str, Tensor | float] = (
+            {**terms.terms, **terms.values} if len(terms.terms) > 1 else dict(terms.values)
+        )
+        self.log_dict({f"train/{name}": value for name, value in parts.items()})
+        self.log("train/similarity_std", similarity.detach().float().std(correction=0))
+        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm over all parameters, and log what it was."""
+        norm = nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val or float("inf"))
+        if not self.global_step % logging_interval(self.trainer):
+            self.log("train/grad_norm", norm)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the gallery of the validation before."""
+        self._images, self._texts = [], []
+
+    def validation_step(self, batch: ImageBatch | CaptionBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Encode one batch of the gallery, in float32 whatever the training precision."""
+        with torch.autocast(self.device.type, enabled=False):
+            if isinstance(batch, ImageBatch):
+                encoded = self.matcher.encode_images(batch.regions.float(), batch.region_mask)
+                self._images.append(encoded)
+            else:
+                encoded = self.matcher.encode_texts(batch.token_ids, batch.token_mask)
+                self._texts.append(encoded)
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the whole gallery, and log recalls, ranks and the validation loss."""
+        images, texts = Encoded.concatenate(self._images), Encoded.concatenate(self._texts)
+        self._images, self._texts = [], []
+        similarity = score_matrix(self.matcher, images, texts)
+        self.last_ranks = retrieval_ranks(similarity, self._caption_to_image)
+        self.log_dict({f"val/{name}": value for name, value in summarise(self.last_ranks).items()})
+        if self.trainer.state.fn == "fit":
+            self.log("val/loss", self._validation_loss(similarity))
+
+    def _validation_loss(self, similarity: Tensor) -> float:
+        """Mean loss over blocks of captions against their images, so that it compares with the training loss."""
+        captions = torch.arange(len(self._caption_to_image)).split(self._val_block)
+        full = [block for block in captions if len(block) == self._val_block] or [captions[0]]
+        losses = []
+        for block in full:
+            rows = self._caption_to_image[block]
+            scores = similarity[rows][:, block].to(self.device)
+            positives = positive_mask(rows.to(self.device), block.to(self.device))
+            losses.append(self.loss(scores, positives, self.progress).total)
+        return torch.stack(losses).mean().item()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the passport, so that one file is enough to evaluate and to search."""
+        checkpoint[PASSPORT_KEY] = self._passport

@@ -1,0 +1,117 @@
+"""What a checkpoint says of itself beside its weights, and reading it without trusting it.
+
+A checkpoint is one file that is enough to evaluate and to search: the model's hyper-parameters, the vocabulary, the
+tokenizer's settings, the feature shape and the data fingerprint travel inside, all as plain dicts, lists, strings and
+numbers, so that ``weights_only`` loading accepts them and nothing in the file is ever executed.
+"""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tangka_match.errors import CheckpointError
+
+PASSPORT_KEY = "tangka_match"
+PASSPORT_FORMAT = 1
+
+
+def make_passport(
+    *,
+    name: str,
+    run_id: str,
+    model: dict[str, Any],
+    vocabulary: dict[str, Any],
+    vocabulary_fingerprint: str,
+    tokenizer: dict[str, Any],
+    max_tokens: int,
+    num_regions: int,
+    feature_dim: int,
+    data_fingerprint: str,
+) -> dict[str, Any]:
+    """Collect what every checkpoint of a run carries; all values are plain.
+
+    Args:
+        name: Of the experiment.
+        run_id: Of the run that writes the checkpoint.
+        model: Hyper-parameters, with ``_target_``, as ``models.registry.build_matcher`` reads them.
+        vocabulary: ``Vocabulary.to_dict()``.
+        vocabulary_fingerprint: ``Vocabulary.fingerprint()``.
+        tokenizer: ``JiebaTokenizer.settings()``.
+        max_tokens: Words a caption, ``<start>`` and ``<end>`` included.
+        num_regions: Regions an image.
+        feature_dim: Dimensions of a region feature.
+        data_fingerprint: Of the training and validation sets.
+    """
+    return {"format": PASSPORT_FORMAT, **locals()}
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of this project, weights on the CPU, without executing anything in it.
+
+    Args:
+        path: A ``.ckpt`` file.
+
+    Returns:
+        Lightning's checkpoint dict; the passport is under ``PASSPORT_KEY``.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, tries to run code, or was not written by this project.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint; give the path of a best.ckpt or last.ckpt")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{path}: refused, because it holds more than weights and plain values ({reason}); nothing in it was run. "
+            "Take the file from somebody you trust, or train again"
+        ) from error
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{path}: damaged or half-written, {path.stat().st_size:,} bytes ({str(error).splitlines()[0]}); "
+            "use the other of best.ckpt and last.ckpt beside it"
+        ) from error
+    passport = checkpoint.get(PASSPORT_KEY) if isinstance(checkpoint, dict) else None
+    if not isinstance(passport, dict):
+        raise CheckpointError(f"{path}: not a checkpoint of tangka_match (it has no {PASSPORT_KEY!r} entry)")
+    if passport.get("format") != PASSPORT_FORMAT:
+        raise CheckpointError(
+            f"{path}: format {passport.get('format')!r}, this version reads format {PASSPORT_FORMAT}; "
+            "use the version of tangka_match that wrote it"
+        )
+    return checkpoint
+
+
+def check_passport(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Refuse a checkpoint of another architecture, vocabulary or data set.
+
+    Args:
+        path: Of the checkpoint, for the message.
+        found: Its passport.
+        expected: The passport of the run that wants to use it.
+
+    Raises:
+        CheckpointError: Naming every difference, with both values.
+    """
+    keys = ("num_regions", "feature_dim", "vocabulary_fingerprint", "tokenizer", "max_tokens", "data_fingerprint")
+    differences = [
+        f"{key}: {found.get(key)!r} in the checkpoint, {expected[key]!r} here"
+        for key in keys
+        if found.get(key) != expected[key]
+    ]
+    theirs, ours = found.get("model", {}), expected["model"]
+    differences += [
+        f"model.{key}: {theirs.get(key)!r} in the checkpoint, {ours.get(key)!r} here"
+        for key in sorted({*theirs, *ours})
+        if theirs.get(key) != ours.get(key)
+    ]
+    if differences:
+        raise CheckpointError(
+            f"{path} belongs to another model, vocabulary or data set:\n  "
+            + "\n  ".join(differences)
+            + "\nUse the data and the settings that the run was started with (its config.yaml holds them)."
+        )

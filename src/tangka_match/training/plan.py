@@ -1,0 +1,38 @@
+"""What the runner needs to know to train: typed settings, the data, and how to build the rest."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from tangka_match.data.datamodule import RegionTextDataModule
+from tangka_match.training.module import OptimizerFactory, SchedulerFactory
+from tangka_match.training.settings import RunSettings
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A composed and checked run, before anything is written.
+
+    Args:
+        settings: Typed settings.
+        config: The whole composed config as plain values, for the records.
+        config_yaml: The same as YAML text.
+        data: The data module, not yet set up.
+        model: Hyper-parameters of the matcher with ``_target_``, plain, as a checkpoint keeps them.
+        build_model: Makes the matcher from ``vocab_size``, ``feature_dim`` and ``num_regions``.
+        build_loss: Makes the loss.
+        optimizer: Makes the optimizer from parameter groups.
+        scheduler: Makes the learning-rate schedule from the optimizer and ``total_steps``.
+    """
+
+    settings: RunSettings
+    config: dict[str, Any]
+    config_yaml: str
+    data: RegionTextDataModule
+    model: dict[str, Any]
+    build_model: Callable[..., nn.Module]
+    build_loss: Callable[[], nn.Module]
+    optimizer: OptimizerFactory
+    scheduler: SchedulerFactory

@@ -1,0 +1,127 @@
+"""The run folder: everything to repeat a run, under an id that no other run has."""
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from tangka_match.errors import ConfigError, TrainingError
+
+RUN_ID_VARIABLE = "TANGKA_MATCH_RUN_ID"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's two folders: records under ``runs/<id>``, weights under ``checkpoints/<name>/<id>``.
+
+    Args:
+        run_id: Time, short config hash and four random digits: ``20261124-034512-3fa9c1-7be2``.
+        path: Of the records.
+        checkpoints: Of ``best.ckpt``, ``last.ckpt`` and ``meta.json``.
+    """
+
+    run_id: str
+    path: Path
+    checkpoints: Path
+
+    @property
+    def config(self) -> Path:
+        """The composed config, as YAML."""
+        return self.path / "config.yaml"
+
+    @property
+    def ledger(self) -> Path:
+        """Events and metrics, a JSON object a line."""
+        return self.path / "ledger.jsonl"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the highest ``val/mean_r1``."""
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint from which the run goes on."""
+        return self.checkpoints / "last.ckpt"
+
+    def lock(self) -> TextIO:
+        """Hold the run for this process until the returned file is closed.
+
+        Raises:
+            TrainingError: If another process is running it.
+        """
+        file = (self.path / ".lock").open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            file.close()
+            raise TrainingError(
+                f"run {self.run_id} is still going (process {owner}): wait for it, or stop it first"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        return file
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """Short hash of the settings that decide a run's numbers; where it writes and logs is left out."""
+    kept = {key: value for key, value in config.items() if key not in ("paths", "logger", "resume", "debug", "tags")}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:6]
+
+
+def create_run_folder(runs: Path, checkpoints: Path, name: str, digest: str) -> RunFolder:
+    """Make the folders of a new run; two runs started in the same second get two ids.
+
+    In a distributed run the other ranks join the folder whose id the first rank left in the environment.
+
+    Args:
+        runs: Folder of all runs' records.
+        checkpoints: Folder of all checkpoints.
+        name: Of the experiment.
+        digest: ``config_hash`` of the run.
+
+    Raises:
+        TrainingError: If the folder cannot be made.
+    """
+    run_id = os.environ.get(RUN_ID_VARIABLE) if int(os.environ.get("LOCAL_RANK", "0")) else None
+    fresh = run_id is None
+    run_id = run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{digest}-{secrets.token_hex(2)}"
+    folder = RunFolder(run_id, runs / run_id, checkpoints / name / run_id)
+    try:
+        folder.path.mkdir(parents=True, exist_ok=not fresh)
+        folder.checkpoints.mkdir(parents=True, exist_ok=not fresh)
+    except OSError as error:
+        raise TrainingError(
+            f"{error.filename}: cannot make the run folder ({error.strerror}); set paths.runs and paths.checkpoints"
+        ) from error
+    return folder
+
+
+def find_run(runs: Path, run_id: str) -> Path:
+    """Find a run's folder by its id, an unambiguous beginning of it, or ``last``.
+
+    Raises:
+        ConfigError: If there is no such run, or several fit; the message lists the newest.
+    """
+    known = sorted(p.parent.name for p in runs.glob("*/config.yaml"))
+    found = (
+        known[-1:]
+        if run_id == "last"
+        else [k for k in known if k == run_id] or [k for k in known if k.startswith(run_id)]
+    )
+    if len(found) == 1:
+        return runs / found[0]
+    newest = "\n  ".join(reversed(known[-5:])) or "(none)"
+    what = f"{len(found)} runs fit" if found else "no run fits"
+    raise ConfigError(
+        f"resume={run_id}: {what} under {runs.resolve()}; the newest are:\n  {newest}\n"
+        "Give a whole id, or paths.runs=<folder>"
+    )

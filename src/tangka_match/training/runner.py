@@ -1,0 +1,335 @@
+"""``train``: from a checked plan to a trained checkpoint, a run folder and its metrics."""
+
+import json
+import logging
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+import rich
+import torch
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+from torch import Tensor
+
+from tangka_match.data.datamodule import RegionTextDataModule
+from tangka_match.errors import ConfigError
+from tangka_match.metrics import Ranks, bootstrap_intervals, retrieval_ranks, summarise
+from tangka_match.retrieval import encode_caption_batches, encode_image_batches, score_matrix
+from tangka_match.training.allocator import keep_freed_memory
+from tangka_match.training.augmentation import RegionWordDrop
+from tangka_match.training.callbacks import (
+    ExactResume,
+    LastCheckpoint,
+    LastValidation,
+    TrainingGuard,
+    ValidationLines,
+)
+from tangka_match.training.callbacks.guard import Verdict
+from tangka_match.training.checkpoint_io import AtomicCheckpointIO
+from tangka_match.training.lightning_facts import is_main_process, rank_zero_only
+from tangka_match.training.module import MatchingModule
+from tangka_match.training.passport import PASSPORT_KEY, check_passport, make_passport, read_checkpoint
+from tangka_match.training.plan import RunPlan
+from tangka_match.training.records.environment import describe_environment
+from tangka_match.training.records.ledger import Ledger, read_ledger
+from tangka_match.training.records.loggers import LedgerLogger, finish_service_logger, make_service_logger
+from tangka_match.training.records.metrics_table import MetricsTable
+from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder, config_hash, create_run_folder
+from tangka_match.training.records.run_log import log_to
+
+logger = logging.getLogger(__name__)
+MONITORED = "val/mean_r1"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run has to show.
+
+    Args:
+        folder: Of the run.
+        metrics: Of ``best.ckpt`` on the validation split, in float32: recalls in percent, ranks from 1.
+        intervals: 95 % intervals of the same.
+        num_images: Of the validation split.
+        num_captions: Of the validation split.
+        best_epoch: From 0.
+        best_step: Optimizer steps.
+        total_steps: Optimizer steps that the run took.
+        verdicts: Of the guard.
+    """
+
+    folder: RunFolder
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    num_images: int
+    num_captions: int
+    best_epoch: int
+    best_step: int
+    total_steps: int
+    verdicts: list[Verdict]
+
+
+def train(plan: RunPlan, resume: RunFolder | None = None) -> RunResult:
+    """Train, or go on with a stopped run, and validate the best checkpoint.
+
+    The data are read and checked before the run folder is made, so that bad input leaves nothing behind.
+
+    Args:
+        plan: The checked run.
+        resume: The folder of the stopped run; ``None`` starts a new one.
+
+    Raises:
+        TangkaMatchError: For whatever a user can mend; the run folder keeps everything up to then.
+        SIGTERMException: When asked to end; ``last.ckpt`` is written first.
+    """
+    settings = plan.settings
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on a GPU
+    keep_freed_memory()
+    pl.seed_everything(settings.seed, workers=True, verbose=False)
+    plan.data.prepare_data()
+    plan.data.setup("fit")
+    folder = resume or create_run_folder(
+        settings.paths.runs, settings.paths.checkpoints, settings.name, config_hash(plan.config)
+    )
+    os.environ[RUN_ID_VARIABLE] = folder.run_id  # the other ranks of a distributed run inherit it
+    with ExitStack() as stack:
+        if is_main_process():
+            stack.enter_context(folder.lock())
+            stack.enter_context(log_to(folder.path / "run.log"))
+        return _Run(plan, folder).execute(resumed=resume is not None)
+
+
+class _Run:
+    """The parts of one run, wired."""
+
+    def __init__(self, plan: RunPlan, folder: RunFolder) -> None:
+        data, settings = plan.data, plan.settings
+        self.plan, self.folder, self.data = plan, folder, data
+        self.ledger = Ledger(folder.ledger)
+        self.passport = make_passport(
+            name=settings.name,
+            run_id=folder.run_id,
+            model=plan.model,
+            vocabulary=data.vocabulary.to_dict(),
+            vocabulary_fingerprint=data.vocabulary.fingerprint(),
+            tokenizer=data.tokenizer.settings(),
+            max_tokens=data.max_tokens,
+            num_regions=data.num_regions,
+            feature_dim=data.feature_dim,
+            data_fingerprint=data.fingerprint,
+        )
+        self.module = MatchingModule(
+            plan.build_model(
+                vocab_size=len(data.vocabulary), feature_dim=data.feature_dim, num_regions=data.num_regions
+            ),
+            plan.build_loss(),
+            optimizer=plan.optimizer,
+            scheduler=plan.scheduler,
+            augmentation=RegionWordDrop(settings.augmentation.region_drop, settings.augmentation.word_drop),
+            val_caption_to_image=torch.as_tensor(data.val.caption_to_image),
+            val_block=data.batch_size,
+            passport=self.passport,
+        )
+        self.guard = TrainingGuard(self._report)
+        self.best = pl.callbacks.ModelCheckpoint(
+            folder.checkpoints,
+            "best",
+            monitor=MONITORED,
+            mode="max",
+            enable_version_counter=False,
+            save_on_train_epoch_end=False,  # after each validation, wherever it falls
+        )
+        table = None if settings.logger.kind == "none" else MetricsTable(folder.path / "metrics.csv")
+        self.records = LedgerLogger(self.ledger, table)
+
+    def execute(self, *, resumed: bool) -> RunResult:
+        """Train, then validate the best checkpoint; the ledger and W&B learn how it ended."""
+        checkpoint = self._last_checkpoint() if resumed else None
+        self._open_records(resumed=resumed)
+        service, status, summary = None, "failed", {}
+        try:
+            service = self._start_service()
+            trainer = self._trainer(service)
+            logger.info("run %s: %s", self.folder.run_id, self._describe())
+            trainer.fit(self.module, datamodule=self.data, ckpt_path=checkpoint)
+            result = self._result(trainer)
+            status, summary = "finished", {f"val/{name}": value for name, value in result.metrics.items()}
+        except (SIGTERMException, KeyboardInterrupt, SystemExit):
+            status = "stopped"
+            raise
+        finally:
+            finish_service_logger(service, exit_code=0 if status == "finished" else 1, summary=summary)
+            if is_main_process():
+                self.ledger.write("end", status=status)
+        return result
+
+    def _last_checkpoint(self) -> str | None:
+        ended = [e for e in read_ledger(self.folder.ledger) if e["event"] == "end"]
+        if ended and ended[-1]["status"] == "finished":
+            raise ConfigError(
+                f"resume={self.folder.run_id}: this run has finished; its checkpoints are in {self.folder.checkpoints}"
+            )
+        if not self.folder.last.exists():
+            logger.info("run %s has no last.ckpt yet: it starts again from its first step", self.folder.run_id)
+            self.records.rewind(0)
+            return None
+        checkpoint = read_checkpoint(self.folder.last)
+        check_passport(self.folder.last, checkpoint[PASSPORT_KEY], self.passport)
+        self.records.rewind(checkpoint["global_step"])
+        logger.info("run %s goes on at step %d", self.folder.run_id, checkpoint["global_step"])
+        return str(self.folder.last)
+
+    @rank_zero_only
+    def _open_records(self, *, resumed: bool) -> None:
+        environment = describe_environment()
+        if resumed:
+            self.ledger.write("environment", **environment)
+            return
+        self.folder.config.write_text(self.plan.config_yaml, encoding="utf-8")
+        _write_json(self.folder.path / "environment.json", environment)
+        settings = self.plan.settings
+        self.ledger.write(
+            "start",
+            run_id=self.folder.run_id,
+            name=settings.name,
+            tags=list(settings.tags),
+            seed=settings.seed,
+            config_hash=config_hash(self.plan.config),
+            data_fingerprint=self.data.fingerprint,
+            git_commit=environment["git_commit"],
+        )
+
+    def _start_service(self) -> Logger | None:
+        if not is_main_process():
+            return None
+        settings = self.plan.settings
+        tags = (
+            settings.name,
+            str(self.plan.model["_target_"]).rsplit(".", 1)[-1],
+            f"seed{settings.seed}",
+            *settings.tags,
+        )
+        return make_service_logger(
+            settings.logger, self.folder, group=settings.name, tags=tags, config=self.plan.config
+        )
+
+    def _trainer(self, service: Logger | None) -> pl.Trainer:
+        settings = self.plan.settings.trainer
+        bar = settings.progress_bar and rich.get_console().is_terminal
+        return pl.Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            num_nodes=settings.num_nodes,
+            strategy=settings.strategy,
+            precision=settings.precision,
+            max_epochs=settings.max_epochs,
+            max_steps=settings.max_steps,
+            gradient_clip_val=settings.gradient_clip_val,
+            deterministic=settings.deterministic,
+            log_every_n_steps=settings.log_every_n_steps,
+            check_val_every_n_epoch=settings.val_every_n_epochs,
+            num_sanity_val_steps=0,  # a part of the gallery has no recall
+            use_distributed_sampler=False,  # the batch sampler shares out the batches itself
+            callbacks=self._callbacks(bar=bar),
+            logger=[self.records] if service is None else [self.records, service],
+            plugins=[AtomicCheckpointIO()],
+            enable_progress_bar=bar,
+            enable_model_summary=False,
+        )
+
+    def _callbacks(self, *, bar: bool) -> list[pl.Callback]:
+        training = self.plan.settings.training
+        callbacks: list[pl.Callback] = [
+            ExactResume(self.data.batch_sampler),
+            self.guard,
+            LastValidation(),
+            ValidationLines(),
+            self.best,
+            LastCheckpoint(self.folder.last, training.checkpoint_every_n_steps),
+        ]
+        if training.early_stopping_patience is not None:
+            callbacks.append(
+                pl.callbacks.EarlyStopping(MONITORED, mode="max", patience=training.early_stopping_patience)
+            )
+        if training.ema_decay is not None:
+            callbacks.append(pl.callbacks.EMAWeightAveraging(decay=training.ema_decay))
+        if bar:
+            callbacks.append(pl.callbacks.RichProgressBar())
+        return callbacks
+
+    def _describe(self) -> str:
+        parameters = sum(p.numel() for p in self.module.matcher.parameters())
+        data = self.data
+        return (
+            f"{type(self.module.matcher).__name__}, {parameters:,} parameters, {len(data.vocabulary):,} words; "
+            f"train {len(data.train.captions):,} captions of {data.train.features.num_images:,} images, "
+            f"val {len(data.val.captions):,} of {data.val.features.num_images:,}; {data.steps_per_epoch} steps an epoch"
+        )
+
+    def _result(self, trainer: pl.Trainer) -> RunResult:
+        best = read_checkpoint(self.folder.best)
+        self.module.load_state_dict(best["state_dict"])
+        ranks = validation_ranks(self.module, self.data, trainer.strategy.root_device)
+        caption_to_image = torch.as_tensor(self.data.val.caption_to_image)
+        result = RunResult(
+            folder=self.folder,
+            metrics=summarise(ranks),
+            intervals=bootstrap_intervals(ranks, caption_to_image),
+            num_images=len(ranks.i2t),
+            num_captions=len(ranks.t2i),
+            best_epoch=int(best["epoch"]),
+            best_step=int(best["global_step"]),
+            total_steps=trainer.global_step,
+            verdicts=self.guard.verdicts,
+        )
+        self._write_meta(result)
+        return result
+
+    @rank_zero_only
+    def _write_meta(self, result: RunResult) -> None:
+        meta = {
+            "run_id": self.folder.run_id,
+            "name": self.plan.settings.name,
+            "git_commit": describe_environment()["git_commit"],
+            "best_epoch": result.best_epoch,
+            "best_step": result.best_step,
+            "total_steps": result.total_steps,
+            "val_metrics": result.metrics,
+            "val_ci95": {name: list(interval) for name, interval in result.intervals.items()},
+            "num_images": result.num_images,
+            "num_captions": result.num_captions,
+            "verdicts": [verdict._asdict() for verdict in result.verdicts],
+            "data_fingerprint": self.passport["data_fingerprint"],
+            "vocabulary_fingerprint": self.passport["vocabulary_fingerprint"],
+            "feature_shape": [self.passport["num_regions"], self.passport["feature_dim"]],
+            "config": self.plan.config,
+        }
+        _write_json(self.folder.checkpoints / "meta.json", meta)
+        _write_json(self.folder.path / "result.json", {k: v for k, v in meta.items() if k != "config"})
+
+    def _report(self, verdict: Verdict) -> None:
+        if is_main_process():
+            logger.warning("guard (%s): %s", verdict.code, verdict.message)
+            self.ledger.write("verdict", **verdict._asdict())
+
+
+def validation_ranks(module: MatchingModule, data: RegionTextDataModule, device: torch.device) -> Ranks:
+    """Rank the whole validation gallery with the module's present weights, in float32.
+
+    Args:
+        module: Its matcher is moved to ``device``.
+        data: Set up.
+        device: Where to compute.
+    """
+    matcher: Any = module.matcher.to(device).eval()
+    image_loader, caption_loader = data.val_dataloader()
+    images = encode_image_batches(matcher, image_loader, device)
+    texts = encode_caption_batches(matcher, caption_loader, device)
+    similarity: Tensor = score_matrix(matcher, images, texts)
+    return retrieval_ranks(similarity, torch.as_tensor(data.val.caption_to_image))
+
+
+def _write_json(path: Any, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
