@@ -16,6 +16,7 @@ from tangka_match.config.location import conf_dir
 from tangka_match.errors import TangkaMatchError
 
 USER_ERROR, INTERRUPTED = 2, 128 + signal.SIGINT
+USER_ERRORS = (TangkaMatchError, HydraException, OmegaConfBaseException)
 
 
 def run_cli(task: Callable[[DictConfig], Any], config_name: str) -> None:
@@ -31,19 +32,33 @@ def run_cli(task: Callable[[DictConfig], Any], config_name: str) -> None:
     verbose = any(word in ("-v", "--verbose", "debug=true") for word in sys.argv[1:])
     sys.argv = [word for word in sys.argv if word not in ("-v", "--verbose")]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
+    failures: list[Exception] = []
+
+    def guarded(config: DictConfig) -> Any:
+        # Caught inside the task: Hydra announces what leaves it in words of its own, and ends a multirun there.
+        try:
+            return task(config)
+        except USER_ERRORS as error:
+            if verbose:
+                raise
+            failures.append(error)
+            _print(error, config_name)
+        return None
+
     try:
-        hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(task)()
-    except (TangkaMatchError, HydraException, OmegaConfBaseException) as error:
+        hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(guarded)()
+    except USER_ERRORS as error:
         if verbose:
             raise
-        sys.exit(_report(error, config_name))
+        _print(error, config_name)
+        sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    if failures:
+        sys.exit(USER_ERROR)
 
 
-def _report(error: Exception, config_name: str) -> int:
-    message = str(error) if isinstance(error, TangkaMatchError) else explain(error, config_name)
-    print(
-        f"{type(error).__name__ if isinstance(error, TangkaMatchError) else 'ConfigError'}: {message}", file=sys.stderr
-    )
-    return USER_ERROR
+def _print(error: Exception, config_name: str) -> None:
+    known = isinstance(error, TangkaMatchError)
+    title, message = (type(error).__name__, str(error)) if known else ("ConfigError", explain(error, config_name))
+    print(f"{title}: {message}", file=sys.stderr)
