@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,7 @@ from tangka_match.training.records.run_log import log_to
 
 logger = logging.getLogger(__name__)
 MONITORED = "val/mean_r1"
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def train(plan: RunPlan, resume: RunFolder | None = None) -> RunResult:
 
     Raises:
         TangkaMatchError: For whatever a user can mend; the run folder keeps everything up to then.
-        SIGTERMException: When asked to end; ``last.ckpt`` is written first.
+        SystemExit: With 143 when asked to end by SIGTERM, after ``last.ckpt`` is written; with 130 on Ctrl-C.
     """
     settings = plan.settings
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on a GPU
@@ -156,10 +158,15 @@ class _Run:
             trainer.fit(self.module, datamodule=self.data, ckpt_path=checkpoint)
             result = self._result(trainer)
             status, summary = "finished", {f"val/{name}": value for name, value in result.metrics.items()}
-        except (SIGTERMException, KeyboardInterrupt, SystemExit):
+        except SIGTERMException as stop:
             status = "stopped"
-            raise
+            raise SystemExit(TERMINATED) from stop
+        except (KeyboardInterrupt, SystemExit) as stop:  # Lightning makes of Ctrl-C an exit with 1
+            status = "stopped"
+            raise SystemExit(INTERRUPTED) from stop
         finally:
+            if status != "finished":
+                logger.info("run %s has %s; go on with resume=%s", self.folder.run_id, status, self.folder.run_id)
             finish_service_logger(service, exit_code=0 if status == "finished" else 1, summary=summary)
             if is_main_process():
                 self.ledger.write("end", status=status)

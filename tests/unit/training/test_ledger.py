@@ -30,7 +30,7 @@ def test_steps_that_a_resumed_run_repeats_count_once(tmp_path):
     ledger = Ledger(tmp_path / "ledger.jsonl")
     for step in (1, 2, 3):
         ledger.write("metrics", step=step, epoch=0, values={"a": step})
-    ledger.write("resume", step=1)
+    ledger.write("resume", step=2)
     for step in (2, 3, 4):
         ledger.write("metrics", step=step, epoch=0, values={"a": 10 * step})
     assert steps(ledger.path) == [1, 2, 3, 4]
@@ -42,7 +42,7 @@ def test_a_line_cut_off_by_a_kill_costs_only_itself(tmp_path):
     ledger.write("metrics", step=1, epoch=0, values={})
     with ledger.path.open("a") as file:
         file.write('{"event": "metrics", "st')
-    ledger.write("resume", step=1)
+    ledger.write("resume", step=2)
     ledger.write("metrics", step=2, epoch=0, values={})
     assert steps(ledger.path) == [1, 2]
 
@@ -57,12 +57,20 @@ def test_the_table_grows_columns_and_keeps_rows(tmp_path):
     assert [row["step"] for row in rows(tmp_path / "metrics.csv")] == ["1", "2", "3"]
 
 
+def test_a_run_that_goes_on_after_two_steps_has_steps_0_and_1(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    for step in (0, 1, 2):
+        ledger.write("metrics", step=step, epoch=0, values={})
+    ledger.write("resume", step=2)
+    assert steps(ledger.path) == [0, 1]
+
+
 def test_rewinding_takes_later_rows_out_of_the_table(tmp_path):
     table = MetricsTable(tmp_path / "metrics.csv")
     logger = LedgerLogger(Ledger(tmp_path / "ledger.jsonl"), table)
     for step in (1, 2, 3):
         logger.log_metrics({"train/loss": 1.0 / step, "epoch": 0}, step)
-    logger.rewind(2)
+    logger.rewind(3)
     logger.log_metrics({"train/loss": 9.0, "epoch": 0}, 3)
     assert [float(r["train/loss"]) for r in rows(tmp_path / "metrics.csv")] == pytest.approx([1.0, 0.5, 9.0])
     assert steps(tmp_path / "ledger.jsonl") == [1, 2, 3]

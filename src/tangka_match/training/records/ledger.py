@@ -1,8 +1,8 @@
 """The ledger: one JSON object a line, written as things happen and never changed afterwards.
 
-A line is ``{"event": ..., "time": seconds since 1970, ...}``. Events: ``start`` (once), ``resume`` (``step``: where the
-run goes on), ``metrics`` (``step``, ``epoch``, ``values``), ``verdict`` (of the guard), ``end`` (``status``:
-``finished``, ``stopped`` or ``failed``). A run that was killed has no ``end``.
+A line is ``{"event": ..., "time": seconds since 1970, ...}``. Events: ``start`` (once), ``resume`` (``step``: optimizer
+steps that the checkpoint holds), ``metrics`` (``step``, from 0, ``epoch``, ``values``), ``verdict`` (of the guard),
+``end`` (``status``: ``finished``, ``stopped`` or ``failed``). A run that was killed has no ``end``.
 """
 
 import json
@@ -45,7 +45,7 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
     for event in _lines(path):
         if event.get("event") == "resume":
-            events = [e for e in events if e["event"] != "metrics" or e["step"] <= event["step"]]
+            events = [e for e in events if e["event"] != "metrics" or e["step"] < event["step"]]
         events.append(event)
     return events
 

@@ -40,7 +40,7 @@ class LedgerLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Append one event and one row; ``step`` counts optimizer steps."""
+        """Append one event and one row; ``step`` is the optimizer step they belong to, from 0."""
         values = {name: float(value) for name, value in metrics.items() if name != "epoch"}
         epoch = int(metrics.get("epoch", 0))
         self._ledger.write("metrics", step=step or 0, epoch=epoch, values=values)

@@ -20,14 +20,14 @@ class MetricsTable:
 
     def replace(self, rows: list[dict[str, float]]) -> None:
         """Write the file anew: a resumed run begins with the rows that still count."""
-        self._columns = list(KEYS) + sorted({name for row in rows for name in row} - set(KEYS))
+        self._columns = list(dict.fromkeys([*KEYS, *(name for row in rows for name in row)]))
         self._write(rows)
 
     def append(self, step: int, epoch: int, values: Mapping[str, float]) -> None:
         """Add a row.
 
         Args:
-            step: Optimizer steps done.
+            step: The optimizer step, from 0.
             epoch: From 0.
             values: Metrics by name.
         """

@@ -1,6 +1,7 @@
 """The run's messages, in the terminal and in ``run.log``."""
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,10 @@ def log_to(path: Path) -> Iterator[None]:
     for handler in (terminal, file):
         project.addHandler(handler)
     try:
-        yield
+        with warnings.catch_warnings():
+            # Lightning 2.6 calls what torch 2.13 deprecates; there is nothing a user could do about it.
+            warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
+            yield
     finally:
         for handler in (terminal, file):
             project.removeHandler(handler)
