@@ -1,5 +1,6 @@
 """Writing checkpoints so that a failed write never costs the previous one."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 os.fsync(file.fileno())
             partial.replace(target)
         except (OSError, RuntimeError) as error:  # torch turns some write errors into RuntimeError
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # there may be no such folder
+                partial.unlink()
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             kept = "the previous one is untouched" if target.exists() else "there is no earlier one"
             raise TrainingError(
-                f"{target}: cannot write the checkpoint ({str(error).splitlines()[0]}); {kept}. "
+                f"{target}: cannot write the checkpoint ({reason}); {kept}. "
                 "Free space on that disk or move paths.checkpoints, then go on with resume=<run id>"
             ) from error

@@ -64,15 +64,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: no such checkpoint; give the path of a best.ckpt or last.ckpt")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        _check_sums(path)
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
             f"{path}: refused, because it holds more than weights and plain values ({reason}); nothing in it was run. "
             "Take the file from somebody you trust, or train again"
         ) from error
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged file can raise nearly anything
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}" if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path}: damaged or half-written, {path.stat().st_size:,} bytes ({str(error).splitlines()[0]}); "
+            f"{path}: damaged or half-written, {path.stat().st_size:,} bytes ({reason}); "
             "use the other of best.ckpt and last.ckpt beside it"
         ) from error
     passport = checkpoint.get(PASSPORT_KEY) if isinstance(checkpoint, dict) else None
@@ -84,6 +86,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             "use the version of tangka_match that wrote it"
         )
     return checkpoint
+
+
+def _check_sums(path: Path) -> None:
+    """Compare every part of the file with its checksum; torch does not look at those of the weights."""
+    with zipfile.ZipFile(path) as archive:
+        if (part := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"the checksum of {part} is wrong")
 
 
 def check_passport(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -1,0 +1,204 @@
+import math
+from types import SimpleNamespace
+
+import pytest
+
+from tangka_match.errors import TrainingError
+from tangka_match.losses import CurriculumLoss, InfoNCELoss, TripletMarginLoss
+from tangka_match.training.callbacks.guard import COLLAPSED_CHECKS, TrainingGuard, Verdict, steps_needed
+
+
+class Watched:
+    """A guard, and the trainer and module that it looks at."""
+
+    def __init__(self, *, every=1, steps=10_000, loss=None):
+        self.said = []
+        self.guard = TrainingGuard(self.said.append)
+        self.module = SimpleNamespace(loss=loss or TripletMarginLoss(0.2, 0.0), collapse_value=0.2)
+        self.trainer = SimpleNamespace(
+            global_step=0,
+            current_epoch=0,
+            num_training_batches=20,
+            estimated_stepping_batches=steps,
+            log_every_n_steps=every,
+            callback_metrics={},
+            state=SimpleNamespace(fn="fit"),
+        )
+
+    def step(self, loss, spread=0.3):
+        self.trainer.global_step += 1
+        self.trainer.callback_metrics["train/similarity_std"] = spread
+        self.guard.on_train_batch_end(self.trainer, self.module, {"loss": loss}, None, 0)
+
+    def validate(self, train_loss, val_loss, mean_r1=10.0):
+        self.step(train_loss)
+        self.trainer.callback_metrics |= {"val/loss": val_loss, "val/mean_r1": mean_r1}
+        self.guard.on_validation_end(self.trainer, self.module)
+        self.trainer.current_epoch += 1
+
+    def end(self):
+        self.guard.on_train_end(self.trainer, self.module)
+
+    @property
+    def codes(self):
+        return [verdict.code for verdict in self.said]
+
+
+def test_collapse_is_found_at_the_third_check_in_a_row():
+    run = Watched()
+    for _ in range(COLLAPSED_CHECKS - 1):
+        run.step(0.2, spread=1e-6)
+    assert run.codes == []
+    run.step(0.2, spread=1e-6)
+    assert run.codes == ["collapse"]
+    assert run.said[0].step == 3
+    assert "(spread 1.0e-06) and the loss sits at its collapse value 0.200" in run.said[0].message
+
+
+def test_collapse_is_said_once():
+    run = Watched()
+    for spread in [1e-6] * 4 + [0.3] + [1e-6] * 4:
+        run.step(0.2, spread)
+    assert run.codes == ["collapse"]
+
+
+def test_one_good_check_between_starts_the_count_again():
+    run = Watched()
+    for spread in (1e-6, 1e-6, 0.3, 1e-6, 1e-6):
+        run.step(0.2, spread)
+    assert run.codes == []
+
+
+@pytest.mark.parametrize(("loss", "spread"), [(0.2, 0.05), (0.1, 1e-6), (0.25, 1e-6)])
+def test_spread_scores_or_a_loss_off_its_collapse_value_are_no_collapse(loss, spread):
+    run = Watched()
+    for _ in range(5):
+        run.step(loss, spread)
+    assert run.codes == []
+
+
+def test_scores_are_looked_at_where_they_are_logged():
+    """Every fifth step, from the first: the spread of the steps between is not known."""
+    run = Watched(every=5)
+    for _ in range(10):
+        run.step(0.2, spread=1e-6)
+    assert run.codes == []
+    run.step(0.2, spread=1e-6)
+    assert (run.codes, run.said[0].step) == (["collapse"], 11)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("step", [1, 2, 7])
+def test_a_loss_that_is_no_number_ends_the_run_at_any_step(loss, step):
+    run = Watched(every=50)
+    for _ in range(step - 1):
+        run.step(0.5)
+    with pytest.raises(TrainingError, match=rf"the training loss is {loss} at step {step};.*Lower optimizer\.lr"):
+        run.step(loss)
+
+
+@pytest.mark.parametrize(
+    ("loss", "needed"),
+    [
+        (TripletMarginLoss(0.2, 1.0), 7_900),
+        (TripletMarginLoss(0.2, 0.5), 1_100),
+        (InfoNCELoss(), 1_100),
+        (CurriculumLoss(), 1_100),
+    ],
+)
+def test_the_hardest_negatives_need_the_longest_run(loss, needed):
+    assert steps_needed(loss)[0] == needed
+
+
+def test_a_short_schedule_is_said_with_its_numbers():
+    run = Watched(steps=800, loss=TripletMarginLoss(0.2, 1.0))
+    run.guard.on_train_start(run.trainer, run.module)
+    message = run.said[0].message
+    assert run.codes == ["short_schedule"]
+    assert "this run has 800 optimizer steps, and its loss is known to need about 7,900" in message
+    assert "An epoch here is 20 steps" in message
+    assert message.endswith("raise trainer.max_epochs to 395")  # 7,900 / 20
+
+
+@pytest.mark.parametrize(("steps", "codes"), [(1_099, ["short_schedule"]), (1_100, [])])
+def test_a_schedule_of_just_the_steps_needed_is_long_enough(steps, codes):
+    run = Watched(steps=steps)
+    run.guard.on_train_start(run.trainer, run.module)
+    assert run.codes == codes
+
+
+def test_overfitting_is_said_with_both_curves_and_the_best_epoch():
+    run = Watched()
+    for train_loss, val_loss, mean_r1 in ((1.0, 0.9, 20.0), (0.6, 0.5, 31.25), (0.3, 0.8, 30.0)):
+        run.validate(train_loss, val_loss, mean_r1)
+    run.end()
+    assert run.codes == ["overfitting"]
+    message = run.said[0].message
+    assert "since epoch 1 the training loss fell from 0.600 to 0.300" in message
+    assert "the validation loss rose from 0.500 to 0.800" in message
+    assert "best.ckpt is from epoch 1 (val/mean_r1 31.25)" in message
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        [(1.0, 1.0), (0.6, 0.7), (0.3, 0.5)],  # both fall
+        [(1.0, 0.9), (0.6, 0.5), (0.3, 0.54)],  # the validation loss rises by less than a tenth
+        [(1.0, 0.9), (0.6, 0.5), (0.5, 0.9)],  # the training loss stands still
+        [(1.0, 0.5), (0.3, 0.9)],  # too short to tell
+    ],
+)
+def test_a_healthy_run_gets_no_verdict(curve):
+    run = Watched()
+    run.guard.on_train_start(run.trainer, run.module)
+    for train_loss, val_loss in curve:
+        run.validate(train_loss, val_loss)
+    run.end()
+    assert run.codes == []
+
+
+def test_the_training_loss_of_an_epoch_is_the_mean_of_its_logged_steps():
+    run = Watched()
+    run.step(0.5)
+    run.validate(0.1, 0.9)
+    assert run.guard.state_dict()["history"][0]["train_loss"] == pytest.approx(0.3)
+
+
+def test_an_epoch_without_a_logged_step_keeps_the_training_loss_of_the_one_before():
+    run = Watched(every=2)
+    run.validate(0.5, 0.9)
+    run.validate(0.1, 0.8)  # step 2 is not logged
+    assert [row["train_loss"] for row in run.guard.state_dict()["history"]] == [0.5, 0.5]
+
+
+def test_validation_outside_of_training_leaves_no_trace():
+    run = Watched()
+    run.trainer.state.fn = "validate"
+    run.guard.on_validation_end(run.trainer, run.module)
+    assert run.guard.state_dict()["history"] == []
+
+
+def test_a_guard_goes_on_from_its_state():
+    run, resumed = Watched(), Watched()
+    for train_loss, val_loss in ((1.0, 0.9), (0.6, 0.5)):
+        run.validate(train_loss, val_loss)
+    run.step(0.2, spread=1e-6)
+    run.step(0.2, spread=1e-6)
+    resumed.guard.load_state_dict(run.guard.state_dict())
+    resumed.trainer.global_step, resumed.trainer.current_epoch = 4, 2
+    for other in (run, resumed):
+        other.step(0.2, spread=1e-6)
+        other.validate(0.2, 0.9)
+        other.end()
+    assert resumed.codes == run.codes == ["collapse", "overfitting"]
+    assert resumed.guard.state_dict() == run.guard.state_dict()
+
+
+def test_a_resumed_run_does_not_say_again_what_it_has_said():
+    run = Watched(steps=800)
+    run.guard.load_state_dict(
+        {"verdicts": [["short_schedule", "said", 0]], "collapsed_checks": 0, "train_losses": [], "history": []}
+    )
+    run.guard.on_train_start(run.trainer, run.module)
+    assert run.said == []
+    assert run.guard.verdicts == [Verdict("short_schedule", "said", 0)]
