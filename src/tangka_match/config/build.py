@@ -1,39 +1,106 @@
 """Builds the plan of a run from a composed config."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from tangka_match.config.check import check_config
+from tangka_match.config.check import BUILT_BY_TARGET, check_config, raise_faults
+from tangka_match.errors import TangkaMatchError
 from tangka_match.training.plan import RunPlan
+from tangka_match.training.settings import TrainerSettings
+
+# Of the rehearsal, before the data say what they are; the four words are the special ones.
+STAND_IN_SIZES = {"vocab_size": 4, "feature_dim": 1, "num_regions": 1}
+STAND_IN_STEPS = 1_000_000_000
 
 
 def build_plan(config: DictConfig) -> RunPlan:
     """Check a config and build what the runner needs.
 
+    Every part is built once on the way, so that a value that a class refuses is reported before data are read or a
+    folder is made.
+
     Args:
         config: As Hydra composed it, or as a run folder's ``config.yaml`` holds it.
 
     Raises:
-        ConfigError: If the config is faulty.
+        ConfigError: If the config is faulty, or asks for a device that this machine does not have.
     """
     settings, plain = check_config(config)
-    groups = {name: OmegaConf.create(plain[name]) for name in ("data", "model", "loss", "optimizer", "scheduler")}
+    nodes = {name: OmegaConf.create(plain[name]) for name in BUILT_BY_TARGET}
+    build: dict[str, Callable[..., Any]] = {name: partial(_build, node) for name, node in nodes.items()}
+    build["data"] = partial(build["data"], seed=settings.seed)
+    raise_faults([*_device_faults(settings.trainer), *_rehearse(build, plain)])
     return RunPlan(
         settings=settings,
         config=plain,
         config_yaml=OmegaConf.to_yaml(OmegaConf.create(plain)),
-        data=_build(groups["data"], seed=settings.seed),
+        data=build["data"](),
         model=plain["model"],
-        build_model=partial(_build, groups["model"]),
-        build_loss=partial(_build, groups["loss"]),
-        optimizer=_build(groups["optimizer"]),
-        scheduler=_build(groups["scheduler"]),
+        build_model=build["model"],
+        build_loss=build["loss"],
+        optimizer=build["optimizer"](),
+        scheduler=build["scheduler"](),
     )
 
 
 def _build(node: DictConfig, **filled: Any) -> Any:
-    """Instantiate by ``_target_``; lists and dicts arrive as plain Python, never as OmegaConf containers."""
-    return instantiate(node, _convert_="all", **filled)
+    """Instantiate by ``_target_``; lists and dicts arrive as plain Python, never as OmegaConf containers.
+
+    What a class raises comes out as it is, not in Hydra's wrapping.
+    """
+    try:
+        return instantiate(node, _convert_="all", **filled)
+    except InstantiationException as error:
+        raise error.__cause__ or error from None
+
+
+def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> list[str]:
+    """Build each part as the runner will, the model without memory; returns what the classes refuse."""
+
+    def build_model() -> None:
+        with torch.device("meta"):
+            build["model"](**STAND_IN_SIZES)
+
+    def build_optimizer() -> torch.optim.Optimizer:
+        return build["optimizer"]()([torch.nn.Parameter(torch.zeros(1, 1))])
+
+    def build_scheduler() -> None:
+        build["scheduler"]()(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]), total_steps=STAND_IN_STEPS)
+
+    parts = {
+        "data": build["data"],
+        "model": build_model,
+        "loss": build["loss"],
+        "optimizer": build_optimizer,
+        "scheduler": build_scheduler,
+    }
+    faults = []
+    for name, build_part in parts.items():
+        try:
+            build_part()
+        except TangkaMatchError as error:
+            faults.append(str(error) if str(error).startswith(f"{name}.") else f"{name}: {error}")
+        except (TypeError, ValueError) as error:  # of a class that is not ours
+            target, given = plain[name]["_target_"], {k: v for k, v in plain[name].items() if k[0] != "_"}
+            faults.append(f"{name}: {target} refuses {given}: {error}")
+    return faults
+
+
+def _device_faults(trainer: TrainerSettings) -> list[str]:
+    if trainer.accelerator != "gpu":
+        return []
+    there = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
+    if there == 0:
+        return [
+            f"trainer.accelerator={trainer.accelerator!r}: torch {torch.__version__} finds no GPU on this machine: "
+            "use trainer=cpu, or install a driver and a torch that fit the GPU"
+        ]
+    if trainer.devices > there:
+        return [f"trainer.devices={trainer.devices}: this machine has {there} GPU(s); -1 takes them all"]
+    return []

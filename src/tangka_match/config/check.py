@@ -1,18 +1,19 @@
 """Checks a composed config before anything is built: every fault is reported, not the first one only."""
 
-import inspect
 from typing import Any
 
-from hydra.utils import get_class, get_method
 from omegaconf import DictConfig, OmegaConf
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from tangka_match.config.arguments import argument_faults
 from tangka_match.config.explain import nearest
 from tangka_match.errors import ConfigError
 from tangka_match.training.settings import RunSettings
 
 SETTINGS = tuple(RunSettings.model_fields)
 BUILT_BY_TARGET = ("data", "model", "loss", "optimizer", "scheduler")
+GROUPS = (*SETTINGS, *BUILT_BY_TARGET)
+OF_THE_COMMAND = ("resume", "debug")
 FILLED_LATER = {
     "data": {"seed", "tokenizer"},
     "model": {"vocab_size", "feature_dim", "num_regions"},
@@ -35,38 +36,41 @@ def check_config(config: DictConfig) -> tuple[RunSettings, dict[str, Any]]:
         ConfigError: Listing every fault with its dotted name, the value found, and what is allowed.
     """
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    faults = [fault for group in BUILT_BY_TARGET for fault in _target_faults(group, plain[group])]
+    faults = [
+        f"{name}: there is no such setting.{nearest(name, list(GROUPS))}"
+        for name in plain
+        if name not in (*GROUPS, *OF_THE_COMMAND)
+    ]
+    for group in BUILT_BY_TARGET:
+        faults += argument_faults(group, plain[group], FILLED_LATER[group])
     settings = None
     try:
         settings = RunSettings.model_validate({name: plain[name] for name in SETTINGS})
     except ValidationError as error:
         faults += [_describe(item) for item in error.errors()]
-    if faults or settings is None:
-        raise ConfigError("the settings contradict themselves or are out of range:\n  " + "\n  ".join(faults))
+    raise_faults(faults)
+    assert settings is not None
     return settings, plain
 
 
+def raise_faults(faults: list[str]) -> None:
+    """Raise one ``ConfigError`` that lists them, if there are any."""
+    if faults:
+        raise ConfigError("the settings contradict themselves or are out of range:\n  " + "\n  ".join(faults))
+
+
 def _describe(item: Any) -> str:
+    """A fault as pydantic found it, in the words of the other checks."""
     name = ".".join(str(part) for part in item["loc"])
-    message = item["msg"].removeprefix("Value error, ")
-    return message if item["type"] == "value_error" else f"{name}={item['input']!r}: {message}"
+    if item["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting.{nearest(item['loc'][-1], _siblings(item['loc']))}"
+    if item["type"] == "value_error":
+        return f"{name + ': ' if name else ''}{item['ctx']['error']}"
+    return f"{name}={item['input']!r}: {item['msg']}"
 
 
-def _target_faults(group: str, node: dict[str, Any]) -> list[str]:
-    """Arguments that the class or function named by ``_target_`` does not take, or lacks."""
-    target = node.get("_target_", "")
-    try:
-        callable_ = get_class(target) if target.rsplit(".", 1)[-1][:1].isupper() else get_method(target)
-    except Exception as error:
-        return [f"{group}._target_={target!r}: cannot be imported ({error})"]
-    parameters = inspect.signature(callable_).parameters
-    given = {key for key in node if key not in ("_target_", "_partial_")}
-    known = [name for name in parameters if name not in FILLED_LATER[group]]
-    unknown = sorted(given - set(parameters))
-    needed = {
-        n for n, p in parameters.items() if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    }
-    missing = sorted(needed - given - FILLED_LATER[group])
-    return [f"{group}.{key}: {target} takes no such argument.{nearest(key, known)}" for key in unknown] + [
-        f"{group}.{key}: {target} needs it, and it is not set" for key in missing
-    ]
+def _siblings(location: tuple[str | int, ...]) -> list[str]:
+    group = RunSettings.model_fields[str(location[0])].annotation
+    assert isinstance(group, type)
+    assert issubclass(group, BaseModel)
+    return list(group.model_fields)

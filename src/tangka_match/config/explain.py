@@ -5,11 +5,12 @@ import re
 from pathlib import Path
 
 import yaml
-from hydra.errors import MissingConfigException
+from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
 
 from tangka_match.config.location import conf_dir
 
+HIDDEN = re.compile(r"(^|\.)(defaults|_\w+)(\.|$)|^hydra\b")
 UNKNOWN_KEY = re.compile(r"Could not (?:override|delete from config\.?|append to config\.?) ?'?([\w./@]+)'?")
 
 
@@ -23,6 +24,8 @@ def explain(error: Exception, config_name: str) -> str:
     text = str(error)
     if isinstance(error, MissingConfigException):
         return _missing_file(error)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read as a setting; write name=value, and lists as 'name=[a,b]' in quotes"
     if isinstance(error, MissingMandatoryValue) or "Missing mandatory value" in text:
         key = getattr(error, "full_key", None) or _quoted(text)
         return f"{key} is not set: add {key}=<value> to the command"
@@ -33,16 +36,26 @@ def explain(error: Exception, config_name: str) -> str:
     return text.strip()
 
 
-def nearest(name: str, known: list[str]) -> str:
+def nearest(name: str, known: list[str], part: str | None = None, cutoff: float = 0.6) -> str:
     """A suggestion such as `` Did you mean margin?``, or an empty string.
+
+    Args:
+        name: As it was written.
+        known: What could have been meant.
+        part: Compare this with the last part of each known name, instead of the whole names.
+        cutoff: Likeness in [0, 1] from which a name is suggested.
 
     >>> nearest("margni", ["margin", "temperature"])
     ' Did you mean margin?'
+    >>> nearest("model.margni", ["loss.margin", "model.dropout"], part="margni")
+    ' Did you mean loss.margin?'
     >>> nearest("zzz", ["margin"])
     ''
     """
-    close = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
-    return f" Did you mean {' or '.join(close)}?" if close else ""
+    compared = {k: k.rpartition(".")[2] if part else k for k in known}
+    close = difflib.get_close_matches(part or name, compared.values(), n=2, cutoff=cutoff)
+    meant = [k for text in dict.fromkeys(close) for k in known if compared[k] == text]
+    return f" Did you mean {' or '.join(meant[:2])}?" if meant else ""
 
 
 def _missing_file(error: MissingConfigException) -> str:
@@ -61,10 +74,12 @@ def _unknown_key(key: str, config_name: str) -> str:
     known = sorted(known_keys(folder, config_name))
     parent, _, leaf = key.rpartition(".")
     siblings = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == parent]
-    hint = nearest(leaf, siblings) or nearest(key, known)
-    where = f" in {parent}" if parent else ""
-    allowed = f" Known{where}: {', '.join(siblings)}." if siblings else ""
-    return f"{key}: there is no such setting.{hint}{allowed} (+{key}=<value> would add it.)"
+    if not parent or not siblings:
+        return f"{key}: there is no such setting.{nearest(key, known)}"
+    hint = nearest(key, [f"{parent}.{name}" for name in siblings], part=leaf) or nearest(
+        key, known, part=leaf, cutoff=0.8
+    )
+    return f"{key}: there is no such setting.{hint} Known in {parent}: {', '.join(siblings)}"
 
 
 def known_keys(folder: Path, config_name: str) -> set[str]:
@@ -80,7 +95,7 @@ def known_keys(folder: Path, config_name: str) -> set[str]:
                 keys |= _flat(content, "")
         else:
             keys |= _flat(content, group.replace("/", ".") + ".") | {group}
-    return {key for key in keys if "defaults" not in key and not key.startswith("hydra")}
+    return {key for key in keys if not HIDDEN.search(key)}
 
 
 def _flat(node: object, prefix: str) -> set[str]:

@@ -4,10 +4,13 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from tangka_match.analysis.curves import draw_curves
 from tangka_match.config.build import build_plan
+from tangka_match.config.check import GROUPS
 from tangka_match.errors import ConfigError
+from tangka_match.training.lightning_facts import is_main_process
 from tangka_match.training.records.ledger import read_ledger
 from tangka_match.training.records.run_folder import RunFolder, find_run
 from tangka_match.training.runner import RunResult, train
@@ -30,7 +33,8 @@ def launch(config: DictConfig) -> RunResult:
     else:
         folder, saved = _stopped_run(config, str(resume))
         result = train(build_plan(saved), resume=folder)
-    draw_curves(read_ledger(result.folder.ledger), result.folder.path / "curves.png")
+    if is_main_process():
+        draw_curves(read_ledger(result.folder.ledger), result.folder.path / "curves.png")
     return result
 
 
@@ -44,10 +48,21 @@ def _stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig
             f"leave that out ({', '.join(ALLOWED_WITH_RESUME[1:])} may be given), or start a new run"
         )
     path = find_run(Path(config.paths.runs), run_id)
-    saved = OmegaConf.load(path / "config.yaml")
-    assert isinstance(saved, DictConfig)
+    saved = _load(path / "config.yaml")
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
         if key.startswith(("paths.", "data.root")):
             OmegaConf.update(saved, key, str(Path(value).absolute()))
     return RunFolder(path.name, path, Path(saved.paths.checkpoints) / saved.name / path.name), saved
+
+
+def _load(path: Path) -> DictConfig:
+    """The config that a run wrote."""
+    try:
+        saved = OmegaConf.load(path)
+    except (OSError, YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML ({error}); put it right, or start a new run") from error
+    missing = [name for name in GROUPS if name not in saved]
+    if not isinstance(saved, DictConfig) or missing:
+        raise ConfigError(f"{path}: not the config of a run, it lacks {', '.join(missing)}; start a new run")
+    return saved
