@@ -92,6 +92,7 @@ def train(plan: RunPlan, resume: RunFolder | None = None) -> RunResult:
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     plan.data.prepare_data()
     plan.data.setup("fit")
+    _check_schedule(plan)
     folder = resume or create_run_folder(
         settings.paths.runs, settings.paths.checkpoints, settings.name, config_hash(plan.config)
     )
@@ -101,6 +102,16 @@ def train(plan: RunPlan, resume: RunFolder | None = None) -> RunResult:
             stack.enter_context(folder.lock())
             stack.enter_context(log_to(folder.path / "run.log"))
         return _Run(plan, folder).execute(resumed=resume is not None)
+
+
+def _check_schedule(plan: RunPlan) -> None:
+    """Make the learning-rate schedule once, so that a warm-up longer than the run leaves no folder behind."""
+    trainer = plan.settings.trainer
+    steps = trainer.max_epochs * plan.data.steps_per_epoch  # of one process; more of them take fewer
+    plan.scheduler(
+        torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]),
+        total_steps=steps if trainer.max_steps < 0 else min(steps, trainer.max_steps),
+    )
 
 
 class _Run:

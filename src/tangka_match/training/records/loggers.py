@@ -73,7 +73,7 @@ def make_service_logger(
         config: The composed config, plain.
 
     Raises:
-        ConfigError: If TensorBoard is asked for and not installed.
+        ConfigError: If TensorBoard is asked for and not installed, or W&B cannot log in or reach its server.
     """
     if settings.kind == "tensorboard":
         try:
@@ -85,21 +85,29 @@ def make_service_logger(
     if settings.kind != "wandb":
         return None
     logging.getLogger("wandb").setLevel(logging.WARNING)
-    run = wandb.init(
-        project=settings.project,
-        entity=settings.entity,
-        mode="offline" if settings.offline else "online",
-        dir=folder.path,
-        id=folder.run_id,
-        resume="allow",
-        name=folder.run_id,
-        group=group,
-        job_type="train",
-        tags=list(tags),
-        config=config,
-        # A kill loses what is not flushed, and the default interval is 15 seconds.
-        settings=wandb.Settings(x_transaction_log_flush_interval=1.0, silent=True, console="off"),
-    )
+    try:
+        run = wandb.init(
+            project=settings.project,
+            entity=settings.entity,
+            mode="offline" if settings.offline else "online",
+            dir=folder.path,
+            id=folder.run_id,
+            resume="allow",
+            name=folder.run_id,
+            group=group,
+            job_type="train",
+            tags=list(tags),
+            config=config,
+            # A kill loses what is not flushed, and the default interval is 15 seconds.
+            settings=wandb.Settings(
+                x_transaction_log_flush_interval=1.0, silent=True, console="off", init_timeout=30.0
+            ),
+        )
+    except wandb.Error as error:  # no login, or no network
+        raise ConfigError(
+            f"logger.offline={settings.offline}: W&B did not start ({str(error).splitlines()[0]}): run `wandb login` "
+            "and see to the network, or use logger=wandb, which writes what `wandb sync` uploads later"
+        ) from error
     return WandbLogger(experiment=run)
 
 
