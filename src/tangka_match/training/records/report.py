@@ -3,6 +3,7 @@
 import rich
 from rich.table import Table
 
+from tangka_match.training.lightning_facts import rank_zero_only
 from tangka_match.training.runner import RunResult
 
 RECALLS = ("r1", "r5", "r10")
@@ -18,7 +19,7 @@ def recall_table(result: RunResult) -> Table:
     )
     for heading in ("", "R@1 %", "R@5 %", "R@10 %", "median rank", "mean rank"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    for direction, name in (("i2t", "image → text"), ("t2i", "text → image")):
+    for direction, name in (("i2t", "image→text"), ("t2i", "text→image")):
         keys = [f"{direction}_{key}" for key in (*RECALLS, "median_rank", "mean_rank")]
         table.add_row(name, *(_with_interval(result, key) for key in keys))
     table.add_section()
@@ -27,8 +28,9 @@ def recall_table(result: RunResult) -> Table:
     return table
 
 
+@rank_zero_only
 def print_result(result: RunResult) -> None:
-    """Print the table, the verdicts and the paths to the terminal."""
+    """Print the table, the verdicts and the paths to the terminal; in a distributed run the first process does."""
     console = rich.get_console()
     console.print(recall_table(result))
     for verdict in result.verdicts:
@@ -43,4 +45,4 @@ def print_result(result: RunResult) -> None:
 def _with_interval(result: RunResult, key: str) -> str:
     low, high = result.intervals[key]
     digits = 1 if "rank" in key or key == "rsum" else 2
-    return f"{result.metrics[key]:.{digits}f}\n[dim]{low:.1f} … {high:.1f}[/dim]"
+    return f"{result.metrics[key]:.{digits}f}\n[dim]{low:.1f}–{high:.1f}[/dim]"

@@ -1,0 +1,60 @@
+"""Installed as a wheel the project trains from any folder: ``conf/`` travels inside."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(CHECKOUT)],
+        check=True,
+        capture_output=True,
+    )
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_the_wheel_holds_every_config_file(wheel):
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("tangka_match/conf/")}
+    there = {f"tangka_match/conf/{p.relative_to(CHECKOUT / 'conf').as_posix()}" for p in CHECKOUT.glob("conf/**/*.yaml")}
+    assert packed == there
+
+
+def test_an_installed_wheel_trains_two_steps_in_any_folder(wheel, demo_data, tmp_path):
+    site = tmp_path / "site"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)], check=True
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tangka_match.train", "+experiment=debug", "trainer.max_steps=2"),
+            *(f"paths.data={demo_data}", "data.writer.thumbnails=false", "scheduler.warmup_steps=1"),
+        ],
+        cwd=elsewhere,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(elsewhere.glob("checkpoints/debug/*/best.ckpt"))
+    imported_from = subprocess.run(
+        [sys.executable, "-c", "import tangka_match; print(tangka_match.__file__)"],
+        cwd=elsewhere,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert imported_from.stdout.startswith(str(site))
