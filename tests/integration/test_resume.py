@@ -1,0 +1,87 @@
+"""Killed in the middle of an epoch and resumed, a run ends with the bits of an unbroken one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from helpers.cli import run_cli_subprocess
+from tangka_match.training.passport import read_checkpoint
+from tangka_match.training.records.ledger import read_ledger
+
+from .conftest import places
+
+# Dropout, augmentation, averaged weights, a moving curriculum and a schedule: everything that has a state.
+RUN = (
+    "+experiment=debug",
+    "augmentation=drop",
+    "training.ema_decay=0.9",
+    "training.checkpoint_every_n_steps=4",
+    "trainer.max_steps=-1",
+    "trainer.max_epochs=4",
+    "logger=csv",
+)
+EXIT_CODE = {signal.SIGTERM: 143, signal.SIGKILL: -9}
+KILL_AFTER = 24  # steps of 40: in the middle of the third epoch
+
+
+@pytest.fixture(scope="module")
+def unbroken(demo_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    done = run_cli_subprocess(*RUN, *places(demo_data, folder))
+    assert done.code == 0, done.stderr
+    return folder
+
+
+def start_and_stop(words, ledgers, how):
+    """Start a run, wait until it is past ``KILL_AFTER`` steps, and stop it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tangka_match.train", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not any(f'"step": {KILL_AFTER}' in path.read_text("utf-8") for path in ledgers()):
+        assert process.poll() is None, "the run ended before it could be stopped"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, how)
+    return process.wait(timeout=60)
+
+
+def checkpoint(folder, name):
+    (path,) = folder.glob(f"checkpoints/*/*/{name}.ckpt")
+    return read_checkpoint(path)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_run_ends_with_the_bits_of_an_unbroken_one(unbroken, demo_data, tmp_path, how, workers):
+    words = (*RUN, *places(demo_data, tmp_path), f"data.num_workers={workers}")
+    assert start_and_stop(words, lambda: tmp_path.glob("runs/*/ledger.jsonl"), how) == EXIT_CODE[how]
+    stopped = checkpoint(tmp_path, "last")["global_step"]
+    assert 20 < stopped < 40
+
+    resumed = run_cli_subprocess("resume=last", f"paths.runs={tmp_path / 'runs'}")
+    assert resumed.code == 0, resumed.stderr
+    for name in ("last", "best"):
+        whole, broken = checkpoint(unbroken, name), checkpoint(tmp_path, name)
+        assert whole["global_step"] == broken["global_step"]
+        assert all(torch.equal(whole["state_dict"][key], broken["state_dict"][key]) for key in whole["state_dict"])
+    assert _losses(unbroken) == _losses(tmp_path)
+
+
+def _losses(folder):
+    (ledger,) = folder.glob("runs/*/ledger.jsonl")
+    metrics = [e for e in read_ledger(ledger) if e["event"] == "metrics" and "train/loss" in e["values"]]
+    return [(e["step"], e["values"]["train/loss"]) for e in metrics]
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(demo_data, tmp_path):
+    words = (*RUN, *places(demo_data, tmp_path))
+    assert start_and_stop(words, lambda: tmp_path.glob("runs/*/ledger.jsonl"), signal.SIGINT) == 130
+    (run,) = tmp_path.glob("runs/*")
+    assert read_ledger(run / "ledger.jsonl")[-1]["status"] == "stopped"
+    assert f"run {run.name} has stopped; go on with resume={run.name}" in (run / "run.log").read_text("utf-8")
