@@ -1,6 +1,6 @@
 import pytest
-from helpers.cli import run_cli_subprocess
 
+from helpers.cli import run_cli_subprocess
 from tangka_match.data.demo.writer import DemoWriter
 
 

@@ -25,7 +25,9 @@ def wheel(tmp_path_factory):
 
 def test_the_wheel_holds_every_config_file(wheel):
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("tangka_match/conf/")}
-    there = {f"tangka_match/conf/{p.relative_to(CHECKOUT / 'conf').as_posix()}" for p in CHECKOUT.glob("conf/**/*.yaml")}
+    there = {
+        f"tangka_match/conf/{p.relative_to(CHECKOUT / 'conf').as_posix()}" for p in CHECKOUT.glob("conf/**/*.yaml")
+    }
     assert packed == there
 
 
