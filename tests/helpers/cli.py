@@ -5,7 +5,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
@@ -22,8 +22,13 @@ class Finished(NamedTuple):
     stderr: str
 
 
-def run_cli_in_process(*words: str) -> Finished:
-    """``python -m tangka_match.train <words>`` inside this process; environment and log handlers are put back."""
+def run_cli_in_process(*words: str, main: Callable[[], None] = main) -> Finished:
+    """``python -m tangka_match.train <words>`` inside this process; environment and log handlers are put back.
+
+    Args:
+        words: Of the command line.
+        main: Of the entry point.
+    """
     stdout, stderr = io.StringIO(), io.StringIO()
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level

@@ -60,13 +60,13 @@ def _locate(target: str) -> Callable[..., Any]:
     """Import what a ``_target_`` names; Hydra's own function also logs its failure to the terminal."""
     module_name, _, name = target.rpartition(".")
     try:
-        found = getattr(import_module(module_name), name, None) if module_name else None
+        module = import_module(module_name) if module_name else None
     except ImportError as error:
         raise ConfigError(f"cannot be imported ({error})") from error
-    if not callable(found):
-        known = dir(import_module(module_name)) if module_name else []
-        raise ConfigError(f"there is no such class or function.{nearest(name, known)}")
-    return found
+    known = {key: found for key in dir(module) if callable(found := getattr(module, key))}
+    if name not in known:
+        raise ConfigError(f"there is no such class or function.{nearest(name, list(known))}")
+    return known[name]
 
 
 def _types(callable_: Callable[..., Any]) -> dict[str, Any]:

@@ -1,0 +1,68 @@
+import pytest
+
+from tangka_match.config.arguments import argument_faults
+
+VSE = {"_target_": "tangka_match.models.VSE"}
+DATA = {"_target_": "tangka_match.data.datamodule.RegionTextDataModule", "root": "somewhere"}
+ADAMW = {"_target_": "torch.optim.AdamW"}
+COSINE = {"_target_": "tangka_match.training.schedules.warmup_cosine", "warmup_steps": 5, "final_ratio": 0.1}
+TOKENIZER = {"_target_": "tangka_match.data.tokenizer.JiebaTokenizer"}
+LATER = {"vocab_size", "feature_dim", "params", "optimizer", "total_steps"}
+
+GOOD = [
+    VSE | {"dropout": 0.1, "smooth": 9},
+    DATA | {"tokenizer": TOKENIZER, "vocabulary_path": None, "expected_counts": {"train": [1, 2]}},
+    ADAMW | {"_partial_": True, "lr": 1, "betas": [0.9, 0.99]},
+    COSINE,
+    {"_target_": "tangka_match.losses.CurriculumLoss", "margin": [0.1, 0.2], "hard_negatives": 1},
+]
+BAD = [
+    (VSE | {"drpout": 0.1}, "part.drpout: tangka_match.models.VSE takes no such argument. Did you mean dropout?"),
+    (VSE | {"embed_dim": "64"}, "part.embed_dim='64': tangka_match.models.VSE takes int"),
+    (VSE | {"embed_dim": 0.5}, "part.embed_dim=0.5: tangka_match.models.VSE takes int"),
+    (VSE | {"embed_dim": None}, "part.embed_dim=None: tangka_match.models.VSE takes int"),
+    (ADAMW | {"lr": "abc"}, "part.lr='abc': torch.optim.AdamW takes float | Tensor"),
+    (
+        ADAMW | {"betas": [0.9]},
+        "part.betas=[0.9]: torch.optim.AdamW takes tuple[float | Tensor, float | Tensor]",
+    ),
+    (
+        {"_target_": DATA["_target_"]},
+        "part.root: tangka_match.data.datamodule.RegionTextDataModule needs it, and it is not set",
+    ),
+    (
+        DATA | {"tokenizer": TOKENIZER | {"hmmm": True}},
+        "part.tokenizer.hmmm: tangka_match.data.tokenizer.JiebaTokenizer takes no such argument. Did you mean hmm?",
+    ),
+    (
+        {"_target_": "torch.optim.AdmW"},
+        "part._target_='torch.optim.AdmW': there is no such class or function. Did you mean AdamW or Adam?",
+    ),
+    (
+        {"_target_": "torch.opt.Adam"},
+        "part._target_='torch.opt.Adam': cannot be imported (No module named 'torch.opt')",
+    ),
+    ({"_target_": "math.pi"}, "part._target_='math.pi': there is no such class or function."),
+    ({}, "part._target_='': there is no such class or function."),
+]
+
+
+@pytest.mark.parametrize("node", GOOD, ids=lambda node: node["_target_"])
+def test_what_fits_has_no_fault(node):
+    assert argument_faults("part", node, LATER) == []
+
+
+@pytest.mark.parametrize(("node", "message"), BAD, ids=[message.split(":")[0] for _, message in BAD])
+def test_each_fault_names_the_setting_the_value_and_what_is_allowed(node, message):
+    faults = argument_faults("part", node, LATER)
+    assert faults == [message]
+
+
+def test_all_faults_of_a_node_are_listed():
+    faults = argument_faults("model", VSE | {"dropout": "a", "smooth": "b", "c": 1}, LATER)
+    assert [fault.split(":")[0] for fault in faults] == ["model.c", "model.smooth='b'", "model.dropout='a'"]
+
+
+def test_what_the_code_adds_is_never_suggested():
+    (fault,) = argument_faults("model", VSE | {"feature_dm": 3}, LATER)
+    assert "feature_dim" not in fault

@@ -1,0 +1,64 @@
+import pytest
+
+from helpers.cli import run_cli_in_process
+from tangka_match.config.cli import run_cli
+from tangka_match.errors import DataFormatError
+
+
+def run(task, *words):
+    return run_cli_in_process(*words, main=lambda: run_cli(task, "config"))
+
+
+def raise_(error):
+    def task(config):
+        raise error
+
+    return task
+
+
+def test_the_task_gets_the_composed_config():
+    seen = []
+    done = run(seen.append, "+experiment=debug", "seed=3")
+    assert (done.code, done.stderr) == (0, "")
+    assert [(config.name, config.seed) for config in seen] == [("debug", 3)]
+
+
+def test_a_users_mistake_is_one_line_and_code_2():
+    done = run(raise_(DataFormatError("train_ims.npy: is empty; write it again")))
+    assert done == (2, "", "DataFormatError: train_ims.npy: is empty; write it again\n")
+
+
+def test_a_mistake_in_the_command_is_one_line_and_code_2():
+    seen = []
+    done = run(seen.append, "sedd=3")
+    assert (done.code, done.stdout, seen) == (2, "", [])
+    assert done.stderr == "ConfigError: sedd: there is no such setting. Did you mean seed?\n"
+
+
+@pytest.mark.parametrize("word", ["-v", "--verbose", "debug=true"])
+def test_the_traceback_is_shown_where_it_is_asked_for(word):
+    with pytest.raises(DataFormatError, match="is empty"):
+        run(raise_(DataFormatError("is empty")), word)
+    with pytest.raises(Exception, match="Could not override 'sedd'"):
+        run(raise_(DataFormatError("is empty")), word, "sedd=3")
+
+
+def test_a_fault_of_ours_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run(lambda config: 1 // 0)
+
+
+def test_ctrl_c_ends_with_130_and_says_nothing():
+    assert run(raise_(KeyboardInterrupt())) == (130, "", "")
+
+
+def test_a_sweep_runs_every_job_and_ends_with_2_if_one_failed(tmp_path):
+    seen = []
+
+    def task(config):
+        seen.append(config.seed)
+        if config.seed == 1:
+            raise DataFormatError("is empty")
+
+    done = run(task, "-m", "seed=1,2", f"paths.runs={tmp_path}")
+    assert (done.code, done.stderr, seen) == (2, "DataFormatError: is empty\n", [1, 2])

@@ -1,0 +1,109 @@
+"""Every file under ``conf/`` is used here: composed, checked and, if it is an experiment, built and stepped once."""
+
+import inspect
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from omegaconf import OmegaConf
+
+from helpers.configs import compose_config, tiny_sizes
+from tangka_match.config.build import build_plan
+from tangka_match.config.check import GROUPS, check_config
+from tangka_match.config.location import conf_dir
+from tangka_match.data import demo
+from tangka_match.losses import positive_mask
+
+CONF = Path(conf_dir())
+GROUP_FILES = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name != "experiment")
+EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
+SIZES = {"vocab_size": 20, "feature_dim": 6, "num_regions": 4}
+
+
+def name_of(path):
+    return path.relative_to(CONF).with_suffix("").as_posix()
+
+
+def header_of(experiment):
+    """The fields of the comment that opens the file; a line that is indented goes on with the field before it."""
+    fields = {}
+    lines = experiment.read_text("utf-8").splitlines()
+    assert lines[0] == "# @package _global_"
+    for line in lines[1:]:
+        if not line.startswith("# "):
+            break
+        if not line.startswith("#  "):
+            field, _, text = line[2:].partition(" ")
+            fields[field] = text.strip()
+        else:
+            fields[field] += " " + line[2:].strip()
+    return fields
+
+
+def test_no_file_is_forgotten():
+    everything = set(CONF.rglob("*.yaml"))
+    assert everything == {*GROUP_FILES, *EXPERIMENTS, CONF / "config.yaml", CONF / "demo_data.yaml"}
+    assert {path.parent.name for path in GROUP_FILES} == {*GROUPS, "paths"} - {"name", "tags", "seed"}
+
+
+@pytest.mark.parametrize("path", GROUP_FILES, ids=name_of)
+def test_every_group_file_composes_to_what_it_says_and_passes_the_checks(path):
+    composed = compose_config(f"{path.parent.name}={path.stem}")
+    written = yaml.safe_load(path.read_text("utf-8"))
+    written.pop("defaults", None)
+    group = OmegaConf.create({path.parent.name: written})
+    assert OmegaConf.merge(composed, group) == composed
+    check_config(compose_config(f"{path.parent.name}={path.stem}", "++data.root=somewhere"))
+
+
+def test_the_demo_data_config_composes():
+    assert compose_config("data=demo_small", config_name="demo_data").data.writer.train == 160
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
+def test_every_experiment_builds_and_takes_a_step(path):
+    config = compose_config(f"+experiment={path.stem}", "data.root=somewhere")
+    assert config.name == path.stem
+    plan = build_plan(compose_config(f"+experiment={path.stem}", "data.root=somewhere", *tiny_sizes(config)))
+    torch.manual_seed(0)
+    model, loss = plan.build_model(**SIZES).train(), plan.build_loss()
+    optimizer = plan.optimizer(model.parameters())
+    schedule = plan.scheduler(optimizer, total_steps=1_000)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    pairs = torch.arange(5)
+    images = model.encode_images(torch.randn(5, 4, 6), torch.ones(5, 4, dtype=torch.bool))
+    texts = model.encode_texts(torch.randint(4, 20, (5, 7)), torch.ones(5, 7, dtype=torch.bool))
+    total = loss(model.similarity(images, texts), positive_mask(pairs, pairs), 0.0).total
+    total.backward()
+    optimizer.step()
+    schedule.step()
+    assert torch.isfinite(total)
+    assert any((old != new).any() for old, new in zip(before, model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
+def test_every_experiment_opens_with_aim_command_and_expected_numbers(path):
+    fields = header_of(path)
+    assert list(fields) == ["Aim", "Command", "Expected"]
+    assert all(len(text) > 10 for text in fields.values())
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
+def test_the_command_in_an_experiments_header_composes_to_it(path):
+    python, flag, module, *overrides = shlex.split(header_of(path)["Command"].replace("<folder>", "somewhere"))
+    assert (python, flag, module) == ("python", "-m", "tangka_match.train")
+    settings, plain = check_config(compose_config(*overrides))
+    assert settings.name == path.stem
+    assert plain["data"]["root"] in ("somewhere", "data/demo_small")
+
+
+@pytest.mark.parametrize("knob", ["noise", "duplicate_share", "completeness"])
+def test_the_demo_sets_knobs_are_those_of_the_writer(knob):
+    assert compose_config().data.writer[knob] == getattr(demo, f"DEFAULT_{knob.upper()}")
+
+
+@pytest.mark.parametrize("knob", ["seed", "train", "val", "test", "thumbnails"])
+def test_the_demo_sets_sizes_are_those_of_the_writer(knob):
+    assert compose_config().data.writer[knob] == inspect.signature(demo.write_demo_set).parameters[knob].default

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from helpers.configs import compose_config
+from tangka_match.config.explain import explain, known_keys
+from tangka_match.config.location import conf_dir
+
+MISTAKES = [
+    ("model=vsee", "model=vsee: there is no conf/model/vsee.yaml. Did you mean vse? Allowed: dual_path, sgraf_saf"),
+    ("+experiment=targetd", "experiment=targetd: there is no conf/experiment/targetd.yaml. Did you mean targeted?"),
+    (
+        "experiment=targeted",
+        "experiment is not in the defaults list: write +experiment=<name>. Allowed: debug, enhanced",
+    ),
+    ("data.batch_szie=4", "data.batch_szie: there is no such setting. Did you mean data.batch_size or data.eval_batch"),
+    ("datta.batch_size=4", "datta.batch_size: there is no such setting. Did you mean data.batch_size"),
+    ("sede=4", "sede: there is no such setting. Did you mean seed or"),
+    (
+        "model.margni=4",
+        "model.margni: there is no such setting. Did you mean loss.margin? Known in model: attention_dim",
+    ),
+    ("trainer.zzz=4", "trainer.zzz: there is no such setting. Known in trainer: accelerator, deterministic"),
+    ("~model.zzz", "model.zzz: there is no such setting. Known in model: attention_dim"),
+    ("foo", "foo: cannot be read as a setting; write name=value"),
+    (
+        "data.batch_size=[1",
+        "data.batch_size=[1: cannot be read as a setting; write name=value, and lists as 'name=[a,b]'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("override", "message"), MISTAKES, ids=[override for override, _ in MISTAKES])
+def test_a_mistake_in_an_override_names_it_and_what_was_meant(override, message):
+    with pytest.raises((HydraException, OmegaConfBaseException)) as caught:
+        compose_config(override)
+    assert explain(caught.value, "config").startswith(message)
+
+
+def test_a_setting_without_a_value_says_how_to_give_one():
+    with pytest.raises(OmegaConfBaseException) as caught:
+        OmegaConf.to_container(compose_config("data=precomp"), throw_on_missing=True)
+    assert explain(caught.value, "config") == "data.root is not set: add data.root=<value> to the command"
+
+
+def test_an_interpolation_to_nothing_names_the_key():
+    with pytest.raises(OmegaConfBaseException) as caught:
+        OmegaConf.to_container(compose_config("name=${nothing}"), resolve=True)
+    assert explain(caught.value, "config") == "Interpolation key 'nothing' not found"
+
+
+def test_known_keys_are_settings_only():
+    keys = known_keys(Path(conf_dir()), "config")
+    assert {"seed", "model.embed_dim", "data.tokenizer.domain_dictionary", "trainer"} <= keys
+    assert not {key for key in keys if "hydra" in key or "defaults" in key or "_target_" in key or "experiment" in key}

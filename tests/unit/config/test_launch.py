@@ -1,0 +1,107 @@
+import pytest
+from omegaconf import OmegaConf
+
+from helpers.cli import run_cli_in_process
+from helpers.configs import compose_config
+from tangka_match.config import launch as launch_module
+from tangka_match.config.check import check_config
+from tangka_match.config.cli import run_cli
+from tangka_match.config.launch import launch
+
+RUN_ID = "20260101-000000-abc123-4567"
+
+
+class Launched(Exception):
+    """Carries what the runner was called with; there is nothing to train here."""
+
+
+@pytest.fixture(autouse=True)
+def runner(monkeypatch):
+    def train(plan, resume=None):
+        raise Launched(plan, resume)
+
+    monkeypatch.setattr(launch_module, "train", train)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """The config of a run that has stopped."""
+    _, plain = check_config(compose_config("+experiment=debug", f"paths.checkpoints={tmp_path / 'weights'}"))
+    folder = tmp_path / "runs" / RUN_ID
+    folder.mkdir(parents=True)
+    OmegaConf.save(OmegaConf.create(plain | {"resume": None}), folder / "config.yaml")
+    return folder / "config.yaml"
+
+
+def run(*words):
+    return run_cli_in_process(*words, main=lambda: run_cli(launch, "config"))
+
+
+def launched(*words):
+    with pytest.raises(Launched) as caught:
+        run(*words)
+    return caught.value.args
+
+
+def refused(saved, *words):
+    done = run(f"resume={RUN_ID}", f"paths.runs={saved.parents[1]}", *words)
+    assert done.code == 2
+    return done.stderr
+
+
+def test_a_new_run_keeps_absolute_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan, resume = launched("+experiment=debug", "paths.runs=here")
+    assert resume is None
+    assert plan.settings.paths.runs == tmp_path / "here"
+    assert plan.config["paths"]["checkpoints"] == str(tmp_path / "checkpoints")
+
+
+def test_resume_takes_the_runs_own_settings_and_folders(saved, tmp_path):
+    plan, folder = launched("resume=last", f"paths.runs={tmp_path / 'runs'}")
+    assert (plan.settings.name, plan.model["embed_dim"]) == ("debug", 64)
+    assert (folder.run_id, folder.path) == (RUN_ID, saved.parent)
+    assert folder.checkpoints == tmp_path / "weights" / "debug" / RUN_ID
+
+
+def test_resume_finds_data_and_checkpoints_that_have_moved(saved, tmp_path):
+    plan, folder = launched(
+        "resume=last",
+        f"paths.runs={tmp_path / 'runs'}",
+        f"paths.checkpoints={tmp_path / 'moved'}",
+        f"data.root={tmp_path / 'set'}",
+    )
+    assert plan.data.root == str(tmp_path / "set")
+    assert folder.checkpoints == tmp_path / "moved" / "debug" / RUN_ID
+
+
+def test_resume_refuses_other_settings(saved):
+    message = refused(saved, "optimizer.lr=1", "model=vse_tiny")
+    assert f"resume={RUN_ID} goes on with the run's own settings, but the command also gives" in message
+    assert "optimizer.lr=1 model=vse_tiny: leave that out" in message
+
+
+def test_resume_of_a_run_that_is_not_there_names_the_newest(saved):
+    done = run("resume=2025", f"paths.runs={saved.parents[1]}")
+    assert done.code == 2
+    assert done.stderr.startswith(f"ConfigError: resume=2025: no run fits under {saved.parents[1]}")
+    assert RUN_ID in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: [", "cannot be read as YAML"),
+        ("", "not the config of a run, it lacks name, tags, seed"),
+        ("- a\n- b", "not the config of a run"),
+        ("word", "not the config of a run"),
+    ],
+)
+def test_a_damaged_config_is_named(saved, text, message):
+    saved.write_text(text)
+    assert refused(saved).startswith(f"ConfigError: {saved}: {message}")
+
+
+def test_a_config_edited_by_hand_is_checked_again(saved):
+    saved.write_text(saved.read_text().replace("embed_dim: 64", "embed_dm: 64"))
+    assert "model.embed_dm: tangka_match.models.VSE takes no such argument. Did you mean embed_dim" in refused(saved)
