@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
 BLOCK, FILE_HEADER, PIECE_HEADER = 32 * 1024, struct.Struct("<4sHB"), struct.Struct("<IHB")
@@ -35,7 +36,11 @@ class OfflineRun:
 
 
 def find_offline_runs(folder: Path) -> list[OfflineRun]:
-    """Read every run under a folder, in the order of their files' names."""
+    """Read every run under a folder, in the order of their paths.
+
+    W&B's service may still be writing when ``finish`` returns, one time in twenty; to end the service waits for it.
+    """
+    wandb.teardown()
     return [read_offline_run(path) for path in sorted(folder.glob("**/*.wandb"))]
 
 

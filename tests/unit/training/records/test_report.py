@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+import rich
+from rich.console import Console
+
+from tangka_match.training.callbacks.guard import Verdict
+from tangka_match.training.lightning_facts import rank_zero_only
+from tangka_match.training.records.report import print_result, recall_table
+from tangka_match.training.records.run_folder import RunFolder
+from tangka_match.training.runner import RunResult
+
+METRICS = {f"{d}_{k}": v for d in ("i2t", "t2i") for k, v in (("r1", 37.466), ("r5", 80.0), ("r10", 91.5))} | {
+    "i2t_median_rank": 2.0,
+    "t2i_median_rank": 3.0,
+    "i2t_mean_rank": 4.25,
+    "t2i_mean_rank": 5.75,
+    "mean_r1": 37.466,
+    "rsum": 417.96,
+}
+
+
+@pytest.fixture
+def result():
+    return RunResult(
+        folder=RunFolder("20260101-000000-abcdef-0123", Path("/r/20260101"), Path("/c/targeted/20260101")),
+        metrics=METRICS,
+        intervals={name: (value - 1.04, value + 1.06) for name, value in METRICS.items()},
+        num_images=1363,
+        num_captions=6815,
+        best_epoch=7,
+        best_step=1176,
+        total_steps=3300,
+        verdicts=[Verdict("collapse", "loss at [0.2]: lower optimizer.lr", 1100)],
+    )
+
+
+def printed(what, width=120):
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        console.print(what)
+    return capture.get()
+
+
+def row(text, name):
+    """The cells of a row, and of the line of intervals below it."""
+    lines = text.splitlines()
+    place = next(i for i, line in enumerate(lines) if name in line)
+    return [[cell.strip() for cell in line.strip("│ ").split("│")] for line in lines[place : place + 2]]
+
+
+def test_a_row_holds_recalls_and_ranks_above_their_intervals(result):
+    numbers, intervals = row(printed(recall_table(result)), "image→text")
+    assert numbers == ["image→text", "37.47", "80.00", "91.50", "2.0", "4.2"]
+    assert intervals[-5:] == ["36.4–38.5", "79.0–81.1", "90.5–92.6", "1.0–3.1", "3.2–5.3"]
+
+
+def test_the_directions_are_not_mixed_up(result):
+    assert row(printed(recall_table(result)), "text→image")[0][-2:] == ["3.0", "5.8"]
+
+
+def test_the_totals_have_rows_of_their_own(result):
+    text = printed(recall_table(result))
+    assert row(text, "mean R@1")[0][1] == "37.47"
+    assert row(text, "rsum")[0][1] == "418.0"
+
+
+def test_the_table_says_what_was_measured(result):
+    text = " ".join(printed(recall_table(result)).split())
+    assert "20260101-000000-abcdef-0123: best.ckpt on validation, 1,363 images, 6,815 captions" in text
+    assert "epoch 7, step 1,176 of 3,300; below each number its 95 % bootstrap interval" in text
+
+
+def test_everything_of_a_run_is_printed(result, monkeypatch):
+    console = Console(width=200, color_system=None)
+    monkeypatch.setattr(rich, "get_console", lambda: console)
+    with console.capture() as capture:
+        print_result(result)
+    lines = capture.get().splitlines()
+    assert lines[-4:] == [
+        "guard, collapse (step 1,100): loss at [0.2]: lower optimizer.lr",
+        "run folder   /r/20260101",
+        "curves       /r/20260101/curves.png",
+        "checkpoints  /c/targeted/20260101",
+    ]
+
+
+def test_paths_stay_in_one_piece_in_a_narrow_terminal(result, monkeypatch):
+    console = Console(width=30, color_system=None)
+    monkeypatch.setattr(rich, "get_console", lambda: console)
+    with console.capture() as capture:
+        print_result(result)
+    assert "checkpoints  /c/targeted/20260101" in capture.get().splitlines()
+
+
+def test_another_process_of_a_run_prints_nothing(result, monkeypatch, capsys):
+    monkeypatch.setattr(rank_zero_only, "rank", 1, raising=False)
+    print_result(result)
+    assert capsys.readouterr().out == ""
