@@ -50,7 +50,7 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch):
 def test_values_reach_the_parts():
     tiny = tiny_sizes(compose_config())
     plan = build_plan(
-        compose_config("seed=7", "optimizer.lr=0.5", "data.batch_size=3", "loss=triplet", "loss.margin=0.3", *tiny)
+        compose_config(*tiny, "seed=7", "optimizer.lr=0.5", "data.batch_size=3", "loss=triplet", "loss.margin=0.3")
     )
     model = plan.build_model(vocab_size=9, feature_dim=5, num_regions=2)
     assert (plan.data.seed, plan.data.batch_size) == (7, 3)

@@ -18,7 +18,7 @@ FAULTS = [
     ("~scheduler.warmup_steps", r"scheduler\.warmup_steps: .*warmup_cosine needs it, and it is not set"),
     (
         "trainer.devices=2",
-        r"trainer: devices=2 with strategy='auto': several devices need strategy=ddp \(trainer=ddp or trainer=ddp_cpu",
+        r"trainer: devices=2 with strategy='auto': several devices need strategy=ddp",
     ),
     ("trainer.devices=0", r"trainer: devices=0: give a positive number, or -1 for every device"),
     ("trainer.max_steps=0", r"trainer: max_steps=0: give a positive number, or -1"),

@@ -14,7 +14,7 @@ MISTAKES = [
     ("+experiment=targetd", "experiment=targetd: there is no conf/experiment/targetd.yaml. Did you mean targeted?"),
     (
         "experiment=targeted",
-        "experiment is not in the defaults list: write +experiment=<name>. Allowed: debug, enhanced",
+        "experiment is not in the defaults list: write +experiment=<name>. Allowed: debug",
     ),
     ("data.batch_szie=4", "data.batch_szie: there is no such setting. Did you mean data.batch_size or data.eval_batch"),
     ("datta.batch_size=4", "datta.batch_size: there is no such setting. Did you mean data.batch_size"),
@@ -24,7 +24,7 @@ MISTAKES = [
         "model.margni: there is no such setting. Did you mean loss.margin? Known in model: attention_dim",
     ),
     ("trainer.zzz=4", "trainer.zzz: there is no such setting. Known in trainer: accelerator, deterministic"),
-    ("~model.zzz", "model.zzz: there is no such setting. Known in model: attention_dim"),
+    ("~model.zzz", "model.zzz: there is no such setting. Known in model: atten"),
     ("foo", "foo: cannot be read as a setting; write name=value"),
     (
         "data.batch_size=[1",

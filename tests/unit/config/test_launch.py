@@ -11,14 +11,14 @@ from tangka_match.config.launch import launch
 RUN_ID = "20260101-000000-abc123-4567"
 
 
-class Launched(Exception):
+class LaunchedError(Exception):
     """Carries what the runner was called with; there is nothing to train here."""
 
 
 @pytest.fixture(autouse=True)
 def runner(monkeypatch):
     def train(plan, resume=None):
-        raise Launched(plan, resume)
+        raise LaunchedError(plan, resume)
 
     monkeypatch.setattr(launch_module, "train", train)
 
@@ -38,7 +38,7 @@ def run(*words):
 
 
 def launched(*words):
-    with pytest.raises(Launched) as caught:
+    with pytest.raises(LaunchedError) as caught:
         run(*words)
     return caught.value.args
 
