@@ -29,7 +29,11 @@ def gather_rows(module: pl.LightningModule, rows: Tensor) -> Tensor:
 
 
 def _stack(module: pl.LightningModule, rows: Tensor) -> Tensor:
-    return _flat(module.all_gather(rows, sync_grads=True))
+    gathered = _flat(module.all_gather(rows, sync_grads=True))
+    if gathered.requires_grad:
+        # With gloo, torch 2.13 sends a gradient of permuted strides on as if it had none: wrong numbers, no error.
+        gathered.register_hook(torch.Tensor.contiguous)
+    return gathered
 
 
 def _flat(gathered: object) -> Tensor:

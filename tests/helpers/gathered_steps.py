@@ -1,0 +1,95 @@
+"""One training step's loss and gradients, in one process or shared between two; see ``test_gather``."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from helpers.stub_matchers import MaxMeanMatcher, PooledMatcher
+from helpers.two_processes import Gatherer
+from tangka_match.losses import InfoNCELoss, positive_mask
+from tangka_match.training.gather import gather_encoded, gather_rows
+from tangka_match.types import Encoded
+
+MATCHERS = {"pooled": PooledMatcher, "sequences": MaxMeanMatcher}
+
+
+class Batch(NamedTuple):
+    """Pairs, and where they come from."""
+
+    regions: Tensor
+    region_mask: Tensor
+    token_ids: Tensor
+    token_mask: Tensor
+    image_index: Tensor
+    text_group: Tensor
+
+
+def global_batch() -> Batch:
+    """Six pairs; the first three captions have at most three words, so that the two ranks pad to different lengths."""
+    generator = torch.Generator().manual_seed(3)
+    lengths = torch.tensor([2, 3, 1, 5, 4, 5])
+    return Batch(
+        regions=torch.randn(6, 4, 5, generator=generator),
+        region_mask=torch.arange(4) < torch.tensor([4, 2, 4, 3, 1, 4])[:, None],
+        token_ids=torch.randint(0, 30, (6, 5), generator=generator),
+        token_mask=torch.arange(5) < lengths[:, None],
+        image_index=torch.tensor([0, 1, 2, 1, 3, 4]),  # rows 1 and 3, on different ranks, show one image
+        text_group=torch.arange(6),
+    )
+
+
+def share_of(batch: Batch, rank: int) -> Batch:
+    """A rank's half of the pairs, padded to its own longest caption."""
+    mine = Batch(*(part[3 * rank : 3 * rank + 3] for part in batch))
+    longest = int(mine.token_mask.sum(1).max())
+    return mine._replace(token_ids=mine.token_ids[:, :longest], token_mask=mine.token_mask[:, :longest])
+
+
+class Step(nn.Module):
+    """A matcher with its loss, as one module for DDP."""
+
+    def __init__(self, kind: str, *, gather: bool) -> None:
+        super().__init__()
+        self.matcher, self.loss = MATCHERS[kind](), InfoNCELoss()
+        self.matcher.dropout = nn.Identity()
+        self.gather = gather
+
+    def forward(self, batch: Batch) -> Tensor:
+        images = self.matcher.encode_images(batch.regions, batch.region_mask)
+        texts = self.matcher.encode_texts(batch.token_ids, batch.token_mask)
+        image_index, text_group = batch.image_index, batch.text_group
+        if self.gather:
+            ranks = Gatherer()
+            images, texts = gather_encoded(ranks, images), gather_encoded(ranks, texts)
+            image_index, text_group = gather_rows(ranks, image_index), gather_rows(ranks, text_group)
+        return self.loss(self.matcher.similarity(images, texts), positive_mask(image_index, text_group)).total
+
+
+def single_process(kind: str) -> dict[str, Any]:
+    """Loss and gradients of the whole batch."""
+    return _outcome(step := Step(kind, gather=False), step, global_batch())
+
+
+def one_of_two(rank: int) -> dict[str, Any]:
+    """Loss and gradients of both kinds of matcher by DDP, and what the gather itself gives."""
+    batch = share_of(global_batch(), rank)
+    found: dict[str, Any] = {}
+    for kind in MATCHERS:
+        step = Step(kind, gather=True)
+        found[kind] = _outcome(DistributedDataParallel(step), step, batch)
+    length = 2 + rank
+    ragged = Encoded(
+        pooled=torch.full((2, 1), float(rank)),
+        tokens=torch.full((2, length, 1), float(rank + 1)),
+        mask=torch.ones(2, length, dtype=torch.bool),
+    )
+    gathered = gather_encoded(Gatherer(), ragged)
+    return found | {"pooled_rows": gathered.pooled, "tokens": gathered.tokens, "mask": gathered.mask}
+
+
+def _outcome(called: nn.Module, step: Step, batch: Batch) -> dict[str, Any]:
+    loss = called(batch)
+    loss.backward()
+    return {"loss": loss.item(), "gradients": {name: p.grad.clone() for name, p in step.named_parameters()}}

@@ -1,0 +1,108 @@
+"""Whole training runs of a tiny matcher on a tiny set: a second each, wired as ``train`` wires a real one."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from helpers.precomp import write_dataset
+from helpers.stub_matchers import PooledMatcher
+from tangka_match.data.datamodule import RegionTextDataModule
+from tangka_match.losses import TripletMarginLoss
+from tangka_match.training.augmentation import RegionWordDrop
+from tangka_match.training.module import MatchingModule
+from tangka_match.training.passport import PASSPORT_FORMAT
+from tangka_match.training.plan import RunPlan
+from tangka_match.training.schedules import warmup_constant
+from tangka_match.training.settings import RunSettings
+
+STEPS_PER_EPOCH = 3
+BATCH_SIZE = 4
+TRAINER = {
+    "accelerator": "cpu",
+    "devices": 1,
+    "num_nodes": 1,
+    "strategy": "auto",
+    "precision": "32-true",
+    "max_epochs": 2,
+    "max_steps": -1,
+    "gradient_clip_val": None,
+    "deterministic": True,
+    "log_every_n_steps": 1,
+    "val_every_n_epochs": 1,
+    "progress_bar": False,
+}
+
+
+def small_data(root: Path) -> RegionTextDataModule:
+    """Twelve training and six validation pairs; an epoch is three steps."""
+    return RegionTextDataModule(str(write_dataset(root / "data")), batch_size=BATCH_SIZE)
+
+
+def small_settings(root: Path, *, ema_decay: float | None = None, **trainer: Any) -> RunSettings:
+    """Settings of a run that writes under ``root``; ``trainer`` holds what differs from ``TRAINER``."""
+    return RunSettings.model_validate(
+        {
+            "name": "small",
+            "tags": ("unit",),
+            "seed": 0,
+            "paths": {"data": root / "data", "runs": root / "runs", "checkpoints": root / "checkpoints"},
+            "augmentation": {"region_drop": 0.0, "word_drop": 0.0},
+            "training": {"early_stopping_patience": None, "ema_decay": ema_decay, "checkpoint_every_n_steps": 100},
+            "trainer": TRAINER | trainer,
+            "logger": {"kind": "none"},
+        }
+    )
+
+
+def build_matcher(vocab_size: int, feature_dim: int, num_regions: int) -> PooledMatcher:
+    """A ``PooledMatcher`` for the data, with the arguments that every model takes."""
+    return PooledMatcher(feature_dim, 4, vocab_size)
+
+
+def small_plan(root: Path, **settings: Any) -> RunPlan:
+    """A run of two epochs; ``settings`` as of ``small_settings``."""
+    return RunPlan(
+        settings=small_settings(root, **settings),
+        config={"seed": 0},
+        config_yaml="seed: 0\n",
+        data=small_data(root),
+        model={"_target_": "helpers.stub_matchers.PooledMatcher"},
+        build_model=build_matcher,
+        build_loss=lambda: TripletMarginLoss(0.2, 0.0),
+        optimizer=partial(torch.optim.SGD, lr=0.5),
+        scheduler=partial(warmup_constant, warmup_steps=0),
+    )
+
+
+def small_module(
+    matcher: torch.nn.Module | None = None, loss: torch.nn.Module | None = None, **settings: Any
+) -> MatchingModule:
+    """A module around a ``PooledMatcher`` and a triplet loss on all negatives, unless others are given."""
+    arguments: dict[str, Any] = {
+        "optimizer": partial(torch.optim.SGD, lr=0.5),
+        "scheduler": partial(warmup_constant, warmup_steps=0),
+        "augmentation": RegionWordDrop(0.0, 0.0),
+        "val_caption_to_image": torch.arange(6),
+        "val_block": BATCH_SIZE,
+        "passport": {"format": PASSPORT_FORMAT},
+    }
+    return MatchingModule(
+        matcher if matcher is not None else PooledMatcher(8, 4, 60),
+        loss if loss is not None else TripletMarginLoss(0.2, 0.0),
+        **(arguments | settings),
+    )
+
+
+def quiet_trainer(**settings: Any) -> pl.Trainer:
+    """A CPU trainer that prints and writes nothing of its own."""
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    return pl.Trainer(
+        accelerator="cpu",
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        log_every_n_steps=1,
+        **(quiet | settings),
+    )

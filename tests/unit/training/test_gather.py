@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from helpers.gathered_steps import MATCHERS, global_batch, one_of_two, share_of, single_process
+from helpers.two_processes import in_two_processes
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    return in_two_processes(one_of_two, tmp_path_factory.mktemp("gloo"))
+
+
+@pytest.mark.parametrize("kind", MATCHERS)
+def test_two_processes_have_the_loss_of_one(ranks, kind):
+    expected = single_process(kind)["loss"]
+    assert [rank[kind]["loss"] for rank in ranks] == pytest.approx([expected, expected], rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", MATCHERS)
+@pytest.mark.parametrize("rank", [0, 1])
+def test_two_processes_have_the_gradients_of_one(ranks, kind, rank):
+    """Of both encoders, and of the temperature, which only the similarity's side of the gather sees."""
+    expected = single_process(kind)["gradients"]
+    assert len(expected) == 3
+    assert all(gradient.norm() > 1e-3 for gradient in expected.values())
+    for name, gradient in expected.items():
+        torch.testing.assert_close(ranks[rank][kind]["gradients"][name], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_rows_come_in_the_order_of_the_ranks(ranks):
+    for rank in ranks:
+        assert rank["pooled_rows"].flatten().tolist() == [0.0, 0.0, 1.0, 1.0]
+
+
+def test_shorter_sequences_are_padded_to_the_longest_of_all_ranks(ranks):
+    for rank in ranks:
+        assert rank["tokens"][..., 0].tolist() == [[1, 1, 0], [1, 1, 0], [2, 2, 2], [2, 2, 2]]
+        assert rank["mask"].sum(1).tolist() == [2, 2, 3, 3]
+
+
+def test_the_ranks_of_this_test_pad_to_different_lengths():
+    """Else the tests above would not see what padding does."""
+    assert [share_of(global_batch(), rank).token_ids.shape[1] for rank in (0, 1)] == [3, 5]

@@ -1,0 +1,270 @@
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from helpers.small_runs import quiet_trainer, small_data, small_module
+from helpers.stub_matchers import PooledMatcher
+from tangka_match.losses import CurriculumLoss, InfoNCELoss, positive_mask, triplet_margin_loss
+from tangka_match.metrics import retrieval_ranks, summarise
+from tangka_match.training.augmentation import RegionWordDrop
+from tangka_match.training.passport import PASSPORT_KEY
+from tangka_match.types import CaptionBatch, ImageBatch, RegionTextBatch
+
+
+def pairs(count=4, image_index=None, text_group=None, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(1)
+    index = torch.arange(count)
+    return RegionTextBatch(
+        regions=torch.randn(count, 3, 8, generator=generator).to(dtype),
+        region_mask=torch.ones(count, 3, dtype=torch.bool),
+        token_ids=torch.randint(4, 60, (count, 5), generator=generator),
+        token_mask=torch.ones(count, 5, dtype=torch.bool),
+        image_index=index if image_index is None else torch.tensor(image_index),
+        caption_index=index,
+        text_group=index if text_group is None else torch.tensor(text_group),
+    )
+
+
+def attach(module, *, step=0, total=10, every=1, fn="fit"):
+    """Give a module what it asks its trainer, and return what it logs. Dropout is off."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    module.eval()
+    module.trainer = SimpleNamespace(
+        world_size=1,
+        global_step=step,
+        estimated_stepping_batches=total,
+        log_every_n_steps=every,
+        optimizers=[torch.optim.SGD([parameter], lr=0.125)],
+        state=SimpleNamespace(fn=fn),
+    )
+    logged = {}
+    module.log = lambda name, value, **_: logged.__setitem__(name, float(value))
+    module.log_dict = lambda values: logged.update({name: float(value) for name, value in values.items()})
+    return logged
+
+
+def scores(module, batch):
+    images = module.matcher.encode_images(batch.regions.float(), batch.region_mask)
+    return module.matcher.similarity(images, module.matcher.encode_texts(batch.token_ids, batch.token_mask))
+
+
+def validate(module, batch):
+    module.on_validation_epoch_start()
+    module.validation_step(ImageBatch(batch.regions, batch.region_mask, batch.image_index), 0, 0)
+    module.validation_step(CaptionBatch(batch.token_ids, batch.token_mask, batch.caption_index), 0, 1)
+    module.on_validation_epoch_end()
+
+
+def test_a_training_step_is_the_loss_of_all_pairs_of_the_batch():
+    module, batch = small_module(), pairs()
+    attach(module)
+    expected = triplet_margin_loss(scores(module, batch), torch.eye(4, dtype=torch.bool), 0.2, 0.0)
+    assert torch.equal(module.training_step(batch, 0), expected)
+
+
+def test_pairs_of_one_image_or_one_text_are_no_negatives():
+    module, batch = small_module(), pairs(image_index=[0, 0, 1, 2], text_group=[0, 1, 2, 2])
+    attach(module)
+    positives = torch.eye(4, dtype=torch.bool)
+    positives[0, 1] = positives[1, 0] = positives[2, 3] = positives[3, 2] = True
+    expected = triplet_margin_loss(scores(module, batch), positives, 0.2, 0.0)
+    assert torch.equal(module.training_step(batch, 0), expected)
+
+
+def test_half_precision_features_are_widened():
+    module, batch = small_module(), pairs(dtype=torch.float16)
+    attach(module)
+    assert module.training_step(batch, 0).dtype == torch.float32
+
+
+def test_training_batches_are_augmented():
+    module, batch = small_module(augmentation=RegionWordDrop(0.6, 0.6)), pairs()
+    attach(module)
+    torch.manual_seed(0)
+    expected = scores(module, RegionWordDrop(0.6, 0.6)(batch))
+    torch.manual_seed(0)
+    loss = module.training_step(batch, 0)
+    assert torch.equal(loss, triplet_margin_loss(expected, torch.eye(4, dtype=torch.bool), 0.2, 0.0))
+    assert not torch.equal(expected, scores(module, batch))
+
+
+def test_the_loss_gets_the_progress_of_the_run():
+    module, batch = small_module(loss=CurriculumLoss()), pairs()
+    seen = []
+    for step in (0, 5, 10, 11):
+        attach(module, step=step)
+        seen.append(module.progress)
+        expected = module.loss(scores(module, batch), torch.eye(4, dtype=torch.bool), min(step / 10, 1.0)).total
+        assert torch.equal(module.training_step(batch, 0), expected)
+    assert seen == [0.0, 0.5, 1.0, 1.0]
+
+
+def test_what_a_step_logs():
+    module, batch = small_module(), pairs()
+    logged = attach(module)
+    loss = module.training_step(batch, 0)
+    assert set(logged) == {"train/loss", "train/similarity_std", "train/lr"}
+    assert logged["train/loss"] == loss.item()
+    assert logged["train/lr"] == 0.125
+    assert logged["train/similarity_std"] == pytest.approx(scores(module, batch).std(correction=0).item())
+    assert module.collapse_value == pytest.approx(0.2)
+
+
+def test_a_loss_of_several_parts_logs_each_and_its_schedules():
+    module = small_module(loss=CurriculumLoss())
+    logged = attach(module)
+    module.training_step(pairs(), 0)
+    terms = CurriculumLoss()(torch.eye(4), torch.eye(4, dtype=torch.bool), 0.0)
+    assert len(terms.terms) == 2
+    assert {f"train/{name}" for name in (*terms.terms, *terms.values)} < set(logged)
+
+
+def test_steps_between_two_logged_ones_log_nothing():
+    module = small_module()
+    for step, logs in ((0, True), (4, False), (5, True), (6, False)):
+        logged = attach(module, step=step, every=5)
+        module.training_step(pairs(), 0)
+        assert bool(logged) == logs
+
+
+def test_matrices_decay_and_vectors_do_not():
+    module = small_module(PooledMatcher(8, 4, 60), InfoNCELoss(learn_temperature=True))
+    module.matcher.bias = torch.nn.Parameter(torch.zeros(4))
+    module.matcher.frozen = torch.nn.Parameter(torch.zeros(4, 4), requires_grad=False)
+    module._make_optimizer = partial(torch.optim.AdamW, lr=0.5, weight_decay=0.1)
+    attach(module)
+    matrices, others = module.configure_optimizers()["optimizer"].param_groups
+    assert (matrices["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+    assert {id(p) for p in matrices["params"]} == {id(module.matcher.project), id(module.matcher.words)}
+    assert {id(p) for p in others["params"]} == {id(module.matcher.bias), *map(id, module.loss.parameters())}
+    assert len(others["params"]) == 2
+
+
+def test_the_schedule_moves_each_step_of_the_whole_run():
+    asked = []
+
+    def schedule(optimizer, total_steps):
+        asked.append(total_steps)
+        return torch.optim.lr_scheduler.ConstantLR(optimizer)
+
+    module = small_module(scheduler=schedule)
+    attach(module, total=70)
+    assert module.configure_optimizers()["lr_scheduler"]["interval"] == "step"
+    assert asked == [70]
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(None, 5.0), (2.0, 2.0), (9.0, 5.0)])
+def test_the_norm_of_all_gradients_is_clipped_and_logged_as_it_was(limit, kept):
+    module = small_module()
+    logged = attach(module)
+    for parameter in module.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    module.matcher.project.grad[0, 0], module.matcher.words.grad[0, 0] = 3.0, 4.0
+    module.configure_gradient_clipping(torch.optim.SGD(module.parameters()), limit, "norm")
+    assert logged == {"train/grad_norm": 5.0}
+    norm = torch.stack([p.grad.norm() for p in module.parameters()]).norm()
+    assert norm.item() == pytest.approx(kept, rel=1e-5)
+
+
+def test_validation_ranks_the_whole_gallery():
+    module, batch = small_module(val_caption_to_image=torch.arange(12)), pairs(12)
+    logged = attach(module)
+    validate(module, batch)
+    ranks = retrieval_ranks(scores(module, batch).detach(), torch.arange(12))
+    expected = {f"val/{name}": value for name, value in summarise(ranks).items()}
+    assert {name: value for name, value in logged.items() if name != "val/loss"} == pytest.approx(expected)
+    assert torch.equal(module.last_ranks.t2i, ranks.t2i)
+
+
+def test_a_second_validation_forgets_the_first():
+    module, batch = small_module(val_caption_to_image=torch.arange(4)), pairs()
+    attach(module)
+    for _ in range(2):
+        validate(module, batch)
+    assert len(module.last_ranks.i2t) == 4
+
+
+def test_the_validation_loss_is_the_mean_over_blocks_as_large_as_a_training_batch():
+    """Ten captions in blocks of four: two blocks, and the two captions that are left do not count."""
+    module, batch = small_module(val_caption_to_image=torch.arange(10), val_block=4), pairs(10)
+    logged = attach(module)
+    validate(module, batch)
+    matrix, eye = scores(module, batch), torch.eye(4, dtype=torch.bool)
+    blocks = [triplet_margin_loss(matrix[s, s], eye, 0.2, 0.0) for s in (slice(0, 4), slice(4, 8))]
+    assert logged["val/loss"] == pytest.approx(float(sum(blocks).detach() / 2), rel=1e-5)
+
+
+def test_a_gallery_smaller_than_a_batch_is_one_block():
+    module, batch = small_module(val_caption_to_image=torch.arange(3), val_block=4), pairs(3)
+    logged = attach(module)
+    validate(module, batch)
+    expected = triplet_margin_loss(scores(module, batch), torch.eye(3, dtype=torch.bool), 0.2, 0.0)
+    assert logged["val/loss"] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_two_captions_of_an_image_are_no_negatives_in_the_validation_loss():
+    rows = torch.tensor([0, 0, 1, 1])
+    module, batch = small_module(val_caption_to_image=rows), pairs()
+    logged = attach(module)
+    module.on_validation_epoch_start()
+    module.validation_step(ImageBatch(batch.regions[:2], batch.region_mask[:2], rows[:2]), 0, 0)
+    module.validation_step(CaptionBatch(batch.token_ids, batch.token_mask, batch.caption_index), 0, 1)
+    module.on_validation_epoch_end()
+    matrix = scores(module, batch)[:2][rows]
+    expected = triplet_margin_loss(matrix, positive_mask(rows, torch.arange(4)), 0.2, 0.0)
+    assert logged["val/loss"] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_validation_outside_of_training_has_no_loss():
+    module = small_module(val_caption_to_image=torch.arange(4))
+    logged = attach(module, fn="validate")
+    validate(module, pairs())
+    assert "val/rsum" in logged
+    assert "val/loss" not in logged
+
+
+def test_a_checkpoint_carries_the_passport():
+    checkpoint = {}
+    small_module(passport={"format": 1, "name": "targeted"}).on_save_checkpoint(checkpoint)
+    assert checkpoint == {PASSPORT_KEY: {"format": 1, "name": "targeted"}}
+
+
+def test_what_is_no_matcher_is_refused():
+    with pytest.raises(AssertionError, match="Linear lacks a method of the Matcher protocol"):
+        small_module(torch.nn.Linear(2, 2))
+
+
+class Precisions(PooledMatcher):
+    """Notes in which precision it multiplies, in training and in validation."""
+
+    def __init__(self):
+        super().__init__(8, 4, 60)
+        self.seen = set()
+
+    def encode_images(self, regions, region_mask):
+        self.seen.add((self.training, (regions @ self.project).dtype))
+        return super().encode_images(regions, region_mask)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16-mixed", torch.bfloat16), ("32-true", torch.float32)])
+def test_validation_is_in_float32_whatever_the_training_is_in(tmp_path, precision, dtype):
+    matcher = Precisions()
+    trainer = quiet_trainer(precision=precision, max_epochs=1)
+    trainer.fit(small_module(matcher), datamodule=small_data(tmp_path))
+    assert matcher.seen == {(True, dtype), (False, torch.float32)}
+    assert trainer.callback_metrics["val/rsum"] > 0
+
+
+def test_training_on_related_pairs_lowers_the_loss(tmp_path):
+    trainer = quiet_trainer(max_epochs=15)
+    matcher = PooledMatcher(8, 4, 60)
+    matcher.dropout = torch.nn.Identity()
+    module, data = small_module(matcher), small_data(tmp_path)
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    before = module.loss(scores(module, batch), positive_mask(batch.image_index, batch.text_group)).total.item()
+    trainer.fit(module, datamodule=data)
+    after = module.loss(scores(module, batch), positive_mask(batch.image_index, batch.text_group)).total.item()
+    assert after < 0.5 * before
