@@ -37,10 +37,18 @@ def unbroken(demo_data, tmp_path_factory):
     return folder
 
 
+def _hear_ctrl_c():
+    """A process that a shell starts in the background ignores SIGINT, and so would its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def start_and_stop(words, ledgers, how):
     """Start a run, wait until it is past ``KILL_AFTER`` steps, and stop it."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tangka_match.train", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "tangka_match.train", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=_hear_ctrl_c,
     )
     deadline = time.monotonic() + 120
     while not any(f'"step": {KILL_AFTER}' in path.read_text("utf-8") for path in ledgers()):
