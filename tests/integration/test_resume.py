@@ -37,18 +37,18 @@ def unbroken(demo_data, tmp_path_factory):
     return folder
 
 
-def _hear_ctrl_c():
+@pytest.fixture
+def hears_ctrl_c():
     """A process that a shell starts in the background ignores SIGINT, and so would its children."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def start_and_stop(words, ledgers, how):
     """Start a run, wait until it is past ``KILL_AFTER`` steps, and stop it."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tangka_match.train", *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=_hear_ctrl_c,
+        [sys.executable, "-m", "tangka_match.train", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 120
     while not any(f'"step": {KILL_AFTER}' in path.read_text("utf-8") for path in ledgers()):
@@ -87,6 +87,7 @@ def _losses(folder):
     return [(e["step"], e["values"]["train/loss"]) for e in metrics]
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(demo_data, tmp_path):
     words = (*RUN, *places(demo_data, tmp_path))
     assert start_and_stop(words, lambda: tmp_path.glob("runs/*/ledger.jsonl"), signal.SIGINT) == 130
