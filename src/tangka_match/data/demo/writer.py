@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -64,7 +65,7 @@ class DemoWriter:
             raise DataFormatError(
                 f"{root} is not empty and has no README.json, so it is no demo set: set data.root to another folder"
             )
-        found = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        found = _settings_in(path)
         wanted = asdict(self)
         different = [
             f"{k} is {found.get(k)!r}, data.writer.{k}={wanted[k]!r}" for k in wanted if found.get(k) != wanted[k]
@@ -74,3 +75,18 @@ class DemoWriter:
                 f"{root} was written with other settings ({'; '.join(different)}): delete the folder, or set data.root "
                 "to another one"
             )
+
+
+def _settings_in(path: Path) -> dict[str, Any]:
+    """What a demo set's ``README.json`` says it was written with."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # no JSON, or no UTF-8
+        content = None
+    settings = content.get("settings") if isinstance(content, dict) else None
+    if not isinstance(settings, dict):
+        raise DataFormatError(
+            f"{path} does not hold the settings of a demo set: set data.root to another folder, or delete this one if "
+            "it is a damaged demo set"
+        )
+    return settings

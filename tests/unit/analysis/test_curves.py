@@ -1,0 +1,96 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+
+from tangka_match.analysis import curves
+from tangka_match.analysis.curves import PANELS, draw_curves
+
+
+def metrics(step, **values):
+    return {
+        "event": "metrics",
+        "step": step,
+        "epoch": 0,
+        "values": {k.replace("__", "/"): v for k, v in values.items()},
+    }
+
+
+EVENTS = [
+    {"event": "start", "run_id": "a"},
+    metrics(0, train__loss=1.0, train__lr=0.1),
+    metrics(5, train__loss=0.5, train__lr=0.2, other=7.0),
+    metrics(5, val__loss=0.8, val__t2i_r1=10.0, val__i2t_r1=20.0),
+    {"event": "end", "status": "finished"},
+]
+
+
+@pytest.fixture(scope="module")
+def figure(tmp_path_factory):
+    """Draw without closing, to look at what is drawn."""
+    drawn = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(curves.plt, "close", drawn.append)
+        draw_curves(EVENTS, tmp_path_factory.mktemp("curves") / "curves.png")
+    yield drawn[0]
+    plt.close(drawn[0])
+
+
+def lines(panel):
+    return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in panel.get_lines()}
+
+
+def test_a_picture_is_written(tmp_path):
+    draw_curves(EVENTS, tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.size == (1430, 715)  # 13 by 6.5 inches at 110 dots
+
+
+def test_each_metric_is_drawn_against_its_steps(figure):
+    panels = {panel.get_title(): lines(panel) for panel in figure.axes}
+    assert panels["loss"] == {"train/loss": ([0, 5], [1.0, 0.5]), "val/loss": ([5], [0.8])}
+    assert panels["learning rate"] == {"train/lr": ([0, 5], [0.1, 0.2])}
+    assert panels["recall, %"] == {"val/i2t_r1": ([5], [20.0]), "val/t2i_r1": ([5], [10.0])}
+
+
+def test_metrics_that_never_occur_and_those_of_no_panel_are_left_out(figure):
+    drawn = [name for panel in figure.axes for name in lines(panel)]
+    assert sorted(drawn) == ["train/loss", "train/lr", "val/i2t_r1", "val/loss", "val/t2i_r1"]
+
+
+def test_the_directions_differ_in_style(figure):
+    styles = {line.get_label(): line.get_linestyle() for panel in figure.axes for line in panel.get_lines()}
+    assert (styles["val/i2t_r1"], styles["val/t2i_r1"]) == ("-", "--")
+
+
+def test_a_metric_with_one_value_is_seen_as_a_point(figure):
+    markers = {line.get_label(): line.get_marker() for panel in figure.axes for line in panel.get_lines()}
+    assert markers["val/loss"] == "."
+
+
+def test_only_panels_with_curves_have_a_legend(figure):
+    assert [panel.get_legend() is not None for panel in figure.axes] == [True, True, False, True, False, False]
+
+
+def test_every_panel_says_what_it_shows(figure):
+    assert [panel.get_title() for panel in figure.axes] == [title for title, _ in PANELS]
+    assert {panel.get_xlabel() for panel in figure.axes} == {"optimizer steps"}
+
+
+@pytest.mark.parametrize("events", [[], [{"event": "start"}], [metrics(0, train__loss=float("nan"))]])
+def test_a_run_without_numbers_still_gets_a_picture(tmp_path, events):
+    draw_curves(events, tmp_path / "curves.png")
+    assert np.asarray(Image.open(tmp_path / "curves.png")).std() > 0
+
+
+def test_no_figure_stays_in_memory(tmp_path):
+    before = plt.get_fignums()
+    draw_curves(EVENTS, tmp_path / "curves.png")
+    assert plt.get_fignums() == before
+
+
+def test_the_events_are_read_once(tmp_path):
+    for name, events in (("list", EVENTS), ("iterator", iter(EVENTS))):
+        draw_curves(events, tmp_path / f"{name}.png")
+    assert (tmp_path / "iterator.png").read_bytes() == (tmp_path / "list.png").read_bytes()
