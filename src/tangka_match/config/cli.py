@@ -1,9 +1,11 @@
 """Runs an entry point under Hydra, and turns every mistake of a user into one message and exit code 2."""
 
+import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import hydra
@@ -13,10 +15,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tangka_match.config.explain import explain
 from tangka_match.config.location import conf_dir
-from tangka_match.errors import TangkaMatchError
+from tangka_match.errors import ConfigError, TangkaMatchError, TrainingError
 
 USER_ERROR, INTERRUPTED = 2, 128 + signal.SIGINT
 USER_ERRORS = (TangkaMatchError, HydraException, OmegaConfBaseException)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def run_cli(task: Callable[[DictConfig], Any], config_name: str) -> None:
@@ -37,7 +40,8 @@ def run_cli(task: Callable[[DictConfig], Any], config_name: str) -> None:
     def guarded(config: DictConfig) -> Any:
         # Caught inside the task: Hydra announces what leaves it in words of its own, and ends a multirun there.
         try:
-            return task(config)
+            with _full_disk_explained():
+                return task(config)
         except USER_ERRORS as error:
             if verbose:
                 raise
@@ -58,7 +62,22 @@ def run_cli(task: Callable[[DictConfig], Any], config_name: str) -> None:
         sys.exit(USER_ERROR)
 
 
+@contextmanager
+def _full_disk_explained() -> Iterator[None]:
+    """Turn the system's error for a full disk into one of ours; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        if isinstance(error.__context__, TangkaMatchError):  # which then could not be noted in the ledger
+            raise error.__context__ from None
+        raise TrainingError(
+            f"{error.filename or 'paths.runs'}: {error.strerror}; free space there or move the folder, then go on with "
+            "resume=<run id>"
+        ) from error
+
+
 def _print(error: Exception, config_name: str) -> None:
-    known = isinstance(error, TangkaMatchError)
-    title, message = (type(error).__name__, str(error)) if known else ("ConfigError", explain(error, config_name))
-    print(f"{title}: {message}", file=sys.stderr)
+    title = type(error).__name__ if isinstance(error, TangkaMatchError) else ConfigError.__name__
+    print(f"{title}: {explain(error, config_name)}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Explains what Hydra or OmegaConf found wrong with a command line, and suggests the nearest name."""
+"""Explains a user's mistake in one message, and suggests the nearest name for a wrong one."""
 
 import difflib
 import re
@@ -9,18 +9,29 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
 
 from tangka_match.config.location import conf_dir
+from tangka_match.errors import TangkaMatchError
 
 HIDDEN = re.compile(r"(^|\.)(defaults|_\w+)(\.|$)|^hydra\b")
+# What torch puts before the message of an error in a process that reads data.
+WORKER_TRACEBACK = re.compile(
+    r"\ACaught \w+ in DataLoader worker .*^tangka_match\.errors\.\w+: ", re.DOTALL | re.MULTILINE
+)
 UNKNOWN_KEY = re.compile(r"Could not (?:override|delete from config\.?|append to config\.?) ?'?([\w./@]+)'?")
 
 
 def explain(error: Exception, config_name: str) -> str:
-    """One message for a composition error: the setting, what was found, what is allowed, what to do.
+    """One message for a user's mistake: the file or setting, what was found, what is allowed, what to do.
 
     Args:
-        error: As Hydra or OmegaConf raised it.
+        error: Of our own, or as Hydra or OmegaConf raised it.
         config_name: Of the primary config.
     """
+    if isinstance(error, TangkaMatchError):
+        return WORKER_TRACEBACK.sub("", str(error))
+    return _composition(error, config_name)
+
+
+def _composition(error: Exception, config_name: str) -> str:
     text = str(error)
     if isinstance(error, MissingConfigException):
         return _missing_file(error)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             with contextlib.suppress(OSError):  # there may be no such folder
                 partial.unlink()
             reason = (str(error) or type(error).__name__).splitlines()[0]
+            free = shutil.disk_usage(next(folder for folder in target.parents if folder.exists())).free
             kept = "the previous one is untouched" if target.exists() else "there is no earlier one"
             raise TrainingError(
-                f"{target}: cannot write the checkpoint ({reason}); {kept}. "
+                f"{target}: cannot write the checkpoint ({reason}; {free:,} bytes are free on that disk); {kept}. "
                 "Free space on that disk or move paths.checkpoints, then go on with resume=<run id>"
             ) from error

@@ -6,6 +6,8 @@ numbers, so that ``weights_only`` loading accepts them and nothing in the file i
 """
 
 import pickle
+import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -63,10 +65,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; give the path of a best.ckpt or last.ckpt")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a pickle protocol that is refused anyway
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         _check_sums(path)
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
+        # Not torch's own words: they go on to explain how to run what the file says.
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = f"it asks for {found[1]}" if found else "torch.save did not write it"
         raise CheckpointError(
             f"{path}: refused, because it holds more than weights and plain values ({reason}); nothing in it was run. "
             "Take the file from somebody you trust, or train again"

@@ -1,8 +1,10 @@
+import errno
+
 import pytest
 
 from helpers.cli import run_cli_in_process
 from tangka_match.config.cli import run_cli
-from tangka_match.errors import DataFormatError
+from tangka_match.errors import DataFormatError, TrainingError
 
 
 def run(task, *words):
@@ -46,6 +48,31 @@ def test_the_traceback_is_shown_where_it_is_asked_for(word):
 def test_a_fault_of_ours_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         run(lambda config: 1 // 0)
+
+
+def full_disk():
+    return OSError(errno.ENOSPC, "No space left on device", "runs/ledger.jsonl")
+
+
+def test_a_full_disk_is_a_users_mistake():
+    done = run(raise_(full_disk()))
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr.startswith("TrainingError: runs/ledger.jsonl: No space left on device; free space there")
+
+
+def test_a_full_disk_while_another_mistake_is_noted_leaves_that_ones_words():
+    def task(config):
+        try:
+            raise TrainingError("last.ckpt: cannot write the checkpoint")
+        finally:
+            raise full_disk()
+
+    assert run(task) == (2, "", "TrainingError: last.ckpt: cannot write the checkpoint\n")
+
+
+def test_another_fault_of_the_system_keeps_its_traceback():
+    with pytest.raises(PermissionError):
+        run(raise_(PermissionError(errno.EACCES, "Permission denied", "somewhere")))
 
 
 def test_ctrl_c_ends_with_130_and_says_nothing():

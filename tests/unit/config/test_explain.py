@@ -8,6 +8,7 @@ from omegaconf.errors import OmegaConfBaseException
 from helpers.configs import compose_config
 from tangka_match.config.explain import explain, known_keys
 from tangka_match.config.location import conf_dir
+from tangka_match.errors import DataFormatError
 
 MISTAKES = [
     ("model=vsee", "model=vsee: there is no conf/model/vsee.yaml. Did you mean vse? Allowed: dual_path, sgraf_saf"),
@@ -50,6 +51,15 @@ def test_an_interpolation_to_nothing_names_the_key():
     with pytest.raises(OmegaConfBaseException) as caught:
         OmegaConf.to_container(compose_config("name=${nothing}"), resolve=True)
     assert explain(caught.value, "config") == "Interpolation key 'nothing' not found"
+
+
+def test_the_traceback_of_a_reading_process_is_left_out():
+    told = "train_ims.npy: row 5: NaN\ntangka: twice"
+    wrapped = (
+        "Caught DataFormatError in DataLoader worker process 1.\nOriginal Traceback (most recent call last):\n"
+        f'  File "region_mask.py", line 60\ntangka_match.errors.DataFormatError: {told}'
+    )
+    assert explain(DataFormatError(wrapped), "config") == told
 
 
 def test_known_keys_are_settings_only():
