@@ -98,7 +98,8 @@ def small_module(
 
 def quiet_trainer(**settings: Any) -> pl.Trainer:
     """A CPU trainer that prints and writes nothing of its own."""
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
+    quiet["enable_checkpointing"] = any(isinstance(c, pl.callbacks.Checkpoint) for c in settings.get("callbacks", []))
     return pl.Trainer(
         accelerator="cpu",
         num_sanity_val_steps=0,
