@@ -1,0 +1,203 @@
+import json
+import re
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+
+from helpers.small_runs import small_plan
+from helpers.stub_matchers import PooledMatcher
+from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, TrainingError
+from tangka_match.losses import TripletMarginLoss
+from tangka_match.training import runner
+from tangka_match.training.passport import PASSPORT_KEY, read_checkpoint
+from tangka_match.training.records.ledger import read_ledger
+from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder
+from tangka_match.training.runner import train
+from tangka_match.training.schedules import warmup_constant
+
+DECAY = 0.6
+
+
+@pytest.fixture(autouse=True)
+def _leave_the_process_as_it_was(monkeypatch):
+    for name in (RUN_ID_VARIABLE, "CUBLAS_WORKSPACE_CONFIG", "PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+        monkeypatch.setenv(name, "")  # so that it is noted, and put back at the end
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(runner, "keep_freed_memory", lambda: None)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+class Watched(PooledMatcher):
+    """Notes the weights that it validates with."""
+
+    validated: list[torch.Tensor]
+
+    def encode_images(self, regions, region_mask):
+        if not self.training:
+            self.validated.append(self.project.detach().clone())
+        return super().encode_images(regions, region_mask)
+
+
+class WatchedRun:
+    """A plan whose weights are noted after each optimizer step and at each validation."""
+
+    def __init__(self, root, **settings):
+        self.stepped, self.validated = [], []
+        plan = small_plan(root, **settings)
+        self.plan = replace(plan, build_model=self._build, optimizer=self._optimizer)
+
+    def _build(self, vocab_size, feature_dim, num_regions):
+        self.matcher = Watched(feature_dim, 4, vocab_size)
+        self.matcher.validated = self.validated
+        return self.matcher
+
+    def _optimizer(self, groups):
+        optimizer = torch.optim.SGD(groups, lr=0.5)
+        optimizer.register_step_post_hook(lambda *_: self.stepped.append(self.matcher.project.detach().clone()))
+        return optimizer
+
+
+class Exploding(TripletMarginLoss):
+    """Not a number from the second epoch on."""
+
+    def forward(self, similarity, positives, progress=1.0):
+        terms = super().forward(similarity, positives, progress)
+        return terms._replace(total=terms.total * float("nan")) if progress > 0.55 and self.training else terms
+
+
+def only_run(root):
+    (path,) = (root / "runs").iterdir()
+    return RunFolder(path.name, path, root / "checkpoints" / "small" / path.name)
+
+
+def failed_run(root, **settings):
+    """A run that broke off in its second epoch, after a good first one."""
+    plan = replace(small_plan(root, **settings), build_loss=lambda: Exploding(0.2, 0.0))
+    with pytest.raises(TrainingError, match=r"the training loss is nan at step \d"):
+        train(plan)
+    return only_run(root)
+
+
+def test_the_result_is_that_of_the_best_checkpoint(tmp_path):
+    result = train(small_plan(tmp_path))
+    meta = json.loads((result.folder.checkpoints / "meta.json").read_text("utf-8"))
+    best = read_checkpoint(result.folder.best)
+    assert meta["val_metrics"] == result.metrics
+    assert (result.best_step, result.best_epoch) == (best["global_step"], best["epoch"])
+    validations = [
+        event["values"]["val/mean_r1"]
+        for event in read_ledger(result.folder.ledger)
+        if event["event"] == "metrics" and "val/mean_r1" in event["values"]
+    ]
+    assert len(validations) == 2
+    assert result.metrics["mean_r1"] == pytest.approx(max(validations), abs=1e-4)
+    assert (result.num_images, result.num_captions, result.total_steps) == (6, 6, 6)
+
+
+def test_validation_uses_averaged_weights(tmp_path):
+    run = WatchedRun(tmp_path, ema_decay=DECAY)
+    train(run.plan)
+    average, averages = run.stepped[0], [run.stepped[0]]
+    for weights in run.stepped[1:]:
+        average = DECAY * average + (1 - DECAY) * weights
+        averages.append(average)
+    torch.testing.assert_close(run.validated[0], averages[2])  # after the first epoch
+    torch.testing.assert_close(run.validated[1], averages[5])
+    assert (averages[2] - run.stepped[2]).abs().max() > 1e-3
+
+
+def test_the_best_checkpoint_holds_the_averaged_weights_that_were_validated(tmp_path):
+    run = WatchedRun(tmp_path, ema_decay=DECAY)
+    result = train(run.plan)
+    best = read_checkpoint(result.folder.best)
+    validated = run.validated[result.best_step // 3 - 1]
+    assert torch.equal(best["state_dict"]["matcher.project"], validated)
+    assert not torch.equal(best["current_model_state"]["matcher.project"], validated)
+    assert torch.equal(run.validated[-1], validated)  # the numbers of the result are of these weights too
+
+
+def test_training_goes_on_from_its_own_weights_and_not_from_the_average(tmp_path):
+    averaged, plain = WatchedRun(tmp_path / "a", ema_decay=DECAY), WatchedRun(tmp_path / "b")
+    train(averaged.plan)
+    train(plain.plan)
+    assert all(torch.equal(a, b) for a, b in zip(averaged.stepped, plain.stepped, strict=True))
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, DECAY), (DECAY, None)])
+def test_going_on_with_or_without_averages_other_than_before_is_refused(tmp_path, before, after):
+    folder = failed_run(tmp_path, ema_decay=before)
+    with pytest.raises(CheckpointError, match=r"weight averaging, but training\.ema_decay is (set|null)"):
+        train(small_plan(tmp_path, ema_decay=after), resume=folder)
+
+
+def test_a_resumed_run_goes_on_to_its_end(tmp_path):
+    folder = failed_run(tmp_path)
+    assert read_ledger(folder.ledger)[-1]["status"] == "failed"
+    result = train(small_plan(tmp_path), resume=folder)
+    events = read_ledger(folder.ledger)
+    steps = [e["step"] for e in events if e["event"] == "metrics" and "train/loss" in e["values"]]
+    assert (steps, events[-1]["status"], result.total_steps) == ([0, 1, 2, 3, 4, 5], "finished", 6)
+    validated = [e["step"] for e in events if e["event"] == "metrics" and "val/rsum" in e["values"]]
+    assert validated == [2, 5]
+
+
+def test_a_loss_that_is_no_number_leaves_the_checkpoints_of_before(tmp_path):
+    folder = failed_run(tmp_path)
+    for path in (folder.best, folder.last):
+        checkpoint = read_checkpoint(path)
+        assert checkpoint["global_step"] == 3
+        assert checkpoint["state_dict"]["matcher.project"].isfinite().all()
+
+
+def test_a_run_that_ends_within_its_first_epoch_has_a_best_checkpoint(tmp_path):
+    result = train(small_plan(tmp_path, max_steps=2))
+    assert (result.best_step, result.total_steps) == (2, 2)
+
+
+def test_a_finished_run_cannot_go_on(tmp_path):
+    folder = train(small_plan(tmp_path)).folder
+    with pytest.raises(ConfigError, match=rf"resume={re.escape(folder.run_id)}: this run has finished"):
+        train(small_plan(tmp_path), resume=folder)
+
+
+def test_another_model_cannot_go_on(tmp_path):
+    folder = failed_run(tmp_path)
+    plan = replace(small_plan(tmp_path), model={"_target_": "helpers.stub_matchers.PooledMatcher", "dim": 8})
+    with pytest.raises(
+        CheckpointError, match=r"last\.ckpt belongs to(.|\n)*model\.dim: None in the checkpoint, 8 here"
+    ):
+        train(plan, resume=folder)
+
+
+def test_a_run_without_a_checkpoint_starts_again(tmp_path):
+    folder = failed_run(tmp_path)
+    folder.last.unlink()
+    assert train(small_plan(tmp_path), resume=folder).total_steps == 6
+    steps = [e["step"] for e in read_ledger(folder.ledger) if "train/loss" in e.get("values", {})]
+    assert steps == [0, 1, 2, 3, 4, 5]
+
+
+def test_bad_data_leave_no_folder_behind(tmp_path):
+    plan = small_plan(tmp_path)
+    (tmp_path / "data" / "dev_caps.txt").unlink()
+    with pytest.raises(DataFormatError, match=r"dev_caps\.txt"):
+        train(plan)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_warm_up_longer_than_the_run_leaves_no_folder_behind(tmp_path):
+    plan = replace(small_plan(tmp_path), scheduler=partial(warmup_constant, warmup_steps=6))
+    with pytest.raises(ConfigError, match="warmup_steps=6 but the run has 6 optimizer steps"):
+        train(plan)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_checkpoint_says_what_it_was_trained_on(tmp_path):
+    plan = small_plan(tmp_path)
+    passport = read_checkpoint(train(plan).folder.last)[PASSPORT_KEY]
+    assert (passport["num_regions"], passport["feature_dim"], passport["name"]) == (4, 8, "small")
+    assert passport["vocabulary"] == plan.data.vocabulary.to_dict()
+    assert passport["data_fingerprint"] == plan.data.fingerprint
