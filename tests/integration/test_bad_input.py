@@ -1,52 +1,20 @@
-"""Whatever is wrong with data, settings or checkpoints: one message, exit code 2, and nothing written or overwritten.
+"""Whatever is wrong with data or settings: one message, exit code 2, and nothing written or overwritten.
 
 The real command line throughout; within this process, but for the cases where a fresh one could behave differently.
 """
 
-import contextlib
-import hashlib
-import json
 import os
 import pickle
-import re
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
 import torch
-import yaml
 
+from helpers.bad_input import ONE_EPOCH, SMALL, Bomb, assert_one_message, contents, places
 from helpers.cli import run_cli_in_process, run_cli_subprocess
 from helpers.precomp import write_dataset, write_lines, write_precomp
 from tangka_match.data.features import RegionFeatures
-from tangka_match.training.passport import PASSPORT_KEY
-
-SMALL = ("+experiment=debug", "data=precomp", "data.batch_size=4", "scheduler.warmup_steps=1")
-ONE_EPOCH = ("trainer.max_steps=-1", "trainer.max_epochs=1")
-
-
-def places(folder):
-    names = {"paths.runs": "runs", "paths.checkpoints": "checkpoints", "paths.data": "data", "data.root": "set"}
-    return tuple(f"{key}={folder / name}" for key, name in names.items())
-
-
-def contents(folder):
-    """Every file and folder, with what is in it; the lock of a run says only who looked at it last."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-        for path in folder.rglob("*")
-        if path.name != ".lock"
-    }
-
-
-def assert_one_message(done, *said):
-    assert done.code == 2, done
-    assert "Traceback" not in done.stdout + done.stderr
-    assert re.match(r"[A-Z]\w+Error: ", done.stderr), done.stderr
-    assert len(re.findall(r"(?m)^\S*(?:Error|Exception|Warning)\b", done.stderr)) == 1, done.stderr
-    for pattern in said:
-        assert re.search(pattern, done.stderr), done.stderr
 
 
 @pytest.fixture
@@ -251,153 +219,6 @@ def test_wandb_online_without_a_login(root, tmp_path):
     assert_one_message(done, r"W&B did not start \(No API key .*run `wandb login` .* or use logger=wandb,")
 
 
-# ---- runs and checkpoints ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A finished run of one epoch, with its data."""
-    folder = tmp_path_factory.mktemp("trained")
-    write_dataset(folder / "set")
-    done = run_cli_in_process(*SMALL, *ONE_EPOCH, *places(folder))
-    assert done.code == 0, done
-    return folder
-
-
-class Stopped:
-    """A run that was killed after its first epoch of two."""
-
-    def __init__(self, folder):
-        (self.path,) = folder.glob("runs/*")
-        (self.last,) = folder.glob("checkpoints/debug/*/last.ckpt")
-        self.folder = folder
-        self.change_config(lambda config: config["trainer"].update(max_epochs=2))
-        ledger = self.path / "ledger.jsonl"
-        events = [line for line in ledger.read_text("utf-8").splitlines() if json.loads(line)["event"] != "end"]
-        write_lines(ledger, events)
-
-    def change_config(self, change):
-        config = yaml.safe_load((self.path / "config.yaml").read_text("utf-8"))
-        change(config)
-        (self.path / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
-
-    def change_checkpoint(self, change):
-        checkpoint = torch.load(self.last, weights_only=True)
-        change(checkpoint)
-        torch.save(checkpoint, self.last)
-
-    def resume(self, how=run_cli_in_process):
-        return how(f"resume={self.path.name}", *places(self.folder))
-
-
-@pytest.fixture
-def stopped(trained, tmp_path):
-    shutil.copytree(trained, tmp_path / "run")
-    return Stopped(tmp_path / "run")
-
-
-class Bomb:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.mark),)
-
-
-def other_architecture(run):
-    run.change_config(lambda config: config["model"].update(embed_dim=32))
-
-
-def checkpoint_of_another_model(run):
-    run.change_checkpoint(lambda checkpoint: checkpoint[PASSPORT_KEY]["model"].update(lstm_dim=48))
-
-
-def other_vocabulary(run):
-    captions = run.folder / "set" / "train_caps.txt"
-    captions.write_text(captions.read_text("utf-8").replace("绿度母", "大威德"), encoding="utf-8")
-
-
-def half_a_checkpoint(run):
-    os.truncate(run.last, 1_000)
-
-
-def empty_checkpoint(run):
-    run.last.write_bytes(b"")
-
-
-def checkpoint_of_another_project(run):
-    torch.save({"state_dict": {}}, run.last)
-
-
-CHECKPOINT_FAULTS = [
-    (
-        other_architecture,
-        r"/last\.ckpt belongs to another model.*\n  model\.embed_dim: 64 in the checkpoint, 32 here\n",
-    ),
-    (
-        checkpoint_of_another_model,
-        r"/last\.ckpt belongs to another model.*\n  model\.lstm_dim: 48 in the checkpoint, 32",
-    ),
-    (
-        other_vocabulary,
-        r"/last\.ckpt belongs to another .*\n  vocabulary_fingerprint: '\w+' in the checkpoint, '\w+' here",
-    ),
-    (half_a_checkpoint, r"/last\.ckpt: damaged or half-written, 1,000 bytes .* use the other of best\.ckpt"),
-    (empty_checkpoint, r"/last\.ckpt: damaged or half-written, 0 bytes"),
-    (checkpoint_of_another_project, r"/last\.ckpt: not a checkpoint of tangka_match"),
-]
-
-
-@pytest.mark.parametrize(("spoil", "said"), CHECKPOINT_FAULTS, ids=[spoil.__name__ for spoil, _ in CHECKPOINT_FAULTS])
-def test_a_checkpoint_that_does_not_fit(stopped, spoil, said):
-    spoil(stopped)
-    before = contents(stopped.folder)
-    assert_one_message(stopped.resume(), said)
-    assert contents(stopped.folder) == before
-
-
-def test_a_run_that_has_finished(trained):
-    before = contents(trained)
-    assert_one_message(
-        run_cli_in_process("resume=last", *places(trained)), r"this run has finished; its checkpoints are"
-    )
-    assert contents(trained) == before
-
-
-def test_a_run_that_is_not_there(trained):
-    before = contents(trained)
-    done = run_cli_in_process("resume=20200101", *places(trained))
-    assert_one_message(done, r"resume=20200101: no run fits under .*/runs; the newest are:\n  20\d+")
-    assert contents(trained) == before
-
-
-def save_as_zip(bomb, path):
-    torch.save({PASSPORT_KEY: bomb}, path)
-
-
-def save_as_pickle(bomb, path):
-    path.write_bytes(pickle.dumps(bomb))
-
-
-@pytest.mark.parametrize(
-    ("save", "how"), [(save_as_zip, run_cli_in_process), (save_as_pickle, run_cli_subprocess)], ids=["zip", "pickle"]
-)
-def test_a_checkpoint_that_would_run_code(stopped, tmp_path, save, how):
-    mark = tmp_path / "it ran"
-    save(Bomb(mark), stopped.last)
-    with contextlib.suppress(RuntimeError):
-        torch.load(stopped.last, weights_only=False)
-    mark.rmdir()  # it would have gone off
-    before = contents(stopped.folder)
-    assert_one_message(
-        stopped.resume(how), r"/last\.ckpt: refused, .*nothing in it was run\. Take the file from somebody"
-    )
-    assert not mark.exists()
-    assert contents(stopped.folder) == before
-
-
 def test_a_vocabulary_that_would_run_code(root, tmp_path):
     mark, path = tmp_path / "it ran", tmp_path / "vocab.pkl"
     path.write_bytes(pickle.dumps(Bomb(mark)))
@@ -410,39 +231,3 @@ def test_a_vocabulary_that_would_run_code(root, tmp_path):
     )
     assert not mark.exists()
     assert contents(tmp_path) == before
-
-
-# ---- a full disk -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True, capture_output=True)  # noqa: S607
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no file system can be mounted here to fill it up ({error})")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)  # noqa: S607
-
-
-@pytest.mark.parametrize(("what", "left"), [("checkpoints", 0), ("everything", 20_000)])
-def test_a_full_disk_costs_no_checkpoint(trained, small_disk, tmp_path, what, left):
-    shutil.copytree(trained, tmp_path / "run")
-    if what == "checkpoints":
-        shutil.move(tmp_path / "run" / "checkpoints", small_disk / "checkpoints")
-        (tmp_path / "run" / "checkpoints").symlink_to(small_disk / "checkpoints")
-    else:
-        shutil.move(tmp_path / "run", small_disk / "run")
-        (tmp_path / "run").symlink_to(small_disk / "run")
-    run = Stopped(tmp_path / "run")
-    weights = contents(run.last.parent)
-    with (small_disk / "filler").open("wb") as filler:
-        filler.write(bytes(shutil.disk_usage(small_disk).free - left))
-    assert_one_message(
-        run.resume(), r"/(best|last)\.ckpt: cannot write .* bytes are free .*the previous one is untouched"
-    )
-    assert contents(run.last.parent) == weights
-    (small_disk / "filler").unlink()
-    assert run.resume().code == 0
