@@ -33,6 +33,13 @@ def test_a_metric_that_turns_up_later_gets_a_column_and_the_rows_before_stay_emp
     ]
 
 
+def test_gaps_stay_gaps_when_one_more_metric_turns_up(path):
+    table = MetricsTable(path)
+    for step, name in enumerate(("train/loss", "val/rsum", "val/loss")):
+        table.append(step, 0, {name: 0.5})
+    assert path.read_text("utf-8").splitlines()[1:] == ["0,0,0.5,,", "1,0,,0.5,", "2,0,,,0.5"]
+
+
 def test_a_row_is_in_the_file_as_soon_as_it_is_added(path):
     table = MetricsTable(path)
     for step in range(3):

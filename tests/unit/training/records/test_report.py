@@ -31,7 +31,7 @@ def result():
         best_epoch=7,
         best_step=1176,
         total_steps=3300,
-        verdicts=[Verdict("collapse", "loss at [0.2]: lower optimizer.lr", 1100)],
+        verdicts=[Verdict("collapse", "loss=[a list]: lower optimizer.lr", 1100)],
     )
 
 
@@ -78,7 +78,7 @@ def test_everything_of_a_run_is_printed(result, monkeypatch):
         print_result(result)
     lines = capture.get().splitlines()
     assert lines[-4:] == [
-        "guard, collapse (step 1,100): loss at [0.2]: lower optimizer.lr",
+        "guard, collapse (step 1,100): loss=[a list]: lower optimizer.lr",
         "run folder   /r/20260101",
         "curves       /r/20260101/curves.png",
         "checkpoints  /c/targeted/20260101",
