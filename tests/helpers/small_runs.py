@@ -11,9 +11,9 @@ from helpers.precomp import write_dataset
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.losses import TripletMarginLoss
+from tangka_match.retrieval.passport import PASSPORT_FORMAT
 from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.module import MatchingModule
-from tangka_match.training.passport import PASSPORT_FORMAT
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.schedules import warmup_constant
 from tangka_match.training.settings import RunSettings

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from helpers.cli import run_cli_subprocess
-from tangka_match.training.passport import read_checkpoint
+from tangka_match.retrieval.passport import read_checkpoint
 from tangka_match.training.records.ledger import read_ledger
 
 from .conftest import places

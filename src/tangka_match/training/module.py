@@ -13,10 +13,10 @@ from torch.optim.lr_scheduler import LRScheduler
 from tangka_match.losses import LossTerms, MatchingLoss, positive_mask
 from tangka_match.metrics import Ranks, retrieval_ranks, summarise
 from tangka_match.retrieval import score_matrix
+from tangka_match.retrieval.passport import PASSPORT_KEY
 from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.gather import gather_encoded, gather_rows
 from tangka_match.training.lightning_facts import logging_interval
-from tangka_match.training.passport import PASSPORT_KEY
 from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher, RegionTextBatch
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
@@ -39,7 +39,7 @@ class MatchingModule(pl.LightningModule):
         augmentation: Applied to training batches.
         val_caption_to_image: (C,) int64, the image row of each validation caption.
         val_block: Captions a block of ``val/loss``: the training batch size.
-        passport: What ``training.passport`` puts into every checkpoint beside the weights.
+        passport: What ``retrieval.passport`` puts into every checkpoint beside the weights.
     """
 
     def __init__(

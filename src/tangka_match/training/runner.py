@@ -19,6 +19,7 @@ from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.errors import ConfigError
 from tangka_match.metrics import Ranks, bootstrap_intervals, retrieval_ranks, summarise
 from tangka_match.retrieval import encode_caption_batches, encode_image_batches, score_matrix
+from tangka_match.retrieval.passport import PASSPORT_KEY, check_passport, make_passport, read_checkpoint
 from tangka_match.training.allocator import keep_freed_memory
 from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.callbacks import (
@@ -32,7 +33,6 @@ from tangka_match.training.callbacks.guard import Verdict
 from tangka_match.training.checkpoint_io import AtomicCheckpointIO
 from tangka_match.training.lightning_facts import is_main_process, rank_zero_only
 from tangka_match.training.module import MatchingModule
-from tangka_match.training.passport import PASSPORT_KEY, check_passport, make_passport, read_checkpoint
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.records.environment import describe_environment
 from tangka_match.training.records.ledger import Ledger, read_ledger

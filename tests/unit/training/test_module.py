@@ -8,8 +8,8 @@ from helpers.small_runs import quiet_trainer, small_data, small_module
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.losses import CurriculumLoss, InfoNCELoss, positive_mask, triplet_margin_loss
 from tangka_match.metrics import retrieval_ranks, summarise
+from tangka_match.retrieval.passport import PASSPORT_KEY
 from tangka_match.training.augmentation import RegionWordDrop
-from tangka_match.training.passport import PASSPORT_KEY
 from tangka_match.types import CaptionBatch, ImageBatch, RegionTextBatch
 
 

@@ -10,8 +10,8 @@ from helpers.small_runs import small_plan
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, TrainingError
 from tangka_match.losses import TripletMarginLoss
+from tangka_match.retrieval.passport import PASSPORT_KEY, read_checkpoint
 from tangka_match.training import runner
-from tangka_match.training.passport import PASSPORT_KEY, read_checkpoint
 from tangka_match.training.records.ledger import read_ledger
 from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder
 from tangka_match.training.runner import train

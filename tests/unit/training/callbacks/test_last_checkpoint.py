@@ -5,8 +5,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from helpers.small_runs import quiet_trainer, small_data, small_module
+from tangka_match.retrieval.passport import PASSPORT_KEY, read_checkpoint
 from tangka_match.training.callbacks import LastCheckpoint
-from tangka_match.training.passport import PASSPORT_KEY, read_checkpoint
 
 
 class Events(pl.Callback):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tangka_match.errors import CheckpointError
-from tangka_match.training.passport import (
+from tangka_match.retrieval.passport import (
     PASSPORT_FORMAT,
     PASSPORT_KEY,
     check_passport,
