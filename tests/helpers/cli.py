@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
+import torch
+
 from tangka_match.train import main
 
 
@@ -32,7 +34,8 @@ def run_cli_in_process(*words: str, main: Callable[[], None] = main) -> Finished
     stdout, stderr = io.StringIO(), io.StringIO()
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    code = 0
+    code, threads = 0, torch.get_num_threads()
+    torch.set_num_threads(1)  # on a busy machine, threads that wait for each other cost more than they gain
     try:
         with (
             mock.patch.dict(os.environ),
@@ -44,6 +47,7 @@ def run_cli_in_process(*words: str, main: Callable[[], None] = main) -> Finished
     except SystemExit as end:
         code = end.code
     finally:
+        torch.set_num_threads(threads)
         root.handlers[:] = handlers
         root.setLevel(level)
     return Finished(code, stdout.getvalue(), stderr.getvalue())
