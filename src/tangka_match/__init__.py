@@ -2,6 +2,33 @@
 
 The way data flows, in one line: ``conf/`` → entry point → ``config`` builds objects → ``training.runner.train`` →
 ``DataModule`` → ``RegionTextBatch`` → ``Matcher`` → similarity (images × captions) → loss and ranks.
+
+``tangka_match.load(path)`` gives back a trained model, ready to score images against captions.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from tangka_match.retrieval.trained_matcher import TrainedMatcher
+
 __version__ = "0.1.0"
+
+
+def load(path: "str | Path", *, device: "torch.device | str" = "cpu", batch_size: int = 128) -> "TrainedMatcher":
+    """Rebuild a trained model from one checkpoint; nothing in the file is executed.
+
+    Args:
+        path: Of a ``best.ckpt`` or ``last.ckpt``.
+        device: Where to compute.
+        batch_size: Images or captions encoded at once.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, unsafe, or its parts do not fit each other.
+    """
+    from tangka_match.retrieval.trained_matcher import TrainedMatcher  # noqa: PLC0415 - torch comes when it is needed
+
+    return TrainedMatcher.load(path, device=device, batch_size=batch_size)

@@ -47,7 +47,7 @@ def check_config(config: DictConfig) -> tuple[RunSettings, dict[str, Any]]:
     try:
         settings = RunSettings.model_validate({name: plain[name] for name in SETTINGS})
     except ValidationError as error:
-        faults += [_describe(item) for item in error.errors()]
+        faults += [describe_fault(item) for item in error.errors()]
     raise_faults(faults)
     assert settings is not None
     return settings, plain
@@ -59,7 +59,7 @@ def raise_faults(faults: list[str]) -> None:
         raise ConfigError("the settings contradict themselves or are out of range:\n  " + "\n  ".join(faults))
 
 
-def _describe(item: Any) -> str:
+def describe_fault(item: Any) -> str:
     """A fault as pydantic found it, in the words of the other checks."""
     name = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":

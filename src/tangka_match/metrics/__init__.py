@@ -9,12 +9,13 @@ from tangka_match.metrics.intervals import bootstrap_intervals
 from tangka_match.metrics.rank_statistics import mean_rank, median_rank
 from tangka_match.metrics.ranks import Ranks, retrieval_ranks
 from tangka_match.metrics.recall_at_k import recall_at_k
-from tangka_match.metrics.summary import summarise
+from tangka_match.metrics.summary import CUTOFFS, summarise
 
 if TYPE_CHECKING:
     from tangka_match.metrics.retrieval_metrics import RetrievalMetrics
 
 __all__ = [
+    "CUTOFFS",
     "Ranks",
     "RetrievalMetrics",
     "bootstrap_intervals",

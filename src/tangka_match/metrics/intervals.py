@@ -13,7 +13,13 @@ CHUNK_ELEMENTS = 2**20
 
 
 def bootstrap_intervals(
-    ranks: Ranks, caption_to_image: Int[Tensor, " C"], resamples: int = 2000, level: float = 0.95, seed: int = 0
+    ranks: Ranks,
+    caption_to_image: Int[Tensor, " C"],
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+    *,
+    query_to_image: Int[Tensor, " I"] | None = None,
 ) -> dict[str, tuple[float, float]]:
     """Percentile-bootstrap intervals of everything that `summarise` reports (Efron and Tibshirani 1993, ch. 13).
 
@@ -34,6 +40,8 @@ def bootstrap_intervals(
         resamples: How many test sets to draw, >= 100.
         level: Share of resampled values inside the interval, in (0, 1).
         seed: Seed of the draws; the same seed gives the same intervals on any device.
+        query_to_image: The image of every image query, where an image is asked in several galleries; by default every
+            image is asked once, in order.
 
     Returns:
         (low, high) for every key of `summarise`, in its units.
@@ -50,15 +58,17 @@ def bootstrap_intervals(
         >>> 32.0 < low < 33.0, 42.0 < high < 43.0
         (True, True)
     """
-    _check(ranks, caption_to_image, resamples, level)
+    askers = torch.arange(len(ranks.i2t)) if query_to_image is None else query_to_image.cpu()
     owners = caption_to_image.cpu()
+    _check(ranks, askers, owners, resamples, level)
+    num_images = int(askers.max()) + 1
     i2t, t2i = ranks.i2t.cpu(), ranks.t2i.cpu()
     generator = torch.Generator().manual_seed(seed)
     parts: list[dict[str, Tensor]] = []
     chunk = max(1, CHUNK_ELEMENTS // len(t2i))
     for start in range(0, resamples, chunk):
-        drawn = _draw_images(len(i2t), min(chunk, resamples - start), generator)
-        values = _resampled("i2t", i2t, drawn) | _resampled("t2i", t2i, drawn[:, owners])
+        drawn = _draw_images(num_images, min(chunk, resamples - start), generator)
+        values = _resampled("i2t", i2t, drawn[:, askers]) | _resampled("t2i", t2i, drawn[:, owners])
         parts.append(values | totals(values))
     tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     intervals = {}
@@ -93,11 +103,11 @@ def _median_ranks(ranks: Int[Tensor, " N"], drawn: Float[Tensor, "S N"]) -> Floa
     return ordered[torch.searchsorted(running, middle, right=True)].double().mean(dim=1)
 
 
-def _check(ranks: Ranks, caption_to_image: Int[Tensor, " C"], resamples: int, level: float) -> None:
+def _check(ranks: Ranks, askers: Int[Tensor, " I"], owners: Int[Tensor, " C"], resamples: int, level: float) -> None:
     """Refuse settings out of range and ground truth of another gallery."""
-    if len(caption_to_image) != len(ranks.t2i) or int(caption_to_image.max()) >= len(ranks.i2t):
+    if len(owners) != len(ranks.t2i) or len(askers) != len(ranks.i2t) or int(owners.max()) > int(askers.max()):
         raise ShapeError(
-            f"caption_to_image has {len(caption_to_image)} captions of rows up to {int(caption_to_image.max())}, but "
+            f"caption_to_image has {len(owners)} captions of rows up to {int(owners.max())}, but "
             f"ranks are of {len(ranks.t2i)} captions and {len(ranks.i2t)} images; give the one that made these ranks"
         )
     if resamples < 100:

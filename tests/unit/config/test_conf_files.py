@@ -19,6 +19,7 @@ from tangka_match.losses import positive_mask
 CONF = Path(conf_dir())
 GROUP_FILES = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name != "experiment")
 EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
+PRIMARY = {CONF / f"{name}.yaml" for name in ("config", "convert", "demo_data", "evaluate")}
 SIZES = {"vocab_size": 20, "feature_dim": 6, "num_regions": 4}
 
 
@@ -44,7 +45,7 @@ def header_of(experiment):
 
 def test_no_file_is_forgotten():
     everything = set(CONF.rglob("*.yaml"))
-    assert everything == {*GROUP_FILES, *EXPERIMENTS, CONF / "config.yaml", CONF / "demo_data.yaml"}
+    assert everything == {*GROUP_FILES, *EXPERIMENTS, *PRIMARY}
     assert {path.parent.name for path in GROUP_FILES} == {*GROUPS, "paths"} - {"name", "tags", "seed"}
 
 

@@ -1,0 +1,180 @@
+"""A trained model with everything it needs to be used: from one checkpoint to scores of regions and captions."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from rich.progress import track
+from torch import Tensor, nn
+
+from tangka_match.data.collate import collate_captions, collate_images
+from tangka_match.data.dataset import CaptionDataset, ImageDataset, ImageRows
+from tangka_match.data.encoding import EncodedCaptions, encode_captions
+from tangka_match.data.region_mask import real_regions
+from tangka_match.data.split import Split
+from tangka_match.data.tokenizer import JiebaTokenizer
+from tangka_match.data.vocabulary import Vocabulary
+from tangka_match.errors import CheckpointError, DataFormatError, ShapeError
+from tangka_match.models.registry import build_matcher
+from tangka_match.retrieval.encode import encode_caption_batches, encode_image_batches
+from tangka_match.retrieval.passport import PASSPORT_KEY, read_checkpoint
+from tangka_match.retrieval.score_matrix import score_matrix
+from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher
+
+Batch = TypeVar("Batch", ImageBatch, CaptionBatch)
+PREFIX = "matcher."  # of the model's weights in a Lightning checkpoint
+LONG = 20  # batches from which a progress bar is shown
+
+
+class TrainedMatcher:
+    """What a checkpoint holds, ready for use: the model, its vocabulary and its tokenizer.
+
+    Made by ``tangka_match.load``. Scores are float32, whatever the precision of training was.
+
+    Args:
+        matcher: The model, on its device.
+        passport: Of the checkpoint, see ``retrieval.passport``.
+        batch_size: Images or captions encoded at once.
+    """
+
+    def __init__(self, matcher: Matcher, passport: dict[str, Any], batch_size: int = 128) -> None:
+        self.matcher = matcher
+        self.passport = passport
+        self.batch_size = batch_size
+        self.vocabulary = Vocabulary.from_dict(passport["vocabulary"])
+        self.tokenizer = JiebaTokenizer.from_settings(passport["tokenizer"])
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: torch.device | str = "cpu", batch_size: int = 128) -> Self:
+        """Rebuild a model from a checkpoint; nothing in the file is executed.
+
+        Args:
+            path: Of a ``best.ckpt`` or ``last.ckpt``.
+            device: Where to compute.
+            batch_size: Images or captions encoded at once.
+
+        Raises:
+            CheckpointError: If the file is missing, damaged, unsafe, or its parts do not fit each other.
+        """
+        checkpoint = read_checkpoint(Path(path))
+        passport = checkpoint[PASSPORT_KEY]
+        matcher = build_matcher(
+            passport["model"],
+            vocab_size=len(passport["vocabulary"]["word2idx"]),
+            feature_dim=passport["feature_dim"],
+            num_regions=passport["num_regions"],
+        )
+        assert isinstance(matcher, nn.Module)
+        weights = {k.removeprefix(PREFIX): v for k, v in checkpoint["state_dict"].items() if k.startswith(PREFIX)}
+        try:
+            matcher.load_state_dict(weights)
+        except RuntimeError as error:
+            raise CheckpointError(f"{path}: its weights do not fit the model that it describes: {error}") from error
+        return cls(matcher.to(device).eval(), passport, batch_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        assert isinstance(self.matcher, nn.Module)
+        return next(self.matcher.parameters()).device
+
+    def encode_images(self, regions: Iterable[Any] | np.ndarray[Any, Any] | Tensor) -> Encoded:
+        """Encode images, in float32 on the CPU.
+
+        Args:
+            regions: (I, R, F) region features, as an array, a tensor, or any iterable of (R, F) images with the same R;
+                all-zero regions are padding.
+
+        Raises:
+            ShapeError: If the features have other axes than the model was trained on.
+            DataFormatError: If there are none.
+        """
+        array = _as_array(regions)
+        if array.ndim != 3 or array.shape[2] != self.passport["feature_dim"]:
+            raise ShapeError(
+                f"regions are {array.shape}; this model takes (images, regions, {self.passport['feature_dim']})"
+            )
+        rows = np.arange(len(array))
+        batches = (
+            collate_images(ImageRows(array[block], real_regions(array[block])[0], block))
+            for block in self._blocks(rows)
+        )
+        return encode_image_batches(self.matcher, self._shown(batches, len(rows), "encoding images"), self.device)
+
+    def encode_texts(self, captions: Iterable[str]) -> Encoded:
+        """Encode Chinese captions, in float32 on the CPU; words that the vocabulary lacks become ``<unk>``.
+
+        Raises:
+            DataFormatError: If there are no captions, or one has no word.
+        """
+        texts = list(captions)
+        return self._encode_captions(self.tokenise(texts, "captions"))
+
+    def similarity(
+        self, images: Encoded | Iterable[Any] | np.ndarray[Any, Any] | Tensor, texts: Encoded | Iterable[str]
+    ) -> Float[Tensor, "I C"]:
+        """Scores of every image against every caption, higher = closer.
+
+        Args:
+            images: Region features as ``encode_images`` takes them, or what it returned.
+            texts: Captions, or what ``encode_texts`` returned.
+        """
+        encoded_images = images if isinstance(images, Encoded) else self.encode_images(images)
+        encoded_texts = texts if isinstance(texts, Encoded) else self.encode_texts(texts)
+        return score_matrix(self.matcher, encoded_images, encoded_texts)
+
+    def tokenise(self, captions: Iterable[str], source: str | Path) -> EncodedCaptions:
+        """Captions as token ids of this model's vocabulary; ``source`` names them in messages."""
+        words = [self.tokenizer(caption) for caption in captions]
+        return encode_captions(words, self.vocabulary, self.passport["max_tokens"], source)
+
+    def encode_split(self, split: Split) -> tuple[Encoded, Encoded]:
+        """Encode all images and captions of a split, reading the features a batch at a time.
+
+        Raises:
+            CheckpointError: If the split's features are not those that the model was trained on.
+        """
+        self._check(split)
+        dataset = ImageDataset(split)
+        rows = np.arange(len(dataset))
+        batches = (collate_images(dataset.__getitems__(block)) for block in self._blocks(rows))
+        shown = self._shown(batches, len(rows), f"encoding images of {split.name}")
+        images = encode_image_batches(self.matcher, shown, self.device)
+        return images, self._encode_captions(self.tokenise(split.captions, split.captions_path))
+
+    def _encode_captions(self, encoded: EncodedCaptions) -> Encoded:
+        """Batches of captions of similar length, so that little padding is computed."""
+        dataset = CaptionDataset(encoded)
+        by_length = np.argsort(np.diff(encoded.offsets), kind="stable")
+        batches = (collate_captions(dataset.__getitems__(block)) for block in self._blocks(by_length))
+        shown = self._shown(batches, len(dataset), "encoding captions")
+        return encode_caption_batches(self.matcher, shown, self.device)
+
+    def _blocks(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[Any]:
+        return (rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size))
+
+    def _shown(self, batches: Iterable[Batch], items: int, what: str) -> Iterable[Batch]:
+        """The same batches, with a progress bar where there are many."""
+        number = -(-items // self.batch_size)
+        return track(batches, what, total=number, transient=True) if number >= LONG else batches
+
+    def _check(self, split: Split) -> None:
+        found, wanted = split.features.feature_dim, self.passport["feature_dim"]
+        if found != wanted:
+            raise CheckpointError(
+                f"{split.features.path} has features of {found} dimensions, but the checkpoint of run "
+                f"{self.passport['run_id']} was trained on {wanted}: give the set that it belongs to, or features "
+                "extracted with the same settings"
+            )
+
+
+def _as_array(regions: Iterable[Any] | np.ndarray[Any, Any] | Tensor) -> np.ndarray[Any, Any]:
+    if isinstance(regions, Tensor):
+        regions = regions.detach().cpu().numpy()
+    array = regions if isinstance(regions, np.ndarray) else np.asarray(list(regions))
+    if array.size == 0:
+        raise DataFormatError("regions hold nothing; give at least one image of (regions, dimensions)")
+    return array if array.dtype in (np.float16, np.float32) else array.astype(np.float32)

@@ -1,0 +1,84 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tangka_match.errors import ConfigError
+from tangka_match.metrics import retrieval_ranks
+from tangka_match.retrieval.protocols import Protocol, rank_galleries
+
+OWNERS = torch.tensor([0, 0, 1, 2, 2, 2, 3])  # ragged: 2, 1, 3 and 1 captions
+
+
+def scores(images=4, captions=7, seed=0):
+    return torch.rand(images, captions, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_full_gallery_is_ranked_as_it_is():
+    pooled = rank_galleries(scores(), OWNERS, Protocol())
+    expected = retrieval_ranks(scores(), OWNERS)
+    assert torch.equal(pooled.ranks.i2t, expected.i2t)
+    assert torch.equal(pooled.ranks.t2i, expected.t2i)
+    assert pooled.i2t_image.tolist() == [0, 1, 2, 3]
+    assert pooled.t2i_image.tolist() == OWNERS.tolist()
+
+
+def test_a_fold_knows_nothing_of_the_others():
+    similarity = torch.tensor([[0.5, 0.4, 0.9, 0.9], [0.6, 0.1, 0.9, 0.9], [0.9, 0.9, 0.3, 0.2], [0.9, 0.9, 0.4, 0.1]])
+    pooled = rank_galleries(similarity, torch.arange(4), Protocol(folds=2))
+    # In the first fold image 0 finds its caption first, image 1 second; in the second fold 2 first, 3 second.
+    assert pooled.ranks.i2t.tolist() == [1, 2, 1, 2]
+    assert pooled.ranks.t2i.tolist() == [2, 2, 2, 2]
+
+
+def test_folds_hold_every_query_once():
+    pooled = rank_galleries(scores(), OWNERS, Protocol(folds=3))
+    assert pooled.i2t_image.tolist() == [0, 1, 2, 3]
+    assert sorted(pooled.t2i_image.tolist()) == sorted(OWNERS.tolist())
+
+
+@given(size=st.integers(1, 4), draws=st.integers(1, 5), seed=st.integers(0, 99))
+def test_random_galleries_have_one_caption_an_image(size, draws, seed):
+    pooled = rank_galleries(scores(), OWNERS, Protocol(gallery_size=size, draws=draws, seed=seed))
+    assert torch.equal(pooled.i2t_image, pooled.t2i_image)
+    for images in pooled.i2t_image.split(size):
+        assert len(set(images.tolist())) == size
+    assert int(pooled.ranks.i2t.max()) <= size
+
+
+def test_every_caption_is_drawn_some_time():
+    """Column c beats everything, so that caption c is first wherever it is drawn."""
+    for caption, image in enumerate(OWNERS.tolist()):
+        similarity = torch.zeros(4, 7)
+        similarity[image, caption] = 1.0
+        similarity[image - 1, [c for c in range(7) if c != caption]] = 0.5  # its own image loses with another caption
+        pooled = rank_galleries(similarity, OWNERS, Protocol(gallery_size=4, draws=60))
+        assert (pooled.ranks.t2i[pooled.t2i_image == image] == 1).any()
+
+
+def test_the_same_seed_draws_the_same_galleries():
+    first, again, other = (
+        rank_galleries(scores(), OWNERS, Protocol(gallery_size=2, draws=20, seed=seed)).i2t_image for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"folds": 0}, "protocol.folds=0"),
+        ({"gallery_size": 0}, "protocol.gallery_size=0"),
+        ({"draws": -1}, "protocol.draws=-1"),
+        ({"folds": 2, "gallery_size": 3}, "protocol.folds=2 and protocol.gallery_size=3: choose one"),
+    ],
+)
+def test_impossible_protocols(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        Protocol(**settings)
+
+
+@pytest.mark.parametrize(("name", "settings"), [("folds", {"folds": 5}), ("gallery_size", {"gallery_size": 5})])
+def test_a_set_too_small_for_the_protocol(name, settings):
+    with pytest.raises(ConfigError, match=f"protocol.{name}=5, but the set has 4 images"):
+        rank_galleries(scores(), OWNERS, Protocol(**settings))
