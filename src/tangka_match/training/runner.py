@@ -23,6 +23,8 @@ from tangka_match.retrieval.passport import PASSPORT_KEY, check_passport, make_p
 from tangka_match.training.allocator import keep_freed_memory
 from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.callbacks import (
+    MONITORED,
+    BestCheckpoint,
     ExactResume,
     LastCheckpoint,
     LastValidation,
@@ -42,7 +44,6 @@ from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder,
 from tangka_match.training.records.run_log import log_to
 
 logger = logging.getLogger(__name__)
-MONITORED = "val/mean_r1"
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
@@ -146,14 +147,7 @@ class _Run:
             passport=self.passport,
         )
         self.guard = TrainingGuard(self._report)
-        self.best = pl.callbacks.ModelCheckpoint(
-            folder.checkpoints,
-            "best",
-            monitor=MONITORED,
-            mode="max",
-            enable_version_counter=False,
-            save_on_train_epoch_end=False,  # after each validation, wherever it falls
-        )
+        self.best = BestCheckpoint(folder.checkpoints)
         table = None if settings.logger.kind == "none" else MetricsTable(folder.path / "metrics.csv")
         self.records = LedgerLogger(self.ledger, table)
 

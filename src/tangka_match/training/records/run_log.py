@@ -34,6 +34,8 @@ def log_to(path: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             # Lightning 2.6 calls what torch 2.13 deprecates; there is nothing a user could do about it.
             warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
+            # A resumed run writes where it wrote before.
+            warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")
             yield
     finally:
         for handler in (terminal, file):
