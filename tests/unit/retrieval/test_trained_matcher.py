@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+import torch
+
+import tangka_match
+from helpers.precomp import write_dataset
+from tangka_match.data.split import load_split
+from tangka_match.data.tokenizer import JiebaTokenizer
+from tangka_match.data.vocabulary import Vocabulary
+from tangka_match.errors import CheckpointError, DataFormatError, ShapeError
+from tangka_match.models.registry import build_matcher
+from tangka_match.retrieval.passport import PASSPORT_KEY, make_passport
+
+FEATURES, REGIONS = 8, 4
+CAPTIONS = ["绿度母结跏趺坐", "白度母", "莲花与祥云", "绿度母持乌巴拉花"]
+SPEC = {"_target_": "tangka_match.models.SGRAF", "reasoning": "saf", "embed_dim": 8, "word_dim": 6, "sim_dim": 4}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A checkpoint as training writes one, of a tiny SGRAF; returns its path."""
+    torch.manual_seed(0)
+    tokenizer = JiebaTokenizer()
+    vocabulary = Vocabulary.build([tokenizer(caption) for caption in CAPTIONS], 1)
+    sizes = {"feature_dim": FEATURES, "num_regions": REGIONS}
+    matcher = build_matcher(SPEC, vocab_size=len(vocabulary), **sizes)
+    passport = make_passport(
+        name="tiny",
+        run_id="run",
+        model=SPEC,
+        vocabulary=vocabulary.to_dict(),
+        vocabulary_fingerprint=vocabulary.fingerprint(),
+        tokenizer=tokenizer.settings(),
+        max_tokens=20,
+        data_fingerprint="data",
+        **sizes,
+    )
+    weights = {f"matcher.{key}": value for key, value in matcher.state_dict().items()}
+    torch.save({"state_dict": weights, PASSPORT_KEY: passport}, tmp_path / "best.ckpt")
+    return tmp_path / "best.ckpt"
+
+
+@pytest.fixture
+def regions():
+    return np.random.default_rng(0).normal(size=(3, REGIONS, FEATURES)).astype(np.float32)
+
+
+def test_batches_and_kinds_of_input_change_nothing(checkpoint, regions):
+    expected = tangka_match.load(checkpoint).similarity(regions, CAPTIONS)
+    assert expected.shape == (3, 4)
+    small = tangka_match.load(checkpoint, batch_size=1)
+    for images in (regions, torch.from_numpy(regions), iter(regions), regions.tolist()):
+        torch.testing.assert_close(small.similarity(images, iter(CAPTIONS)), expected)
+
+
+def test_captions_come_back_in_their_order(checkpoint, regions):
+    matcher = tangka_match.load(checkpoint)
+    order = [2, 0, 3, 1]
+    permuted = matcher.similarity(regions, [CAPTIONS[k] for k in order])
+    torch.testing.assert_close(permuted, matcher.similarity(regions, CAPTIONS)[:, order])
+
+
+def test_regions_of_zeros_are_padding(checkpoint, regions):
+    matcher = tangka_match.load(checkpoint)
+    regions[:, -1] = 0
+    images = matcher.encode_images(regions)
+    assert images.mask.tolist() == [[True, True, True, False]] * 3
+
+
+def test_a_split_is_scored_as_its_rows_and_captions_are(checkpoint, tmp_path):
+    matcher = tangka_match.load(checkpoint, batch_size=2)
+    root = write_dataset(tmp_path / "set", dim=FEATURES, regions=REGIONS)
+    split = load_split(root, "val")
+    images, texts = matcher.encode_split(split)
+    rows = split.features.read(np.arange(split.num_images))
+    torch.testing.assert_close(matcher.similarity(images, texts), matcher.similarity(rows, split.captions))
+
+
+def test_wrong_axes(checkpoint, regions):
+    matcher = tangka_match.load(checkpoint)
+    with pytest.raises(ShapeError, match=r"regions are \(3, 4, 7\); this model takes \(images, regions, 8\)"):
+        matcher.encode_images(regions[:, :, :-1])
+    with pytest.raises(DataFormatError, match="regions hold nothing"):
+        matcher.encode_images([])
+    with pytest.raises(DataFormatError, match="line 2 has no word"):
+        matcher.encode_texts(["绿度母", "。"])
+
+
+def test_weights_of_another_model(checkpoint):
+    content = torch.load(checkpoint, weights_only=True)
+    content[PASSPORT_KEY]["model"]["sim_dim"] = 5
+    torch.save(content, checkpoint)
+    with pytest.raises(CheckpointError, match=r"(?s)best.ckpt: its weights do not fit .*sim_tranloc_w"):
+        tangka_match.load(checkpoint)
