@@ -26,10 +26,10 @@ def bootstrap_intervals(
     Images are drawn with replacement, each with all its captions, so that both directions move together and captions
     of one image, which succeed and fail together, do not count as independent queries.
 
-    One method for all metrics, on purpose: Wilson's interval (1927) has better coverage for a single R@K near 0 or
-    100 %, but takes queries for independent, and says nothing of ``mean_r1``, ``rsum`` or ranks. The price: where every
-    query succeeds, or none does, the interval has no width. Read it then with the rule of three (Hanley and
-    Lippman-Hand 1983): after 0 of n, the upper end at 95 % is about 300/n percent.
+    One method for all metrics, on purpose: Wilson's interval (1927) covers a single R@K near 0 or 100 % better, but
+    takes queries for independent, and knows no ``rsum`` and no ranks. The price: where every query succeeds, or none
+    does, the interval has no width. The rule of three (Hanley and Lippman-Hand 1983) helps then: after 0 of n, the
+    upper end at 95 % is about 300/n percent.
 
     The gallery stays as it was: the intervals tell of other queries of the same kind, not of larger galleries, and not
     of other training seeds.
@@ -40,8 +40,7 @@ def bootstrap_intervals(
         resamples: How many test sets to draw, >= 100.
         level: Share of resampled values inside the interval, in (0, 1).
         seed: Seed of the draws; the same seed gives the same intervals on any device.
-        query_to_image: The image of every image query, where an image is asked in several galleries; by default every
-            image is asked once, in order.
+        query_to_image: The image of every image query; by default each image asks once, in order.
 
     Returns:
         (low, high) for every key of `summarise`, in its units.
@@ -71,11 +70,8 @@ def bootstrap_intervals(
         values = _resampled("i2t", i2t, drawn[:, askers]) | _resampled("t2i", t2i, drawn[:, owners])
         parts.append(values | totals(values))
     tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    intervals = {}
-    for name in parts[0]:
-        low, high = torch.cat([part[name] for part in parts]).quantile(tails).tolist()
-        intervals[name] = (low, high)
-    return intervals
+    ends = {name: torch.cat([part[name] for part in parts]).quantile(tails).tolist() for name in parts[0]}
+    return {name: (low, high) for name, (low, high) in ends.items()}
 
 
 def _draw_images(n_images: int, resamples: int, generator: torch.Generator) -> Float[Tensor, "S I"]:

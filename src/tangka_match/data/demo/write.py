@@ -62,9 +62,8 @@ def write_demo_set(
     Args:
         root: Folder to make; it must not exist, or be empty.
         seed: Seed of everything.
-        train: Number of training pairs, one caption a picture.
-        val: Number of validation pairs.
-        test: Number of test pairs.
+        train: Training pairs, one caption a picture.
+        val, test: Validation and test pairs.
         noise: Standard deviation of the noise in each feature dimension, at least 0; a concept's code has length 12
             over 2,048 dimensions. More noise makes learning harder and leaves the oracle as it is: a small dual encoder
             with attention pooling reaches a mean R@1 of 51, 48, 42, 30 and 13 with noise 0, 0.15, 0.3, 0.5 and 0.8.
