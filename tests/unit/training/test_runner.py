@@ -10,8 +10,9 @@ from helpers.small_runs import small_plan
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, TrainingError
 from tangka_match.losses import TripletMarginLoss
+from tangka_match.metrics import summarise
 from tangka_match.retrieval.passport import PASSPORT_KEY, read_checkpoint
-from tangka_match.training import runner
+from tangka_match.training import module, runner
 from tangka_match.training.records.ledger import read_ledger
 from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder
 from tangka_match.training.runner import train
@@ -95,6 +96,13 @@ def test_the_result_is_that_of_the_best_checkpoint(tmp_path):
     assert len(validations) == 2
     assert result.metrics["mean_r1"] == pytest.approx(max(validations), abs=1e-4)
     assert (result.num_images, result.num_captions, result.total_steps) == (6, 6, 6)
+
+
+def test_the_best_checkpoint_is_that_of_the_highest_mean_r1(tmp_path, monkeypatch):
+    scripted = iter((10.0, 30.0, 20.0))
+    monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"mean_r1": next(scripted)})
+    result = train(small_plan(tmp_path, max_epochs=3))
+    assert (result.best_epoch, result.best_step) == (1, 6)
 
 
 def test_validation_uses_averaged_weights(tmp_path):
