@@ -56,14 +56,14 @@ def write_demo_set(
     float16, ``<stem>_caps.txt``, ``<stem>_ids.txt`` and ``<stem>_boxes.npy`` (N, 36, 4) float32. Beside them lie
     ``scenes.jsonl`` (what every picture shows, what its caption mentions, and the group of near copies it belongs to),
     ``thumbnails/<id>.png`` (val, test and the first 363 of train) and ``README.json``. The same arguments give the same
-    bytes; another size of a split leaves its first scenes as they were. All is written into a temporary folder beside
-    ``root``, which is renamed at the end.
+    bytes; another size of a split leaves its first scenes as they were. All of it is there at the end, or nothing.
 
     Args:
         root: Folder to make; it must not exist, or be empty.
         seed: Seed of everything.
-        train: Training pairs, one caption a picture.
-        val, test: Validation and test pairs.
+        train: Number of training pairs, one caption a picture.
+        val: Number of validation pairs.
+        test: Number of test pairs.
         noise: Standard deviation of the noise in each feature dimension, at least 0; a concept's code has length 12
             over 2,048 dimensions. More noise makes learning harder and leaves the oracle as it is: a small dual encoder
             with attention pooling reaches a mean R@1 of 51, 48, 42, 30 and 13 with noise 0, 0.15, 0.3, 0.5 and 0.8.
