@@ -66,7 +66,7 @@ def bootstrap_intervals(
     parts: list[dict[str, Tensor]] = []
     chunk = max(1, CHUNK_ELEMENTS // len(t2i))
     for start in range(0, resamples, chunk):
-        drawn = _draw_images(num_images, min(chunk, resamples - start), generator)
+        drawn = draw_images(num_images, min(chunk, resamples - start), generator)
         values = _resampled("i2t", i2t, drawn[:, askers]) | _resampled("t2i", t2i, drawn[:, owners])
         parts.append(values | totals(values))
     tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
@@ -74,7 +74,7 @@ def bootstrap_intervals(
     return {name: (low, high) for name, (low, high) in ends.items()}
 
 
-def _draw_images(n_images: int, resamples: int, generator: torch.Generator) -> Float[Tensor, "S I"]:
+def draw_images(n_images: int, resamples: int, generator: torch.Generator) -> Float[Tensor, "S I"]:
     """Draw S test sets of I images with replacement: how often each image is in each."""
     chosen = torch.randint(n_images, (resamples, n_images), generator=generator)
     ones = torch.ones((), dtype=torch.float64).expand(chosen.shape)

@@ -3,15 +3,20 @@
 import csv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tangka_match.data.split import Split
+from tangka_match.errors import DataFormatError
 from tangka_match.metrics import Ranks
 
 COLUMNS = ("direction", "query", "image", "rank", "best_wrong", "score_correct", "score_wrong")
+READ = COLUMNS[:4]
+DIRECTIONS = ("i2t", "t2i")
+WRITE_ANEW = "let tangka_match.evaluate write it anew"
 
 
 def write_ranks_table(path: Path, ranks: Ranks, similarity: Float[Tensor, "I C"], split: Split) -> None:
@@ -48,3 +53,69 @@ def _answers(scores: Float[Tensor, "N M"], own: Bool[Tensor, "N M"]) -> Iterator
     right = scores.masked_fill(~own, float("-inf")).amax(dim=1)
     wrong = scores.masked_fill(own, float("-inf")).max(dim=1)
     return zip(wrong.indices.tolist(), right.tolist(), wrong.values.tolist(), strict=True)
+
+
+class Query(NamedTuple):
+    """A row of ``ranks.csv``, but for its rank.
+
+    Args:
+        direction: ``i2t`` or ``t2i``.
+        query: Image id, or caption number.
+        image: Id of the query's image.
+    """
+
+    direction: str
+    query: str
+    image: str
+
+
+def read_ranks_table(path: Path) -> dict[Query, int]:
+    """Read who asked what, and the rank of the right answer, from 1; in the order of the file.
+
+    Args:
+        path: Of a ``ranks.csv``; the columns ``direction``, ``query``, ``image`` and ``rank`` are read.
+
+    Raises:
+        DataFormatError: If it is missing, no such table, or a line of it is malformed, repeated or about an image that
+            is not asked for; the message names the line.
+    """
+    ranks: dict[Query, int] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            missing = [name for name in READ if name not in (rows.fieldnames or ())]
+            if missing:
+                raise DataFormatError(f"{path}: line 1 has no column {missing[0]!r}; {WRITE_ANEW}")
+            for row in rows:
+                query, rank = _parse(row, f"{path}: line {rows.line_num}")
+                if query in ranks:
+                    repeated = f"the {query.direction} query {query.query!r}"
+                    raise DataFormatError(f"{path}: line {rows.line_num} repeats {repeated}; {WRITE_ANEW}")
+                ranks[query] = rank
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataFormatError(f"{path}: cannot be read ({error}); {WRITE_ANEW}") from error
+    _check_images(path, ranks)
+    return ranks
+
+
+def _parse(row: dict[str, str | None], where: str) -> tuple[Query, int]:
+    direction, query, image, rank = (row[name] or "" for name in READ)
+    if direction not in DIRECTIONS:
+        raise DataFormatError(f"{where} has direction {direction!r}; allowed: {' and '.join(DIRECTIONS)}. {WRITE_ANEW}")
+    if not rank.isdecimal() or int(rank) < 1:
+        raise DataFormatError(f"{where} has rank {rank!r}; allowed: whole numbers from 1. {WRITE_ANEW}")
+    return Query(direction, query, image), int(rank)
+
+
+def _check_images(path: Path, ranks: dict[Query, int]) -> None:
+    """Every image is asked once, and has a caption that is asked too."""
+    asked, captioned = ([q.image for q in ranks if q.direction == direction] for direction in DIRECTIONS)
+    odd = sorted(set(asked) ^ set(captioned))
+    if odd or len(asked) != len(set(asked)):
+        image = odd[0] if odd else next(image for image in asked if asked.count(image) > 1)
+        counts = f"{asked.count(image)} i2t and {captioned.count(image)} t2i queries"
+        raise DataFormatError(
+            f"{path}: image {image!r} has {counts}; allowed: one i2t query and at least one t2i query. {WRITE_ANEW}"
+        )
+    if len(asked) < 2:
+        raise DataFormatError(f"{path}: holds {len(asked)} image queries; at least 2 are needed to compare models")

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.errors import ConfigError
-from tangka_match.metrics import Ranks, bootstrap_intervals, retrieval_ranks, summarise
+from tangka_match.metrics import bootstrap_intervals, retrieval_ranks, summarise
 from tangka_match.retrieval import encode_caption_batches, encode_image_batches, score_matrix
 from tangka_match.retrieval.passport import PASSPORT_KEY, check_passport, make_passport, read_checkpoint
+from tangka_match.retrieval.ranks_table import write_ranks_table
 from tangka_match.training.allocator import keep_freed_memory
 from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.callbacks import (
@@ -283,8 +284,9 @@ class _Run:
     def _result(self, trainer: pl.Trainer) -> RunResult:
         best = read_checkpoint(self.folder.best)
         self.module.load_state_dict(best["state_dict"])
-        ranks = validation_ranks(self.module, self.data, trainer.strategy.root_device)
+        similarity = validation_similarity(self.module, self.data, trainer.strategy.root_device)
         caption_to_image = torch.as_tensor(self.data.val.caption_to_image)
+        ranks = retrieval_ranks(similarity, caption_to_image)
         result = RunResult(
             folder=self.folder,
             metrics=summarise(ranks),
@@ -296,6 +298,8 @@ class _Run:
             total_steps=trainer.global_step,
             verdicts=self.guard.verdicts,
         )
+        if is_main_process():
+            write_ranks_table(self.folder.ranks, ranks, similarity, self.data.val)
         self._write_meta(result)
         return result
 
@@ -327,8 +331,8 @@ class _Run:
             self.ledger.write("verdict", **verdict._asdict())
 
 
-def validation_ranks(module: MatchingModule, data: RegionTextDataModule, device: torch.device) -> Ranks:
-    """Rank the whole validation gallery with the module's present weights, in float32.
+def validation_similarity(module: MatchingModule, data: RegionTextDataModule, device: torch.device) -> Tensor:
+    """Score the whole validation gallery, images × captions, with the module's present weights, in float32.
 
     Args:
         module: Its matcher is moved to ``device``.
@@ -339,8 +343,7 @@ def validation_ranks(module: MatchingModule, data: RegionTextDataModule, device:
     image_loader, caption_loader = data.val_dataloader()
     images = encode_image_batches(matcher, image_loader, device)
     texts = encode_caption_batches(matcher, caption_loader, device)
-    similarity: Tensor = score_matrix(matcher, images, texts)
-    return retrieval_ranks(similarity, torch.as_tensor(data.val.caption_to_image))
+    return score_matrix(matcher, images, texts)
 
 
 def _write_json(path: Any, content: dict[str, Any]) -> None:

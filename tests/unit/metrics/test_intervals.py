@@ -61,13 +61,13 @@ class TestResampling:
         """The same draws, each made into a gallery of its own and summarised."""
         ranks, owners = random_gallery()
         drawn = []
-        original = intervals._draw_images
+        original = intervals.draw_images
 
         def keep(*arguments):
             drawn.append(original(*arguments))
             return drawn[-1]
 
-        monkeypatch.setattr(intervals, "_draw_images", keep)
+        monkeypatch.setattr(intervals, "draw_images", keep)
         monkeypatch.setattr(intervals, "CHUNK_ELEMENTS", 1000)
         found = bootstrap_intervals(ranks, owners, resamples=100, level=0.9)
         assert len(drawn) > 1
@@ -82,7 +82,7 @@ class TestResampling:
             assert (low, high) == pytest.approx((values.quantile(0.05).item(), values.quantile(0.95).item())), name
 
     def test_every_resample_holds_as_many_images_as_the_gallery(self):
-        drawn = intervals._draw_images(30, 200, torch.Generator().manual_seed(0))
+        drawn = intervals.draw_images(30, 200, torch.Generator().manual_seed(0))
         assert drawn.sum(dim=1).tolist() == [30.0] * 200
         assert statistics.mean((drawn == 0).sum(dim=1).tolist()) == pytest.approx(30 / math.e, abs=0.7)
 

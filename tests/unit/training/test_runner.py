@@ -12,6 +12,7 @@ from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, T
 from tangka_match.losses import TripletMarginLoss
 from tangka_match.metrics import summarise
 from tangka_match.retrieval.passport import PASSPORT_KEY, read_checkpoint
+from tangka_match.retrieval.ranks_table import read_ranks_table
 from tangka_match.training import module, runner
 from tangka_match.training.records.ledger import read_ledger
 from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder
@@ -96,6 +97,14 @@ def test_the_result_is_that_of_the_best_checkpoint(tmp_path):
     assert len(validations) == 2
     assert result.metrics["mean_r1"] == pytest.approx(max(validations), abs=1e-4)
     assert (result.num_images, result.num_captions, result.total_steps) == (6, 6, 6)
+
+
+def test_the_ranks_of_the_best_checkpoint_are_written_query_by_query(tmp_path):
+    result = train(small_plan(tmp_path))
+    ranks = read_ranks_table(result.folder.ranks)
+    found = [rank == 1 for query, rank in ranks.items() if query.direction == "t2i"]
+    assert len(ranks) == 12
+    assert 100 * sum(found) / 6 == pytest.approx(result.metrics["t2i_r1"])
 
 
 def test_the_best_checkpoint_is_that_of_the_highest_mean_r1(tmp_path, monkeypatch):

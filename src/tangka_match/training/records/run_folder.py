@@ -40,6 +40,11 @@ class RunFolder:
         return self.path / "ledger.jsonl"
 
     @property
+    def ranks(self) -> Path:
+        """Ranks of ``best.ckpt`` on validation, a row a query."""
+        return self.path / "ranks.csv"
+
+    @property
     def best(self) -> Path:
         """The checkpoint with the highest ``val/mean_r1``."""
         return self.checkpoints / "best.ckpt"
@@ -105,8 +110,13 @@ def create_run_folder(runs: Path, checkpoints: Path, name: str, digest: str) -> 
     return folder
 
 
-def find_run(runs: Path, run_id: str) -> Path:
+def find_run(runs: Path, run_id: str, setting: str = "resume") -> Path:
     """Find a run's folder by its id, an unambiguous beginning of it, or ``last``.
+
+    Args:
+        runs: Folder of all runs' records.
+        run_id: What was given.
+        setting: Where it was given, for messages.
 
     Raises:
         ConfigError: If there is no such run, or several fit; the message lists the newest.
@@ -122,6 +132,6 @@ def find_run(runs: Path, run_id: str) -> Path:
     newest = "\n  ".join(reversed(known[-5:])) or "(none)"
     what = f"{len(found)} runs fit" if found else "no run fits"
     raise ConfigError(
-        f"resume={run_id}: {what} under {runs.resolve()}; the newest are:\n  {newest}\n"
+        f"{setting}={run_id}: {what} under {runs.resolve()}; the newest are:\n  {newest}\n"
         "Give a whole id, or paths.runs=<folder>"
     )
