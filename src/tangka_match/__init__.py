@@ -18,17 +18,28 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(path: "str | Path", *, device: "torch.device | str" = "cpu", batch_size: int = 128) -> "TrainedMatcher":
+def load(
+    path: "str | Path",
+    *,
+    device: "torch.device | str" = "cpu",
+    batch_size: int = 128,
+    dtype: "torch.dtype | None" = None,
+) -> "TrainedMatcher":
     """Rebuild a trained model from one checkpoint; nothing in the file is executed.
 
     Args:
         path: Of a ``best.ckpt`` or ``last.ckpt``.
         device: Where to compute.
         batch_size: Images or captions encoded at once.
+        dtype: Of the computation: ``torch.float32``, which ``None`` means too, or ``torch.bfloat16``, with which close
+            scores may tie.
 
     Raises:
+        ConfigError: If ``dtype`` or ``batch_size`` is not allowed.
         CheckpointError: If the file is missing, damaged, unsafe, or its parts do not fit each other.
     """
-    from tangka_match.retrieval.trained_matcher import TrainedMatcher  # noqa: PLC0415 - torch comes when it is needed
+    import torch  # noqa: PLC0415 - torch comes when it is needed
 
-    return TrainedMatcher.load(path, device=device, batch_size=batch_size)
+    from tangka_match.retrieval.trained_matcher import TrainedMatcher  # noqa: PLC0415
+
+    return TrainedMatcher.load(path, device=device, batch_size=batch_size, dtype=dtype or torch.float32)

@@ -14,7 +14,7 @@ def _evaluate(config: DictConfig) -> float:
     # Imported here: torch takes seconds to import, and --help and --cfg job do without it.
     from tangka_match.config.evaluation import evaluate
 
-    return evaluate(config).metrics["mean_r1"]
+    return evaluate(config).raw.metrics["mean_r1"]
 
 
 if __name__ == "__main__":

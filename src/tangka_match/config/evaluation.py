@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import rich
 import torch
@@ -12,11 +12,17 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from tangka_match import load
 from tangka_match.config.check import describe_fault, raise_faults
-from tangka_match.data.split import load_split
-from tangka_match.retrieval.evaluation import Evaluation, evaluate_split
+from tangka_match.config.explain import nearest
+from tangka_match.data.split import Split, load_split
+from tangka_match.retrieval.corrections import WITH_BANK, Bank, CorrectionSettings, check_corrections
+from tangka_match.retrieval.evaluation import Evaluation, Extras, evaluate_split
 from tangka_match.retrieval.evaluation_folder import check_out, write_evaluation
 from tangka_match.retrieval.protocols import Protocol
 from tangka_match.retrieval.recall_table import recall_table
+from tangka_match.retrieval.variants_table import variants_table
+
+PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16}
+OF_THE_COMMAND = ("data", "paths", "debug")
 
 
 def _as_list(value: Any) -> Any:
@@ -31,6 +37,29 @@ def _there(device: str) -> str:
     return device
 
 
+def _known(names: list[str]) -> list[str]:
+    check_corrections(names)
+    return names
+
+
+class BankSettings(BaseModel):
+    """The query bank of ``qb_norm`` and ``nnn``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    split: str
+    size: Annotated[int, Field(ge=1)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class NearDuplicateSettings(BaseModel):
+    """When two images count as the same picture."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    threshold: Annotated[float, Field(ge=0, le=2)] | None
+
+
 class EvaluationSettings(BaseModel):
     """Settings of an evaluation; ``conf/evaluate.yaml`` says what each one means."""
 
@@ -40,53 +69,104 @@ class EvaluationSettings(BaseModel):
     split: str
     out: Path
     device: Annotated[str, AfterValidator(_there)]
+    precision: Annotated[Literal["32", "bf16"], BeforeValidator(str)]
+    fusion: Literal["mean", "rank"]
     protocol: Protocol
+    hubness: Annotated[list[str], BeforeValidator(_as_list), AfterValidator(_known)]
+    bank: BankSettings
+    correction: CorrectionSettings
+    near_duplicates: NearDuplicateSettings
 
 
 def evaluate(config: DictConfig) -> Evaluation:
-    """Evaluate what ``config`` says, write the folder and print the table.
+    """Evaluate what ``config`` says, write the folder and print the tables.
 
     Raises:
         TangkaMatchError: For whatever a user can mend.
     """
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    try:
-        settings = EvaluationSettings.model_validate({name: plain[name] for name in EvaluationSettings.model_fields})
-    except ValidationError as error:
-        raise_faults([describe_fault(item) for item in error.errors()])
-        raise
-    check_out(settings.out)
-    if config.data.get("writer") is not None:
-        instantiate(config.data.writer).ensure(Path(config.data.root))
-    expected = (config.data.get("expected_counts") or {}).get(settings.split, (None, None))
+    settings = _check(config)
+    replaces = check_out(settings.out)
+    data = config.data
+    if data.get("writer") is not None:
+        instantiate(data.writer).ensure(Path(data.root))
+    dtype = PRECISIONS[settings.precision]
     matchers = [
-        load(path, device=settings.device, batch_size=config.data.eval_batch_size) for path in settings.checkpoint
+        load(path, device=settings.device, batch_size=data.eval_batch_size, dtype=dtype) for path in settings.checkpoint
     ]
-    split = load_split(config.data.root, settings.split, *expected)
-    evaluation = evaluate_split(matchers, split, settings.protocol)
+    split = _open(data, settings.split)
+    extras = Extras(
+        corrections=settings.hubness,
+        settings=settings.correction,
+        bank=_bank(data, settings, split),
+        near_duplicates=settings.near_duplicates.threshold,
+    )
+    evaluation = evaluate_split(matchers, split, settings.protocol, fusion=settings.fusion, extras=extras)
     about = {
         "checkpoint": [str(path.absolute()) for path in settings.checkpoint],
         "run_id": [matcher.passport["run_id"] for matcher in matchers],
-        "data": str(Path(config.data.root).absolute()),
-        "split": settings.split,
+        "data": str(Path(data.root).absolute()),
         "data_fingerprint": split.fingerprint,
+        **settings.model_dump(mode="json", exclude={"checkpoint", "out", "near_duplicates"}),
         "protocol": asdict(settings.protocol),
+        "correction": asdict(settings.correction),
     }
     write_evaluation(settings.out, evaluation, split, about)
-    _print(settings, evaluation)
+    _print(settings, evaluation, replaces)
     return evaluation
 
 
-def _print(settings: EvaluationSettings, evaluation: Evaluation) -> None:
+def _check(config: DictConfig) -> EvaluationSettings:
+    """The typed settings.
+
+    Raises:
+        ConfigError: Listing every fault.
+    """
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    known = [*EvaluationSettings.model_fields, *OF_THE_COMMAND]
+    faults = [f"{name}: there is no such setting.{nearest(name, known)}" for name in plain if name not in known]
+    settings = None
+    try:
+        settings = EvaluationSettings.model_validate({k: v for k, v in plain.items() if k not in OF_THE_COMMAND})
+    except ValidationError as error:
+        faults += [describe_fault(item) for item in error.errors() if item["type"] != "extra_forbidden"]
+        faults += [
+            f"{'.'.join(map(str, item['loc']))}: there is no such setting"
+            for item in error.errors()
+            if item["type"] == "extra_forbidden" and len(item["loc"]) > 1
+        ]
+    raise_faults(faults)
+    assert settings is not None
+    return settings
+
+
+def _open(data: DictConfig, name: str) -> Split:
+    expected = (data.get("expected_counts") or {}).get(name, (None, None))
+    return load_split(data.root, name, *expected)
+
+
+def _bank(data: DictConfig, settings: EvaluationSettings, evaluated: Split) -> Bank | None:
+    """Queries for the corrections that need some; their files are opened for these alone."""
+    if not any(name in WITH_BANK for name in settings.hubness):
+        return None
+    bank = settings.bank
+    return Bank.draw(_open(data, bank.split), bank.size, bank.seed, evaluated)
+
+
+def _print(settings: EvaluationSettings, evaluation: Evaluation, replaces: bool) -> None:
     images, captions = evaluation.similarity.shape
     names = ", ".join(f"{path.parent.name}/{path.name}" for path in settings.checkpoint)
     console = rich.get_console()
     console.print(
         recall_table(
-            evaluation.metrics,
-            evaluation.intervals,
+            evaluation.raw.metrics,
+            evaluation.raw.intervals,
             title=f"{names} on {settings.split}, {images:,} images, {captions:,} captions",
             caption=settings.protocol.describe(),
         )
     )
-    console.print(f"written to   {settings.out}", highlight=False, soft_wrap=True)
+    if evaluation.corrected or evaluation.near_duplicates is not None:
+        console.print(variants_table(evaluation))
+    for warning in evaluation.warnings:
+        console.print(f"[bold red]warning[/bold red]      {warning}", highlight=False, soft_wrap=True)
+    earlier = " (the earlier evaluation there is replaced)" if replaces else ""
+    console.print(f"written to   {settings.out}{earlier}", highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from tangka_match.metrics.intervals import bootstrap_intervals
 from tangka_match.metrics.rank_statistics import mean_rank, median_rank
 from tangka_match.metrics.ranks import Ranks, retrieval_ranks
 from tangka_match.metrics.recall_at_k import recall_at_k
+from tangka_match.metrics.relevant_ranks import relevant_ranks
 from tangka_match.metrics.summary import CUTOFFS, summarise
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ __all__ = [
     "mean_rank",
     "median_rank",
     "recall_at_k",
+    "relevant_ranks",
     "retrieval_ranks",
     "summarise",
 ]

@@ -11,14 +11,17 @@ from tangka_match.retrieval.inference import inference
 from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher
 
 
-def encode_image_batches(matcher: Matcher, batches: Iterable[ImageBatch], device: torch.device | str) -> Encoded:
+def encode_image_batches(
+    matcher: Matcher, batches: Iterable[ImageBatch], device: torch.device | str, dtype: torch.dtype = torch.float32
+) -> Encoded:
     """Encode images and put them in the order of their index.
 
     Args:
-        matcher: The model; used in evaluation mode and full precision, left in the mode it was in.
+        matcher: The model; used in evaluation mode, left in the mode it was in.
         batches: Images in any order. Features of any floating dtype are cast to float32, which most stored as float16
             need. An image that comes twice, as samplers of several processes repeat some, is kept once.
         device: Where the matcher is.
+        dtype: Of the computation, see ``inference``; what comes back is float32.
 
     Returns:
         Encoded images in float32 on the CPU, where a corpus larger than the GPU fits; row n is the n-th smallest
@@ -29,7 +32,7 @@ def encode_image_batches(matcher: Matcher, batches: Iterable[ImageBatch], device
     """
     parts: list[Encoded] = []
     indices: list[Tensor] = []
-    with inference(matcher, torch.device(device)):
+    with inference(matcher, torch.device(device), dtype):
         for batch in batches:
             encoded = matcher.encode_images(batch.regions.to(device, torch.float32), batch.region_mask.to(device))
             parts.append(encoded.to("cpu", torch.float32))
@@ -37,13 +40,16 @@ def encode_image_batches(matcher: Matcher, batches: Iterable[ImageBatch], device
     return _in_order(parts, indices, "image")
 
 
-def encode_caption_batches(matcher: Matcher, batches: Iterable[CaptionBatch], device: torch.device | str) -> Encoded:
+def encode_caption_batches(
+    matcher: Matcher, batches: Iterable[CaptionBatch], device: torch.device | str, dtype: torch.dtype = torch.float32
+) -> Encoded:
     """Encode captions and put them in the order of their index.
 
     Args:
-        matcher: The model; used in evaluation mode and full precision, left in the mode it was in.
+        matcher: The model; used in evaluation mode, left in the mode it was in.
         batches: Captions in any order, for instance sorted by length; one that comes twice is kept once.
         device: Where the matcher is.
+        dtype: Of the computation, see ``inference``; what comes back is float32.
 
     Returns:
         Encoded captions in float32 on the CPU; row n is the n-th smallest ``caption_index``. Sequences are padded to
@@ -54,7 +60,7 @@ def encode_caption_batches(matcher: Matcher, batches: Iterable[CaptionBatch], de
     """
     parts: list[Encoded] = []
     indices: list[Tensor] = []
-    with inference(matcher, torch.device(device)):
+    with inference(matcher, torch.device(device), dtype):
         for batch in batches:
             encoded = matcher.encode_texts(batch.token_ids.to(device), batch.token_mask.to(device))
             parts.append(encoded.to("cpu", torch.float32))

@@ -2,19 +2,105 @@
 
 import resource
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from tangka_match.data.split import Split
-from tangka_match.errors import DataFormatError
+from tangka_match.errors import ConfigError, DataFormatError
 from tangka_match.metrics import bootstrap_intervals, summarise
+from tangka_match.retrieval.corrections import (
+    TRANSDUCTIVE,
+    WITH_BANK,
+    Bank,
+    BankScores,
+    CorrectionSettings,
+    bank_scores,
+    check_corrections,
+    corrector,
+)
+from tangka_match.retrieval.fusion import FUSIONS, rank_scores
+from tangka_match.retrieval.near_duplicates import relevant_pairs
 from tangka_match.retrieval.protocols import PooledRanks, Protocol, rank_galleries
-from tangka_match.retrieval.score_matrix import score_matrix
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
+
+MANY_UNKNOWN = 50
+"""Percent of unknown words from which an evaluation warns."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures of one way of scoring and judging.
+
+    Args:
+        metrics: By the names of ``metrics.summarise``, in percent or ranks, over all queries of all galleries.
+        intervals: 95 % bootstrap intervals over images, by the same names.
+    """
+
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+
+    @classmethod
+    def of(cls, pooled: PooledRanks) -> "Measured":
+        """Summarise ranks."""
+        intervals = bootstrap_intervals(pooled.ranks, pooled.t2i_image, query_to_image=pooled.i2t_image)
+        return cls(summarise(pooled.ranks), intervals)
+
+    def report(self) -> dict[str, object]:
+        """Each metric, and its interval under ``<name>_ci95``."""
+        values: dict[str, object] = {}
+        for name, value in self.metrics.items():
+            values[name] = value
+            values[f"{name}_ci95"] = list(self.intervals[name])
+        return values
+
+
+@dataclass(frozen=True)
+class NearDuplicates:
+    """Figures where near-duplicates count as right.
+
+    Args:
+        threshold: Cosine distance of images up to which they counted as the same picture.
+        extra_pairs: Pairs that counted as right beyond each caption's own image.
+        measured: The figures.
+    """
+
+    threshold: float
+    extra_pairs: int
+    measured: Measured
+
+    def report(self) -> dict[str, object]:
+        """Plain values for ``metrics.json``."""
+        return {"threshold": self.threshold, "extra_pairs": self.extra_pairs, **self.measured.report()}
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is measured beside the raw figures; nothing by default.
+
+    Args:
+        corrections: Names out of ``corrections.CORRECTIONS``.
+        settings: Knobs of the corrections.
+        bank: Other queries, for the corrections of ``corrections.WITH_BANK``.
+        near_duplicates: Cosine distance of images up to which they count as the same picture; not measured if ``None``.
+
+    Raises:
+        ConfigError: If a correction is unknown, or lacks a bank.
+    """
+
+    corrections: Sequence[str] = ()
+    settings: CorrectionSettings = field(default_factory=CorrectionSettings)
+    bank: Bank | None = None
+    near_duplicates: float | None = None
+
+    def __post_init__(self) -> None:
+        check_corrections(list(self.corrections))
+        if self.bank is None and any(name in WITH_BANK for name in self.corrections):
+            raise ConfigError(f"hubness={list(self.corrections)}: {' and '.join(WITH_BANK)} need a bank of queries")
 
 
 @dataclass(frozen=True)
@@ -23,62 +109,136 @@ class Evaluation:
 
     Args:
         similarity: Scores of the whole set, (I, C), float32.
-        pooled: Ranks of every query of the protocol's galleries.
-        metrics: By the names of ``metrics.summarise``, in percent or ranks, over all queries of all galleries.
-        intervals: 95 % bootstrap intervals over images, by the same names.
+        raw: The figures of these scores; the only ones that compare with other people's.
+        corrected: Those after each correction for hubs, by its name.
+        near_duplicates: Those where near-duplicates count as right, if asked for.
         seconds: For the similarity alone, encoding left out.
+        warnings: What makes the figures doubtful.
     """
 
     similarity: Float[Tensor, "I C"]
-    pooled: PooledRanks
-    metrics: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
+    raw: Measured
+    corrected: Mapping[str, Measured]
+    near_duplicates: NearDuplicates | None
     seconds: float
+    warnings: Sequence[str]
 
     def report(self) -> dict[str, object]:
-        """Plain values for ``metrics.json``: each metric, its interval under ``<name>_ci95``, sizes and costs."""
+        """Plain values for ``metrics.json``: the raw figures, sizes and costs; the others in groups of their own."""
         num_images, num_captions = self.similarity.shape
-        values: dict[str, object] = {}
-        for name, value in self.metrics.items():
-            values[name] = value
-            values[f"{name}_ci95"] = list(self.intervals[name])
-        return values | {
+        values = self.raw.report() | {
             "num_images": num_images,
             "num_captions": num_captions,
             "similarity_seconds": self.seconds,
             "pairs_per_second": num_images * num_captions / self.seconds,
             "peak_memory_mib": _peak_memory_mib(),
+            "warnings": list(self.warnings),
         }
+        if self.corrected:
+            values["corrected"] = {
+                name: {"transductive": name in TRANSDUCTIVE, **measured.report()}
+                for name, measured in self.corrected.items()
+            }
+        if self.near_duplicates is not None:
+            values["near_duplicates"] = self.near_duplicates.report()
+        return values
 
 
-def evaluate_split(matchers: Sequence[TrainedMatcher], split: Split, protocol: Protocol) -> Evaluation:
+def evaluate_split(
+    matchers: Sequence[TrainedMatcher],
+    split: Split,
+    protocol: Protocol,
+    *,
+    fusion: str = "mean",
+    extras: Extras | None = None,
+) -> Evaluation:
     """Score every image of a split against every caption, and rank the galleries of a protocol.
 
     Args:
-        matchers: One model, or several, whose scores are averaged: the ensemble that SGRAF reports (Diao et al. 2021,
-            arXiv 2101.01368, section 4.2).
+        matchers: One model, or several as an ensemble.
         split: Opened.
         protocol: Which galleries.
+        fusion: How an ensemble scores: ``"mean"`` of scores, as SGRAF reports (Diao et al. 2021, arXiv 2101.01368,
+            section 4.2), or ``"rank"``, the rank product, for models whose scores have different scales.
+        extras: What is measured beside the raw figures.
 
     Raises:
         TangkaMatchError: If a model and the split do not fit each other, the split has one query alone, or a score is
             NaN.
     """
+    extras = extras or Extras()
+    if fusion not in FUSIONS:
+        raise ConfigError(f"fusion={fusion!r}: allowed are {', '.join(FUSIONS)}")
     if split.num_images < 2 or split.num_captions < 2:
         raise DataFormatError(
             f"{split.captions_path}: {split.num_images} image(s) and {split.num_captions} caption(s); with one query a "
             "recall means nothing: at least 2 of each are needed"
         )
-    similarity = torch.zeros(split.num_images, split.num_captions)
-    seconds = 0.0
+    scored = [_score(matcher, split, extras.bank, fusion) for matcher in matchers]
+    similarity = torch.stack([part.similarity for part in scored]).mean(dim=0)
+    banks = [part.bank for part in scored if part.bank is not None]
+    bank = bank_scores(banks) if banks else None
+    owners = torch.as_tensor(split.caption_to_image)
+    raw = Measured.of(rank_galleries(similarity, owners, protocol))
+    corrected = {}
+    for name in extras.corrections:
+        rescore = corrector(name, extras.settings, bank)
+        corrected[name] = Measured.of(rank_galleries(similarity, owners, protocol, rescore=rescore))
+    near = None
+    if extras.near_duplicates is not None:
+        relevant = relevant_pairs(split, extras.near_duplicates)
+        measured = Measured.of(rank_galleries(similarity, owners, protocol, relevant=relevant))
+        near = NearDuplicates(extras.near_duplicates, int(relevant.sum()) - split.num_captions, measured)
+    return Evaluation(
+        similarity=similarity,
+        raw=raw,
+        corrected=corrected,
+        near_duplicates=near,
+        seconds=sum(part.seconds for part in scored),
+        warnings=_warnings(matchers, split, similarity),
+    )
+
+
+class _Scored(NamedTuple):
+    """Scores of one model, ready to be averaged."""
+
+    similarity: Float[Tensor, "I C"]
+    bank: BankScores | None
+    seconds: float
+
+
+def _score(matcher: TrainedMatcher, split: Split, bank: Bank | None, fusion: str) -> _Scored:
+    """Score the split, and the bank against it; with rank fusion, as places among the split's own scores."""
+    images, texts = matcher.encode_split(split)
+    start = time.perf_counter()
+    similarity = matcher.similarity(images, texts)
+    seconds = time.perf_counter() - start
+    others = None
+    if bank is not None:
+        bank_images, bank_texts = matcher.encode_split(bank.split, bank.images, bank.captions)
+        others = BankScores(matcher.similarity(bank_images, texts), matcher.similarity(images, bank_texts))
+    if fusion == "rank":
+        others = None if others is None else BankScores(*(rank_scores(similarity, scores) for scores in others))
+        similarity = rank_scores(similarity)
+    return _Scored(similarity, others, seconds)
+
+
+def _warnings(matchers: Sequence[TrainedMatcher], split: Split, similarity: Float[Tensor, "I C"]) -> list[str]:
+    """What a reader has to know before believing the figures."""
+    found = []
+    if bool((similarity == similarity[0, 0]).all()):
+        found.append(
+            f"all {similarity.numel():,} scores are {similarity[0, 0]:.6g}: the model tells nothing apart (collapsed "
+            "training); equal scores rank in index order, so that the figures are those of chance"
+        )
     for matcher in matchers:
-        images, texts = matcher.encode_split(split)
-        start = time.perf_counter()
-        similarity += score_matrix(matcher.matcher, images, texts) / len(matchers)
-        seconds += time.perf_counter() - start
-    pooled = rank_galleries(similarity, torch.as_tensor(split.caption_to_image), protocol)
-    intervals = bootstrap_intervals(pooled.ranks, pooled.t2i_image, query_to_image=pooled.i2t_image)
-    return Evaluation(similarity, pooled, summarise(pooled.ranks), intervals, seconds)
+        unknown = matcher.unknown_words(split.captions)
+        if unknown >= MANY_UNKNOWN:
+            found.append(
+                f"{unknown:.0f} % of the words of {split.captions_path} are unknown to the model of run "
+                f"{matcher.passport['run_id']}: other data, or another tokenizer, than it was trained with"
+            )
+    return found
 
 
 def _peak_memory_mib() -> float:

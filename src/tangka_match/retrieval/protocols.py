@@ -1,13 +1,17 @@
 """Which galleries a set is evaluated on: the whole, folds of it, or random ones of a fixed size."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tangka_match.errors import ConfigError
-from tangka_match.metrics import Ranks, retrieval_ranks
+from tangka_match.metrics import Ranks, relevant_ranks, retrieval_ranks
+
+Rescore = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From a gallery's scores, and the rows of its images and captions, to scores for image and for caption queries."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,12 @@ class PooledRanks:
 
 
 def rank_galleries(
-    similarity: Float[Tensor, "I C"], caption_to_image: Int[Tensor, " C"], protocol: Protocol
+    similarity: Float[Tensor, "I C"],
+    caption_to_image: Int[Tensor, " C"],
+    protocol: Protocol,
+    *,
+    rescore: Rescore | None = None,
+    relevant: Bool[Tensor, "I C"] | None = None,
 ) -> PooledRanks:
     """Rank every gallery of a protocol within itself.
 
@@ -70,6 +79,8 @@ def rank_galleries(
         similarity: Scores of the whole set, (I, C).
         caption_to_image: The row of every caption's image, (C,).
         protocol: Which galleries.
+        rescore: Changes the scores of each gallery before it is ranked.
+        relevant: (I, C), which pairs count as right; a caption and its own image alone where ``None``.
 
     Raises:
         ConfigError: If the set has fewer images than folds, or than a gallery.
@@ -80,7 +91,13 @@ def rank_galleries(
         row_of = torch.full((len(similarity),), -1)
         row_of[images] = torch.arange(len(images))
         owners = row_of[caption_to_image[captions]]
-        ranks = retrieval_ranks(similarity[images][:, captions], owners)
+        scores = similarity[images][:, captions]
+        ranks = retrieval_ranks(scores, owners)
+        if relevant is not None:
+            ranks = relevant_ranks(scores, relevant[images][:, captions])
+        elif rescore is not None:
+            i2t, t2i = rescore(scores, images, captions)
+            ranks = Ranks(retrieval_ranks(i2t, owners).i2t, retrieval_ranks(t2i, owners).t2i)
         parts.append((ranks, images, caption_to_image[captions]))
     return PooledRanks(
         Ranks(torch.cat([ranks.i2t for ranks, _, _ in parts]), torch.cat([ranks.t2i for ranks, _, _ in parts])),

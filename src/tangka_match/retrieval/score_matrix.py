@@ -1,6 +1,6 @@
 """Score every image of a corpus against every caption, in pieces that fit into memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float, Int
@@ -26,6 +26,8 @@ def score_matrix(
     caption_chunk: int | None = None,
     max_elements: int = MAX_ELEMENTS,
     device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Float[Tensor, "I C"]:
     """Compute the whole similarity matrix with bounded memory.
 
@@ -35,7 +37,7 @@ def score_matrix(
     on the chunks beyond rounding, as `Matcher` promises; the order of rows and columns is that of the input.
 
     Args:
-        matcher: The model; used in evaluation mode and full precision, left in the mode it was in.
+        matcher: The model; used in evaluation mode, left in the mode it was in.
         images: I encoded images.
         texts: C encoded captions.
         image_chunk: Images scored at once; chosen by ``max_elements`` if not given.
@@ -43,6 +45,8 @@ def score_matrix(
         max_elements: Upper bound of a chunk's images x captions x words x max(dimensions, regions). One image against
             one caption is the smallest chunk, however large that is.
         device: Where to score; the matcher's own device if not given.
+        dtype: Of the computation, see ``inference``.
+        progress: Called after each chunk of captions with the captions done and their number.
 
     Returns:
         Scores, (I, C), float32 on the CPU: rows images, columns captions, higher = closer.
@@ -56,7 +60,8 @@ def score_matrix(
             raise ConfigError(f"{name}={size} leaves nothing to score at once; give at least 1, or leave it out")
     target = device_of(matcher, _vectors(images).device) if device is None else torch.device(device)
     result = torch.empty(len(images), len(texts))
-    with inference(matcher, target):
+    done = 0
+    with inference(matcher, target, dtype):
         for columns in _caption_chunks(images, texts, caption_chunk, max_elements):
             captions = _trim(texts[columns]).to(target)
             budget = max_elements // (len(columns) * _cost_of_a_pair(images, captions))
@@ -70,6 +75,9 @@ def score_matrix(
                         f"and {len(columns)} captions; it must return (I, C), rows images"
                     )
                 result[start : start + step, columns] = scores.to("cpu", torch.float32)
+            done += len(columns)
+            if progress is not None:
+                progress(done, len(texts))
     return result
 
 

@@ -7,7 +7,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Float
-from rich.progress import track
+from rich.progress import Progress, track
 from torch import Tensor, nn
 
 from tangka_match.data.collate import collate_captions, collate_images
@@ -17,46 +17,74 @@ from tangka_match.data.region_mask import real_regions
 from tangka_match.data.split import Split
 from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
-from tangka_match.errors import CheckpointError, DataFormatError, ShapeError
+from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, ShapeError
 from tangka_match.models.registry import build_matcher
 from tangka_match.retrieval.encode import encode_caption_batches, encode_image_batches
 from tangka_match.retrieval.passport import PASSPORT_KEY, read_checkpoint
 from tangka_match.retrieval.score_matrix import score_matrix
 from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher
 
+Rows = np.ndarray[Any, np.dtype[np.int64]]
 Batch = TypeVar("Batch", ImageBatch, CaptionBatch)
 PREFIX = "matcher."  # of the model's weights in a Lightning checkpoint
 LONG = 20  # batches from which a progress bar is shown
+MANY_PAIRS = 100_000  # image–caption pairs from which one is shown
+DTYPES = (torch.float32, torch.bfloat16)
 
 
 class TrainedMatcher:
     """What a checkpoint holds, ready for use: the model, its vocabulary and its tokenizer.
 
-    Made by ``tangka_match.load``. Scores are float32, whatever the precision of training was.
+    Made by ``tangka_match.load``. Scores are computed in float32 unless bfloat16 is asked for, whatever the precision
+    of training was.
 
     Args:
         matcher: The model, on its device.
         passport: Of the checkpoint, see ``retrieval.passport``.
         batch_size: Images or captions encoded at once.
+        dtype: ``torch.float32``, or ``torch.bfloat16``: faster on recent hardware, but close scores may tie.
+
+    Raises:
+        ConfigError: If ``dtype`` is another one, or ``batch_size`` is below 1.
     """
 
-    def __init__(self, matcher: Matcher, passport: dict[str, Any], batch_size: int = 128) -> None:
+    def __init__(
+        self,
+        matcher: Matcher,
+        passport: dict[str, Any],
+        batch_size: int = 128,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if dtype not in DTYPES:
+            raise ConfigError(f"dtype={dtype}: allowed are {' and '.join(map(str, DTYPES))}")
+        if batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size}: give at least 1")
         self.matcher = matcher
+        self.dtype = dtype
         self.passport = passport
         self.batch_size = batch_size
         self.vocabulary = Vocabulary.from_dict(passport["vocabulary"])
         self.tokenizer = JiebaTokenizer.from_settings(passport["tokenizer"])
 
     @classmethod
-    def load(cls, path: str | Path, *, device: torch.device | str = "cpu", batch_size: int = 128) -> Self:
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        device: torch.device | str = "cpu",
+        batch_size: int = 128,
+        dtype: torch.dtype = torch.float32,
+    ) -> Self:
         """Rebuild a model from a checkpoint; nothing in the file is executed.
 
         Args:
             path: Of a ``best.ckpt`` or ``last.ckpt``.
             device: Where to compute.
             batch_size: Images or captions encoded at once.
+            dtype: Of the computation.
 
         Raises:
+            ConfigError: If ``dtype`` or ``batch_size`` is not allowed.
             CheckpointError: If the file is missing, damaged, unsafe, or its parts do not fit each other.
         """
         checkpoint = read_checkpoint(Path(path))
@@ -73,7 +101,7 @@ class TrainedMatcher:
             matcher.load_state_dict(weights)
         except RuntimeError as error:
             raise CheckpointError(f"{path}: its weights do not fit the model that it describes: {error}") from error
-        return cls(matcher.to(device).eval(), passport, batch_size)
+        return cls(matcher.to(device).eval(), passport, batch_size, dtype)
 
     @property
     def device(self) -> torch.device:
@@ -102,7 +130,8 @@ class TrainedMatcher:
             collate_images(ImageRows(array[block], real_regions(array[block])[0], block))
             for block in self._blocks(rows)
         )
-        return encode_image_batches(self.matcher, self._shown(batches, len(rows), "encoding images"), self.device)
+        shown = self._shown(batches, len(rows), "encoding images")
+        return encode_image_batches(self.matcher, shown, self.device, self.dtype)
 
     def encode_texts(self, captions: Iterable[str]) -> Encoded:
         """Encode Chinese captions, in float32 on the CPU; words that the vocabulary lacks become ``<unk>``.
@@ -124,26 +153,51 @@ class TrainedMatcher:
         """
         encoded_images = images if isinstance(images, Encoded) else self.encode_images(images)
         encoded_texts = texts if isinstance(texts, Encoded) else self.encode_texts(texts)
-        return score_matrix(self.matcher, encoded_images, encoded_texts)
+        if len(encoded_images) * len(encoded_texts) < MANY_PAIRS:
+            return score_matrix(self.matcher, encoded_images, encoded_texts, dtype=self.dtype)
+        with Progress(transient=True) as bar:
+            task = bar.add_task("scoring", total=len(encoded_texts))
+            return score_matrix(
+                self.matcher,
+                encoded_images,
+                encoded_texts,
+                dtype=self.dtype,
+                progress=lambda done, _: bar.update(task, completed=done),
+            )
 
     def tokenise(self, captions: Iterable[str], source: str | Path) -> EncodedCaptions:
         """Captions as token ids of this model's vocabulary; ``source`` names them in messages."""
-        words = [self.tokenizer(caption) for caption in captions]
-        return encode_captions(words, self.vocabulary, self.passport["max_tokens"], source)
+        return self._encoded_words([self.tokenizer(caption) for caption in captions], source)
 
-    def encode_split(self, split: Split) -> tuple[Encoded, Encoded]:
-        """Encode all images and captions of a split, reading the features a batch at a time.
+    def encode_split(
+        self, split: Split, images: Rows | None = None, captions: Rows | None = None
+    ) -> tuple[Encoded, Encoded]:
+        """Encode images and captions of a split, reading the features a batch at a time.
+
+        Args:
+            split: Opened.
+            images: Ascending rows of the images to encode; all where ``None``.
+            captions: Numbers of the captions to encode; all where ``None``.
 
         Raises:
-            CheckpointError: If the split's features are not those that the model was trained on.
+            CheckpointError: If the split's features or words are not those that the model was trained on.
         """
-        self._check(split)
+        texts = split.captions if captions is None else [split.captions[int(c)] for c in captions]
+        words = [self.tokenizer(text) for text in texts]
+        self._check(split, words)
         dataset = ImageDataset(split)
-        rows = np.arange(len(dataset))
+        rows = np.arange(len(dataset)) if images is None else images
         batches = (collate_images(dataset.__getitems__(block)) for block in self._blocks(rows))
         shown = self._shown(batches, len(rows), f"encoding images of {split.name}")
-        images = encode_image_batches(self.matcher, shown, self.device)
-        return images, self._encode_captions(self.tokenise(split.captions, split.captions_path))
+        encoded = encode_image_batches(self.matcher, shown, self.device, self.dtype)
+        return encoded, self._encode_captions(self._encoded_words(words, split.captions_path))
+
+    def unknown_words(self, captions: Iterable[str]) -> float:
+        """Share of the captions' words that the vocabulary lacks, in percent."""
+        return self.vocabulary.unknown_share([self.tokenizer(caption) for caption in captions])
+
+    def _encoded_words(self, words: list[list[str]], source: str | Path) -> EncodedCaptions:
+        return encode_captions(words, self.vocabulary, self.passport["max_tokens"], source)
 
     def _encode_captions(self, encoded: EncodedCaptions) -> Encoded:
         """Batches of captions of similar length, so that little padding is computed."""
@@ -151,9 +205,9 @@ class TrainedMatcher:
         by_length = np.argsort(np.diff(encoded.offsets), kind="stable")
         batches = (collate_captions(dataset.__getitems__(block)) for block in self._blocks(by_length))
         shown = self._shown(batches, len(dataset), "encoding captions")
-        return encode_caption_batches(self.matcher, shown, self.device)
+        return encode_caption_batches(self.matcher, shown, self.device, self.dtype)
 
-    def _blocks(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[Any]:
+    def _blocks(self, rows: Rows) -> Iterator[Any]:
         return (rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size))
 
     def _shown(self, batches: Iterable[Batch], items: int, what: str) -> Iterable[Batch]:
@@ -161,13 +215,27 @@ class TrainedMatcher:
         number = -(-items // self.batch_size)
         return track(batches, what, total=number, transient=True) if number >= LONG else batches
 
-    def _check(self, split: Split) -> None:
+    def _check(self, split: Split, words: list[list[str]]) -> None:
+        """Refuse a split that this model was not made for."""
+        trained = f"the checkpoint of run {self.passport['run_id']}"
+        mend = "give the set that it belongs to, or features extracted with the same settings"
         found, wanted = split.features.feature_dim, self.passport["feature_dim"]
         if found != wanted:
             raise CheckpointError(
-                f"{split.features.path} has features of {found} dimensions, but the checkpoint of run "
-                f"{self.passport['run_id']} was trained on {wanted}: give the set that it belongs to, or features "
-                "extracted with the same settings"
+                f"{split.features.path} has features of {found} dimensions, but {trained} was trained on {wanted}: "
+                f"{mend}"
+            )
+        regions, most = split.features.num_regions, self.passport["num_regions"]
+        if regions > most:
+            raise CheckpointError(
+                f"{split.features.path} has {regions} regions an image, but {trained} was trained on {most}: {mend} "
+                "(fewer regions are fine)"
+            )
+        if self.vocabulary.unknown_share(words) == 100:
+            raise CheckpointError(
+                f"{split.captions_path}: not one word of its {len(words)} captions is in the vocabulary of {trained} "
+                f"({len(self.vocabulary):,} words): captions in another language, or a converted checkpoint with the "
+                "vocabulary of another set"
             )
 
 
