@@ -1,1 +1,1 @@
-"""Plots of runs; later significance, diagnosis, comparison."""
+"""Plots of runs, and comparison of models; later diagnosis."""

@@ -1,0 +1,189 @@
+"""Invariances of a comparison, and its calibration: on equal systems it finds a difference in 5 % of simulations."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tangka_match.analysis.significance import METRICS, compare_ranks, hierarchical_deviations, sign_flip_p_values
+from tangka_match.metrics import Ranks
+from tangka_match.metrics.intervals import draw_images
+
+IMAGES = 363
+ONE_EACH = torch.arange(IMAGES)
+RAGGED = ONE_EACH.repeat_interleave(1 + torch.arange(IMAGES) % 5)
+
+
+@st.composite
+def sides(draw):
+    """Owners, and one to three seeds a side."""
+    images = draw(st.integers(2, 12))
+    owners = torch.arange(images).repeat_interleave(
+        torch.tensor(draw(st.lists(st.integers(1, 3), min_size=images, max_size=images)))
+    )
+    seeds = draw(st.integers(1, 3))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+
+    def side():
+        sizes = (images, len(owners))
+        return [Ranks(*(torch.randint(1, 14, (n,), generator=generator) for n in sizes)) for _ in range(seeds)]
+
+    return owners, side(), side(), generator
+
+
+@settings(max_examples=30, deadline=None)
+@given(sides())
+def test_exchanging_the_sides_turns_the_signs(drawn):
+    owners, a, b, _ = drawn
+    there, back = compare_ranks(a, b, owners, resamples=1000), compare_ranks(b, a, owners, resamples=1000)
+    for metric in METRICS:
+        one, other = there[metric], back[metric]
+        assert (one.a, one.b, one.p) == (other.b, other.a, other.p)
+        assert (one.difference, one.low, one.high) == pytest.approx((-other.difference, -other.high, -other.low))
+
+
+@settings(max_examples=20, deadline=None)
+@given(sides())
+def test_a_side_against_itself(drawn):
+    owners, a, _, _ = drawn
+    for found in compare_ranks(a, a, owners, resamples=1000).values():
+        assert (found.difference, found.p) == (0.0, 1.0)
+        assert found.low <= 0 <= found.high
+
+
+@settings(max_examples=20, deadline=None)
+@given(sides())
+def test_the_order_of_captions_changes_nothing(drawn):
+    owners, a, b, generator = drawn
+    order = torch.randperm(len(owners), generator=generator)
+    shuffled = ([Ranks(r.i2t, r.t2i[order]) for r in side] for side in (a, b))
+    before, after = (
+        compare_ranks(a, b, owners, resamples=1000),
+        compare_ranks(*shuffled, owners[order], resamples=1000),
+    )
+    for metric in METRICS:
+        assert before[metric] == pytest.approx(after[metric])
+
+
+# ---- Calibration -------------------------------------------------------------------------------------------------
+
+
+def answers(simulations, owners, generator, *, gain=0.0, seeds=1, of_recipe=1.0, of_seed=0.0):
+    """Which queries one recipe answers, (simulations, seeds, queries) of images and of captions, near R@1 37 %.
+
+    A query succeeds by how easy its image is (`easy`, which both recipes share), by how well the recipe suits the
+    image, by how good the seed is, and by chance.
+    """
+    suits = of_recipe * torch.randn(simulations, 1, IMAGES, generator=generator)
+    level = gain + of_seed * torch.randn(simulations, seeds, 1, generator=generator)
+
+    def answer(easy):
+        chance = torch.sigmoid(easy + suits + level)
+        drawn = (
+            torch.rand(simulations, seeds, len(rows), generator=generator) < chance[..., rows]
+            for rows in (ONE_EACH, owners)
+        )
+        return tuple(hits.double() for hits in drawn)
+
+    return answer
+
+
+def equal_or_not(simulations, owners, generator, gain=0.0, **variation):
+    """Answers of two recipes that differ by ``gain`` on the scale of log-odds."""
+    easy = 2 * torch.randn(simulations, 1, IMAGES, generator=generator) - 0.9
+    a = answers(simulations, owners, generator, **variation)(easy)
+    return a, answers(simulations, owners, generator, gain=gain, **variation)(easy)
+
+
+def by_image(hits, owners):
+    """What each image adds to mean R@1, (images, simulations x seeds), from both directions."""
+    of_images, of_captions = (part.flatten(0, 1).T for part in hits)
+    captions = torch.zeros_like(of_images).index_add_(0, owners, of_captions)
+    return 50 * (of_images / IMAGES + captions / len(owners))
+
+
+def alarms(p_values):
+    return 100 * (p_values < 0.05).double().mean().item()
+
+
+@pytest.mark.parametrize("owners", [ONE_EACH, RAGGED], ids=["one caption", "ragged captions"])
+def test_two_equal_models_are_told_apart_in_5_percent(owners):
+    generator = torch.Generator().manual_seed(0)
+    p_values = []
+    for _ in range(8):
+        a, b = equal_or_not(500, owners, generator)
+        p_values.append(sign_flip_p_values(by_image(b, owners) - by_image(a, owners), 4000, generator))
+    assert alarms(torch.cat(p_values)) == pytest.approx(5, abs=1)
+
+
+@pytest.mark.parametrize("metric", ["i2t_r1", "t2i_r5", "mean_r1", "rsum"])
+def test_every_metric_of_two_equal_models(all_metrics, metric):
+    """The whole comparison; 400 simulations know 5 % to three standard errors of 1.1 points."""
+    found = [comparison[metric] for comparison in all_metrics]
+    assert alarms(torch.tensor([f.p for f in found])) == pytest.approx(5, abs=3.3)
+    outside = [not f.low <= 0 <= f.high for f in found]
+    assert 100 * sum(outside) / len(outside) == pytest.approx(5, abs=3.3)
+
+
+@pytest.fixture(scope="module")
+def all_metrics():
+    generator = torch.Generator().manual_seed(0)
+
+    def model(easy):
+        """Ranks that are lognormal about what the image makes easy and what the model makes of it."""
+        liked = easy + torch.randn(IMAGES, generator=generator)
+        noise = (torch.randn(size, generator=generator) for size in (IMAGES, len(RAGGED)))
+        i2t, t2i = (base + part for base, part in zip((liked, liked[RAGGED]), noise, strict=True))
+        return Ranks((i2t + 1).exp().ceil().long(), (t2i + 1).exp().ceil().long())
+
+    comparisons = []
+    for seed in range(400):
+        easy = torch.randn(IMAGES, generator=generator)
+        comparisons.append(compare_ranks([model(easy)], [model(easy)], RAGGED, resamples=1000, seed=seed))
+    return comparisons
+
+
+RECIPES = {
+    "answers vary": {"of_recipe": 0.0, "of_seed": 0.0},
+    "seeds vary": {"of_recipe": 0.0, "of_seed": 0.3},
+    "recipes suit different images": {"of_recipe": 1.5, "of_seed": 0.0},
+    "all vary": {"of_recipe": 1.0, "of_seed": 0.15},
+}
+
+
+def p_of_recipes(simulations, generator, gain=0.0, seeds=3, **variation):
+    a, b = equal_or_not(simulations, RAGGED, generator, gain=gain, seeds=seeds, **variation)
+    drawn = draw_images(IMAGES, 1000, generator)
+    sides = []
+    for images, captions in (a, b):
+        of_images, of_captions = (part.flatten(0, 1).T for part in (images, captions))
+        sums = torch.zeros_like(of_images).index_add_(0, RAGGED, of_captions)
+        sizes = torch.bincount(RAGGED).double()
+        values = 50 * (drawn @ of_images / IMAGES + drawn @ sums / (drawn @ sizes)[:, None])
+        full = by_image((images, captions), RAGGED).sum(dim=0)
+        sides.append((full.unflatten(0, (-1, seeds)).T, values.unflatten(1, (-1, seeds)).transpose(1, 2)))
+    (full_a, drawn_a), (full_b, drawn_b) = sides
+    deviations = hierarchical_deviations(full_a, full_b, drawn_a, drawn_b, generator)
+    difference = full_b.mean(dim=0) - full_a.mean(dim=0)
+    return (deviations.abs() >= difference.abs()).double().mean(dim=0)
+
+
+@pytest.mark.parametrize("variation", RECIPES.values(), ids=RECIPES)
+def test_two_equal_recipes_of_three_seeds_are_told_apart_in_5_percent_or_a_little_less(variation):
+    generator = torch.Generator().manual_seed(0)
+    p_values = torch.cat([p_of_recipes(250, generator, **variation) for _ in range(8)])
+    assert 2.5 <= alarms(p_values) <= 6
+
+
+class TestPower:
+    def test_two_models(self):
+        """A gain of 0.6 in log-odds, 8 points of mean R@1."""
+        generator = torch.Generator().manual_seed(0)
+        a, b = equal_or_not(500, RAGGED, generator, gain=0.6)
+        shares = by_image(b, RAGGED) - by_image(a, RAGGED)
+        assert 6 < shares.sum(dim=0).mean() < 10
+        assert alarms(sign_flip_p_values(shares, 2000, generator)) > 80
+
+    def test_two_recipes(self):
+        p_values = p_of_recipes(250, torch.Generator().manual_seed(0), gain=0.6, of_recipe=1.0, of_seed=0.1)
+        assert alarms(p_values) > 80

@@ -1,0 +1,57 @@
+import re
+
+import pytest
+from rich.console import Console
+
+from tangka_match.analysis.comparison_report import LABELS, better, comparison_table, verdict
+from tangka_match.analysis.significance import METRICS, Difference
+
+B_WINS = Difference(37.0, 43.5, 6.5, 2.14, 10.9, 0.0042)
+A_WINS = Difference(43.5, 37.0, -6.5, -10.9, -2.14, 0.0004)
+NONE = Difference(5.0, 5.0, 0.0, -0.001, 0.001, 1.0)
+NUMBERS = ["100.00", "100.00", "−100.00", "−112.5", "…", "−100.0", "<", "0.001"]
+CHANCE = Difference(37.47, 37.19, -0.28, -4.13, 3.58, 0.888)
+
+
+@pytest.mark.parametrize(
+    ("metric", "found", "expected"),
+    [
+        ("mean_r1", B_WINS, "b is better by 6.50 (difference +6.50, 95 % interval +2.1 … +10.9, p = 0.004)"),
+        ("mean_r1", A_WINS, "a is better by 6.50 (difference −6.50, 95 % interval −10.9 … −2.1, p < 0.001)"),
+        ("t2i_mean_rank", B_WINS, "a is better by 6.50 (difference +6.50, 95 % interval +2.1 … +10.9, p = 0.004)"),
+        ("rsum", CHANCE, "not distinguishable (difference −0.28, 95 % interval −4.1 … +3.6, p = 0.9)"),
+        ("rsum", NONE, "not distinguishable (difference 0.00, 95 % interval 0.0 … 0.0, p = 1.0)"),
+    ],
+)
+def test_verdict(metric, found, expected):
+    assert verdict(metric, found) == expected
+
+
+@pytest.mark.parametrize(("p", "winner"), [(0.0499, "b"), (0.05, None)])
+def test_p_decides(p, winner):
+    assert better("mean_r1", B_WINS._replace(p=p)) == winner
+
+
+def lines_of(differences):
+    console = Console(width=80, color_system=None)
+    with console.capture() as captured:
+        console.print(comparison_table(differences, title="363 images", caption="These two models"))
+    return [line.strip() for line in captured.get().splitlines()]
+
+
+def test_every_metric_has_a_row_and_80_columns_hold_it():
+    wide = Difference(100.0, 100.0, -100.0, -112.5, -100.0, 0.0001)
+    lines = lines_of(dict.fromkeys(METRICS, wide))
+    assert set(LABELS) == set(METRICS)
+    for label in LABELS.values():
+        (row,) = (line for line in lines if line.startswith(label))
+        winner = "b" if label.endswith("rank") else "a"
+        assert row.removeprefix(label).split() == [*NUMBERS, winner]
+    assert not any("…" in re.sub(r" … ", "", line) for line in lines)
+
+
+def test_the_metric_of_the_verdict_comes_first_and_the_rest_is_called_orientation():
+    text = "\n".join(lines_of(dict.fromkeys(METRICS, CHANCE)))
+    assert text.index("mean R@1 %") < text.index("image→text R@1 %")
+    assert "9 rows are for orientation" in " ".join(text.split())
+    assert "These two models" in text
