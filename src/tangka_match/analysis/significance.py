@@ -27,7 +27,7 @@ Davison and Hinkley advise, each level is given the variance that it has:
   freedom make it. The chance of single answers is in it.
 - *images*: bootstrapped, then shrunk by what a seed's answers vary about the mean of its side.
 
-This cries wolf in 3 % to 6 %, whatever varies most.
+This cries wolf in 2.5 % to 6 %, whatever varies most.
 """
 
 from collections.abc import Sequence
