@@ -1,1 +1,1 @@
-"""Plots of runs, and comparison of models; later diagnosis."""
+"""Plots of runs, comparison of models, diagnosis."""

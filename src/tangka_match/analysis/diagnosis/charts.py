@@ -1,0 +1,133 @@
+"""Charts as inline SVG: no script, no file beside the page, no library."""
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from itertools import pairwise
+
+WIDTH, HEIGHT = 520, 250
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 30, 44
+COLOURS = ("var(--c1)", "var(--c2)", "var(--c3)", "var(--c4)")
+MOST_POINTS = 400
+"""Points drawn of one curve; of a longer one every so-many-th."""
+
+Curve = tuple[Sequence[float], Sequence[float]]
+
+
+def histogram(values: Mapping[str, Sequence[float]], x_label: str, y_label: str, bins: int = 24) -> str:
+    """Draw histograms over one another, as steps.
+
+    Args:
+        values: By name; each histogram adds up to 100 %.
+        x_label: Below the axis.
+        y_label: Beside the other one.
+        bins: At most so many; whole numbers get bins of whole width.
+    """
+    everything = [value for series in values.values() for value in series if math.isfinite(value)]
+    low, high = min(everything, default=0.0), max(everything, default=1.0)
+    width = (high - low) / bins or 1.0
+    if all(float(value).is_integer() for value in everything):
+        width, high = math.ceil((high - low + 1) / bins), high + 1
+    count = max(1, math.ceil((high - low) / width - 1e-9))
+    curves = {}
+    for name, series in values.items():
+        heights = [0] * count
+        for value in series:
+            if math.isfinite(value):
+                heights[min(int((value - low) / width), count - 1)] += 1
+        edges = [low + width * n for n in range(count + 1)]
+        xs = [edge for pair in pairwise(edges) for edge in pair]
+        ys = [100 * height / max(1, len(series)) for height in heights for _ in range(2)]
+        curves[name] = ([low, *xs, xs[-1]], [0.0, *ys, 0.0])
+    return _draw(curves, x_label, y_label, filled=True)
+
+
+def lines(curves: Mapping[str, Curve], x_label: str, y_label: str, *, logarithmic: bool = False) -> str:
+    """Draw curves against each other.
+
+    Args:
+        curves: x and y of each, by name; what is not finite is left out.
+        x_label: Below the axis.
+        y_label: Beside the other one.
+        logarithmic: Draw y by its decimal logarithm; values must be positive then, others are left out.
+    """
+    prepared: dict[str, Curve] = {}
+    for name, (xs, ys) in curves.items():
+        kept = [
+            (x, math.log10(y) if logarithmic else y)
+            for x, y in zip(xs, ys, strict=True)
+            if math.isfinite(y) and (y > 0 or not logarithmic)
+        ]
+        step = math.ceil(len(kept) / MOST_POINTS) or 1
+        thinned = kept[::step] + ([kept[-1]] if step > 1 else [])
+        prepared[name] = ([x for x, _ in thinned], [y for _, y in thinned])
+    return _draw(prepared, x_label, y_label, filled=False, logarithmic=logarithmic)
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers that divide a range into four to nine parts.
+
+    >>> ticks(0, 37)
+    [0, 5, 10, 15, 20, 25, 30, 35]
+    """
+    raw = (high - low) / 4
+    scale = 10 ** math.floor(math.log10(raw))
+    step = next(s for s in (5, 2, 1) if s * scale <= raw) * scale
+    return [step * n for n in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def _draw(curves: Mapping[str, Curve], x_label: str, y_label: str, *, filled: bool, logarithmic: bool = False) -> str:
+    x_low, x_high = _range([x for xs, _ in curves.values() for x in xs])
+    y_low, y_high = _range([y for _, ys in curves.values() for y in ys])
+    if not logarithmic and y_low >= 0:
+        y_low = 0.0
+
+    def place(x: float, y: float) -> str:
+        across = LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT)
+        return f"{across:.1f},{HEIGHT - BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM):.1f}"
+
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{y_label} against {x_label}")}">']
+    for tick in ticks(x_low, x_high):
+        x, y = place(tick, y_low).split(",")
+        parts.append(f'<text class="tick" x="{x}" y="{float(y) + 16:.1f}" text-anchor="middle">{_number(tick)}</text>')
+    for tick in ticks(y_low, y_high):
+        x, y = place(x_low, tick).split(",")
+        label = _number(10**tick) if logarithmic else _number(tick)
+        parts.append(f'<line class="grid" x1="{x}" y1="{y}" x2="{WIDTH - RIGHT}" y2="{y}"/>')
+        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{float(y) + 4:.1f}" text-anchor="end">{label}</text>')
+    for number, (name, (xs, ys)) in enumerate(curves.items()):
+        parts += _curve(name, [place(x, y) for x, y in zip(xs, ys, strict=True)], number, filled=filled)
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    parts += [
+        f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_label)}'
+        "</text>",
+        f'<text class="axis" transform="translate(13 {middle}) rotate(-90)" text-anchor="middle">{escape(y_label)}'
+        "</text></svg>",
+    ]
+    return "".join(parts)
+
+
+def _curve(name: str, points: Sequence[str], number: int, *, filled: bool) -> list[str]:
+    colour = COLOURS[number % len(COLOURS)]
+    fill = f'fill="{colour}" fill-opacity="0.13"' if filled else 'fill="none"'
+    drawn = f'<polyline {fill} stroke="{colour}" stroke-width="1.8" points="{" ".join(points)}"/>'
+    if len(points) == 1:
+        x, y = points[0].split(",")
+        drawn = f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>'
+    key = LEFT + 112 * number
+    return [
+        drawn,
+        f'<rect x="{key}" y="8" width="11" height="11" rx="2" fill="{colour}"/>',
+        f'<text class="tick" x="{key + 16}" y="18">{escape(name)}</text>',
+    ]
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _number(value: float) -> str:
+    if value == 0:
+        return "0"
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
