@@ -1,6 +1,5 @@
-"""Train, evaluate, load; and published checkpoints end to end, through the real command lines."""
+"""Train, evaluate and load through the real command lines."""
 
-import argparse
 import csv
 import json
 
@@ -10,8 +9,6 @@ import torch
 
 import tangka_match
 from helpers.cli import run_cli_in_process
-from helpers.shared import SHARED, needs_shared
-from tangka_match.convert import main as convert
 from tangka_match.data.split import load_split
 from tangka_match.evaluate import main as evaluate
 
@@ -68,6 +65,15 @@ def test_only_the_files_of_the_split_are_needed(run, demo_data, tmp_path):
     [
         (("checkpoint=/nowhere.ckpt",), "/nowhere.ckpt: no such checkpoint"),
         (("device=quantum",), "'quantum' cannot be used here"),
+        (("precision=16",), "precision='16': Input should be '32' or 'bf16'"),
+        (("fusion=median",), "fusion='median': Input should be 'mean' or 'rank'"),
+        (("hubness=[nn]",), "hubness: hubness=['nn']: there is no such correction"),
+        (("hubness=[nnn]", "bank.split=val"), "bank.split=val holds the very data under evaluation"),
+        (("hubness=[nnn]", "correction.nnn_k=161"), "correction.nnn_k=161, but the bank holds 160 queries"),
+        (("correction.beta=-1",), "correction.beta=-1.0; it must be above 0"),
+        (("near_duplicates.threshold=3",), "near_duplicates.threshold=3"),
+        (("+bank.sizes=3",), "bank.sizes: there is no such setting"),
+        (("+hubnes=[]",), "hubnes: there is no such setting. Did you mean hubness?"),
         (("protocol.folds=41",), "protocol.folds=41, but the set has 40 images"),
         (("split=extra",), "extra_ims.npy"),
         (("out={demo}",), "nothing is overwritten"),
@@ -93,29 +99,21 @@ def test_a_loaded_model_scores_captions_as_they_are_written(run, demo_data):
     torch.testing.assert_close(tensors[:, 0], scores[:, 1])
 
 
-@needs_shared
-@pytest.mark.parametrize("reasoning", ["sgr", "saf"])
-def test_a_published_checkpoint_gives_the_published_scores_and_goes_back(reasoning, tmp_path):
-    legacy = SHARED / f"fixtures/legacy_{reasoning}"
-    ours = tmp_path / "ours.ckpt"
-    words = (f"source={legacy / 'model_best.pth.tar'}", f"vocab={legacy / 'vocab/mini_precomp_vocab.pkl'}")
-    done = run_cli_in_process(*words, f"out={ours}", main=convert)
+def test_figures_beside_the_raw_ones(run, demo_data, tmp_path):
+    checkpoint, root, out = only(run, "checkpoints/*/*/best.ckpt"), demo_data / "demo_small", tmp_path / "out"
+    words = (f"checkpoint={checkpoint}", f"data.root={root}", "split=test", f"out={out}")
+    extras = ("hubness=[qb_norm,sinkhorn]", "near_duplicates.threshold=0.05", "precision=bf16", "bank.size=50")
+    done = run_cli_in_process(*words, *extras, main=evaluate)
     assert done.code == 0, done.stderr
-    for split, stem in (("val", "dev"), ("test", "test")):
-        out = tmp_path / split
-        words = (f"checkpoint={ours}", f"data.root={legacy / 'data/mini_precomp'}", f"split={split}", f"out={out}")
-        assert run_cli_in_process(*words, main=evaluate).code == 0
-        expected = np.load(legacy / f"expected_sims_{stem}.npy")
-        np.testing.assert_allclose(np.load(out / "similarity.npy"), expected, atol=2e-6, rtol=0)
-    back = tmp_path / "back.pth.tar"
-    assert run_cli_in_process(f"source={ours}", f"out={back}", "to=sgraf", main=convert).code == 0
-    _check_same_weights(legacy / "model_best.pth.tar", back)
-
-
-def _check_same_weights(published, back):
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        before, after = (torch.load(path, weights_only=True) for path in (published, back))
-    for old, new in zip(before["model"], after["model"], strict=True):
-        assert list(old) == list(new)
-        assert all(torch.equal(old[key], new[key]) and old[key].dtype == new[key].dtype for key in old)
-    assert {k: v for k, v in vars(after["opt"]).items() if vars(before["opt"]).get(k) != v} == {}
+    assert "transductive" in done.stdout
+    found = json.loads((out / "metrics.json").read_text("utf-8"))
+    assert {name: part["transductive"] for name, part in found["corrected"].items()} == {
+        "qb_norm": False,
+        "sinkhorn": True,
+    }
+    assert found["near_duplicates"]["threshold"] == 0.05
+    assert found["near_duplicates"]["i2t_r1"] >= found["i2t_r1"]
+    assert (found["precision"], found["bank"]["size"]) == ("bf16", 50)
+    again = run_cli_in_process(*words, main=evaluate)
+    assert "(the earlier evaluation there is replaced)" in again.stdout
+    assert "corrected" not in json.loads((out / "metrics.json").read_text("utf-8"))

@@ -1,0 +1,48 @@
+"""Checkpoints of tiny models with random weights, as training writes them."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tangka_match.data.tokenizer import JiebaTokenizer
+from tangka_match.data.vocabulary import Vocabulary
+from tangka_match.models.registry import build_matcher
+from tangka_match.retrieval.passport import PASSPORT_KEY, make_passport
+
+SAF = {"_target_": "tangka_match.models.SGRAF", "reasoning": "saf", "embed_dim": 8, "word_dim": 6, "sim_dim": 4}
+SGR = SAF | {"reasoning": "sgr"}
+
+
+def write_checkpoint(
+    path: Path,
+    captions: list[str],
+    *,
+    model: dict[str, Any] = SAF,
+    regions: int = 4,
+    dim: int = 8,
+    seed: int = 0,
+    weight: float | None = None,
+) -> Path:
+    """Write a model whose vocabulary is the captions' words; ``weight`` is given to all its weights if it is given."""
+    torch.manual_seed(seed)
+    tokenizer = JiebaTokenizer()
+    vocabulary = Vocabulary.build([tokenizer(caption) for caption in captions], 1)
+    sizes = {"feature_dim": dim, "num_regions": regions}
+    weights = build_matcher(model, vocab_size=len(vocabulary), **sizes).state_dict()
+    if weight is not None:
+        weights = {k: torch.full_like(v, weight) if v.is_floating_point() else v for k, v in weights.items()}
+    passport = make_passport(
+        name="tiny",
+        run_id=f"run-{seed}",
+        model=model,
+        vocabulary=vocabulary.to_dict(),
+        vocabulary_fingerprint=vocabulary.fingerprint(),
+        tokenizer=tokenizer.settings(),
+        max_tokens=20,
+        data_fingerprint="data",
+        **sizes,
+    )
+    content = {"state_dict": {f"matcher.{key}": value for key, value in weights.items()}, PASSPORT_KEY: passport}
+    torch.save(content, path)
+    return path

@@ -1,0 +1,67 @@
+"""Scores of a trained model depend on its image and its caption alone."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tangka_match
+from helpers.precomp import make_captions
+from helpers.small_checkpoints import SAF, SGR, write_checkpoint
+from tangka_match.retrieval import trained_matcher
+from tangka_match.retrieval.score_matrix import score_matrix
+
+CAPTIONS = [*make_captions([0, 1, 2, 3, 4]), "绿度母", "白度母坐在莲花座上,手持宝剑,手持金刚杵,手持经书。"]
+IMAGES, REGIONS, DIM = 5, 4, 8
+few = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(scope="module", params=[SAF, SGR], ids=["saf", "sgr"])
+def checkpoint(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    return write_checkpoint(folder / "best.ckpt", CAPTIONS, model=request.param, regions=REGIONS + 2)
+
+
+def some_regions():
+    regions = np.random.default_rng(0).normal(size=(IMAGES, REGIONS, DIM)).astype(np.float32)
+    regions[1, -1] = 0
+    return regions
+
+
+@few
+@given(batch=st.integers(1, 9), image_chunk=st.integers(1, 6), caption_chunk=st.integers(1, 8))
+def test_batch_and_chunk_sizes_change_nothing(checkpoint, batch, image_chunk, caption_chunk):
+    expected = tangka_match.load(checkpoint).similarity(some_regions(), CAPTIONS)
+    matcher = tangka_match.load(checkpoint, batch_size=batch)
+    images, texts = matcher.encode_images(some_regions()), matcher.encode_texts(CAPTIONS)
+    found = score_matrix(matcher.matcher, images, texts, image_chunk=image_chunk, caption_chunk=caption_chunk)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+@few
+@given(data=st.data(), batch=st.integers(1, 9))
+def test_order_changes_nothing(checkpoint, data, batch):
+    rows = data.draw(st.permutations(range(IMAGES)))
+    columns = data.draw(st.permutations(range(len(CAPTIONS))))
+    expected = tangka_match.load(checkpoint).similarity(some_regions(), CAPTIONS)
+    matcher = tangka_match.load(checkpoint, batch_size=batch)
+    found = matcher.similarity(some_regions()[rows], [CAPTIONS[c] for c in columns])
+    torch.testing.assert_close(found, expected[rows][:, columns], rtol=0, atol=1e-6)
+
+
+@few
+@given(extra=st.integers(0, 2))
+def test_padded_regions_change_nothing(checkpoint, extra):
+    matcher = tangka_match.load(checkpoint)
+    padded = np.pad(some_regions(), ((0, 0), (0, extra), (0, 0)))
+    expected = matcher.similarity(some_regions(), CAPTIONS)
+    torch.testing.assert_close(matcher.similarity(padded, CAPTIONS), expected, rtol=0, atol=1e-6)
+
+
+def test_the_progress_bar_changes_nothing(checkpoint, monkeypatch, capsys):
+    matcher = tangka_match.load(checkpoint)
+    expected = matcher.similarity(some_regions(), CAPTIONS)
+    monkeypatch.setattr(trained_matcher, "MANY_PAIRS", 0)
+    assert torch.equal(matcher.similarity(some_regions(), CAPTIONS), expected)
+    assert capsys.readouterr().out.strip() == ""

@@ -1,0 +1,179 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import tangka_match
+from helpers.precomp import write_precomp
+from helpers.small_checkpoints import SGR, write_checkpoint
+from tangka_match.data.split import load_split
+from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, TrainingError
+from tangka_match.metrics import retrieval_ranks
+from tangka_match.retrieval.corrections import CORRECTIONS, TRANSDUCTIVE, Bank, CorrectionSettings
+from tangka_match.retrieval.evaluation import Extras, evaluate_split
+from tangka_match.retrieval.evaluation_folder import FILES, check_out, write_evaluation
+from tangka_match.retrieval.fusion import rank_scores
+from tangka_match.retrieval.protocols import Protocol
+from tangka_match.retrieval.variants_table import variants_table
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Folder of a train, a val and a test split."""
+    for seed, name in enumerate(("train", "val", "test")):
+        write_precomp(tmp_path / "set", name, images=6 + seed, captions_per_image=2, seed=seed)
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def split(data):
+    return load_split(data, "test")
+
+
+def matcher(tmp_path, split, *, dtype=torch.float32, **settings):
+    return tangka_match.load(write_checkpoint(tmp_path / "m.ckpt", list(split.captions), **settings), dtype=dtype)
+
+
+def test_an_ensemble_is_the_mean_of_scores(tmp_path, split):
+    one, two = matcher(tmp_path, split), matcher(tmp_path, split, model=SGR, seed=1)
+    alone = [evaluate_split([m], split, Protocol()).similarity for m in (one, two)]
+    both = evaluate_split([one, two], split, Protocol())
+    torch.testing.assert_close(both.similarity, (alone[0] + alone[1]) / 2)
+    fused = evaluate_split([one, two], split, Protocol(), fusion="rank")
+    torch.testing.assert_close(fused.similarity, (rank_scores(alone[0]) + rank_scores(alone[1])) / 2)
+    with pytest.raises(ConfigError, match="fusion='median': allowed are mean, rank"):
+        evaluate_split([one], split, Protocol(), fusion="median")
+
+
+def test_bf16_is_near_and_coarser(tmp_path, split):
+    full = evaluate_split([matcher(tmp_path, split)], split, Protocol()).similarity
+    half = evaluate_split([matcher(tmp_path, split, dtype=torch.bfloat16)], split, Protocol()).similarity
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, full)
+    torch.testing.assert_close(half, full, atol=0.02, rtol=0)
+
+
+def test_corrections_stand_beside_the_raw_figures(tmp_path, data, split):
+    model = matcher(tmp_path, split)
+    plain = evaluate_split([model], split, Protocol())
+    bank = Bank.draw(load_split(data, "train"), 5, 0, split)
+    extras = Extras(CORRECTIONS, CorrectionSettings(nnn_k=3), bank, near_duplicates=0.0)
+    found = evaluate_split([model], split, Protocol(), extras=extras)
+    assert found.raw == plain.raw
+    report = found.report()
+    assert {name for name in report["corrected"] if report["corrected"][name]["transductive"]} == set(TRANSDUCTIVE)
+    assert set(report["corrected"]) == set(CORRECTIONS)
+    assert all(len(report["corrected"][name]["i2t_r1_ci95"]) == 2 for name in CORRECTIONS)
+    assert {"corrected", "near_duplicates"}.isdisjoint(plain.report())
+    labels = list(variants_table(found).columns[0].cells)
+    assert labels[0] == "raw"
+    assert [label for label in labels if "(transductive)" in label] == [
+        f"{name} (transductive)" for name in TRANSDUCTIVE
+    ]
+    assert "transductive" in variants_table(found).caption
+
+
+def test_the_bank_is_drawn_from_other_data(data, split):
+    train = load_split(data, "train")
+    bank = Bank.draw(train, 4, 0, split)
+    assert (len(bank.images), len(bank.captions)) == (4, 4)
+    assert (np.diff(bank.images) > 0).all()
+    assert len(Bank.draw(train, 1000, 0, split).captions) == 12
+    with pytest.raises(ConfigError, match=r"bank.split=test holds the very data under evaluation"):
+        Bank.draw(load_split(data, "test"), 4, 0, split)
+    with pytest.raises(ConfigError, match=r"qb_norm and nnn need a bank"):
+        Extras(["nnn"])
+    with pytest.raises(ConfigError, match=r"hubness=\['qbnorm'\]: there is no such correction; allowed are qb_norm"):
+        Extras(["qbnorm"])
+
+
+def test_a_collapsed_model_is_at_chance_and_told(tmp_path, split):
+    found = evaluate_split([matcher(tmp_path, split, weight=0.0)], split, Protocol())
+    assert found.similarity.unique().numel() == 1
+    assert found.raw.metrics["i2t_r1"] == found.raw.metrics["t2i_r1"] == 100 / 8
+    assert "the model tells nothing apart" in found.warnings[0]
+
+
+def test_scores_that_are_nan(tmp_path, split):
+    with pytest.raises(TrainingError, match="similarity is NaN at row 0, column 0"):
+        evaluate_split([matcher(tmp_path, split, weight=float("nan"))], split, Protocol())
+    with pytest.raises(TrainingError, match="similarity is NaN at row 0, column 0"):
+        evaluate_split([matcher(tmp_path, split, weight=float("nan"))], split, Protocol(), fusion="rank")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dim": 9}, r"test_ims.npy has features of 8 dimensions, .* was trained on 9"),
+        ({"regions": 3}, r"test_ims.npy has 4 regions an image, .* was trained on 3"),
+    ],
+)
+def test_features_that_do_not_fit(tmp_path, split, settings, message):
+    with pytest.raises(CheckpointError, match=message):
+        evaluate_split([matcher(tmp_path, split, **settings)], split, Protocol())
+
+
+def test_fewer_regions_than_the_model_has_slots(tmp_path, split):
+    evaluate_split([matcher(tmp_path, split, regions=6)], split, Protocol())
+
+
+def test_captions_of_another_language(tmp_path, split):
+    model = tangka_match.load(write_checkpoint(tmp_path / "m.ckpt", ["a man on a horse", "two dogs"]))
+    with pytest.raises(CheckpointError, match=r"test_caps.txt: not one word of its 16 captions is in the vocabulary"):
+        evaluate_split([model], split, Protocol())
+    few = tangka_match.load(write_checkpoint(tmp_path / "m.ckpt", ["手持"]))
+    assert "% of the words of" in evaluate_split([few], split, Protocol()).warnings[0]
+
+
+def test_one_query(tmp_path):
+    write_precomp(tmp_path / "set", "test", images=1)
+    split = load_split(tmp_path / "set", "test")
+    with pytest.raises(
+        DataFormatError, match=r"1 image\(s\) and 1 caption\(s\); with one query a recall means nothing"
+    ):
+        evaluate_split([matcher(tmp_path, split)], split, Protocol())
+
+
+def test_the_folder(tmp_path, split):
+    found = evaluate_split([matcher(tmp_path, split)], split, Protocol())
+    out = tmp_path / "out"
+    assert check_out(out) is False
+    write_evaluation(out, found, split, {"split": "test"})
+    assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
+    scores = torch.from_numpy(np.load(out / "similarity.npy"))
+    assert torch.equal(scores, found.similarity)
+    metrics = json.loads((out / "metrics.json").read_text("utf-8"))
+    ranks = retrieval_ranks(scores, torch.as_tensor(split.caption_to_image))
+    assert metrics["t2i_mean_rank"] == ranks.t2i.double().mean().item()
+    (out / ".partial-metrics.json").write_text("of an interrupted evaluation")
+    assert check_out(out) is True
+    write_evaluation(out, found, split, {"split": "test"})
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=r"out holds notes.txt; nothing is overwritten"):
+        check_out(out)
+
+
+def test_an_interrupted_write_leaves_no_metrics_of_before(tmp_path, split, monkeypatch):
+    found = evaluate_split([matcher(tmp_path, split)], split, Protocol())
+    write_evaluation(tmp_path / "out", found, split, {})
+    rename = type(tmp_path).replace
+
+    def fail(self, target):
+        if target.name == "ranks.csv":
+            raise OSError("no space")
+        return rename(self, target)
+
+    monkeypatch.setattr(type(tmp_path), "replace", fail)
+    with pytest.raises(OSError, match="no space"):
+        write_evaluation(tmp_path / "out", found, split, {})
+    assert not (tmp_path / "out/metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"), [({"dtype": torch.float16}, "float16"), ({"batch_size": 0}, "at least")]
+)
+def test_loading_with_impossible_settings(tmp_path, split, setting, message):
+    path = write_checkpoint(tmp_path / "m.ckpt", list(split.captions))
+    with pytest.raises(ConfigError, match=message):
+        tangka_match.load(path, **setting)
