@@ -2,8 +2,8 @@
 
 
 def naive_rank(scores: list[float], right: list[int]) -> int:
-    """Place, from 1, of the first right answer when answers are sorted by score, then by index."""
-    order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
+    """Place, from 1, of the first right answer when answers are sorted by score, equal ones by index, higher first."""
+    order = sorted(range(len(scores)), key=lambda index: (scores[index], index), reverse=True)
     return min(order.index(index) for index in right) + 1
 
 

@@ -27,10 +27,10 @@ class Ranks(NamedTuple):
 def retrieval_ranks(similarity: Float[Tensor, "I C"], caption_to_image: Int[Tensor, " C"]) -> Ranks:
     """Rank the right answers of every image and every caption of a gallery.
 
-    Equal scores rank in index order, the lower row or column first. A model that has collapsed to one score for
-    everything is thus ranked as chance would rank it; a rule that favours the right answer would give it 100 %. The
-    evaluation published with VSE++, SCAN and SGRAF puts the higher index first, and NaN before everything: where scores
-    tie, as duplicate captions do, single ranks differ from it by as much.
+    Equal scores rank by index, the higher row or column first. A model that has collapsed to one score for everything
+    is thus ranked as chance would rank it; a rule that favours the right answer would give it 100 %. The evaluation
+    published with VSE++, SCAN and SGRAF has the same rule, which decides where scores tie, as those of duplicate
+    captions do; it also puts NaN before everything, which is an error here.
 
     Args:
         similarity: Scores, (I, C): rows images, columns captions, higher = closer; any floating dtype and sign.
@@ -55,7 +55,7 @@ def retrieval_ranks(similarity: Float[Tensor, "I C"], caption_to_image: Int[Tens
         A collapsed model:
 
         >>> retrieval_ranks(torch.zeros(3, 3), torch.arange(3))
-        Ranks(i2t=tensor([1, 2, 3]), t2i=tensor([1, 2, 3]))
+        Ranks(i2t=tensor([3, 2, 1]), t2i=tensor([3, 2, 1]))
     """
     _check_owners(similarity, caption_to_image)
     owners = caption_to_image.to(similarity.device)
@@ -69,17 +69,17 @@ def retrieval_ranks(similarity: Float[Tensor, "I C"], caption_to_image: Int[Tens
         scores = similarity[start : start + block]
         _refuse_nan(scores, start)
         rows = torch.arange(start, start + len(scores), device=similarity.device)[:, None]
-        i2t[start : start + block] = _best_own_rank(scores, owners == rows)
-        images_ahead += ((scores > own_scores) | ((scores == own_scores) & (rows < owners))).sum(dim=0)
+        i2t[start : start + block] = best_own_rank(scores, owners == rows)
+        images_ahead += ((scores > own_scores) | ((scores == own_scores) & (rows > owners))).sum(dim=0)
     return Ranks(i2t, images_ahead + 1)
 
 
-def _best_own_rank(scores: Float[Tensor, "B C"], own: Bool[Tensor, "B C"]) -> Int[Tensor, " B"]:
+def best_own_rank(scores: Float[Tensor, "B C"], own: Bool[Tensor, "B C"]) -> Int[Tensor, " B"]:
     """Rank, in every row, of the best of the columns marked as its own."""
     columns = torch.arange(scores.shape[1], device=scores.device)
     best = scores.masked_fill(~own, float("-inf")).amax(dim=1, keepdim=True)
-    first = torch.where(own & (scores == best), columns, len(columns)).amin(dim=1, keepdim=True)
-    return ((scores > best) | ((scores == best) & (columns < first))).sum(dim=1) + 1
+    first = torch.where(own & (scores == best), columns, -1).amax(dim=1, keepdim=True)  # the highest index goes first
+    return ((scores > best) | ((scores == best) & (columns > first))).sum(dim=1) + 1
 
 
 def _check_owners(similarity: Float[Tensor, "I C"], caption_to_image: Int[Tensor, " C"]) -> None:

@@ -5,13 +5,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tangka_match.errors import ShapeError
-from tangka_match.metrics.ranks import BLOCK_ELEMENTS, Ranks
+from tangka_match.metrics.ranks import BLOCK_ELEMENTS, Ranks, best_own_rank
 
 
 def relevant_ranks(similarity: Float[Tensor, "I C"], relevant: Bool[Tensor, "I C"]) -> Ranks:
     """Rank the best right answer of every image and every caption, where any pair may be right.
 
-    Equal scores rank in index order, as in `retrieval_ranks`, which this equals where ``relevant`` marks each caption's
+    Equal scores rank as in `retrieval_ranks`, which this equals where ``relevant`` marks each caption's
     own image alone. More right answers never make a rank worse.
 
     Args:
@@ -47,11 +47,6 @@ def relevant_ranks(similarity: Float[Tensor, "I C"], relevant: Bool[Tensor, "I C
 
 def _best_ranks(scores: Float[Tensor, "Q N"], relevant: Bool[Tensor, "Q N"]) -> Int[Tensor, " Q"]:
     """Rank of the first right answer of every row, in blocks of rows that bound the memory."""
-    places = torch.arange(scores.shape[1], device=scores.device)
     block = max(1, BLOCK_ELEMENTS // scores.shape[1])
-    found = []
-    for rows, right in zip(scores.split(block), relevant.split(block), strict=True):
-        best = rows.masked_fill(~right, float("-inf")).amax(dim=1, keepdim=True)
-        first = torch.where(right & (rows == best), places, len(places)).amin(dim=1, keepdim=True)
-        found.append(((rows > best) | ((rows == best) & (places < first))).sum(dim=1) + 1)
-    return torch.cat(found)
+    parts = zip(scores.split(block), relevant.split(block), strict=True)
+    return torch.cat([best_own_rank(rows, right) for rows, right in parts])

@@ -229,7 +229,7 @@ def _warnings(matchers: Sequence[TrainedMatcher], split: Split, similarity: Floa
     if bool((similarity == similarity[0, 0]).all()):
         found.append(
             f"all {similarity.numel():,} scores are {similarity[0, 0]:.6g}: the model tells nothing apart (collapsed "
-            "training); equal scores rank in index order, so that the figures are those of chance"
+            "training); equal scores rank by index, so that the figures are those of chance"
         )
     for matcher in matchers:
         unknown = matcher.unknown_words(split.captions)

@@ -138,12 +138,17 @@ def k_reciprocal(scores: Float[Tensor, "Q G"], candidates: int) -> Float[Tensor,
         tensor([[-2., -1.],
                 [-1., -2.]])
     """
-    order = scores.argsort(dim=1, descending=True, stable=True)
-    backwards = _places(scores.T.argsort(dim=1, descending=True, stable=True)).T
+    order = _ordered(scores)
+    backwards = _places(_ordered(scores.T)).T
     head = order[:, :candidates]
     again = backwards.gather(1, head).argsort(dim=1, stable=True)
     order = torch.cat([head.gather(1, again), order[:, candidates:]], dim=1)
     return -1.0 - _places(order)
+
+
+def _ordered(scores: Tensor) -> Tensor:
+    """Indices of every row's scores from the best on; equal ones as ``metrics.retrieval_ranks`` ranks them."""
+    return scores.shape[1] - 1 - scores.flip(1).argsort(dim=1, descending=True, stable=True)
 
 
 def _places(order: Tensor) -> Tensor:

@@ -36,20 +36,20 @@ class TestByHand:
 
 class TestTies:
     def test_collapsed_model_scores_chance(self):
-        assert as_lists(retrieval_ranks(torch.zeros(4, 4), torch.arange(4))) == ([1, 2, 3, 4], [1, 2, 3, 4])
+        assert as_lists(retrieval_ranks(torch.zeros(4, 4), torch.arange(4))) == ([4, 3, 2, 1], [4, 3, 2, 1])
 
     def test_collapsed_model_with_five_captions(self):
         ranks = retrieval_ranks(torch.full((3, 15), 0.5), torch.arange(3).repeat_interleave(5))
-        assert ranks.i2t.tolist() == [1, 6, 11]
-        assert ranks.t2i.tolist() == [1] * 5 + [2] * 5 + [3] * 5
+        assert ranks.i2t.tolist() == [11, 6, 1]
+        assert ranks.t2i.tolist() == [3] * 5 + [2] * 5 + [1] * 5
 
-    def test_lower_index_goes_first(self):
+    def test_higher_index_goes_first(self):
         scores = torch.tensor([[0.5, 0.9, 0.5], [0.5, 0.1, 0.2], [0.7, 0.9, 0.2]])
-        assert as_lists(retrieval_ranks(scores, torch.arange(3))) == ([2, 3, 3], [2, 3, 3])
+        assert as_lists(retrieval_ranks(scores, torch.arange(3))) == ([3, 3, 3], [3, 3, 2])
 
     def test_infinite_scores_are_ranked(self):
         scores = torch.tensor([[float("-inf"), float("-inf")], [1.0, float("inf")]])
-        assert as_lists(retrieval_ranks(scores, torch.arange(2))) == ([1, 1], [2, 1])
+        assert as_lists(retrieval_ranks(scores, torch.arange(2))) == ([2, 1], [2, 1])
 
 
 @pytest.mark.parametrize("captions", [1, 5, 7])
