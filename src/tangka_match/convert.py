@@ -1,4 +1,4 @@
-"""Convert published SGRAF checkpoints: ``python -m tangka_match.convert source=PATH vocab=VOCAB out=CKPT``."""
+"""Convert other programmes' checkpoints: ``python -m tangka_match.convert source=PATH vocab=VOCAB out=CKPT``."""
 
 from omegaconf import DictConfig
 
@@ -14,7 +14,7 @@ def _convert(config: DictConfig) -> None:
     # Imported here: torch takes seconds to import, and --help and --cfg job do without it.
     from tangka_match.config.conversion import convert
 
-    print(f"written to   {convert(config)}")
+    print(f"written to   {', '.join(map(str, convert(config)))}")
 
 
 if __name__ == "__main__":

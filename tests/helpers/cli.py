@@ -53,10 +53,12 @@ def run_cli_in_process(*words: str, main: Callable[[], None] = main) -> Finished
     return Finished(code, stdout.getvalue(), stderr.getvalue())
 
 
-def run_cli_subprocess(*words: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Finished:
-    """``python -m tangka_match.train <words>`` in a fresh interpreter."""
+def run_cli_subprocess(
+    *words: str, env: Mapping[str, str] | None = None, cwd: Path | None = None, module: str = "train"
+) -> Finished:
+    """``python -m tangka_match.<module> <words>`` in a fresh interpreter."""
     done = subprocess.run(
-        [sys.executable, "-m", "tangka_match.train", *words],
+        [sys.executable, "-m", f"tangka_match.{module}", *words],
         env={**os.environ, **(env or {})},
         cwd=cwd,
         capture_output=True,

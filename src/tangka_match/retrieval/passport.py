@@ -8,13 +8,13 @@ numbers, so that ``weights_only`` loading accepts them and nothing in the file i
 import pickle
 import re
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from tangka_match.errors import CheckpointError
+from tangka_match.retrieval.safe_load import check_sums
 
 PASSPORT_KEY = "tangka_match"
 PASSPORT_FORMAT = 1
@@ -68,7 +68,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of a pickle protocol that is refused anyway
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        _check_sums(path)
+        check_sums(path)
     except pickle.UnpicklingError as error:
         # Not torch's own words: they go on to explain how to run what the file says.
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -92,13 +92,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             "use the version of tangka_match that wrote it"
         )
     return checkpoint
-
-
-def _check_sums(path: Path) -> None:
-    """Compare every part of the file with its checksum; torch does not look at those of the weights."""
-    with zipfile.ZipFile(path) as archive:
-        if (part := archive.testzip()) is not None:
-            raise zipfile.BadZipFile(f"the checksum of {part} is wrong")
 
 
 def check_passport(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:

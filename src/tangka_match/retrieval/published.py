@@ -5,22 +5,25 @@ dicts and the command line's options as an ``argparse.Namespace``.
 """
 
 import argparse
-import pickle
+import inspect
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError
+from tangka_match.models import SGRAF
 from tangka_match.models.registry import build_matcher
 from tangka_match.retrieval.passport import PASSPORT_KEY, make_passport, read_checkpoint
+from tangka_match.retrieval.safe_load import load_weights
 from tangka_match.retrieval.trained_matcher import PREFIX
 
+KEYS = {"epoch", "model", "opt", "Eiters"}
 PARTS = ("img_enc", "txt_enc", "sim_enc")
 TARGET = "tangka_match.models.SGRAF"
+WORD_VECTORS, REGION_SLOTS = "embed.weight", "v_global_w.embedding_local.1.weight"
 UNCUT = 10_000  # the published code cuts no caption
 # Ours, and the published option that means the same.
 OPTIONS = {
@@ -30,6 +33,25 @@ OPTIONS = {
     "num_layers": "num_layers",
     "bidirectional": "bi_gru",
     "graph_steps": "sgr_step",
+}
+PUBLISHED_REGIONS = 36  # written into the published code
+# What the published code asks of its options beside those of the model, with its own defaults.
+TRAINING_OPTIONS = {
+    "data_path": "data",
+    "data_name": "tangka_precomp",
+    "vocab_path": "vocab/",
+    "model_name": "runs/checkpoint",
+    "logger_name": "runs/log",
+    "batch_size": 128,
+    "num_epochs": 40,
+    "lr_update": 30,
+    "learning_rate": 0.0002,
+    "workers": 10,
+    "log_step": 10,
+    "val_step": 1000,
+    "grad_clip": 2.0,
+    "margin": 0.2,
+    "max_violation": True,
 }
 
 
@@ -55,7 +77,10 @@ def from_published(source: Path, vocabulary: Vocabulary) -> dict[str, Any]:
         raise CheckpointError(
             f"{source}: its options lack {', '.join(missing)}; it was not written by SGRAF's train.py"
         )
-    words = len(states[1]["embed.weight"])
+    missing = [key for part, key in ((1, WORD_VECTORS), (2, REGION_SLOTS)) if key not in states[part]]
+    if missing:
+        raise CheckpointError(f"{source}: its state dicts lack {' and '.join(missing)}; it does not hold an SGRAF")
+    words = len(states[1][WORD_VECTORS])
     if words != len(vocabulary):
         raise CheckpointError(
             f"{source} has vectors for {words:,} words, but the vocabulary holds {len(vocabulary):,}: give the "
@@ -68,7 +93,7 @@ def from_published(source: Path, vocabulary: Vocabulary) -> dict[str, Any]:
         "normalise_images": not options.get("no_imgnorm", False),
         "normalise_texts": not options.get("no_txtnorm", False),
     }
-    num_regions = len(states[2]["v_global_w.embedding_local.1.weight"])
+    num_regions = len(states[2][REGION_SLOTS])
     matcher: Any = build_matcher(model, vocab_size=words, feature_dim=options["img_dim"], num_regions=num_regions)
     matcher.load_published_state(states)
     tokenizer = JiebaTokenizer(domain_dictionary=False, normalise=False, keep_punctuation=True)
@@ -84,6 +109,8 @@ def from_published(source: Path, vocabulary: Vocabulary) -> dict[str, Any]:
         feature_dim=options["img_dim"],
         data_fingerprint="",
     )
+    plain = {key: value for key, value in options.items() if isinstance(value, str | int | float | bool | None)}
+    passport["published"] = {"best_rsum": float(content.get("best_rsum", 0.0)), "options": plain}  # for the way back
     weights = {f"{PREFIX}{key}": value for key, value in matcher.state_dict().items()}
     return {"epoch": int(content["epoch"]), "global_step": int(content["Eiters"]), "state_dict": weights} | {
         PASSPORT_KEY: passport
@@ -93,14 +120,22 @@ def from_published(source: Path, vocabulary: Vocabulary) -> dict[str, Any]:
 def to_published(source: Path) -> dict[str, Any]:
     """Turn a checkpoint of ours with an SGRAF inside into what the published code loads: keys, order and dtypes.
 
+    Options and best rsum of a checkpoint that came from the published code go back unchanged; one of our own training
+    gets the published defaults for what the published training would ask.
+
     Raises:
-        CheckpointError: If the file is missing, damaged, or holds another model.
+        CheckpointError: If the file is missing, damaged, or holds a model that the published code cannot build.
     """
     checkpoint = read_checkpoint(source)
     passport = checkpoint[PASSPORT_KEY]
     model = passport["model"]
     if model["_target_"] != TARGET:
         raise CheckpointError(f"{source} holds a {model['_target_']}; the published code knows SGRAF alone")
+    if passport["num_regions"] != PUBLISHED_REGIONS:
+        raise CheckpointError(
+            f"{source} is made for {passport['num_regions']} regions an image; the published code has "
+            f"{PUBLISHED_REGIONS} written into it"
+        )
     weights: dict[str, Tensor] = checkpoint["state_dict"]
     states = [
         {
@@ -110,41 +145,39 @@ def to_published(source: Path) -> dict[str, Any]:
         }
         for part in PARTS
     ]
-    defaults = {"num_layers": 1, "bidirectional": True, "graph_steps": 3}
-    options = {theirs: model.get(ours, defaults.get(ours)) for ours, theirs in OPTIONS.items()} | {
-        "module_name": model["reasoning"].upper(),
+    settings = {name: parameter.default for name, parameter in inspect.signature(SGRAF).parameters.items()} | model
+    origin = passport.get("published", {"best_rsum": 0.0, "options": {}})
+    options = TRAINING_OPTIONS | origin["options"]
+    options |= {theirs: settings[ours] for ours, theirs in OPTIONS.items()} | {
+        "module_name": settings["reasoning"].upper(),
         "img_dim": passport["feature_dim"],
         "vocab_size": len(passport["vocabulary"]["word2idx"]),
-        "no_imgnorm": not model.get("normalise_images", True),
-        "no_txtnorm": not model.get("normalise_texts", True),
+        "no_imgnorm": not settings["normalise_images"],
+        "no_txtnorm": not settings["normalise_texts"],
     }
     return {
         "epoch": int(checkpoint["epoch"]),
         "model": states,
-        "best_rsum": 0.0,
+        "best_rsum": origin["best_rsum"],
         "opt": argparse.Namespace(**options),
         "Eiters": int(checkpoint["global_step"]),
     }
 
 
 def _read(source: Path) -> dict[str, Any]:
-    if not source.is_file():
-        raise CheckpointError(f"{source}: no such checkpoint; give the path of a model_best.pth.tar")
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(source, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    content = load_weights(source, [argparse.Namespace])
+    if not is_published(content) or not isinstance(content["opt"], argparse.Namespace):
+        found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(
-            f"{source}: refused, because it holds more than weights and an argparse.Namespace; nothing in it was run. "
-            "Take the file from somebody you trust"
-        ) from error
-    except (RuntimeError, EOFError, OSError) as error:
-        raise CheckpointError(f"{source}: damaged or half-written ({str(error).splitlines()[0]})") from error
-    keys = {"epoch", "model", "opt", "Eiters"}
-    if not isinstance(content, dict) or not keys <= set(content) or len(content["model"]) != len(PARTS):
-        found = sorted(content) if isinstance(content, dict) else type(content).__name__
-        raise CheckpointError(
-            f"{source}: not a checkpoint of the published SGRAF, which holds {', '.join(sorted(keys))} and three state "
-            f"dicts; found {found}"
+            f"{source}: not a checkpoint of the published SGRAF, which holds {', '.join(sorted(KEYS))}, three state "
+            f"dicts and an argparse.Namespace; found {found}"
         )
     return content
+
+
+def is_published(content: object) -> bool:
+    """Whether a file's content has the form that the published code writes; what its options are is not looked at."""
+    if not isinstance(content, dict) or not content.keys() >= KEYS:
+        return False
+    states = content["model"]
+    return isinstance(states, list | tuple) and len(states) == len(PARTS) and all(isinstance(s, dict) for s in states)

@@ -23,6 +23,19 @@ OPTIONS = {
     "no_imgnorm": False,
     "no_txtnorm": True,
 }
+# What model.py and evaluation.py of the published code take from ``opt``.
+READ_BY_THE_PUBLISHED_CODE = set(OPTIONS) | {
+    "data_path",
+    "data_name",
+    "vocab_path",
+    "vocab_size",
+    "batch_size",
+    "workers",
+    "grad_clip",
+    "margin",
+    "max_violation",
+    "learning_rate",
+}
 
 
 class Malicious:
@@ -41,7 +54,7 @@ def published(path, **options):
     network = SGRAF(
         vocab_size=len(WORDS),
         feature_dim=8,
-        num_regions=3,
+        num_regions=36,
         embed_dim=6,
         word_dim=5,
         sim_dim=4,
@@ -62,7 +75,7 @@ def test_weights_sizes_and_switches_come_over(tmp_path):
     passport = ours[PASSPORT_KEY]
     assert passport["model"]["normalise_images"] is True
     assert passport["model"]["normalise_texts"] is False
-    assert (passport["num_regions"], passport["feature_dim"], ours["global_step"]) == (3, 8, 70)
+    assert (passport["num_regions"], passport["feature_dim"], ours["global_step"]) == (36, 8, 70)
     assert passport["tokenizer"]["keep_punctuation"] is True
 
 
@@ -98,6 +111,59 @@ def test_half_a_file(tmp_path):
     (tmp_path / "theirs").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match="theirs: damaged or half-written"):
         from_published(tmp_path / "theirs", WORDS)
+
+
+def test_a_flipped_bit_in_a_weight(tmp_path):
+    published(tmp_path / "theirs")
+    content = bytearray((tmp_path / "theirs").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "theirs").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"damaged or half-written.*checksum"):
+        from_published(tmp_path / "theirs", WORDS)
+
+
+def test_state_dicts_of_another_network(tmp_path):
+    content = {"epoch": 0, "model": [{}, {}, {}], "opt": argparse.Namespace(**OPTIONS), "Eiters": 0}
+    torch.save(content, tmp_path / "theirs")
+    with pytest.raises(CheckpointError, match=r"lack embed.weight and v_global_w\.embedding_local\.1\.weight"):
+        from_published(tmp_path / "theirs", WORDS)
+
+
+def test_options_that_are_missing(tmp_path):
+    published(tmp_path / "theirs")
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        content = torch.load(tmp_path / "theirs", weights_only=True)
+    del content["opt"].sim_dim
+    torch.save(content, tmp_path / "theirs")
+    with pytest.raises(CheckpointError, match="options lack sim_dim"):
+        from_published(tmp_path / "theirs", WORDS)
+
+
+def test_a_model_of_our_own_training_has_every_option_that_the_published_code_reads(tmp_path):
+    published(tmp_path / "theirs", data_name="f30k_precomp", grad_clip=9.0)
+    ours = from_published(tmp_path / "theirs", WORDS)
+    assert vars(_published_options(ours, tmp_path))["data_name"] == "f30k_precomp"
+    assert vars(_published_options(ours, tmp_path))["grad_clip"] == 9.0
+    del ours[PASSPORT_KEY]["published"]  # as training writes it, which leaves out what is a default of the model
+    for name in ("normalise_images", "num_layers"):
+        del ours[PASSPORT_KEY]["model"][name]
+    options = vars(_published_options(ours, tmp_path))
+    assert options.keys() >= READ_BY_THE_PUBLISHED_CODE
+    assert (options["no_imgnorm"], options["num_layers"], options["grad_clip"]) == (False, 1, 2.0)
+
+
+def _published_options(ours, folder):
+    torch.save(ours, folder / "ours.ckpt")
+    return to_published(folder / "ours.ckpt")["opt"]
+
+
+def test_the_published_code_takes_36_regions_only(tmp_path):
+    published(tmp_path / "theirs")
+    ours = from_published(tmp_path / "theirs", WORDS)
+    ours[PASSPORT_KEY]["num_regions"] = 35
+    torch.save(ours, tmp_path / "ours.ckpt")
+    with pytest.raises(CheckpointError, match="made for 35 regions an image; the published code has 36"):
+        to_published(tmp_path / "ours.ckpt")
 
 
 def test_another_kind_of_file(tmp_path):

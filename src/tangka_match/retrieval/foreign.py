@@ -1,0 +1,152 @@
+"""Weights of other programmes' checkpoints, taken where a mapping says what each of them is here."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from tangka_match.data.tokenizer import JiebaTokenizer
+from tangka_match.data.vocabulary import Vocabulary
+from tangka_match.errors import CheckpointError
+from tangka_match.models.registry import build_matcher
+from tangka_match.retrieval.passport import PASSPORT_KEY, make_passport
+from tangka_match.retrieval.safe_load import load_with_stand_ins
+from tangka_match.retrieval.trained_matcher import PREFIX
+
+Weights = dict[str, Tensor]
+
+
+def describe_foreign(source: Path) -> str:
+    """What a checkpoint holds: every group of weights with keys and shapes, and the classes that were not read.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged or refused.
+    """
+    content, replaced = load_with_stand_ins(source)
+    groups = weight_groups(content)
+    lines = []
+    for place, weights in groups.items():
+        lines.append(f"{place or '(the file itself)'}: {len(weights)} tensors")
+        lines += [f"  {key} {tuple(value.shape)}" for key, value in weights.items()]
+    if not groups:
+        found = f", only {', '.join(map(str, content))}" if isinstance(content, dict) else f": {type(content).__name__}"
+        lines.append(f"no named weights{found}")
+    if replaced:
+        lines.append(f"named by the file, neither imported nor run: {', '.join(replaced)}")
+    return "\n".join(lines)
+
+
+def weight_groups(content: object, place: str = "") -> dict[str, Weights]:
+    """Every dictionary of named tensors inside a checkpoint, by its dotted place.
+
+    >>> import torch
+    >>> list(weight_groups({"epoch": 3, "model": {"fc.bias": torch.zeros(2)}}))
+    ['model']
+    """
+    if not isinstance(content, dict):
+        return {}
+    named = {key: value for key, value in content.items() if isinstance(key, str)}
+    tensors = {key: value for key, value in named.items() if isinstance(value, Tensor)}
+    groups = {place: tensors} if tensors else {}
+    for key, value in named.items():
+        groups |= weight_groups(value, f"{place}.{key}" if place else key)
+    return groups
+
+
+def from_foreign(
+    source: Path,
+    vocabulary: Vocabulary,
+    *,
+    model: dict[str, Any],
+    weights: Mapping[str, str | None],
+    num_regions: int,
+    feature_dim: int,
+    state: str = "model_state_dict",
+    tokenizer: Mapping[str, Any] | None = None,
+    max_tokens: int = 80,
+) -> dict[str, Any]:
+    """Read another programme's checkpoint as one of ours.
+
+    Args:
+        source: Written by ``torch.save``.
+        vocabulary: That it was trained with.
+        model: Our model with its hyper-parameters, ``_target_`` included.
+        weights: Their name to our name, or to ``None`` where a weight is left out. Names that end in ``.*`` stand for
+            all weights that begin so.
+        num_regions: Regions an image.
+        feature_dim: Dimensions of a region feature.
+        state: Dotted place of the weights in the file; empty for the file itself.
+        tokenizer: Arguments of ``JiebaTokenizer``; its defaults where ``None``.
+        max_tokens: Words a caption, ``<start>`` and ``<end>`` included.
+
+    Returns:
+        What ``torch.save`` writes and ``tangka_match.load`` reads.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged or refused, or the mapping does not give every weight of the
+            model exactly once and in its shape; every fault is listed.
+    """
+    groups = weight_groups(load_with_stand_ins(source)[0])
+    if state not in groups:
+        known = ", ".join(name or "''" for name in groups) or "nowhere"
+        raise CheckpointError(f"{source}: no weights at state={state!r}; there are some at: {known}")
+    matcher = build_matcher(model, vocab_size=len(vocabulary), feature_dim=feature_dim, num_regions=num_regions)
+    assert isinstance(matcher, nn.Module)
+    ours = matcher.state_dict()
+    taken = _take(source, groups[state], ours, weights)
+    cutter = JiebaTokenizer(**(tokenizer or {}))
+    passport = make_passport(
+        name="converted",
+        run_id=source.name,
+        model=model,
+        vocabulary=vocabulary.to_dict(),
+        vocabulary_fingerprint=vocabulary.fingerprint(),
+        tokenizer=cutter.settings(),
+        max_tokens=max_tokens,
+        num_regions=num_regions,
+        feature_dim=feature_dim,
+        data_fingerprint="",
+    )
+    return {"epoch": 0, "global_step": 0, "state_dict": {f"{PREFIX}{key}": taken[key] for key in ours}} | {
+        PASSPORT_KEY: passport
+    }
+
+
+def _take(source: Path, theirs: Weights, ours: Weights, mapping: Mapping[str, str | None]) -> Weights:
+    """Rename and check; all faults in one message."""
+    renamed, faults = _rename(theirs, mapping)
+    for key, target in renamed.items():
+        if target is None:
+            continue
+        if target not in ours:
+            faults.append(f"{key} is mapped to {target}, which the model does not have")
+        elif theirs[key].shape != ours[target].shape:
+            found, wanted = tuple(theirs[key].shape), tuple(ours[target].shape)
+            faults.append(f"{key} is {found}, but {target} is {wanted}")
+    targets = [target for target in renamed.values() if target is not None]
+    faults += [f"{target} is given {targets.count(target)} times" for target in ours if targets.count(target) > 1]
+    faults += [f"nothing is mapped to {key} {tuple(ours[key].shape)}" for key in ours if key not in targets]
+    if faults:
+        raise CheckpointError(f"{source}: the mapping does not fit:\n  " + "\n  ".join(faults))
+    return {target: theirs[key].to(ours[target].dtype).clone() for key, target in renamed.items() if target is not None}
+
+
+def _rename(theirs: Weights, mapping: Mapping[str, str | None]) -> tuple[dict[str, str | None], list[str]]:
+    """Our name of each of their weights, and what is wrong with the mapping; exact names go before ``.*``."""
+    renamed: dict[str, str | None] = {}
+    faults = []
+    unused = set(mapping)
+    for key, value in theirs.items():
+        rules = [rule for rule in mapping if rule == key or (rule.endswith(".*") and key.startswith(rule[:-1]))]
+        if not rules:
+            faults.append(f"{key} {tuple(value.shape)} is not mapped; null leaves it out")
+            continue
+        rule = max(rules, key=lambda name: (name == key, len(name)))
+        unused.discard(rule)
+        target = mapping[rule]
+        if target is not None and rule != key:
+            target = target.removesuffix("*") + key[len(rule) - 1 :]
+        renamed[key] = target
+    faults += [f"{rule} is mapped, but the file has no such weight" for rule in mapping if rule in unused]
+    return renamed, faults

@@ -1,0 +1,180 @@
+"""Other programmes' checkpoints through the real command lines: converted, evaluated, and converted back."""
+
+import argparse
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.bad_input import Bomb, assert_one_message
+from helpers.cli import run_cli_in_process, run_cli_subprocess
+from helpers.shared import SHARED, needs_shared
+from tangka_match.convert import main as convert
+from tangka_match.data.vocabulary import Vocabulary
+from tangka_match.evaluate import main as evaluate
+from tangka_match.models.registry import build_matcher
+
+SPLITS = {"val": "dev", "test": "test"}
+NAMES = ("r1", "r5", "r10", "median_rank", "mean_rank")
+
+
+def convert_legacy(legacy, out, run=run_cli_in_process, vocab="mini_precomp_vocab.pkl", **how):
+    words = (f"source={legacy / 'model_best.pth.tar'}", f"vocab={legacy / 'vocab' / vocab}", f"out={out}")
+    done = run(*words, **(how or {"main": convert}))
+    assert done.code == 0, done.stderr
+    return done
+
+
+@needs_shared
+@pytest.mark.parametrize("reasoning", ["sgr", "saf"])
+def test_a_published_checkpoint_gives_the_published_numbers_and_goes_back(reasoning, tmp_path):
+    legacy = SHARED / f"fixtures/legacy_{reasoning}"
+    ours = tmp_path / "ours.ckpt"
+    convert_legacy(legacy, ours)
+    for split in SPLITS:
+        out = tmp_path / split
+        words = (f"checkpoint={ours}", f"data.root={legacy / 'data/mini_precomp'}", f"split={split}", f"out={out}")
+        assert run_cli_in_process(*words, main=evaluate).code == 0
+        check_published_numbers(legacy, out, split)
+    back = tmp_path / "back.pth.tar"
+    done = run_cli_in_process(f"source={ours}", f"out={back}", "to=sgraf", main=convert)
+    assert done.code == 0, done.stderr
+    check_same_file(legacy / "model_best.pth.tar", back)
+    words = json.loads((legacy / "vocab/mini_precomp_vocab.json").read_text("utf-8"))
+    assert json.loads((tmp_path / "mini_precomp_vocab.json").read_text("utf-8"))["word2idx"] == words["word2idx"]
+
+
+@needs_shared
+def test_the_same_in_fresh_interpreters(tmp_path):
+    legacy, ours, out = SHARED / "fixtures/legacy_sgr", tmp_path / "ours.ckpt", tmp_path / "out"
+    convert_legacy(legacy, ours, run=run_cli_subprocess, vocab="mini_precomp_vocab.json", module="convert")
+    words = (f"checkpoint={ours}", f"data.root={legacy / 'data/mini_precomp'}", f"out={out}")
+    done = run_cli_subprocess(*words, module="evaluate")
+    assert done.code == 0, done.stderr
+    check_published_numbers(legacy, out, "test")
+
+
+def check_published_numbers(legacy, out, split):
+    stem = SPLITS[split]
+    scores = np.load(out / "similarity.npy")
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, np.load(legacy / f"expected_sims_{stem}.npy"), atol=2e-6, rtol=0)
+    expected = json.loads((legacy / "expected.json").read_text("utf-8"))[stem]
+    found = json.loads((out / "metrics.json").read_text("utf-8"))
+    for direction in ("i2t", "t2i"):
+        values = [found[f"{direction}_{name}"] for name in NAMES]
+        values[3] = math.floor(values[3])  # the published code rounds a median between two ranks down
+        assert values == pytest.approx(expected[direction], abs=1e-9)
+    assert found["rsum"] == pytest.approx(expected["rsum"], abs=1e-9)
+
+
+def check_same_file(published, back):
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        before, after = (torch.load(path, weights_only=True) for path in (published, back))
+    assert list(before) == list(after)
+    for old, new in zip(before["model"], after["model"], strict=True):
+        assert list(old) == list(new)
+        assert all(torch.equal(old[key], new[key]) and old[key].dtype == new[key].dtype for key in old)
+    assert vars(before["opt"]) == vars(after["opt"])
+    assert all(before[key] == after[key] for key in ("epoch", "best_rsum", "Eiters"))
+
+
+MODEL = {"_target_": "tangka_match.models.SGRAF", "reasoning": "saf", "embed_dim": 6, "word_dim": 5, "sim_dim": 4}
+MAPPING = {
+    "model": MODEL,
+    "num_regions": 4,
+    "feature_dim": 8,
+    "weights": {"visual.*": "img_enc.*", "txt_enc.*": "txt_enc.*", "sim_enc.*": "sim_enc.*"},
+}
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """Overrides for a users' ``best_model.pth`` and its vocabulary."""
+    vocabulary = Vocabulary(["度母", "莲花"])
+    vocabulary.save_json(tmp_path / "vocab.json")
+    weights = build_matcher(MODEL, vocab_size=len(vocabulary), num_regions=4, feature_dim=8).state_dict()
+    renamed = {key.replace("img_enc.", "visual."): value for key, value in weights.items()}
+    config = argparse.Namespace(lr=0.1)  # stands for any pickled class
+    torch.save({"model_state_dict": renamed, "config": config, "epoch": 3}, tmp_path / "best_model.pth")
+    return (
+        f"source={tmp_path / 'best_model.pth'}",
+        f"vocab={tmp_path / 'vocab.json'}",
+        f"out={tmp_path / 'ours.ckpt'}",
+    )
+
+
+def test_a_checkpoint_with_a_pickled_class_by_a_mapping(theirs, tmp_path):
+    (tmp_path / "map.yaml").write_text(json.dumps(MAPPING), encoding="utf-8")
+    done = run_cli_in_process(*theirs, f"mapping={tmp_path / 'map.yaml'}", main=convert)
+    assert done.code == 0, done.stderr
+    ours = torch.load(tmp_path / "ours.ckpt", weights_only=True)["state_dict"]
+    before = torch.load(tmp_path / "best_model.pth", weights_only=False)["model_state_dict"]  # this test wrote it
+    assert torch.equal(ours["matcher.img_enc.fc.weight"], before["visual.fc.weight"])
+
+
+def test_without_a_mapping_the_weights_are_listed(theirs, tmp_path):
+    done = run_cli_in_process(*theirs, main=convert)
+    assert_one_message(
+        done,
+        r"best_model.pth: not a checkpoint of the published SGRAF",
+        r"mapping=<path>",
+        r"model_state_dict: \d+ tensors",
+        r"visual.fc.weight \(6, 8\)",
+        r"neither imported nor run: argparse.Namespace",
+    )
+    assert not (tmp_path / "ours.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weights": {"visual.*": "img_enc.*"}}, r"txt_enc\.embed\.weight \(6, 5\) is not mapped; null leaves it out"),
+        ({"weight": {}}, r"weight: there is no such entry; known are model, weights"),
+        ({"num_regions": 0}, r"num_regions=0: .*greater than or equal to 1"),
+        ({"tokenizer": {"hmmm": True}}, r"tokenizer\.hmmm: .*takes no such argument\. Did you mean hmm\?"),
+        ({"model": {"_target_": "os.system"}}, r"names the model 'os\.system'; allowed are"),
+        ({"state": "net"}, r"no weights at state='net'; there are some at: model_state_dict"),
+    ],
+)
+def test_a_faulty_mapping(theirs, tmp_path, change, message):
+    (tmp_path / "map.json").write_text(json.dumps(MAPPING | change), encoding="utf-8")
+    assert_one_message(run_cli_in_process(*theirs, f"mapping={tmp_path / 'map.json'}", main=convert), message)
+    assert not (tmp_path / "ours.ckpt").exists()
+
+
+def test_an_unreadable_mapping(theirs, tmp_path):
+    (tmp_path / "map.yaml").write_text("weights: [", encoding="utf-8")
+    assert_one_message(
+        run_cli_in_process(*theirs, f"mapping={tmp_path / 'map.yaml'}", main=convert), "map.yaml: cannot"
+    )
+
+
+@pytest.mark.parametrize("to", ["tangka_match", "sgraf"])
+def test_a_malicious_file_is_not_run(theirs, tmp_path, to):
+    torch.save({"model": Bomb(tmp_path / "ran")}, tmp_path / "best_model.pth")
+    assert_one_message(run_cli_in_process(*theirs, f"to={to}", main=convert), r"refused.*mkdir.*nothing in it was run")
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "ours.ckpt").exists()
+
+
+@pytest.mark.parametrize("to", ["tangka_match", "sgraf"])
+def test_half_a_file(theirs, tmp_path, to):
+    whole = (tmp_path / "best_model.pth").read_bytes()
+    (tmp_path / "best_model.pth").write_bytes(whole[: len(whole) // 2])
+    assert_one_message(run_cli_in_process(*theirs, f"to={to}", main=convert), "best_model.pth: damaged or half-written")
+
+
+def test_nothing_is_overwritten(theirs, tmp_path):
+    (tmp_path / "ours.ckpt").write_text("mine")
+    assert_one_message(run_cli_in_process(*theirs, main=convert), "ours.ckpt exists, and nothing is overwritten")
+    assert (tmp_path / "ours.ckpt").read_text() == "mine"
+
+
+@needs_shared
+def test_a_published_checkpoint_without_its_vocabulary(tmp_path):
+    source = SHARED / "fixtures/legacy_sgr/model_best.pth.tar"
+    done = run_cli_in_process(f"source={source}", f"out={tmp_path / 'ours.ckpt'}", main=convert)
+    assert_one_message(done, "vocab is not set")

@@ -1,0 +1,103 @@
+import pytest
+import torch
+
+import tangka_match
+from tangka_match.data.vocabulary import Vocabulary
+from tangka_match.errors import CheckpointError
+from tangka_match.models.registry import build_matcher
+from tangka_match.retrieval.foreign import describe_foreign, from_foreign
+
+WORDS = Vocabulary(["度母", "莲花"])
+MODEL = {"_target_": "tangka_match.models.SGRAF", "reasoning": "saf", "embed_dim": 6, "word_dim": 5, "sim_dim": 4}
+SIZES = {"num_regions": 3, "feature_dim": 8}
+
+
+def their_names(weights):
+    """The users' programme calls the same weights by other names, and has a head that ours lacks."""
+    renamed = {
+        key.replace("img_enc.", "visual.").replace("txt_enc.embed.", "words.").replace("txt_enc.cap_rnn.", "rnn."): v
+        for key, v in weights.items()
+    }
+    return renamed | {"old_head.weight": torch.zeros(2, 2)}
+
+
+MAPPING = {
+    "visual.*": "img_enc.*",
+    "words.weight": "txt_enc.embed.weight",
+    "rnn.*": "txt_enc.cap_rnn.*",
+    "sim_enc.*": "sim_enc.*",
+    "old_head.*": None,
+}
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """Path of a foreign checkpoint, and the network whose weights it holds."""
+    torch.manual_seed(0)
+    network = build_matcher(MODEL, vocab_size=len(WORDS), **SIZES)
+    content = {"epoch": 3, "model_state_dict": their_names(network.state_dict()), "optimizer_state_dict": {"state": {}}}
+    torch.save(content, tmp_path / "best_model.pth")
+    return tmp_path / "best_model.pth", network.eval()
+
+
+def test_the_loaded_model_scores_as_theirs_does(theirs, tmp_path):
+    path, network = theirs
+    ours = from_foreign(path, WORDS, model=MODEL, weights=MAPPING, **SIZES)
+    torch.save(ours, tmp_path / "ours.ckpt")
+    matcher = tangka_match.load(tmp_path / "ours.ckpt")
+    regions = torch.rand(2, 3, 8)
+    ids = torch.tensor([[1, 4, 5, 2]])
+    with torch.no_grad():
+        images = network.encode_images(regions, torch.ones(2, 3, dtype=torch.bool))
+        expected = network.similarity(images, network.encode_texts(ids, torch.ones(1, 4, dtype=torch.bool)))
+    torch.testing.assert_close(matcher.similarity(regions, ["度母 莲花"]), expected)
+
+
+def test_the_description_names_keys_and_shapes(theirs):
+    text = describe_foreign(theirs[0])
+    assert "model_state_dict: " in text
+    assert "  words.weight (6, 5)" in text
+    assert "  old_head.weight (2, 2)" in text
+
+
+def test_the_description_of_a_file_without_weights(tmp_path):
+    torch.save({"history": [1, 2]}, tmp_path / "file.pth")
+    assert describe_foreign(tmp_path / "file.pth") == "no named weights, only history"
+
+
+def test_an_exact_name_goes_before_a_pattern(theirs):
+    mapping = MAPPING | {"visual.fc.bias": None}
+    with pytest.raises(CheckpointError, match=r"nothing is mapped to img_enc\.fc\.bias \(6,\)"):
+        from_foreign(theirs[0], WORDS, model=MODEL, weights=mapping, **SIZES)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"old_head.*": "img_enc.old.*"}, r"old_head.weight is mapped to img_enc.old.weight, which the model does not"),
+        ({"words.weight": "img_enc.fc.weight"}, r"words.weight is \(6, 5\), but img_enc.fc.weight is \(6, 8\)"),
+        ({"words.weight": "img_enc.fc.weight"}, r"img_enc.fc.weight is given 2 times"),
+        ({"words.weight": "img_enc.fc.weight"}, r"nothing is mapped to txt_enc.embed.weight \(6, 5\)"),
+        ({"gone.*": None}, r"gone.\* is mapped, but the file has no such weight"),
+    ],
+)
+def test_every_fault_of_a_mapping_is_named(theirs, change, message):
+    with pytest.raises(CheckpointError, match=f"(?s)best_model.pth: the mapping does not fit:.*{message}"):
+        from_foreign(theirs[0], WORDS, model=MODEL, weights=MAPPING | change, **SIZES)
+
+
+def test_a_weight_that_the_mapping_forgets(theirs):
+    mapping = {key: value for key, value in MAPPING.items() if key != "old_head.*"}
+    with pytest.raises(CheckpointError, match=r"old_head.weight \(2, 2\) is not mapped; null leaves it out"):
+        from_foreign(theirs[0], WORDS, model=MODEL, weights=mapping, **SIZES)
+
+
+def test_another_place(theirs):
+    with pytest.raises(CheckpointError, match=r"no weights at state='net'; there are some at: model_state_dict"):
+        from_foreign(theirs[0], WORDS, model=MODEL, weights=MAPPING, state="net", **SIZES)
+
+
+def test_the_weights_may_be_the_file_itself(theirs, tmp_path):
+    torch.save(their_names(theirs[1].state_dict()), tmp_path / "bare.pth")
+    ours = from_foreign(tmp_path / "bare.pth", WORDS, model=MODEL, weights=MAPPING, state="", **SIZES)
+    assert torch.equal(ours["state_dict"]["matcher.img_enc.fc.weight"], theirs[1].img_enc.fc.weight)
