@@ -52,7 +52,7 @@ def mean_features(split: Split) -> Float[Tensor, "I F"]:
     """The L2-normalised mean of every image's real regions, in float32, read a block at a time."""
     found = []
     for rows in np.array_split(np.arange(split.num_images), -(-split.num_images // BLOCK)):
-        regions, mask = read_regions(split.features, rows, split.image_ids)
-        values, real = torch.from_numpy(regions).float(), torch.from_numpy(mask).float()
-        found.append(torch.nn.functional.normalize((values * real[..., None]).sum(dim=1), dim=-1))
+        regions, _ = read_regions(split.features, rows, split.image_ids)
+        total = torch.from_numpy(regions).float().sum(dim=1)  # padding is zeros, and the length is divided out
+        found.append(torch.nn.functional.normalize(total, dim=-1))
     return torch.cat(found)

@@ -71,6 +71,15 @@ def test_an_exact_name_goes_before_a_pattern(theirs):
         from_foreign(theirs[0], WORDS, model=MODEL, weights=mapping, **SIZES)
 
 
+def test_an_exact_name_goes_before_a_pattern_of_the_same_length(theirs):
+    content = torch.load(theirs[0], weights_only=True)
+    content["model_state_dict"]["h.w"] = torch.zeros(1)
+    torch.save(content, theirs[0])
+    mapping = MAPPING | {"h.*": "img_enc.h.*", "h.w": None}
+    with pytest.raises(CheckpointError, match=r"fit:\n  h\.\* is mapped, but the file has no such weight$"):
+        from_foreign(theirs[0], WORDS, model=MODEL, weights=mapping, **SIZES)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -6,7 +6,8 @@ from helpers.precomp import write_precomp
 from tangka_match.data.split import load_split
 from tangka_match.errors import ConfigError
 from tangka_match.metrics import relevant_ranks
-from tangka_match.retrieval.near_duplicates import relevant_pairs
+from tangka_match.retrieval import near_duplicates
+from tangka_match.retrieval.near_duplicates import mean_features, relevant_pairs
 
 
 @pytest.fixture
@@ -26,6 +27,15 @@ def root(tmp_path):
 def test_copies_and_equal_texts_count_as_right(root):
     found = relevant_pairs(load_split(root, "test"), threshold=0.01)
     assert found.int().tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]
+
+
+@pytest.mark.parametrize("block", [1, 3, 128])
+def test_the_mean_is_over_real_regions(root, block, monkeypatch):
+    monkeypatch.setattr(near_duplicates, "BLOCK", block)
+    split = load_split(root, "test")
+    for found, regions in zip(mean_features(split), split.features.read(np.arange(4)), strict=True):
+        mean = regions[(regions != 0).any(axis=1)].astype(np.float64).mean(axis=0)
+        np.testing.assert_allclose(found.numpy(), mean / np.linalg.norm(mean), atol=1e-6)
 
 
 def test_at_0_only_copies_do(root):

@@ -23,6 +23,31 @@ def test_the_full_gallery_is_ranked_as_it_is():
     assert pooled.t2i_image.tolist() == OWNERS.tolist()
 
 
+def test_each_direction_is_ranked_by_its_own_scores_of_its_gallery():
+    seen = []
+
+    def rescore(gallery, images, captions):
+        seen.append((gallery, images, captions))
+        return gallery, -gallery
+
+    pooled = rank_galleries(scores(), OWNERS, Protocol(folds=2), rescore=rescore)
+    upright, reversed_ = (rank_galleries(sign * scores(), OWNERS, Protocol(folds=2)).ranks for sign in (1, -1))
+    assert torch.equal(pooled.ranks.i2t, upright.i2t)
+    assert torch.equal(pooled.ranks.t2i, reversed_.t2i)
+    for gallery, images, captions in seen:
+        assert torch.equal(gallery, scores()[images][:, captions])
+
+
+def test_near_duplicates_count_within_their_gallery():
+    relevant = torch.arange(4)[:, None] == OWNERS
+    relevant[0, 2] = relevant[0, 6] = True  # caption 2 is in the first fold, 6 in the second
+    similarity = torch.zeros(4, 7)
+    similarity[0, 2] = 1.0
+    pooled = rank_galleries(similarity, OWNERS, Protocol(folds=2), relevant=relevant)
+    assert pooled.ranks.i2t[0] == 1
+    assert rank_galleries(similarity, OWNERS, Protocol(folds=2)).ranks.i2t[0] == 2
+
+
 def test_a_fold_knows_nothing_of_the_others():
     similarity = torch.tensor([[0.5, 0.4, 0.9, 0.9], [0.6, 0.1, 0.9, 0.9], [0.9, 0.9, 0.3, 0.2], [0.9, 0.9, 0.4, 0.1]])
     pooled = rank_galleries(similarity, torch.arange(4), Protocol(folds=2))
