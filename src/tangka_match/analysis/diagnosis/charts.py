@@ -6,7 +6,7 @@ from html import escape
 from itertools import pairwise
 
 WIDTH, HEIGHT = 520, 250
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 30, 44
+LEFT, RIGHT, TOP, BOTTOM = 66, 16, 30, 44
 COLOURS = ("var(--c1)", "var(--c2)", "var(--c3)", "var(--c4)")
 MOST_POINTS = 400
 """Points drawn of one curve; of a longer one every so-many-th."""
@@ -76,6 +76,14 @@ def ticks(low: float, high: float) -> list[float]:
     return [step * n for n in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
+def _decades(low: float, high: float) -> list[float]:
+    """Decimal logarithms of 1, 2 and 5 times powers of ten, or of the powers alone where these are many."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    factors = (1, 2, 5) if high - low < 3 else (1,)
+    marks = (power + math.log10(factor) for power in powers for factor in factors)
+    return [mark for mark in marks if low <= mark <= high]
+
+
 def _draw(curves: Mapping[str, Curve], x_label: str, y_label: str, *, filled: bool, logarithmic: bool = False) -> str:
     x_low, x_high = _range([x for xs, _ in curves.values() for x in xs])
     y_low, y_high = _range([y for _, ys in curves.values() for y in ys])
@@ -90,13 +98,16 @@ def _draw(curves: Mapping[str, Curve], x_label: str, y_label: str, *, filled: bo
     for tick in ticks(x_low, x_high):
         x, y = place(tick, y_low).split(",")
         parts.append(f'<text class="tick" x="{x}" y="{float(y) + 16:.1f}" text-anchor="middle">{_number(tick)}</text>')
-    for tick in ticks(y_low, y_high):
+    for tick in (_decades if logarithmic else ticks)(y_low, y_high):
         x, y = place(x_low, tick).split(",")
         label = _number(10**tick) if logarithmic else _number(tick)
         parts.append(f'<line class="grid" x1="{x}" y1="{y}" x2="{WIDTH - RIGHT}" y2="{y}"/>')
         parts.append(f'<text class="tick" x="{LEFT - 6}" y="{float(y) + 4:.1f}" text-anchor="end">{label}</text>')
+    key = LEFT
     for number, (name, (xs, ys)) in enumerate(curves.items()):
-        parts += _curve(name, [place(x, y) for x, y in zip(xs, ys, strict=True)], number, filled=filled)
+        points = [place(x, y) for x, y in zip(xs, ys, strict=True)]
+        parts += _curve(name, points, COLOURS[number % len(COLOURS)], key, filled=filled)
+        key += 40 + 7 * len(name)
     middle = (TOP + HEIGHT - BOTTOM) / 2
     parts += [
         f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_label)}'
@@ -107,14 +118,12 @@ def _draw(curves: Mapping[str, Curve], x_label: str, y_label: str, *, filled: bo
     return "".join(parts)
 
 
-def _curve(name: str, points: Sequence[str], number: int, *, filled: bool) -> list[str]:
-    colour = COLOURS[number % len(COLOURS)]
+def _curve(name: str, points: Sequence[str], colour: str, key: int, *, filled: bool) -> list[str]:
     fill = f'fill="{colour}" fill-opacity="0.13"' if filled else 'fill="none"'
     drawn = f'<polyline {fill} stroke="{colour}" stroke-width="1.8" points="{" ".join(points)}"/>'
     if len(points) == 1:
         x, y = points[0].split(",")
         drawn = f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>'
-    key = LEFT + 112 * number
     return [
         drawn,
         f'<rect x="{key}" y="8" width="11" height="11" rx="2" fill="{colour}"/>',
@@ -130,4 +139,6 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 def _number(value: float) -> str:
     if value == 0:
         return "0"
+    if abs(value) < 0.001:
+        return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")
     return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"

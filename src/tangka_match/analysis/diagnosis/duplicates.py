@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tangka_match.analysis.diagnosis.ceiling import ceiling
 from tangka_match.analysis.diagnosis.feature_scan import FeatureScan
-from tangka_match.analysis.diagnosis.finding import Finding, Section
+from tangka_match.analysis.diagnosis.finding import Finding, Section, count
 from tangka_match.analysis.diagnosis.near_images import SAME, NearPair, group_pairs, near_images
 from tangka_match.analysis.diagnosis.texts import Texts
 from tangka_match.data.captions import group_texts
@@ -106,8 +106,8 @@ def _within(name: str, text: Texts, found: Groups, pairs: Sequence[NearPair], sh
             Finding(
                 "near_images",
                 "warning",
-                f"{len(members):,} of {split.num_images:,} images of {name} have a near-duplicate in it, "
-                f"{len({int(found.images[image]) for image in members}):,} groups: {listed}",
+                f"{len(members):,} of {split.num_images:,} images of {name} have a near-duplicate in it, by their "
+                f"features; {len({int(found.images[image]) for image in members}):,} groups: {listed}",
                 "only one of a group counts as right"
                 if name != "train"
                 else "as negatives of each other they are pushed apart",
@@ -145,7 +145,7 @@ def _reordered(name: str, captions: Sequence[int]) -> list[Finding]:
         Finding(
             "reordered_captions",
             "info",
-            f"{len(captions):,} captions of {name} have the same words as another one, in another order",
+            f"{count(len(captions), 'caption')} of {name} have the same words as another one, in another order",
             "only a model that reads word order tells them apart",
             "look whether they mean the same",
             ids=tuple(f"{name} caption {caption + 1}" for caption in captions),

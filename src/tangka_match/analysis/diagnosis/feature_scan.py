@@ -18,12 +18,13 @@ class FeatureScan:
     """What one pass over N images of R regions in F dimensions found; 8 kB an image at F = 2,048.
 
     Args:
-        means: (N, F) float32, mean of each image's good regions; zeros where it has none.
+        means: (N, F) float32, mean of each image's good regions, each scaled to norm 1; zeros where it has none. So
+            they do not depend on the scale of the features.
         real: (N, R), ``True`` where a region is not all zeros.
         finite: (N, R), ``True`` where a region holds no NaN or Inf.
         norms: (N, R) float32, L2 norm of each good region; 0 for the others.
         lowest, highest: (F,) float32, range of each dimension over the good regions.
-        centre: (F,) float32, mean of all good regions.
+        centre: (F,) float32, mean of all good regions, each scaled to norm 1.
     """
 
     means: npt.NDArray[np.float32]
@@ -59,7 +60,8 @@ def scan_features(split: Split) -> FeatureScan:
         good = torch.from_numpy(real[rows] & finite[rows])
         values = torch.from_numpy(stored).float().masked_fill(~good[..., None], 0.0)
         norms[rows] = values.norm(dim=-1).numpy()
-        means[rows] = (values.sum(dim=1) / good.sum(dim=1, keepdim=True).clamp(min=1)).numpy()
+        units = torch.nn.functional.normalize(values, dim=-1)
+        means[rows] = (units.sum(dim=1) / good.sum(dim=1, keepdim=True).clamp(min=1)).numpy()
         if good.any():
             lowest = torch.minimum(lowest, values[good].amin(dim=0))
             highest = torch.maximum(highest, values[good].amax(dim=0))

@@ -66,6 +66,15 @@ class Section:
         }
 
 
+def count(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> count(1, "image"), count(1200, "image")
+    ('1 image', '1,200 images')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def in_order(findings: Sequence[Finding]) -> list[Finding]:
     """The gravest first; among equals those that cost most points, then as they were found.
 

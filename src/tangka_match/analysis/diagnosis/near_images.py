@@ -150,10 +150,11 @@ def _region_distances(
 
 
 def _regions(split: Split, rows: npt.NDArray[np.int64], centre: Tensor) -> tuple[Tensor, Tensor]:
-    """Centred, L2-normalised regions (rows, R, F), and which of them are good."""
+    """Regions scaled to norm 1, centred, and scaled again (rows, R, F), and which of them are good."""
     values = torch.from_numpy(split.features.read(rows)).float()
     good = values.isfinite().all(dim=-1) & (values != 0).any(dim=-1)
-    return torch.nn.functional.normalize(values.masked_fill(~good[..., None], 0.0) - centre, dim=-1), good
+    units = torch.nn.functional.normalize(values.masked_fill(~good[..., None], 0.0), dim=-1)
+    return torch.nn.functional.normalize(units - centre, dim=-1), good
 
 
 def _judge(candidates: npt.NDArray[np.float64], rivals: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from tangka_match.analysis.diagnosis.finding import SEVERITIES, Finding, Section, in_order
+from tangka_match.analysis.diagnosis.finding import SEVERITIES, Finding, Section, count, in_order
 
 WORDS = {"fault": "Fault", "warning": "Warning", "info": "Good to know"}
 CLEAN = "Nothing found: no fault and no warning."
@@ -81,10 +81,10 @@ def counted(findings: Sequence[Finding]) -> Mapping[str, int]:
 
 
 def _tally(findings: Sequence[Finding]) -> str:
-    plural = {"fault": "faults", "warning": "warnings", "info": "notes"}
+    nouns = {"fault": "fault", "warning": "warning", "info": "note"}
     items = (
-        f'<li style="color:var(--{severity})">{count} {plural[severity] if count != 1 else plural[severity][:-1]}</li>'
-        for severity, count in counted(findings).items()
+        f'<li style="color:var(--{severity})">{count(number, nouns[severity])}</li>'
+        for severity, number in counted(findings).items()
     )
     return f'<ul class="tally">{"".join(items)}</ul>'
 
@@ -97,7 +97,7 @@ def _card(finding: Finding, where: str) -> str:
     if finding.ids:
         more = len(finding.ids) - MOST_IDS
         shown = ", ".join(finding.ids[:MOST_IDS]) + (f" and {more:,} more, in diagnosis.json" if more > 0 else "")
-        ids = f'<details><summary>{len(finding.ids):,} ids</summary><p class="ids">{escape(shown)}</p></details>'
+        ids = f'<details><summary>{count(len(finding.ids), "id")}</summary><p class="ids">{escape(shown)}</p></details>'
     return (
         f'<article class="card {finding.severity}"><header><span class="badge">{WORDS[finding.severity]}</span>'
         f'<span class="code">{escape(finding.code)}</span><span class="where">{escape(where)}</span>{points}</header>'

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from tangka_match.analysis.diagnosis.charts import histogram
 from tangka_match.analysis.diagnosis.feature_scan import FeatureScan
-from tangka_match.analysis.diagnosis.finding import Finding, Section
+from tangka_match.analysis.diagnosis.finding import Finding, Section, count
 from tangka_match.data.split import Split
 
 ODD_NORM = 10.0
@@ -16,6 +16,10 @@ SCALE_DRIFT = 1.5
 """Ratio of the median norms of two splits above which they are on different scales."""
 MEAN_DRIFT = 3.0
 """Distance of two splits' mean features, as a multiple of what drawing both from one pool gives, called drift."""
+
+
+MOST_DRAWN = 50_000
+"""Regions of a split whose norms are drawn."""
 
 
 def diagnose_pictures(splits: Mapping[str, Split], scans: Mapping[str, FeatureScan]) -> Section:
@@ -41,8 +45,7 @@ def diagnose_pictures(splits: Mapping[str, Split], scans: Mapping[str, FeatureSc
         findings += _odd_norms(split, scans[name], medians[name])
         findings += _constant(split, scans[name])
     findings += _drift(scans, medians)
-    norms = {name: scan.norms[scan.good].tolist() for name, scan in scans.items()}
-    charts = [histogram(norms, "L2 norm of a region", "% of regions")]
+    charts = [histogram(_drawn_norms(scans), "L2 norm of a region (last bin: and more)", "% of regions")]
     values = {
         "images": {name: split.num_images for name, split in splits.items()},
         "captions": {name: split.num_captions for name, split in splits.items()},
@@ -71,6 +74,14 @@ def drift_ratio(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32])
     return moved / by_chance if by_chance > 0 else 0.0
 
 
+def _drawn_norms(scans: Mapping[str, FeatureScan]) -> dict[str, list[float]]:
+    """Norms to draw, by split: a sample of large sets, and outliers brought to the edge, or they squeeze the rest."""
+    norms = {name: scan.norms[scan.good] for name, scan in scans.items()}
+    sampled = {name: values[:: -(-len(values) // MOST_DRAWN) or 1] for name, values in norms.items()}
+    edge = 2 * max((float(np.quantile(values, 0.99)) for values in sampled.values() if len(values)), default=1.0)
+    return {name: np.minimum(values, edge).tolist() for name, values in sampled.items()}
+
+
 def _named(split: Split, rows: npt.NDArray[np.int64]) -> tuple[str, ...]:
     return tuple(split.image_ids[row] for row in rows)
 
@@ -87,8 +98,8 @@ def _damage(split: Split, scan: FeatureScan) -> list[Finding]:
             Finding(
                 "not_finite",
                 "fault",
-                f"{int((~scan.finite).sum()):,} regions of {len(bad):,} images of {split.name} hold NaN or Inf: "
-                f"{_some(ids)}",
+                f"NaN or Inf in {count(len(bad), 'image')} of {split.name}, "
+                f"{count(int((~scan.finite).sum()), 'region')} in all: {_some(ids)}",
                 "one of them makes the loss NaN; training and evaluation refuse such an image",
                 f"extract these images again ({split.features.path.name}), or look for an overflow on conversion to "
                 "float16",
@@ -101,10 +112,10 @@ def _damage(split: Split, scan: FeatureScan) -> list[Finding]:
             Finding(
                 "empty_images",
                 "fault",
-                f"{len(bare):,} images of {split.name} consist of zeros alone: {_some(ids)}",
-                "nothing in them can be matched; training and evaluation refuse such an image",
+                f"nothing but zeros in {count(len(bare), 'image')} of {split.name}: {_some(ids)}",
+                "there is nothing to match; training and evaluation refuse such an image",
                 f"extract these images again ({split.features.path.name}), or remove them and their captions",
-                points=100.0 * len(bare) / split.num_images,
+                points=None if split.name == "train" else 100.0 * len(bare) / split.num_images,
                 ids=ids,
             )
         )
@@ -123,8 +134,7 @@ def _padding(split: Split, scan: FeatureScan) -> list[Finding]:
             Finding(
                 "zero_regions",
                 "warning",
-                f"{int(zero[holes].sum()):,} regions of {len(holes):,} images of {split.name} are all zeros and stand "
-                f"before real ones: {_some(ids)}",
+                f"regions of zeros before real ones in {count(len(holes), 'image')} of {split.name}: {_some(ids)}",
                 "padding stands at the end; zeros in between are regions that were lost, and the model never sees them",
                 f"extract these images again ({split.features.path.name})",
                 ids=ids,
@@ -135,7 +145,7 @@ def _padding(split: Split, scan: FeatureScan) -> list[Finding]:
         Finding(
             "padding",
             "info",
-            f"{padded:,} images of {split.name} have fewer than {scan.real.shape[1]} regions: "
+            f"{count(padded, 'image')} of {split.name} have fewer than {scan.real.shape[1]} regions: "
             f"{100 * zero.mean():.1f} % of all regions are padding",
             "padding is masked everywhere and costs time only",
             "nothing",
@@ -144,9 +154,9 @@ def _padding(split: Split, scan: FeatureScan) -> list[Finding]:
 
 
 def _odd_norms(split: Split, scan: FeatureScan, median: float) -> list[Finding]:
-    count = scan.good.sum(axis=1)
-    means = scan.norms.sum(axis=1) / np.maximum(count, 1)
-    odd = np.flatnonzero((count > 0) & ((means > ODD_NORM * median) | (means < median / ODD_NORM)))
+    good = scan.good.sum(axis=1)
+    means = scan.norms.sum(axis=1) / np.maximum(good, 1)
+    odd = np.flatnonzero((good > 0) & ((means > ODD_NORM * median) | (means < median / ODD_NORM)))
     if not odd.size:
         return []
     ids = _named(split, odd)
@@ -154,8 +164,8 @@ def _odd_norms(split: Split, scan: FeatureScan, median: float) -> list[Finding]:
         Finding(
             "odd_norms",
             "warning",
-            f"{len(odd):,} images of {split.name} have regions of {means[odd].min():.3g} to {means[odd].max():.3g} in "
-            f"norm, where the median is {median:.3g}: {_some(ids)}",
+            f"region norms of {means[odd].min():.3g} to {means[odd].max():.3g} in {count(len(odd), 'image')} of "
+            f"{split.name}, where the median is {median:.3g}: {_some(ids)}",
             "they were extracted or scaled in another way than the rest",
             f"extract these images again ({split.features.path.name})",
             ids=ids,
@@ -171,7 +181,7 @@ def _constant(split: Split, scan: FeatureScan) -> list[Finding]:
         Finding(
             "constant_dimensions",
             "warning",
-            f"{len(dead):,} of {len(scan.lowest):,} feature dimensions have one value in all of {split.name}: "
+            f"one and the same value all over {split.name} in {len(dead):,} of {len(scan.lowest):,} dimensions: "
             f"{_some(tuple(map(str, dead)))}",
             "they carry nothing, and may be a sign that the extractor or the conversion lost something",
             "compare a few images with what the extractor returns",

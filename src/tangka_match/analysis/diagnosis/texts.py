@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tangka_match.analysis.diagnosis.charts import histogram
-from tangka_match.analysis.diagnosis.finding import Finding, Section
+from tangka_match.analysis.diagnosis.finding import Finding, Section, count
 from tangka_match.data.split import Split
 from tangka_match.data.vocabulary import Vocabulary
 
@@ -151,7 +151,7 @@ def _too_long(name: str, lengths: Sequence[int], max_tokens: int) -> list[Findin
         Finding(
             "cut_captions",
             "warning",
-            f"{len(cut):,} captions of {name} are longer than data.max_tokens={max_tokens}; the longest has "
+            f"{count(len(cut), 'caption')} of {name} are longer than data.max_tokens={max_tokens}; the longest has "
             f"{max(lengths)} words",
             "what stands at their end is never read",
             f"set data.max_tokens={max(lengths) + 2}",

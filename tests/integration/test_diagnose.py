@@ -1,0 +1,167 @@
+"""``diagnose`` through its command line: a clean set, one with every fault planted, and pages in a browser."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from helpers.bad_input import assert_one_message
+from helpers.browser import open_page
+from helpers.cli import run_cli_in_process
+from tangka_match.data.demo import write_demo_set
+from tangka_match.diagnose import main
+
+VERDICT = {
+    "event": "verdict",
+    "time": 0.0,
+    "code": "collapse",
+    "message": "all scores of a batch are equal",
+    "step": 40,
+}
+PLANTED = {
+    ("pictures", "empty_images"): ["demo-train-00008"],
+    ("pictures", "not_finite"): ["demo-train-00009"],
+    ("pictures", "zero_regions"): ["demo-train-00007"],
+    ("duplicates", "image_leak"): [
+        "demo-val-00005 = train demo-train-00100",
+        "demo-val-00006 = train demo-train-00101",
+    ],
+    ("duplicates", "caption_leak"): ["val caption 51"],
+    ("training", "collapse"): [],
+}
+
+
+def diagnose(*words):
+    done = run_cli_in_process(*words, main=main)
+    assert done.code == 0, done.stderr
+    return done
+
+
+def read(out):
+    return json.loads((out / "diagnosis.json").read_text("utf-8"))
+
+
+def findings(content, *severities):
+    return {
+        (name, finding["code"]): finding
+        for name, section in content["sections"].items()
+        for finding in section["findings"]
+        if finding["severity"] in (severities or ("fault", "warning", "info"))
+    }
+
+
+@pytest.fixture(scope="module")
+def clean_set(tmp_path_factory):
+    root = tmp_path_factory.mktemp("clean") / "demo"
+    write_demo_set(root, train=400, val=60, test=60, duplicate_share=0.0, thumbnails=False)
+    return root
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The records of a collapsed run."""
+    folder = tmp_path_factory.mktemp("runs")
+    run = folder / "20260101-000000-abcdef-0123"
+    run.mkdir()
+    (run / "config.yaml").write_text(yaml.safe_dump({"loss": {}, "trainer": {"gradient_clip_val": 2.0}}))
+    recalls = {f"val/{d}_r{k}": 100 * k / 60 for d in ("i2t", "t2i") for k in (1, 5, 10)}
+    lines = [{"event": "start"}, VERDICT]
+    for step in range(0, 60, 10):
+        lines.append({"event": "metrics", "step": step, "values": {"train/loss": 0.4, "train/grad_norm": 0.1}})
+        lines.append({"event": "metrics", "step": step, "values": {**recalls, "val/mean_r1": 1.7, "val/loss": 0.4}})
+    lines.append({"event": "end", "status": "finished"})
+    (run / "ledger.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def planted_out(clean_set, runs, tmp_path_factory):
+    """The diagnosis of a set and a run with everything wrong."""
+    folder = tmp_path_factory.mktemp("planted")
+    root = folder / "唐卡"
+    shutil.copytree(clean_set, root)
+    train, val = np.load(root / "train_ims.npy"), np.load(root / "dev_ims.npy")
+    val[5:7] = train[100:102]
+    train[7, 3:6], train[8], train[9, 0, 0] = 0, 0, np.nan
+    np.save(root / "train_ims.npy", train)
+    np.save(root / "dev_ims.npy", val)
+    captions = {stem: (root / f"{stem}_caps.txt").read_text("utf-8").splitlines() for stem in ("train", "dev")}
+    captions["dev"][50] = captions["train"][200]
+    (root / "dev_caps.txt").write_text("\n".join(captions["dev"]) + "\n", "utf-8")
+    out = folder / "out"
+    done = diagnose(f"data.root='{root}'", f"paths.runs={runs}", "run=20260101", f"out={out}")
+    assert "Fault, image_leak" in done.stdout
+    return out
+
+
+def test_a_clean_set_gets_a_clean_bill(clean_set, tmp_path):
+    done = diagnose(f"data.root={clean_set}", f"out={tmp_path / 'out'}")
+    content = read(tmp_path / "out")
+    assert findings(content, "fault", "warning") == {}
+    assert content["sections"]["ceiling"]["values"]["t2i_r1"] == 100.0
+    assert content["run"] is None
+    assert "Nothing found: no fault and no warning" in done.stdout.replace("\n", " ")
+
+
+def test_every_planted_fault_is_found_and_no_other(planted_out):
+    found = findings(read(planted_out), "fault", "warning")
+    assert {key: finding["ids"] for key, finding in found.items()} == PLANTED
+
+
+def test_the_runs_profile_is_compared_with_the_ceiling(planted_out):
+    content = read(planted_out)
+    assert content["sections"]["ceiling"]["values"]["profile"] == pytest.approx([1.667, 8.333, 16.667], abs=1e-3)
+    assert ("ceiling", "profile_weak_model") in findings(content, "info")
+
+
+def test_the_page_names_no_address(planted_out):
+    page = (planted_out / "diagnosis.html").read_text("utf-8")
+    assert not re.search(r"https?://", page)
+    assert "唐卡" in page
+
+
+@pytest.mark.parametrize("width", [1200, 600])
+def test_the_page_in_a_browser(planted_out, tmp_path, width):
+    opened = open_page(planted_out / "diagnosis.html", width, tmp_path / "page.png")
+    assert opened.errors == []
+    assert opened.requests == []
+    assert opened.width == width, "nothing sticks out to the side"
+    assert len(opened.charts) >= 8
+    assert min(opened.charts) > 100
+    picture = np.asarray(Image.open(tmp_path / "page.png").convert("RGB"))
+    assert picture.shape[0] > 2_000
+    assert picture.std() > 10
+
+
+BAD = [
+    (("profile=[50,40,60]",), r"profile=\[50\.0, 40\.0, 60\.0\]: allowed are three percentages that rise"),
+    (("profile=high",), r"profile='high': Input should be a valid list"),
+    (("run=2099",), r"run=2099: no run fits under"),
+    (("split=test9",), r"split 'test9' has no features: .*splits found in this folder: test, train, val"),
+    (("splt=val",), r"splt: there is no such setting\. Did you mean split"),
+    (("data.root=/nowhere",), r"data\.root must be a folder .*found nothing at /nowhere"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), BAD, ids=[words[0] for words, _ in BAD])
+def test_a_fault_of_the_user(clean_set, runs, tmp_path, words, said):
+    usual = (f"data.root={clean_set}", f"paths.runs={runs}", f"out={tmp_path / 'out'}")
+    assert_one_message(run_cli_in_process(*usual, *words, main=main), said)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_without_a_ledger(clean_set, runs, tmp_path):
+    shutil.copytree(runs, tmp_path / "runs")
+    next((tmp_path / "runs").glob("*/ledger.jsonl")).unlink()
+    words = (f"data.root={clean_set}", f"paths.runs={tmp_path / 'runs'}", "run=last", f"out={tmp_path / 'out'}")
+    assert_one_message(run_cli_in_process(*words, main=main), r"run=2026\S+: .*ledger\.jsonl cannot be read \(No such")
+
+
+def test_a_folder_that_holds_something_else(clean_set, tmp_path):
+    (tmp_path / "notes.txt").touch()
+    done = run_cli_in_process(f"data.root={clean_set}", f"out={tmp_path}", main=main)
+    assert_one_message(done, r"out=.* holds notes\.txt; nothing is overwritten")

@@ -1,0 +1,117 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.planted import codes
+from tangka_match.analysis.diagnosis.ceiling import ceiling, diagnose_ceiling
+from tangka_match.analysis.diagnosis.profile import read_profile, recall_profile
+from tangka_match.data.demo import DEFAULT_COMPLETENESS, make_captions, make_scenes, oracle_recalls
+from tangka_match.errors import ConfigError
+
+USERS = (33.88, 79.61, 91.18)
+
+
+def of_demo(seed, share):
+    """Groups of the demo's scenes; the oracle where copies are exact, and where they are as the demo makes them."""
+    scenes = make_scenes(seed, "val", 363, share)
+    group = np.array([scene.group for scene in scenes])
+    exact = [replace(scene, elements=scenes[scene.group].elements) for scene in scenes]
+    oracles = [
+        oracle_recalls(of, make_captions(of, seed, DEFAULT_COMPLETENESS), DEFAULT_COMPLETENESS)["mean_r1"]
+        for of in (exact, scenes)
+    ]
+    return group, *oracles
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.4])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_estimate_agrees_with_the_oracle_where_the_truth_is_known(seed, share):
+    group, exact, near = of_demo(seed, share)
+    estimate = ceiling(group, np.arange(363), np.arange(363))["mean_r1"]
+    assert estimate == pytest.approx(exact, abs=0.3)
+    assert -0.3 <= near - estimate <= 5.0, "a caption that names the difference of near copies helps the oracle"
+
+
+def test_without_duplicates_everything_can_be_reached():
+    assert set(ceiling(np.arange(9), np.arange(9), np.arange(9)).values()) == {100.0}
+
+
+def test_a_pair_of_images_with_captions_of_their_own():
+    found = ceiling(np.array([0, 0, 2]), np.arange(3), np.arange(3))
+    assert found["t2i_r1"] == found["i2t_r1"] == pytest.approx(100 * (0.5 + 0.5 + 1) / 3)
+    assert found["t2i_r5"] == 100.0
+
+
+def test_one_text_at_three_images():
+    found = ceiling(np.arange(4), np.array([0, 0, 0, 3]), np.arange(4))
+    assert found["t2i_r1"] == found["i2t_r1"] == pytest.approx(100 * (1 / 3 + 1 / 3 + 1 / 3 + 1) / 4)
+
+
+def test_an_image_goes_by_its_caption_that_is_its_own():
+    # Images 0 and 1 share a text; image 0 has another caption beside it.
+    found = ceiling(np.arange(2), np.array([0, 1, 0]), np.array([0, 0, 1]))
+    assert found["i2t_r1"] == pytest.approx(75.0)
+    assert found["t2i_r1"] == pytest.approx(100 * (0.5 + 1 + 0.5) / 3)
+
+
+def test_five_captions_of_each_of_two_equal_images():
+    found = ceiling(np.zeros(2, int), np.arange(10), np.repeat([0, 1], 5))
+    assert found["i2t_r1"] == pytest.approx(50.0)
+    assert found["i2t_r5"] == pytest.approx(100 * (1 - 1 / 252))
+    assert found["i2t_r10"] == 100.0
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_the_profile_of_a_model_agrees_with_a_simulation(size):
+    generator = torch.Generator().manual_seed(0)
+    queries, gallery, separation = 20_000, 363, 2.5
+    own = torch.randn(queries, 1, generator=generator) + separation
+    above = (torch.randn(queries, gallery - size, generator=generator) > own).sum(dim=1)
+    ranks = 1 + above + torch.randint(size, (queries,), generator=generator)
+    simulated = [100 * (ranks <= k).float().mean().item() for k in (1, 5, 10)]
+    assert recall_profile(separation, gallery, [size]) == pytest.approx(simulated, abs=1.2)
+
+
+@pytest.mark.parametrize("gallery", [1, 5, 5_000])
+def test_a_gallery_of_any_size(gallery):
+    r1, r5, r10 = recall_profile(3.0, gallery, [1])
+    assert 0 < r1 <= r5 <= r10 <= 100.0001
+
+
+PROFILES = [
+    (recall_profile(2.5, 363, [1]), [1] * 363, 100.0, "weak_model"),
+    ((58.5, 83.0, 88.8), [1] * 1000, 100.0, "weak_model"),
+    (tuple(0.9 * r for r in recall_profile(3.3, 363, [3])), [3] * 363, 33.4, "duplicates"),
+    (USERS, [1] * 363, 100.0, "look_alikes"),
+    ((60.0, 90.0, 95.0), [3] * 363, 33.4, "above"),
+]
+
+
+@pytest.mark.parametrize(("profile", "sizes", "best", "looks_like"), PROFILES, ids=[row[3] for row in PROFILES])
+def test_what_a_profile_looks_like(profile, sizes, best, looks_like):
+    assert read_profile(profile, len(sizes), sizes, best).looks_like == looks_like
+
+
+@pytest.mark.parametrize("profile", [(33.88, 79.61), (50.0, 40.0, 60.0), (-1.0, 4.0, 5.0), (1.0, 4.0, 500.0)])
+def test_exception_no_profile(profile):
+    with pytest.raises(ConfigError, match=rf"profile=\[{profile[0]}.*three percentages that rise"):
+        read_profile(profile, 363, [1] * 363, 100.0)
+
+
+def test_the_section_of_a_clean_split_has_no_finding():
+    section = diagnose_ceiling("val", np.arange(50), np.arange(50), np.arange(50), None)
+    assert section.findings == []
+    assert section.values["t2i_r1"] == 100.0
+
+
+def test_the_section_says_what_duplicates_and_the_profile_mean():
+    group = np.arange(363) // 2
+    section = diagnose_ceiling("val", group, np.arange(363), np.arange(363), USERS)
+    assert codes(section.findings) == ["ceiling", "profile_duplicates"], "every picture twice explains such a profile"
+    lost, profile = section.findings
+    assert lost.points == pytest.approx(100 - 50 - 50 / 363, abs=0.01)
+    assert "33.88 / 79.61 / 91.18" in profile.seen
+    assert "44 to 63 where nothing is alike" in profile.seen
+    assert profile.points == pytest.approx(10.6, abs=0.3)

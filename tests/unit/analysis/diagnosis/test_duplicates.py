@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+from helpers.planted import codes, planted_split
+from tangka_match.analysis.diagnosis.duplicates import diagnose_duplicates
+from tangka_match.analysis.diagnosis.feature_scan import scan_features
+from tangka_match.analysis.diagnosis.texts import Texts
+
+
+def diagnosed(**splits):
+    texts = {
+        name: Texts(split, split.captions, [tuple(text) for text in split.captions]) for name, split in splits.items()
+    }
+    return diagnose_duplicates(texts, {name: scan_features(split) for name, split in splits.items()})
+
+
+def sentences(split):
+    return [f"{split}{chr(0x4E00 + n)}" for n in range(60)]
+
+
+def test_a_set_without_duplicates_gets_a_clean_bill(tmp_path):
+    train, val = (planted_split(tmp_path, name, captions=sentences(name)) for name in ("train", "val"))
+    section, groups = diagnosed(train=train, val=val)
+    assert section.findings == []
+    assert len(set(groups["val"].images)) == len(set(groups["val"].captions)) == 60
+
+
+def test_the_same_caption_at_two_images_costs_points(tmp_path):
+    captions = sentences("val")
+    captions[7] = captions[30] + "。"
+    section, groups = diagnosed(val=planted_split(tmp_path, "val", captions=captions))
+    (finding,) = section.findings
+    assert (finding.code, finding.severity, finding.ids) == (
+        "same_captions",
+        "warning",
+        ("val caption 8", "val caption 31"),
+    )
+    assert finding.points == pytest.approx(100 / 60)
+    assert groups["val"].captions[7] == groups["val"].captions[30]
+
+
+def test_the_same_caption_in_train_costs_no_points_of_recall(tmp_path):
+    captions = sentences("train")
+    captions[7] = captions[30]
+    (finding,) = diagnosed(train=planted_split(tmp_path, "train", captions=captions))[0].findings
+    assert (finding.code, finding.points) == ("same_captions", None)
+
+
+def test_the_same_words_in_another_order(tmp_path):
+    captions = sentences("val")
+    captions[1], captions[2] = "狗追猫", "猫追狗"
+    (finding,) = diagnosed(val=planted_split(tmp_path, "val", captions=captions))[0].findings
+    assert (finding.code, finding.ids) == ("reordered_captions", ("val caption 2", "val caption 3"))
+
+
+def test_near_images_of_a_split(tmp_path):
+    def change(features):
+        features[9] = features[3] + 0.01
+
+    split = planted_split(tmp_path, "val", captions=sentences("val"), change=change)
+    (finding,) = diagnosed(val=split)[0].findings
+    assert (finding.code, finding.ids) == ("near_images", ("dev-0003", "dev-0009"))
+    assert finding.points == pytest.approx(100 / 60)
+    assert "2 of 60 images of val" in finding.seen
+    assert "dev-0003 = dev-0009" in finding.seen
+
+
+def test_leaks_are_named_by_id(tmp_path):
+    train = planted_split(tmp_path, "train", captions=sentences("train"))
+    taken = train.features.read(np.array([10, 20]))
+
+    def change(features):
+        features[5] = taken[0]
+        features[6] = taken[1] + np.random.default_rng(0).normal(size=taken[1].shape) * 0.4
+
+    captions = sentences("val")
+    captions[50] = train.captions[2]
+    val = planted_split(tmp_path, "val", captions=captions, change=change)
+    exact, near, text = diagnosed(train=train, val=val)[0].findings
+    assert codes([exact, near, text]) == ["image_leak", "near_image_leak", "caption_leak"]
+    assert (exact.severity, exact.ids) == ("fault", ("dev-0005 = train train-0010",))
+    assert (near.severity, near.ids) == ("warning", ("dev-0006 = train train-0020",))
+    assert (text.severity, text.ids) == ("warning", ("val caption 51",))
+    assert exact.points == near.points == text.points == 100 / 60

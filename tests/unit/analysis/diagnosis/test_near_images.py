@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+from helpers.planted import planted_split
+from tangka_match.analysis.diagnosis import near_images as module
+from tangka_match.analysis.diagnosis.feature_scan import scan_features
+from tangka_match.analysis.diagnosis.near_images import group_pairs, near_images
+from tangka_match.data.demo import make_scenes, write_demo_set
+from tangka_match.data.split import load_split
+
+
+def within(split):
+    scan = scan_features(split)
+    return [(pair.query, pair.gallery) for pair in near_images(split, scan, split, scan)]
+
+
+def copy(*pairs, noise=0.0):
+    """Later images become copies of earlier ones, in another region order."""
+
+    def change(features):
+        rng = np.random.default_rng(1)
+        for source, target in pairs:
+            features[target] = features[source][::-1] + noise * rng.normal(size=features[source].shape)
+
+    return change
+
+
+@pytest.mark.parametrize("images", [6, 20, 60, 200])
+def test_independent_pictures_are_not_near(tmp_path, images):
+    assert within(planted_split(tmp_path, "val", images=images)) == []
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02, 0.3])
+def test_copies_are_found_whatever_the_order_of_regions(tmp_path, noise):
+    assert within(planted_split(tmp_path, "val", change=copy((3, 40), (5, 6), noise=noise))) == [(3, 40), (5, 6)]
+
+
+def test_a_copy_is_found_in_a_set_too_small_for_a_comparison(tmp_path):
+    assert within(planted_split(tmp_path, "val", images=5, change=copy((0, 4)))) == [(0, 4)]
+
+
+def test_a_large_group_hangs_together(tmp_path):
+    group = [(3, other) for other in range(20, 45)]
+    pairs = within(planted_split(tmp_path, "val", images=150, change=copy(*group, noise=0.2)))
+    found = group_pairs([module.NearPair(*pair, 0.0) for pair in pairs], 150)
+    assert sorted(np.flatnonzero(found == found[3])) == [3, *range(20, 45)]
+    assert len(set(found)) == 150 - 25
+
+
+def test_damaged_and_empty_images_take_no_part(tmp_path):
+    def change(features):
+        features[1] = features[2] = 0
+        features[3] = features[4] = np.nan
+
+    assert within(planted_split(tmp_path, "val", change=change)) == []
+
+
+def test_no_image_at_all_is_survived(tmp_path):
+    assert within(planted_split(tmp_path, "val", images=3, change=lambda features: features.fill(0))) == []
+
+
+def test_scale_does_not_matter(tmp_path):
+    def change(features):
+        copy((3, 40))(features)
+        features[40] *= 7
+
+    assert within(planted_split(tmp_path, "val", change=change)) == [(3, 40)]
+
+
+def test_a_picture_of_another_split(tmp_path):
+    train = planted_split(tmp_path, "train", images=80)
+    leak = train.features.read(np.array([70]))[0]
+
+    def change(features):
+        features[8] = leak
+
+    val = planted_split(tmp_path, "val", change=change)
+    pairs = near_images(val, scan_features(val), train, scan_features(train))
+    assert [(pair.query, pair.gallery) for pair in pairs] == [(8, 70)]
+    assert pairs[0].distance < 1e-5
+
+
+def test_of_a_large_split_a_sample_is_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_QUERIES", 10)
+    split = planted_split(tmp_path, "val", change=copy((0, 59), (4, 5)))
+    assert within(split) == [(0, 59)], "0 and 59 are in an even sample of ten, 4 and 5 are not"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_every_near_copy_of_the_demo_set_and_nothing_else(tmp_path, share):
+    write_demo_set(tmp_path / "demo", train=1, val=120, test=1, duplicate_share=share, thumbnails=False)
+    split = load_split(tmp_path / "demo", "val")
+    scan = scan_features(split)
+    found = group_pairs(near_images(split, scan, split, scan), 120)
+    truth = np.array([scene.group for scene in make_scenes(0, "val", 120, share)])
+    assert ((found[:, None] == found) == (truth[:, None] == truth)).all()
+    assert len(set(truth)) == 120 if share == 0 else len(set(truth)) < 95

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from tangka_match.analysis.diagnosis.power import (
+    AGREEMENT,
+    diagnose_power,
+    half_width,
+    queries_needed,
+    smallest_difference,
+)
+
+
+def test_the_smallest_difference_is_found_in_four_cases_of_five():
+    n, p, rng = 363, 0.3388, np.random.default_rng(0)
+    gain = smallest_difference(100 * p, n) / 100
+    discordant = 2 * p * (1 - p) * (1 - AGREEMENT)
+    shares = [(discordant + gain) / 2, (discordant - gain) / 2, 1 - discordant]
+    for_b, for_a, _ = rng.multinomial(n, shares, size=20_000).T
+    z = (for_b - for_a) / np.sqrt(for_b + for_a)
+    assert (z > 1.96).mean() == pytest.approx(0.80, abs=0.03)
+
+
+def test_with_so_many_queries_one_point_is_the_smallest_difference():
+    assert smallest_difference(40.0, queries_needed(40.0, 1.0)) == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("recall", [5.0, 37.0, 90.0])
+def test_the_interval_holds_the_truth_in_95_of_100_cases(recall):
+    rng, n = np.random.default_rng(1), 363
+    found = rng.binomial(n, recall / 100, size=20_000) / n * 100
+    z = 1.96
+    centre = (found / 100 + z * z / (2 * n)) / (1 + z * z / n) * 100
+    covered = np.abs(centre - recall) <= [half_width(value, n) for value in found]
+    assert covered.mean() == pytest.approx(0.95, abs=0.015)
+
+
+def test_few_queries_are_said_to_be_few():
+    (finding,) = diagnose_power("val", 363, 37.19).findings
+    assert (finding.code, finding.severity) == ("few_queries", "info")
+    assert "37.2 % is known to ± 4.9 points" in finding.seen
+    assert "must differ by 7.1 points" in finding.seen
+    assert "18,334 images" in finding.do
+
+
+def test_without_a_recall_the_widest_interval_is_told():
+    assert diagnose_power("val", 363, None).values["half_width"] == pytest.approx(half_width(50.0, 363))
+
+
+def test_enough_queries_need_no_word():
+    assert diagnose_power("test", 6_000, 37.0).findings == []

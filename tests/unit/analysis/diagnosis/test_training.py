@@ -1,0 +1,83 @@
+import pytest
+
+from helpers.planted import codes
+from tangka_match.analysis.diagnosis.training import diagnose_training, profile_of
+
+LOSS = {"learn_temperature": True, "min_temperature": 0.01}
+
+
+def events(*verdicts, steps=200, status="finished", **series):
+    """A ledger: a metrics line every ten steps, whose values are given as functions of the step's share of the run."""
+    usual = {
+        "train/loss": lambda t: 5 - 3 * t,
+        "train/lr": lambda t: 5e-4 * (1 - t),
+        "train/grad_norm": lambda t: 2.0 + t,
+        "train/temperature": lambda t: 0.07 - 0.02 * t,
+        "val/loss": lambda t: 5 - 2.5 * t,
+        "val/mean_r1": lambda t: 30 * t,
+        **{f"val/t2i_r{k}": lambda t, k=k: 3 * k * t for k in (1, 5, 10)},
+        "val/i2t_r1": lambda t: 31 * t,
+    }
+    curves = usual | {name.replace("__", "/"): curve for name, curve in series.items()}
+    lines = [
+        {"event": "metrics", "step": s, "values": {name: curve(s / steps) for name, curve in curves.items()}}
+        for s in range(0, steps, 10)
+    ]
+    ends = [{"event": "end", "status": status}] if status else []
+    return [{"event": "start"}, *verdicts, *lines, *ends]
+
+
+def verdict(code):
+    return {"event": "verdict", "code": code, "message": f"what the guard said of {code}", "step": 1_200}
+
+
+def test_a_healthy_run_gets_a_clean_bill():
+    section = diagnose_training("run-1", events(), LOSS, 2.5)
+    assert section.findings == []
+    assert section.values["profile"] == pytest.approx([2.85, 14.25, 28.5])
+    assert len(section.charts) == 5
+    assert dict(section.facts)["best mean R@1"] == "28.50 % at step 191"
+    assert dict(section.facts)["steps with a clipped gradient"] == "45 %"
+
+
+@pytest.mark.parametrize(
+    ("code", "severity"), [("collapse", "fault"), ("short_schedule", "warning"), ("overfitting", "warning")]
+)
+def test_the_guards_verdicts_are_findings(code, severity):
+    (finding,) = diagnose_training("run-1", events(verdict(code)), LOSS, None).findings
+    assert (finding.code, finding.severity) == (code, severity)
+    assert finding.seen == f"at step 1,200: what the guard said of {code}"
+
+
+FAULTS = [
+    ({"train__temperature": lambda t: 0.07}, "dead_temperature", "stayed at 0.0700"),
+    ({"train__temperature": lambda t: max(0.01, 0.07 - t)}, "temperature_at_floor", "at its floor of 0.01"),
+    ({"train__grad_norm": lambda t: 1e-9 if t > 0.5 else 1.0}, "vanishing_gradient", "gradient norm is 1.0e-09"),
+    ({"train__grad_norm": lambda t: 900.0 if t == 0.5 else 1.0}, "gradient_spikes", "the first at step 100"),
+    ({"status": None}, "unfinished_run", "was killed, or is still going"),
+    ({"status": "failed"}, "unfinished_run", "ended as failed"),
+]
+
+
+@pytest.mark.parametrize(("plant", "code", "seen"), FAULTS, ids=[fault[1] for fault in FAULTS])
+def test_a_planted_fault_is_found_and_no_other(plant, code, seen):
+    (finding,) = diagnose_training("run-1", events(**plant), LOSS, None).findings
+    assert finding.code == code
+    assert seen in finding.seen
+
+
+def test_a_temperature_that_is_fixed_may_stay():
+    still = events(train__temperature=lambda t: 0.07)
+    assert diagnose_training("run-1", still, {"learn_temperature": False}, None).findings == []
+
+
+def test_a_temperature_has_no_time_to_move_in_a_few_steps():
+    still = events(steps=60, train__temperature=lambda t: 0.07)
+    assert diagnose_training("run-1", still, LOSS, None).findings == []
+
+
+def test_a_run_that_was_killed_before_its_first_line():
+    section = diagnose_training("run-1", [{"event": "start"}], LOSS, None)
+    assert codes(section.findings) == ["unfinished_run"]
+    assert section.charts == []
+    assert profile_of([{"event": "start"}]) is None
