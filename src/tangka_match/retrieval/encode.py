@@ -69,7 +69,10 @@ def encode_caption_batches(
 
 
 def _in_order(parts: list[Encoded], indices: list[Int[Tensor, " B"]], kind: str) -> Encoded:
-    """Join batches, sort them by index, and keep the first of every index.
+    """Join batches, sort them by index, and keep the first of every index; empties ``parts`` on the way.
+
+    The batches go one by one into tensors of the final size, because a padded corpus is large: 5,000 captions of at
+    most 60 words take 1.2 GB, and joining before sorting would hold three such copies.
 
     Called outside inference mode, so that what comes out are ordinary tensors.
     """
@@ -78,4 +81,28 @@ def _in_order(parts: list[Encoded], indices: list[Int[Tensor, " B"]], kind: str)
     ordered, order = torch.cat(indices).cpu().sort(stable=True)
     is_first = torch.ones_like(ordered, dtype=torch.bool)
     is_first[1:] = ordered[1:] != ordered[:-1]
-    return Encoded.concatenate(parts)[order[is_first]]
+    rows = torch.full_like(order, -1)  # of each item that came in; -1 for one that came before
+    rows[order[is_first]] = torch.arange(int(is_first.sum()))
+    return _fill(parts, rows)
+
+
+def _fill(parts: list[Encoded], rows: Int[Tensor, " N"]) -> Encoded:
+    """Put each item into its row, sequences padded to the longest; empties ``parts``."""
+    number, one = int(rows.max()) + 1, parts[0]
+    longest = max(0 if part.tokens is None else part.tokens.shape[1] for part in parts)
+    pooled = None if one.pooled is None else one.pooled.new_zeros(number, one.pooled.shape[1])
+    tokens = None if one.tokens is None else one.tokens.new_zeros(number, longest, one.tokens.shape[2])
+    mask = None if one.mask is None else one.mask.new_zeros(number, longest)
+    end = len(rows)
+    while parts:
+        part = parts.pop()
+        target = rows[end - len(part) : end]
+        end -= len(part)
+        kept = target >= 0
+        if pooled is not None and part.pooled is not None:
+            pooled[target[kept]] = part.pooled[kept]
+        if tokens is not None and mask is not None and part.tokens is not None and part.mask is not None:
+            length = part.tokens.shape[1]
+            tokens[target[kept], :length] = part.tokens[kept]
+            mask[target[kept], :length] = part.mask[kept]
+    return Encoded(pooled, tokens, mask)
