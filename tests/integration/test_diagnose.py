@@ -118,6 +118,13 @@ def test_the_runs_profile_is_compared_with_the_ceiling(planted_out):
     assert ("ceiling", "profile_weak_model") in findings(content, "info")
 
 
+def test_the_runs_profile_says_nothing_of_another_split(clean_set, runs, tmp_path):
+    diagnose(f"data.root={clean_set}", f"paths.runs={runs}", "run=last", "split=test", f"out={tmp_path / 'out'}")
+    values = read(tmp_path / "out")["sections"]["ceiling"]["values"]
+    assert values["split"] == "test"
+    assert "profile" not in values
+
+
 def test_the_page_names_no_address(planted_out):
     page = (planted_out / "diagnosis.html").read_text("utf-8")
     assert not re.search(r"https?://", page)

@@ -121,7 +121,9 @@ def _data_sections(
         vocabulary = Vocabulary.load(data.vocabulary_path)
     scans = {name: scan_features(split) for name, split in splits.items()}
     duplicates, groups = diagnose_duplicates(texts, scans)
-    name, split, profile = settings.split, splits[settings.split], settings.profile or of_run
+    name, split = settings.split, splits[settings.split]
+    # A run is validated on val: its recalls say nothing of another split.
+    profile = settings.profile or (of_run if name == "val" else None)
     return [
         diagnose_pictures(splits, scans),
         diagnose_texts(texts, vocabulary, _terms(tokenizer), data.max_tokens),

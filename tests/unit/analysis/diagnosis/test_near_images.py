@@ -67,6 +67,26 @@ def test_scale_does_not_matter(tmp_path):
     assert within(planted_split(tmp_path, "val", change=change)) == [(3, 40)]
 
 
+def test_an_empty_sky_is_no_copy_of_a_picture_with_some_sky(tmp_path):
+    def change(features):
+        features[4] = features[9, 2]
+
+    assert within(planted_split(tmp_path, "val", change=change)) == []
+
+
+def judged(candidates, rivals):
+    return module._judge(np.array([candidates]), np.array([rivals])).tolist()
+
+
+def test_what_counts_as_near():
+    rivals = [0.48, 0.5, 0.5, 0.52]
+    assert judged([0.2, 0.25, 0.47], rivals) == [[True, True, False]], "close, and a gap behind"
+    assert judged([0.4, 0.47, 0.48], rivals) == [[False] * 3], "not much closer than pictures that merely resemble it"
+    assert judged([0.2, 0.23, 0.27, 0.31, 0.36, 0.42], rivals) == [[False] * 6], "a crowd, without a gap"
+    assert judged([0.2, 0.47, 0.48], [0.3, 0.4, 0.6, 0.7]) == [[False] * 3], "rivals differ as much among themselves"
+    assert judged([0.005, 0.2], []) == [[True, False]], "nothing to compare with"
+
+
 def test_a_picture_of_another_split(tmp_path):
     train = planted_split(tmp_path, "train", images=80)
     leak = train.features.read(np.array([70]))[0]

@@ -76,7 +76,9 @@ def test_exception_nothing_is_overwritten(tmp_path):
 
 
 def test_a_histogram_worked_by_hand():
-    points = polyline(histogram({"train": [1, 2, 2, 3]}, "words", "%", bins=3))
+    svg = histogram({"train": [1, 2, 2, 3]}, "words", "%", bins=3)
+    points = polyline(svg)
+    assert 'text-anchor="end">50</text>' in svg, "two of four captions have two words"
     heights = [250 - 44 - y for _, y in points]
     full = max(heights)
     assert [round(height / full, 2) for height in heights] == [0, 0.5, 0.5, 1, 1, 0.5, 0.5, 0]
