@@ -3,7 +3,7 @@
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
-__all__ = ["is_main_process", "logging_interval", "rank_zero_only"]
+__all__ = ["is_logged_step", "is_main_process", "rank_zero_only"]
 
 
 def is_main_process() -> bool:
@@ -11,6 +11,10 @@ def is_main_process() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
-def logging_interval(trainer: pl.Trainer) -> int:
-    """Optimizer steps between two logged steps."""
-    return int(trainer.log_every_n_steps)  # type: ignore[attr-defined]  # set by Lightning's logger connector
+def is_logged_step(trainer: pl.Trainer, step: int) -> bool:
+    """Whether Lightning writes down what is logged in an optimizer step, counted from 0: the last of every n.
+
+    What is logged in another step reaches the records late, under the number of a later step, or not at all.
+    """
+    interval = int(trainer.log_every_n_steps)  # type: ignore[attr-defined]  # set by Lightning's logger connector
+    return (step + 1) % interval == 0

@@ -16,7 +16,7 @@ from tangka_match.retrieval import score_matrix
 from tangka_match.retrieval.passport import PASSPORT_KEY
 from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.gather import gather_encoded, gather_rows
-from tangka_match.training.lightning_facts import logging_interval
+from tangka_match.training.lightning_facts import is_logged_step
 from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher, RegionTextBatch
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
@@ -100,7 +100,7 @@ class MatchingModule(pl.LightningModule):
         similarity = self.matcher.similarity(images, texts)
         positives = positive_mask(image_index, text_group)
         terms = self.loss(similarity, positives, self.progress)
-        if self.global_step % logging_interval(self.trainer) == 0:
+        if is_logged_step(self.trainer, self.global_step):
             self.collapse_value = self.loss.collapse_value(positives, self.progress)
             self._log_training(terms, similarity)
         return terms.total
@@ -122,7 +122,7 @@ class MatchingModule(pl.LightningModule):
     ) -> None:
         """Clip the norm over all parameters, and log what it was."""
         norm = nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val or float("inf"))
-        if not self.global_step % logging_interval(self.trainer):
+        if is_logged_step(self.trainer, self.global_step):
             self.log("train/grad_norm", norm)
 
     def on_validation_epoch_start(self) -> None:
