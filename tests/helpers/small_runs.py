@@ -95,10 +95,12 @@ def small_module(
         "val_block": BATCH_SIZE,
         "passport": {"format": PASSPORT_FORMAT},
     }
+    arguments |= settings
+    arguments.setdefault("val_text_group", torch.arange(len(arguments["val_caption_to_image"])))
     return MatchingModule(
         matcher if matcher is not None else PooledMatcher(8, 4, 60),
         loss if loss is not None else TripletMarginLoss(0.2, 0.0),
-        **(arguments | settings),
+        **arguments,
     )
 
 

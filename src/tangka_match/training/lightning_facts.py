@@ -1,14 +1,24 @@
-"""What Lightning knows and does not declare: which process this one is, and how often it logs."""
+"""What Lightning knows and does not declare: which process this one is, who started it, and how often it logs."""
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.utilities import rank_zero_only
 
-__all__ = ["is_logged_step", "is_main_process", "rank_zero_only"]
+__all__ = ["is_logged_step", "is_main_process", "processes_started", "rank_zero_only"]
 
 
 def is_main_process() -> bool:
     """Whether this process writes the records: the only one, or the first of a distributed run."""
     return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def processes_started() -> int:
+    """How many processes ``torchrun`` or ``srun`` started together with this one; 1 where Lightning starts them."""
+    for environment in (TorchElasticEnvironment, SLURMEnvironment):
+        if environment.detect():
+            return environment().world_size()
+    return 1
 
 
 def is_logged_step(trainer: pl.Trainer, step: int) -> bool:

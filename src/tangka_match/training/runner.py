@@ -4,7 +4,8 @@ import json
 import logging
 import os
 import signal
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
+from tangka_match.data.captions import group_texts
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.errors import CheckpointError, ConfigError
 from tangka_match.metrics import bootstrap_intervals, retrieval_ranks, summarise
@@ -42,7 +44,7 @@ from tangka_match.training.records.ledger import Ledger, read_ledger
 from tangka_match.training.records.loggers import LedgerLogger, finish_service_logger, make_service_logger
 from tangka_match.training.records.metrics_table import MetricsTable
 from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder, config_hash, create_run_folder
-from tangka_match.training.records.run_log import log_to
+from tangka_match.training.records.run_log import log_to, quiet_libraries
 
 logger = logging.getLogger(__name__)
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -99,12 +101,25 @@ def train(plan: RunPlan, resume: RunFolder | None = None) -> RunResult:
     folder = resume or create_run_folder(
         settings.paths.runs, settings.paths.checkpoints, settings.name, config_hash(plan.config)
     )
-    os.environ[RUN_ID_VARIABLE] = folder.run_id  # the other ranks of a distributed run inherit it
-    with ExitStack() as stack:
+    with _told_to_other_ranks(folder.run_id), quiet_libraries(), ExitStack() as stack:
         if is_main_process():
             stack.enter_context(folder.lock())
             stack.enter_context(log_to(folder.path / "run.log"))
         return _Run(plan, folder).execute(resumed=resume is not None)
+
+
+@contextmanager
+def _told_to_other_ranks(run_id: str) -> Iterator[None]:
+    """Leave the run id where the processes that Lightning starts inherit it, and the next run of this one does not."""
+    before = os.environ.get(RUN_ID_VARIABLE)
+    os.environ[RUN_ID_VARIABLE] = run_id
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[RUN_ID_VARIABLE]
+        else:
+            os.environ[RUN_ID_VARIABLE] = before
 
 
 def _check_schedule(plan: RunPlan) -> None:
@@ -146,6 +161,7 @@ class _Run:
             scheduler=plan.scheduler,
             augmentation=RegionWordDrop(settings.augmentation.region_drop, settings.augmentation.word_drop),
             val_caption_to_image=torch.as_tensor(data.val.caption_to_image),
+            val_text_group=torch.as_tensor(group_texts(data.val.captions)),
             val_block=data.batch_size,
             passport=self.passport,
         )
@@ -192,8 +208,9 @@ class _Run:
             written = [e["step"] for e in events if e["event"] == "checkpoint"]
             if written:
                 raise CheckpointError(
-                    f"{self.folder.last} is not there, though run {self.folder.run_id} wrote one at step {written[-1]:,}: "
-                    "give paths.checkpoints=<folder that holds the checkpoints now>, or start a new run"
+                    f"{self.folder.last} is not there, though run {self.folder.run_id} wrote one at step "
+                    f"{written[-1]:,}: give paths.checkpoints=<folder that holds the checkpoints now>, or start a new "
+                    "run"
                 )
             logger.info("run %s has no last.ckpt yet: it starts again from its first step", self.folder.run_id)
             self.records.rewind(0)

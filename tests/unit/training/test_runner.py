@@ -217,7 +217,9 @@ def test_a_run_whose_checkpoint_is_gone_does_not_start_again(tmp_path):
     folder = failed_run(tmp_path)
     events = read_ledger(folder.ledger)
     elsewhere = replace(folder, checkpoints=tmp_path / "elsewhere")
-    with pytest.raises(CheckpointError, match=r"elsewhere/last\.ckpt is not there, .*at step 3: give paths\.checkpoints="):
+    with pytest.raises(
+        CheckpointError, match=r"elsewhere/last\.ckpt is not there, .*at step 3: give paths\.checkpoints="
+    ):
         train(small_plan(tmp_path), resume=elsewhere)
     assert read_ledger(folder.ledger) == events
 

@@ -112,8 +112,9 @@ class TrainingGuard(pl.Callback):
         self._train_losses = []
 
     def conclude(self, step: int) -> None:
-        """Say whether the run has learnt its training pairs by heart; no hook, since Lightning skips those of a run
-        that is resumed when all its steps are done.
+        """Say whether the run has learnt its training pairs by heart.
+
+        This is no hook: Lightning skips the hooks of a run that is resumed when all its steps are done.
 
         Args:
             step: Optimizer steps that the run took.

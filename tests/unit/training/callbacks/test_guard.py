@@ -96,7 +96,9 @@ def test_a_loss_that_is_no_number_ends_the_run_at_any_step(loss, step):
     run = Watched(every=50)
     for _ in range(step - 1):
         run.step(0.5)
-    with pytest.raises(TrainingError, match=rf"the training loss is {loss} at step {step}, .*new run with a lower optimizer\.lr"):
+    with pytest.raises(
+        TrainingError, match=rf"the training loss is {loss} at step {step}, .*new run with a lower optimizer\.lr"
+    ):
         run.step(loss)
 
 

@@ -22,7 +22,9 @@ class Events(pl.Callback):
 
 def events_of(root, every_n_steps, **settings):
     events = Events()
-    trainer = quiet_trainer(callbacks=[events, LastCheckpoint(root / "last.ckpt", every_n_steps, events.written)], **settings)
+    trainer = quiet_trainer(
+        callbacks=[events, LastCheckpoint(root / "last.ckpt", every_n_steps, events.written)], **settings
+    )
     trainer.fit(small_module(), datamodule=small_data(root))
     return events.seen
 
