@@ -118,3 +118,10 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(TrainingError, match=r"runs.*cannot make the run folder"):
         make(tmp_path)
+
+
+def test_no_half_of_a_run_folder_is_left(tmp_path):
+    (tmp_path / "checkpoints").write_text("a file")
+    with pytest.raises(TrainingError, match=r"checkpoints.*cannot make the run folder"):
+        make(tmp_path)
+    assert list((tmp_path / "runs").iterdir()) == []

@@ -122,6 +122,8 @@ def create_run_folder(runs: Path, checkpoints: Path, name: str, digest: str) -> 
             f"resume={run_id}"
         ) from error
     except OSError as error:
+        if folder.path.is_dir():
+            folder.path.rmdir()
         raise TrainingError(
             f"{error.filename}: cannot make the run folder ({error.strerror}); set paths.runs and paths.checkpoints"
         ) from error

@@ -135,3 +135,9 @@ def test_a_checkpoint_with_or_without_averages_is_not_mistaken_for_the_other(cal
     resume = ExactResume(ResumableBatchSampler(num_pairs=12, batch_size=4))
     with pytest.raises(CheckpointError, match=said + r".*resume=<run id>"):
         resume.on_load_checkpoint(SimpleNamespace(callbacks=callbacks), None, checkpoint)
+
+
+def test_a_checkpoint_that_lost_its_place_is_refused():
+    resume = ExactResume(ResumableBatchSampler(num_pairs=12, batch_size=4))
+    with pytest.raises(CheckpointError, match="does not say where in the data it was written"):
+        resume.on_load_checkpoint(SimpleNamespace(callbacks=[]), None, {})
