@@ -27,10 +27,11 @@ SchedulerFactory = Callable[..., LRScheduler]
 class MatchingModule(pl.LightningModule):
     """Trains a matcher on pairs and validates it on a whole gallery.
 
-    Logged while training: ``train/loss``, each part of the loss and, in percent, its share of the gradient
+    Logged while training: ``train/loss``, each part of the loss and its share of the gradient in percent
     (``train/grad_share_<part>``), each schedule value, ``train/lr``, ``train/grad_norm`` (before clipping) and
-    ``train/similarity_std`` (the spread of a batch's scores; near 0 when the model has collapsed). Logged at each validation, in percent or ranks: ``val/i2t_r1`` … ``val/mean_r1``,
-    ``val/rsum``; and ``val/loss`` over blocks as large as a training batch.
+    ``train/similarity_std`` (the spread of a batch's scores; near 0 when the model has collapsed). Logged at each
+    validation, in percent or ranks: ``val/i2t_r1`` … ``val/mean_r1``, ``val/rsum``; and ``val/loss`` over blocks as
+    large as a training batch.
 
     Args:
         matcher: The model; an ``nn.Module`` that satisfies ``Matcher``.
