@@ -51,19 +51,22 @@ th { text-align:left; color:var(--soft); font-weight:400; font-size:14px; paddin
 .query p { margin:0 0 8px } .asked { font-weight:600 } .note { color:var(--soft); font-size:14px }
 .answers { list-style:none; margin:0; padding:0; display:grid; gap:12px;
   grid-template-columns:repeat(auto-fill,minmax(124px,1fr)); font-size:13px; line-height:1.4; color:var(--soft) }
-.answers b { color:var(--ink); font-weight:600 } .answers small { display:block; overflow-wrap:anywhere }
+.answers b { display:block; color:var(--ink); font-weight:600 } .answers small { display:block; overflow-wrap:anywhere }
 .answers .thumb { width:100%; margin-bottom:4px } .answers q { display:block; quotes:none; color:var(--ink) }
-.answers.captions { grid-template-columns:1fr; gap:6px } .answers.captions small { display:inline; margin-right:8px }
+.answers.six { grid-template-columns:repeat(6,1fr) } .answers.ten { grid-template-columns:repeat(10,1fr) }
+.answers.captions { grid-template-columns:1fr; gap:6px } .answers.captions :is(b,small) { display:inline }
+.answers.captions small { margin-right:8px }
 .right { color:var(--good) } .right b, .right q { color:var(--good) } .right .thumb { outline:3px solid var(--good) }
 .thumb { border-radius:3px } .veil { fill:#fff; fill-opacity:.35 }
-.look { fill:#ffd400; fill-opacity:.22; stroke:#e01e1e; stroke-width:2.5 }
+.look { fill:#ffd400; fill-opacity:.14; stroke:#e01e1e; stroke-width:2.5 }
 .charts { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr)); gap:18px; margin-top:16px }
 svg { width:100%; max-width:560px; height:auto; display:block } svg text { font-family:inherit; fill:var(--ink) }
 .tick { font-size:12px } .axis { font-size:13px } .grid { stroke:var(--line); stroke-width:1 }
 @media (max-width:640px) { main { padding:20px 14px 48px } h1 { font-size:23px } .card dl { grid-template-columns:1fr;
   gap:2px } .card dd { margin-bottom:8px } .points { margin-left:0 } .facts td { display:block; width:auto !important;
   padding:6px 0; border:0 } .facts td:first-child { padding-bottom:0; font-size:14px } .facts tr { display:block;
-  border-bottom:1px solid var(--line) } .slices :is(th,td):last-child { display:none } .query { flex-wrap:wrap } }
+  border-bottom:1px solid var(--line) } .slices :is(th,td):last-child { display:none } .query { flex-wrap:wrap }
+  .answers:is(.six,.ten) { grid-template-columns:repeat(3,1fr) } }
 @media print { body { background:#fff } .card, .query { break-inside:avoid } }
 """
 

@@ -25,12 +25,13 @@ def draw_hubs(scored: Scored, album: Album, hubs: Mapping[str, Hubs]) -> str:
     parts = []
     for direction, counted in hubs.items():
         one, asking = WORDS[direction]
+        kind = "captions" if direction == "i2t" or not album.has(counted.strongest(1)[0]) else "ten"
         items = "".join(
-            f"<li>{_item(scored, album, direction, item)}<b>first of {int(counted.first[item]):,}</b>, among ten of "
+            f"<li>{_item(scored, album, direction, item)}<b>first of {int(counted.first[item]):,}</b> among ten of "
             f"{int(counted.among[item]):,}</li>"
             for item in counted.strongest()
         )
-        parts.append(f'<h3>{one.capitalize()}s that answer most {asking}</h3><ol class="answers">{items}</ol>')
+        parts.append(f'<h3>{one.capitalize()}s that answer most {asking}</h3><ol class="answers {kind}">{items}</ol>')
     return "".join(parts)
 
 
@@ -39,7 +40,7 @@ def draw_slices(title: str, slices: Sequence[Slice]) -> str:
     if not slices:
         return ""
     rows = "".join(
-        f"<tr><td>{escape(made.name)}</td><td class=number>{made.captions:,}</td>"
+        f'<tr><td>{escape(made.name)}</td><td class="number">{made.captions:,}</td>'
         f'<td class="number">{made.recall:.1f} ± {made.half_width:.1f}</td><td class="number">{made.others:.1f}</td>'
         f"<td>{_bar(made)}</td></tr>"
         for made in slices
@@ -77,8 +78,8 @@ def draw_attention(scored: Scored, album: Album, boxes: npt.NDArray[np.float32],
         caption = escape(scored.split.captions[example.caption])
         identity = escape(scored.split.image_ids[example.image])
         parts.append(
-            f'<article class="query"><p class="asked">{caption}</p><p class="note">{identity}, {escape(example.title)}'
-            f'</p><ol class="answers">{looks}</ol></article>'
+            f'<article class="query"><div><p class="asked">{caption}</p><p class="note">{identity}, '
+            f'{escape(example.title)}</p><ol class="answers six">{looks}</ol></div></article>'
         )
     return "".join(parts)
 
@@ -93,7 +94,7 @@ def _query(scored: Scored, album: Album, query: Query) -> str:
         _answer(scored, album, query.direction, answer, f"place {place}")
         for place, answer in enumerate(query.answers, 1)
     )
-    kind = "captions" if asks_with_picture else "pictures"
+    kind = "six" if not asks_with_picture and album.has(query.right.item) else "captions"
     return (
         f'<article class="query">{picture}<div>{asked}<ol class="answers {kind}">{right}{answers}</ol></div></article>'
     )
@@ -101,7 +102,7 @@ def _query(scored: Scored, album: Album, query: Query) -> str:
 
 def _answer(scored: Scored, album: Album, direction: str, answer: Answer, place: str) -> str:
     kind = ' class="right"' if answer.right else ""
-    return f"<li{kind}>{_item(scored, album, direction, answer.item)}<b>{place}</b>, score {answer.score:.3f}</li>"
+    return f"<li{kind}>{_item(scored, album, direction, answer.item)}<b>{place}</b> score {answer.score:.3f}</li>"
 
 
 def _item(scored: Scored, album: Album, direction: str, item: int) -> str:
