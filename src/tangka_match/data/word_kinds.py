@@ -15,8 +15,8 @@ PARTS_OF_SPEECH = {
     "f": "places and directions",
     "s": "places and directions",
 }
-"""By the first letter of jieba's tag; of all other words nothing is said."""
-NAMES = {"nr", "ns", "nt", "nz"}
+"""By the first letter of jieba's tag; of all other words nothing is said. Names are nouns, since jieba's dictionary takes
+many common words, such as 小狗, for names."""
 
 
 def term_classes() -> dict[str, str]:
@@ -52,8 +52,7 @@ def word_kinds(words: Iterable[str]) -> dict[str, str]:
     tags = _tags(wanted)
     found = {}
     for word in wanted:
-        tag = tags.get(word, "")
-        kind = classes.get(word) or ("names" if tag in NAMES else PARTS_OF_SPEECH.get(tag[:1]))
+        kind = classes.get(word) or PARTS_OF_SPEECH.get(tags.get(word, "")[:1])
         if kind is not None:
             found[word] = kind
     return found

@@ -69,9 +69,7 @@ def test_by_chance_hardly_anything_fails():
     """200 sets in which all captions are found alike: no more than one in twenty may cry wolf."""
     random = np.random.default_rng(0)
     words = [["字"] * length for length in random.integers(3, 20, 300)]
-    alarms = sum(
-        bool(judge_slices("x", by_length(words, random.random(300) < 0.4), 300, "do")) for _ in range(200)
-    )
+    alarms = sum(bool(judge_slices("x", by_length(words, random.random(300) < 0.4), 300, "do")) for _ in range(200))
     assert alarms <= 14
 
 
