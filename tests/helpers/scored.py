@@ -20,7 +20,7 @@ def make_scored(
     root: Path = Path("/nowhere"),
     captions: list[str] | None = None,
 ) -> Scored:
-    """Scores (I, C) as a model might have given them to images ``image-0`` … and their captions, one each if not told."""
+    """Scores (I, C) as of a model, for images ``image-0`` … and their captions, one each by default."""
     images, texts = similarity.shape
     rows = torch.arange(texts) if owners is None else torch.tensor(owners)
     sentences = [f"第{n}句" for n in range(texts)] if captions is None else captions

@@ -15,8 +15,8 @@ PARTS_OF_SPEECH = {
     "f": "places and directions",
     "s": "places and directions",
 }
-"""By the first letter of jieba's tag; of all other words nothing is said. Names are nouns, since jieba's dictionary takes
-many common words, such as 小狗, for names."""
+"""By the first letter of jieba's tag; of all other words nothing is said. Names are nouns, since jieba's dictionary
+takes many common words, such as 小狗, for names."""
 
 
 def term_classes() -> dict[str, str]:

@@ -54,8 +54,10 @@ th { text-align:left; color:var(--soft); font-weight:400; font-size:14px; paddin
 .answers b { display:block; color:var(--ink); font-weight:600 } .answers small { display:block; overflow-wrap:anywhere }
 .answers .thumb { width:100%; margin-bottom:4px } .answers q { display:block; quotes:none; color:var(--ink) }
 .answers.six { grid-template-columns:repeat(6,1fr) } .answers.ten { grid-template-columns:repeat(10,1fr) }
-.answers.captions { grid-template-columns:1fr; gap:6px } .answers.captions :is(b,small) { display:inline }
-.answers.captions small { margin-right:8px }
+.answers.captions { grid-template-columns:1fr; gap:4px }
+.answers.captions li { display:flex; flex-wrap:wrap; align-items:baseline; gap:0 12px }
+.captions b { order:-3; flex:0 0 110px } .captions q { order:-2; flex:1 1 300px; font-size:15px }
+.captions small { order:-1 }
 .right { color:var(--good) } .right b, .right q { color:var(--good) } .right .thumb { outline:3px solid var(--good) }
 .thumb { border-radius:3px } .veil { fill:#fff; fill-opacity:.35 }
 .look { fill:#ffd400; fill-opacity:.14; stroke:#e01e1e; stroke-width:2.5 }
