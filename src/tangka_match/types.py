@@ -116,6 +116,27 @@ class Encoded:
         return Encoded(pooled=pooled, tokens=tokens, mask=mask)
 
 
+class WordAttention(NamedTuple):
+    """Where words look.
+
+    Attributes:
+        weights: (I, C, T, R) how much each word looks at each region; they add up to one over an image's real regions.
+        note: What these weights are in the model, and how much of the score goes through them; for people.
+    """
+
+    weights: Float[Tensor, "I C T R"]
+    note: str
+
+
+@runtime_checkable
+class Attentive(Protocol):
+    """A matcher that can show where its words look; not all can."""
+
+    def word_attention(self, images: Encoded, texts: Encoded) -> WordAttention:
+        """Weights of every word over the regions of every image; those of padding words mean nothing."""
+        ...
+
+
 @runtime_checkable
 class Matcher(Protocol):
     """What every image–text model offers, so that training, evaluation and search need to know no more.

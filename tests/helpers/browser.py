@@ -11,11 +11,22 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 class Opened(NamedTuple):
-    """What a page did: errors on the console, addresses asked for beside its own, widths of the charts, its width."""
+    """What a page did, and how wide things are drawn, in pixels.
+
+    Args:
+        errors: On the console.
+        requests: Addresses asked for beside its own.
+        charts: Widths of curves.
+        pictures: Widths of thumbnails.
+        boxes: Widths of regions marked on them.
+        width: Of the page.
+    """
 
     errors: list[str]
     requests: list[str]
     charts: list[float]
+    pictures: list[float]
+    boxes: list[float]
     width: int
 
 
@@ -38,9 +49,12 @@ def open_page(path: Path, width: int, picture: Path) -> Opened:
         page.goto(path.absolute().as_uri())
         page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         page.screenshot(path=picture, full_page=True)
-        charts = page.evaluate(
-            "[...document.querySelectorAll('svg polyline')].map(p => p.getBoundingClientRect().width)"
+        charts, pictures, boxes = (
+            page.evaluate(f"[...document.querySelectorAll('{what}')].map(p => p.getBoundingClientRect().width)")
+            for what in ("svg polyline", ".thumb use", ".look")
         )
         scroll_width = page.evaluate("document.documentElement.scrollWidth")
         browser.close()
-    return Opened(errors, [url for url in requests if url != path.absolute().as_uri()], charts, scroll_width)
+    return Opened(
+        errors, [url for url in requests if url != path.absolute().as_uri()], charts, pictures, boxes, scroll_width
+    )

@@ -12,8 +12,11 @@ from PIL import Image
 from helpers.bad_input import assert_one_message
 from helpers.browser import open_page
 from helpers.cli import run_cli_in_process
+from helpers.precomp import write_precomp
+from helpers.small_checkpoints import write_checkpoint
 from tangka_match.data.demo import write_demo_set
 from tangka_match.diagnose import main
+from tangka_match.train import main as train
 
 VERDICT = {
     "event": "verdict",
@@ -96,6 +99,140 @@ def planted_out(clean_set, runs, tmp_path_factory):
     done = diagnose(f"data.root='{root}'", f"paths.runs={runs}", "run=20260101", f"out={out}")
     assert "Fault, image_leak" in done.stdout
     return out
+
+
+TINY = (
+    "model=vse_tiny",
+    "trainer=cpu",
+    "logger=none",
+    "loss=curriculum",
+    "scheduler.warmup_steps=5",
+    "optimizer.lr=0.01",
+)
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    """A set that a tiny model learns in seconds, with boxes and pictures, and the run that learnt it."""
+    folder = tmp_path_factory.mktemp("learnt")
+    root = folder / "set"
+    for seed, (split, images) in enumerate({"train": 210, "val": 60}.items()):
+        write_precomp(root, split, images=images, dim=16, ids="image", boxes=True, seed=seed)
+    (root / "thumbnails").mkdir()
+    for number in range(60):
+        colour = np.full((60, 48, 3), (4 * number, 90, 200 - 3 * number), np.uint8)
+        Image.fromarray(colour).save(root / "thumbnails" / f"dev-{number:04}.png")
+    places = (f"paths.runs={folder / 'runs'}", f"paths.checkpoints={folder / 'checkpoints'}")
+    words = ("+experiment=debug", *TINY, "trainer.max_epochs=14", "trainer.max_steps=-1", "data=precomp")
+    limits = ("trainer.log_every_n_steps=2", "data.batch_size=30", "data.drop_last=true")
+    done = run_cli_in_process(*words, *limits, f"data.root={root}", *places, main=train)
+    assert done.code == 0, done.stderr
+    return root, places
+
+
+@pytest.fixture(scope="module")
+def learnt_out(learnt, tmp_path_factory):
+    """The diagnosis of that run, whose best.ckpt is found by its id."""
+    root, places = learnt
+    out = tmp_path_factory.mktemp("diagnosed") / "out"
+    diagnose(f"data.root={root}", *places, "run=last", f"out={out}")
+    return out
+
+
+def test_the_model_of_a_run_is_diagnosed_and_a_healthy_one_has_no_fault(learnt_out):
+    content = read(learnt_out)
+    assert content["checkpoint"].endswith("best.ckpt")
+    of_model = {
+        key for key in findings(content, "fault", "warning") if key[0] in ("model", "worst_queries", "attention")
+    }
+    assert of_model == set()
+    values = content["sections"]["model"]["values"]
+    assert values["metrics"]["mean_r1"] > 40
+    assert set(values["hubs"]) == {"i2t", "t2i"}
+    assert set(values["corrected"]) == {"qb_norm", "nnn"}
+    assert 1 < values["space"]["effective_rank"][0] < 64
+    assert "VSE" in content["sections"]["attention"]["values"]["note"]
+
+
+def test_the_worst_queries_agree_with_the_metrics(learnt_out):
+    sections = read(learnt_out)["sections"]
+    r1 = sections["model"]["values"]["metrics"]["t2i_r1"]
+    worst = sections["worst_queries"]["values"]["t2i"]
+    assert len(worst) == min(50, round(60 * (1 - r1 / 100)))
+    for query in worst:
+        scores = [answer["score"] for answer in query["answers"]]
+        assert scores == sorted(scores, reverse=True)
+        assert query["rank"] > 1
+        assert query["score"] <= scores[0]
+
+
+def test_the_share_of_each_loss_is_reported(learnt_out):
+    content = read(learnt_out)
+    facts = content["sections"]["training"]["values"]["facts"]
+    assert facts["share of the gradient: info_nce"].startswith("100 % at first")
+    assert facts["share of the gradient: triplet"].startswith("0 % at first")
+    assert "share of the gradient, %" in (learnt_out / "diagnosis.html").read_text("utf-8")
+
+
+def test_the_models_page_in_a_browser(learnt_out, tmp_path):
+    opened = open_page(learnt_out / "diagnosis.html", 1200, tmp_path / "page.png")
+    assert opened.errors == []
+    assert opened.requests == []
+    assert opened.width == 1200
+    assert opened.pictures
+    assert min(opened.pictures) > 50, "thumbnails are drawn"
+    assert opened.boxes
+    assert min(opened.boxes) > 0, "and regions on them"
+    assert open_page(learnt_out / "diagnosis.html", 500, tmp_path / "narrow.png").width == 500
+
+
+@pytest.mark.parametrize("split", ["val", "train"])
+def test_a_checkpoint_can_be_given(learnt, tmp_path, split):
+    root, _ = learnt
+    checkpoint = next(root.parent.glob("checkpoints/*/*/last.ckpt"))
+    diagnose(f"data.root={root}", f"checkpoint={checkpoint}", f"split={split}", f"out={tmp_path / 'out'}")
+    values = read(tmp_path / "out")["sections"]["model"]["values"]
+    assert values["split"] == split
+    assert bool(values["corrected"]) == (split == "val"), "training queries do not correct themselves"
+
+
+def test_a_collapsed_model_is_called_so_and_nothing_else_is_measured(learnt, tmp_path):
+    root, _ = learnt
+    captions = (root / "train_caps.txt").read_text("utf-8").splitlines()
+    checkpoint = write_checkpoint(tmp_path / "collapsed.ckpt", captions, dim=16, weight=0.0)
+    done = diagnose(f"data.root={root}", f"checkpoint={checkpoint}", f"out={tmp_path / 'out'}")
+    content = read(tmp_path / "out")
+    (key,) = [key for key in findings(content, "fault") if key[0] == "model"]
+    assert key == ("model", "collapsed")
+    assert "all 3,600 scores of val are 0.5 " in findings(content)[key]["seen"]
+    assert not {"worst_queries", "attention"} & set(content["sections"])
+    assert "Fault, collapsed" in done.stdout
+
+
+def test_a_model_is_not_run_on_damaged_features(learnt, tmp_path):
+    root, _ = learnt
+    shutil.copytree(root, tmp_path / "set")
+    features = np.load(tmp_path / "set" / "dev_ims.npy")
+    features[3] = 0
+    np.save(tmp_path / "set" / "dev_ims.npy", features)
+    checkpoint = next(root.parent.glob("checkpoints/*/*/best.ckpt"))
+    diagnose(f"data.root={tmp_path / 'set'}", f"checkpoint={checkpoint}", f"out={tmp_path / 'out'}")
+    assert ("model", "model_not_measured") in findings(read(tmp_path / "out"), "warning")
+
+
+def test_a_checkpoint_that_does_not_fit_the_data(learnt, clean_set, tmp_path):
+    root, _ = learnt
+    checkpoint = next(root.parent.glob("checkpoints/*/*/best.ckpt"))
+    words = (f"data.root={clean_set}", f"checkpoint={checkpoint}", f"out={tmp_path / 'out'}")
+    said = r"dev_ims\.npy has features of 2048 dimensions, but the checkpoint of run \S+ was trained on 16"
+    assert_one_message(run_cli_in_process(*words, main=main), said)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_checkpoint(clean_set, tmp_path):
+    (tmp_path / "x.ckpt").write_text("weights")
+    words = (f"data.root={clean_set}", f"checkpoint={tmp_path / 'x.ckpt'}", f"out={tmp_path / 'out'}")
+    assert_one_message(run_cli_in_process(*words, main=main), r"x\.ckpt: (refused|damaged)")
 
 
 def test_a_clean_set_gets_a_clean_bill(clean_set, tmp_path):

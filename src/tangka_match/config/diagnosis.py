@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import rich
-import yaml
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from tangka_match import load
 from tangka_match.analysis.diagnosis.ceiling import diagnose_ceiling
 from tangka_match.analysis.diagnosis.duplicates import diagnose_duplicates
-from tangka_match.analysis.diagnosis.feature_scan import scan_features
+from tangka_match.analysis.diagnosis.feature_scan import FeatureScan, scan_features
 from tangka_match.analysis.diagnosis.finding import Section
 from tangka_match.analysis.diagnosis.folder import check_out, write_diagnosis
 from tangka_match.analysis.diagnosis.pictures import diagnose_pictures
@@ -22,7 +22,9 @@ from tangka_match.analysis.diagnosis.terminal import print_diagnosis
 from tangka_match.analysis.diagnosis.texts import Texts, diagnose_texts
 from tangka_match.analysis.diagnosis.training import diagnose_training, profile_of
 from tangka_match.config.check import describe_fault, raise_faults
+from tangka_match.config.evaluation import usable_device
 from tangka_match.config.explain import nearest
+from tangka_match.config.model_diagnosis import best_of_run, model_sections, run_config
 from tangka_match.data.layout import available_splits
 from tangka_match.data.normalise import normalise_caption
 from tangka_match.data.split import Split, load_split
@@ -49,6 +51,8 @@ class DiagnosisSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     run: Annotated[str | None, BeforeValidator(_as_name)]
+    checkpoint: Path | None
+    device: Annotated[str, AfterValidator(usable_device)]
     split: str
     profile: list[float] | None
     out: Path
@@ -65,16 +69,25 @@ def diagnose(config: DictConfig) -> list[Section]:
     if settings.profile is not None:
         check_profile(settings.profile)
     run = None if settings.run is None else find_run(Path(config.paths.runs), settings.run, "run")
+    checkpoint = settings.checkpoint
+    if checkpoint is None and run is not None:
+        checkpoint = best_of_run(run, Path(config.paths.checkpoints))
     data = config.data
+    # Loaded first, since a file that is no checkpoint should not cost the minutes that large data take.
+    matcher = None if checkpoint is None else load(checkpoint, device=settings.device, batch_size=data.eval_batch_size)
     if data.get("writer") is not None:
         instantiate(data.writer).ensure(Path(data.root))
     splits = _splits(data, settings.split)
-    sections = _data_sections(data, splits, settings, None if run is None else _profile(run))
+    scans = {name: scan_features(split) for name, split in splits.items()}
+    of_model = [] if matcher is None else model_sections(matcher, splits, scans, settings.split)
+    sections = _data_sections(data, splits, scans, settings, None if run is None else _profile(run))
     if run is not None:
         sections.append(_training_section(run))
+    sections += of_model
     about = {
         "data": str(Path(data.root).absolute()),
         "run": None if run is None else run.name,
+        "checkpoint": None if checkpoint is None else str(checkpoint.absolute()),
         "splits": ", ".join(splits),
     }
     write_diagnosis(settings.out, f"Diagnosis of {Path(data.root).absolute().name}", about, sections)
@@ -108,7 +121,11 @@ def _splits(data: DictConfig, asked: str) -> dict[str, Split]:
 
 
 def _data_sections(
-    data: DictConfig, splits: dict[str, Split], settings: DiagnosisSettings, of_run: list[float] | None
+    data: DictConfig,
+    splits: dict[str, Split],
+    scans: dict[str, FeatureScan],
+    settings: DiagnosisSettings,
+    of_run: list[float] | None,
 ) -> list[Section]:
     tokenizer: JiebaTokenizer = instantiate(data.tokenizer, _convert_="all")
     texts = {
@@ -119,7 +136,6 @@ def _data_sections(
         vocabulary = Vocabulary.build(texts["train"].words, data.min_count)
     else:
         vocabulary = Vocabulary.load(data.vocabulary_path)
-    scans = {name: scan_features(split) for name, split in splits.items()}
     duplicates, groups = diagnose_duplicates(texts, scans)
     name, split = settings.split, splits[settings.split]
     # A run is validated on val: its recalls say nothing of another split.
@@ -144,10 +160,10 @@ def _profile(run: Path) -> list[float] | None:
 
 
 def _training_section(run: Path) -> Section:
+    plain = run_config(run)
     try:
-        plain = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
         loss, clip = plain["loss"], plain["trainer"]["gradient_clip_val"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ConfigError(f"run={run.name}: {run / 'config.yaml'} is not the config of a run ({error})") from error
     return diagnose_training(run.name, _ledger(run), loss, clip)
 

@@ -29,7 +29,8 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def _there(device: str) -> str:
+def usable_device(device: str) -> str:
+    """The same name, if there is such a device here; for pydantic."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -68,7 +69,7 @@ class EvaluationSettings(BaseModel):
     checkpoint: Annotated[list[Path], BeforeValidator(_as_list), Field(min_length=1)]
     split: str
     out: Path
-    device: Annotated[str, AfterValidator(_there)]
+    device: Annotated[str, AfterValidator(usable_device)]
     precision: Annotated[Literal["32", "bf16"], BeforeValidator(str)]
     fusion: Literal["mean", "rank"]
     protocol: Protocol

@@ -1,6 +1,8 @@
 """What all losses share: their interface, what they return, and the check of what they are given."""
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -18,11 +20,14 @@ class LossTerms(NamedTuple):
         terms: The parts of the loss by name, scalars without gradient and before any weight, so that their curves can
             be compared while a schedule moves the weights.
         values: The settings in force at this progress, by name: those that a schedule or learning moves.
+        weighted: The weighted parts, scalars with gradient that add up to ``total``, by the names of ``terms``; only
+            of a loss of several parts, and only those that have a weight at some time of the run.
     """
 
     total: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]
     values: dict[str, float]
+    weighted: Mapping[str, Float[Tensor, ""]] = MappingProxyType({})
 
 
 @runtime_checkable

@@ -95,7 +95,7 @@ class CurriculumLoss(nn.Module):
             progress: Share of the run's optimizer steps already taken, in [0, 1].
 
         Returns:
-            The weighted sum; the two terms before weighting; the five settings in force.
+            The weighted sum; the two terms before weighting; the five settings in force; the two weighted terms.
 
         Raises:
             ShapeError: If the matrices are not square, differ in shape, or the diagonal is not positive.
@@ -107,14 +107,25 @@ class CurriculumLoss(nn.Module):
         scale = 1.0 / now["temperature"] if learnt is None else learnt
         triplet = triplet_margin_loss(similarity, positives, now["margin"], now["hard_negatives"])
         info_nce = info_nce_loss(similarity, positives, scale, self.label_smoothing)
-        total = now["triplet_weight"] * triplet + now["info_nce_weight"] * info_nce
-        return LossTerms(total, {"triplet": triplet.detach(), "info_nce": info_nce.detach()}, now)
+        terms = {"triplet": triplet, "info_nce": info_nce}
+        weighted = {name: now[f"{name}_weight"] * term for name, term in terms.items()}
+        total = weighted["triplet"] + weighted["info_nce"]
+        return LossTerms(
+            total,
+            {name: term.detach() for name, term in terms.items()},
+            now,
+            {name: part for name, part in weighted.items() if self._is_used(name)},
+        )
 
     def collapse_value(self, positives: Bool[Tensor, "B B"], progress: float | int = 1.0) -> float:
         """Loss when all scores are equal: the weighted sum of the two terms' collapse values."""
         now = {name: schedule(progress) for name, schedule in self.schedules.items()}
         triplet = triplet_collapse_value(positives, now["margin"])
         return now["triplet_weight"] * triplet + now["info_nce_weight"] * info_nce_collapse_value(positives)
+
+    def _is_used(self, term: str) -> bool:
+        weight = self.schedules[f"{term}_weight"]
+        return weight.start > 0 or weight.end > 0
 
 
 def _check_settings(schedules: dict[str, Schedule], min_temperature: float) -> None:

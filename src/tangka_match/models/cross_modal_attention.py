@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from tangka_match.ops import attended_cosine, l2_normalise, unpack_words
+from tangka_match.ops import attended_cosine, l2_normalise, masked_softmax, unpack_words
 
 
 class CrossModalAttention(nn.Module):
@@ -53,6 +53,23 @@ class CrossModalAttention(nn.Module):
         queries, word_values = words[token_mask].chunk(2, dim=1)
         cosines = attended_cosine(queries, word_values, keys, region_values, region_mask, smooth=self.smooth)
         return unpack_words(cosines, token_mask).sum(dim=2) / token_mask.sum(dim=1)
+
+    def weights(
+        self,
+        regions: Float[Tensor, "I R A2"],
+        region_mask: Bool[Tensor, "I R"],
+        words: Float[Tensor, "C T A2"],
+    ) -> Float[Tensor, "I C T R"]:
+        """How much every word looks at every region: what ``forward`` weighs values with, for people to see.
+
+        Args:
+            regions: What ``project_regions`` returned.
+            region_mask: ``True`` where a region is real.
+            words: What ``project_words`` returned.
+        """
+        keys, queries = regions.chunk(2, dim=2)[0], words.chunk(2, dim=2)[0]
+        affinity = torch.einsum("ira,cta->ictr", keys, queries)
+        return masked_softmax(self.smooth * affinity, region_mask[:, None, None, :])
 
 
 def _unit_halves(x: Float[Tensor, "N L A2"]) -> Float[Tensor, "N L A2"]:

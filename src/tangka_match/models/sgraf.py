@@ -10,7 +10,8 @@ from tangka_match.models.checks import check_dropout, check_regions, check_sizes
 from tangka_match.models.region_projection import RegionProjection
 from tangka_match.models.similarity_encoder import SimilarityEncoder
 from tangka_match.models.text_gru import TextGRU
-from tangka_match.types import Encoded
+from tangka_match.ops import word_region_attention
+from tangka_match.types import Encoded, WordAttention
 
 _PARTS = ("img_enc", "txt_enc", "sim_enc")
 
@@ -137,6 +138,15 @@ class SGRAF(nn.Module):
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
         """Score every image against every caption, in (0, 1); higher = closer."""
         return self.sim_enc(images, texts)
+
+    def word_attention(self, images: Encoded, texts: Encoded) -> WordAttention:
+        """Weights of the attention behind the local similarities (SGRAF, section 3.2)."""
+        assert images.tokens is not None and images.mask is not None
+        assert texts.tokens is not None and texts.mask is not None
+        weights = word_region_attention(texts.tokens, texts.mask, images.tokens, images.mask)
+        return WordAttention(
+            weights, "SGRAF's attention from words to regions, which every local similarity is made of"
+        )
 
     def load_published_state(self, states: Sequence[Mapping[str, Tensor]]) -> None:
         """Load the weights of a published checkpoint, its ``"model"`` entry.

@@ -12,7 +12,7 @@ from tangka_match.models.checks import check_dropout, check_regions, check_sizes
 from tangka_match.models.cross_modal_attention import CrossModalAttention
 from tangka_match.models.pooled_head import PooledHead
 from tangka_match.models.text_lstm import TextLSTM
-from tangka_match.types import Encoded
+from tangka_match.types import Encoded, WordAttention
 
 
 class VSE(nn.Module):
@@ -146,3 +146,13 @@ class VSE(nn.Module):
         local = self.cross_attention(images.tokens, images.mask, texts.tokens, texts.mask)
         share = self.local_logit.sigmoid()
         return (1 - share) * overall + share * local
+
+    def word_attention(self, images: Encoded, texts: Encoded) -> WordAttention:
+        """Weights of the cross-modal attention."""
+        assert images.tokens is not None and images.mask is not None and texts.tokens is not None
+        share = 100 * self.local_logit.sigmoid().item()
+        note = (
+            f"the cross-modal attention of VSE, which {share:.0f} % of a score goes through; the rest is the cosine of "
+            "one vector an image and one a caption, whose words look at no region"
+        )
+        return WordAttention(self.cross_attention.weights(images.tokens, images.mask, texts.tokens), note)

@@ -16,6 +16,7 @@ from tangka_match.retrieval import score_matrix
 from tangka_match.retrieval.passport import PASSPORT_KEY
 from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.gather import gather_encoded, gather_rows
+from tangka_match.training.gradient_share import gradient_shares
 from tangka_match.training.lightning_facts import is_logged_step
 from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher, RegionTextBatch
 
@@ -26,10 +27,11 @@ SchedulerFactory = Callable[..., LRScheduler]
 class MatchingModule(pl.LightningModule):
     """Trains a matcher on pairs and validates it on a whole gallery.
 
-    Logged while training: ``train/loss``, each part of the loss, each schedule value, ``train/lr``,
-    ``train/grad_norm`` (before clipping) and ``train/similarity_std`` (the spread of a batch's scores; near 0 when the
-    model has collapsed). Logged at each validation, in percent or ranks: ``val/i2t_r1`` … ``val/mean_r1``,
-    ``val/rsum``; and ``val/loss`` over blocks as large as a training batch.
+    Logged while training: ``train/loss``, each part of the loss and its share of the gradient in percent
+    (``train/grad_share_<part>``), each schedule value, ``train/lr``, ``train/grad_norm`` (before clipping) and
+    ``train/similarity_std`` (the spread of a batch's scores; near 0 when the model has collapsed). Logged at each
+    validation, in percent or ranks: ``val/i2t_r1`` … ``val/mean_r1``, ``val/rsum``; and ``val/loss`` over blocks as
+    large as a training batch.
 
     Args:
         matcher: The model; an ``nn.Module`` that satisfies ``Matcher``.
@@ -114,6 +116,9 @@ class MatchingModule(pl.LightningModule):
             {**terms.terms, **terms.values} if len(terms.terms) > 1 else dict(terms.values)
         )
         self.log_dict({f"train/{name}": value for name, value in parts.items()})
+        if len(terms.weighted) > 1:
+            shares = gradient_shares(terms.weighted, similarity)
+            self.log_dict({f"train/grad_share_{name}": share for name, share in shares.items()})
         self.log("train/similarity_std", similarity.detach().float().std(correction=0))
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 

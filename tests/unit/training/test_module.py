@@ -119,6 +119,7 @@ def test_a_loss_of_several_parts_logs_each_and_its_schedules():
     terms = CurriculumLoss()(torch.eye(4), torch.eye(4, dtype=torch.bool), 0.0)
     assert len(terms.terms) == 2
     assert {f"train/{name}" for name in (*terms.terms, *terms.values)} < set(logged)
+    assert sum(logged[f"train/grad_share_{name}"] for name in terms.terms) == pytest.approx(100)
 
 
 def test_steps_between_two_logged_ones_log_nothing():

@@ -48,6 +48,7 @@ class Section:
         findings: What was found.
         charts: SVG elements.
         values: The measured numbers, for JSON.
+        blocks: HTML elements below the charts.
     """
 
     name: str
@@ -56,9 +57,10 @@ class Section:
     findings: Sequence[Finding]
     charts: Sequence[str] = ()
     values: dict[str, Any] = field(default_factory=dict)
+    blocks: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; the charts are left out."""
+        """Plain values, for JSON; charts and blocks are left out."""
         return {
             "title": self.title,
             "values": self.values,

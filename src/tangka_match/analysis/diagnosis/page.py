@@ -40,16 +40,36 @@ details { margin-top:10px } summary { cursor:pointer; color:var(--soft); font-si
 .ids { font-size:13px; color:var(--soft); overflow-wrap:anywhere; margin:6px 0 0; max-height:220px; overflow-y:auto }
 .section { background:var(--paper); border:1px solid var(--line); border-radius:8px; padding:18px 20px }
 table { border-collapse:collapse; width:100% } td { padding:7px 12px 7px 0; border-bottom:1px solid var(--line);
-  vertical-align:top; overflow-wrap:anywhere } td:first-child { color:var(--soft); width:32% }
-tr:last-child td { border-bottom:0 }
+  vertical-align:top; overflow-wrap:anywhere } .facts td:first-child { color:var(--soft); width:32% }
+tr:last-child td { border-bottom:0 } h3 { font-size:16px; margin:26px 0 10px }
+th { text-align:left; color:var(--soft); font-weight:400; font-size:14px; padding:0 12px 4px 0 }
+.slices td { padding:4px 12px 4px 0 } .number { white-space:nowrap } .bar { width:100%; height:12px }
+.track { fill:var(--line) } .fill { fill:var(--c1) } .mark { fill:var(--ink) }
+.album { position:absolute; width:0; height:0 } .sheet { fill:var(--line) }
+.query { display:flex; gap:16px; border-top:1px solid var(--line); padding:14px 0 }
+.query > div { flex:1; min-width:0 } .query > .thumb { width:112px; flex:none; align-self:flex-start }
+.query p { margin:0 0 8px } .asked { font-weight:600 } .note { color:var(--soft); font-size:14px }
+.answers { list-style:none; margin:0; padding:0; display:grid; gap:12px;
+  grid-template-columns:repeat(auto-fill,minmax(124px,1fr)); font-size:13px; line-height:1.4; color:var(--soft) }
+.answers b { display:block; color:var(--ink); font-weight:600 } .answers small { display:block; overflow-wrap:anywhere }
+.answers .thumb { width:100%; margin-bottom:4px } .answers q { display:block; quotes:none; color:var(--ink) }
+.answers.six { grid-template-columns:repeat(6,1fr) } .answers.ten { grid-template-columns:repeat(10,1fr) }
+.answers.captions { grid-template-columns:1fr; gap:4px }
+.answers.captions li { display:flex; flex-wrap:wrap; align-items:baseline; gap:0 12px }
+.captions b { order:-3; flex:0 0 110px } .captions q { order:-2; flex:1 1 300px; font-size:15px }
+.captions small { order:-1 }
+.right { color:var(--good) } .right b, .right q { color:var(--good) } .right .thumb { outline:3px solid var(--good) }
+.thumb { border-radius:3px } .veil { fill:#fff; fill-opacity:.35 }
+.look { fill:#ffd400; fill-opacity:.14; stroke:#e01e1e; stroke-width:2.5 }
 .charts { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr)); gap:18px; margin-top:16px }
 svg { width:100%; max-width:560px; height:auto; display:block } svg text { font-family:inherit; fill:var(--ink) }
 .tick { font-size:12px } .axis { font-size:13px } .grid { stroke:var(--line); stroke-width:1 }
 @media (max-width:640px) { main { padding:20px 14px 48px } h1 { font-size:23px } .card dl { grid-template-columns:1fr;
-  gap:2px } .card dd { margin-bottom:8px } .points { margin-left:0 } td { display:block; width:auto !important;
-  padding:6px 0; border:0 } td:first-child { padding-bottom:0; font-size:14px } tr { display:block;
-  border-bottom:1px solid var(--line) } }
-@media print { body { background:#fff } .card { break-inside:avoid } }
+  gap:2px } .card dd { margin-bottom:8px } .points { margin-left:0 } .facts td { display:block; width:auto !important;
+  padding:6px 0; border:0 } .facts td:first-child { padding-bottom:0; font-size:14px } .facts tr { display:block;
+  border-bottom:1px solid var(--line) } .slices :is(th,td):last-child { display:none } .query { flex-wrap:wrap }
+  .answers:is(.six,.ten) { grid-template-columns:repeat(3,1fr) } }
+@media print { body { background:#fff } .card, .query { break-inside:avoid } }
 """
 
 
@@ -108,4 +128,9 @@ def _card(finding: Finding, where: str) -> str:
 def _section(section: Section) -> str:
     rows = "".join(f"<tr><td>{escape(label)}</td><td>{escape(value)}</td></tr>" for label, value in section.facts)
     charts = f'<div class="charts">{"".join(section.charts)}</div>' if section.charts else ""
-    return f'<h2>{escape(section.title)}</h2><div class="section"><table>{rows}</table>{charts}</div>'
+    table = f'<table class="facts">{rows}</table>' if rows else ""
+    return (
+        f'<h2>{escape(section.title)}</h2><div class="section">{table}{charts}{"".join(section.blocks)}</div>'
+        if table or charts or section.blocks
+        else ""
+    )

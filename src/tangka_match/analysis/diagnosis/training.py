@@ -32,13 +32,16 @@ FEWEST_POINTS = 5
 FEWEST_STEPS = 100
 """Optimizer steps in which a learnt temperature moves if it can."""
 LOSSES = {"training": "train/loss", "validation": "val/loss"}
+SHARE = "train/grad_share_"
+IDLE = 1.0
+"""Percent of the gradient below which a part of the loss counts as idle."""
 RECALLS = {"image→text R@1": "val/i2t_r1", "text→image R@1": "val/t2i_r1"}
 
 
 def diagnose_training(
     run_id: str, events: Iterable[Mapping[str, Any]], loss: Mapping[str, Any], clip: float | None
 ) -> Section:
-    """Steps, collapse, the gap between training and validation, learning rate, gradients and temperature of a run.
+    """Steps, collapse, the gap between training and validation, learning rate, gradients, temperature, parts of a loss.
 
     Args:
         run_id: Of the run.
@@ -61,6 +64,13 @@ def diagnose_training(
         steps, recalls = curves["val/mean_r1"]
         best = max(range(len(recalls)), key=recalls.__getitem__)
         facts.append(("best mean R@1", f"{recalls[best]:.2f} % at step {steps[best] + 1:,.0f}"))
+    shares = {name.removeprefix(SHARE): curve for name, curve in curves.items() if name.startswith(SHARE)}
+    # Of a run that did not end, a schedule may not have brought a part in yet.
+    findings += [] if _ending(events) else _idle_losses(shares)
+    facts += [
+        (f"share of the gradient: {name}", f"{values[0]:.0f} % at first, {_tail(values):.0f} % in the last fifth")
+        for name, (_, values) in shares.items()
+    ]
     if clip and "train/grad_norm" in curves:
         norms = curves["train/grad_norm"][1]
         facts.append(("steps with a clipped gradient", f"{100 * sum(n > clip for n in norms) / len(norms):.0f} %"))
@@ -124,7 +134,7 @@ def _gradients(curve: Curve | None) -> list[Finding]:
     if curve is None or len(curve[1]) < FEWEST_POINTS:
         return []
     steps, norms = curve
-    usual, tail = median(norms), median(norms[-max(FEWEST_POINTS, len(norms) // 5) :])
+    usual, tail = median(norms), _tail(norms)
     if tail < VANISHED:
         return [
             Finding(
@@ -147,6 +157,26 @@ def _gradients(curve: Curve | None) -> list[Finding]:
             "each throws away what Adam had learnt about the scale of the gradients",
             "lower trainer.gradient_clip_val or optimizer.lr, or lengthen scheduler.warmup_steps",
         )
+    ]
+
+
+def _tail(values: Sequence[float]) -> float:
+    """Median of the last fifth."""
+    return median(values[-max(FEWEST_POINTS, len(values) // 5) :])
+
+
+def _idle_losses(shares: Mapping[str, Curve]) -> list[Finding]:
+    """Parts of the loss that hardly pull at any time of the run."""
+    idle = [name for name, (_, values) in shares.items() if len(values) >= FEWEST_POINTS and max(values) < IDLE]
+    return [
+        Finding(
+            "idle_loss",
+            "warning",
+            f"the {name} part never has more than {max(shares[name][1]):.2f} % of the gradient",
+            "the run is one with the other part alone; what this part was put in for does not happen",
+            f"raise loss.{name}_weight, or set it to 0",
+        )
+        for name in idle
     ]
 
 
@@ -178,5 +208,10 @@ def _charts(curves: Mapping[str, Curve]) -> list[str]:
         (chosen({"learning rate": "train/lr"}), "learning rate", False),
         (chosen({"gradient norm": "train/grad_norm"}), "gradient norm before clipping", True),
         (chosen({"temperature": "train/temperature"}), "temperature", False),
+        (
+            {n.removeprefix(SHARE): curve for n, curve in curves.items() if n.startswith(SHARE)},
+            "share of the gradient, %",
+            False,
+        ),
     ]
     return [lines(found, "optimizer steps", label, logarithmic=log) for found, label, log in panels if found]

@@ -81,3 +81,27 @@ def test_a_run_that_was_killed_before_its_first_line():
     assert codes(section.findings) == ["unfinished_run"]
     assert section.charts == []
     assert profile_of([{"event": "start"}]) is None
+
+
+def shares(triplet):
+    return {"train__grad_share_triplet": triplet, "train__grad_share_info_nce": lambda t: 100 - triplet(t)}
+
+
+def test_the_share_of_each_loss_is_told_and_drawn():
+    section = diagnose_training("run-1", events(**shares(lambda t: 60 * t)), LOSS, None)
+    assert section.findings == []
+    facts = dict(section.facts)
+    assert facts["share of the gradient: triplet"] == "0 % at first, 51 % in the last fifth"
+    assert facts["share of the gradient: info_nce"] == "100 % at first, 49 % in the last fifth"
+    assert len(section.charts) == 6
+
+
+def test_a_part_that_never_pulls_is_found():
+    section = diagnose_training("run-1", events(**shares(lambda t: 0.4 * t)), LOSS, None)
+    assert codes(section.findings) == ["idle_loss"]
+    assert "the triplet part never has more than 0.38 %" in section.findings[0].seen
+
+
+def test_of_a_run_that_was_stopped_a_part_may_still_have_come():
+    section = diagnose_training("run-1", events(status="interrupted", **shares(lambda t: 0.0)), LOSS, None)
+    assert codes(section.findings) == ["unfinished_run"]

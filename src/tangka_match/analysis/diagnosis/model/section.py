@@ -1,0 +1,208 @@
+"""The model's part of a diagnosis."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tangka_match.analysis.diagnosis.charts import histogram, lines
+from tangka_match.analysis.diagnosis.finding import Finding, Section
+from tangka_match.analysis.diagnosis.model.album import Album
+from tangka_match.analysis.diagnosis.model.attention import look
+from tangka_match.analysis.diagnosis.model.collapse import judge_collapse
+from tangka_match.analysis.diagnosis.model.drawing import draw_attention, draw_hubs, draw_slices, draw_worst
+from tangka_match.analysis.diagnosis.model.hubs import Hubs, count_hubs, judge_hubs, name_of
+from tangka_match.analysis.diagnosis.model.scored import Scored
+from tangka_match.analysis.diagnosis.model.slices import Slice, by_kind, by_length, judge_slices, worst_words
+from tangka_match.analysis.diagnosis.model.space import Space, judge_space, measure_space
+from tangka_match.analysis.diagnosis.model.worst import to_dict, worst_queries
+from tangka_match.metrics import CUTOFFS, summarise
+from tangka_match.retrieval.trained_matcher import TrainedMatcher
+
+MOST_DRAWN = 50_000
+"""Scores of wrong pairs that are drawn."""
+DIRECTIONS = {"i2t": "image→text", "t2i": "text→image"}
+
+
+def diagnose_model(matcher: TrainedMatcher, scored: Scored, train_words: Sequence[Sequence[str]]) -> list[Section]:
+    """Hubs, the joint space, what fails, the worst queries, and where words look.
+
+    Of a model that ranks as chance does, only that is said.
+
+    Args:
+        matcher: The model.
+        scored: Its view of a split.
+        train_words: The words of the training captions, as its tokenizer cuts them.
+    """
+    recalls = summarise(scored.ranks)
+    facts = [
+        (f"{words} R@1 / R@5 / R@10 on {scored.split.name}", _percent(recalls, direction))
+        for direction, words in DIRECTIONS.items()
+    ]
+    space = measure_space(scored.images, scored.texts, scored.similarity, scored.owners)
+    values: dict[str, Any] = {"split": scored.split.name, "metrics": recalls}
+    collapsed = judge_collapse(scored)
+    if collapsed is not None:
+        facts += [] if space is None else _space_facts(space)[:2]
+        return [Section("model", "Model", facts, [collapsed], values=values)]
+    album = Album(scored.split)
+    hubs = count_hubs(scored)
+    findings, gains = judge_hubs(scored, hubs)
+    facts += _hub_facts(scored, hubs)
+    facts += [
+        (f"mean R@1, corrected for hubs by {name}", f"{gain.b:.2f} % ({gain.difference:+.2f})")
+        for name, gain in gains.items()
+    ]
+    charts = [_score_chart(scored)]
+    if space is not None:
+        facts += _space_facts(space)
+        findings += judge_space(space, min(scored.similarity.shape) - 1)
+        charts.append(_spectrum_chart(space))
+        values["space"] = {"gap": space.gap, "effective_rank": space.ranks, "mean_r1": space.mean_r1}
+    lengths, kinds, words = _slices(matcher, scored, train_words)
+    findings += _slice_findings(lengths, kinds, scored.split.num_captions)
+    blocks = [
+        draw_hubs(scored, album, hubs),
+        draw_slices("Captions by length", lengths),
+        draw_slices("Captions by the kinds of words they hold, the worst first", kinds),
+        draw_slices("Words whose captions fail most", words),
+    ]
+    values |= {
+        "hubs": {direction: _hub_values(scored, direction, counted) for direction, counted in hubs.items()},
+        "corrected": {name: gain._asdict() for name, gain in gains.items()},
+        "slices": {
+            name: [made.__dict__ for made in slices]
+            for name, slices in (("length", lengths), ("kind", kinds), ("word", words))
+        },
+    }
+    worst = _worst_section(scored, album)
+    attention = _attention_section(matcher, scored, album)
+    # The pictures come first; by now the album knows which are needed.
+    blocks.insert(0, album.symbols())
+    return [Section("model", "Model", facts, findings, charts, values, blocks), worst, attention]
+
+
+def not_measured(name: str, damaged: int) -> Section:
+    """What stands in place of a model's diagnosis where features cannot be read.
+
+    Args:
+        name: Of the split.
+        damaged: Images of it with NaN, Inf or nothing but zeros.
+    """
+    finding = Finding(
+        "model_not_measured",
+        "warning",
+        f"{damaged:,} images of {name} are damaged, so the model was not run",
+        "scores of such images are NaN or mean nothing",
+        "mend the images that the findings about features name, and diagnose again",
+    )
+    return Section("model", "Model", [], [finding])
+
+
+def _percent(recalls: Mapping[str, float], direction: str) -> str:
+    return " / ".join(f"{recalls[f'{direction}_r{k}']:.2f}" for k in CUTOFFS) + " %"
+
+
+def _hub_facts(scored: Scored, hubs: Mapping[str, Hubs]) -> list[tuple[str, str]]:
+    facts = []
+    for direction, counted in hubs.items():
+        top = counted.strongest(1)[0]
+        facts.append(
+            (
+                f"{DIRECTIONS[direction]}: answers among ten",
+                f"skewness {counted.skewness:.2f}; {name_of(scored, direction, top)} is first of "
+                f"{int(counted.first[top]):,} queries; {counted.unanswered:.0f} % are first of none",
+            )
+        )
+    return facts
+
+
+def _hub_values(scored: Scored, direction: str, counted: Hubs) -> dict[str, Any]:
+    return {
+        "skewness": counted.skewness,
+        "never_first_percent": counted.unanswered,
+        "strongest": [
+            {
+                "item": name_of(scored, direction, item),
+                "first": int(counted.first[item]),
+                "among_ten": int(counted.among[item]),
+            }
+            for item in counted.strongest()
+        ],
+    }
+
+
+def _space_facts(space: Space) -> list[tuple[str, str]]:
+    return [
+        (
+            f"effective rank of the {space.of}, images / captions",
+            f"{space.ranks[0]:.1f} / {space.ranks[1]:.1f} of {space.dims:,} dimensions",
+        ),
+        ("modality gap", f"{space.gap:.2f} (0 to 2; CLIP has 0.82)"),
+        (
+            f"what the cosine of the {space.of} says",
+            f"{space.explained:.0f} % of the scores' variance; alone a mean R@1 of {space.mean_r1[0]:.1f} %, "
+            f"{space.mean_r1[1]:.1f} % with the gap closed",
+        ),
+    ]
+
+
+def _slices(
+    matcher: TrainedMatcher, scored: Scored, train_words: Sequence[Sequence[str]]
+) -> tuple[list[Slice], list[Slice], list[Slice]]:
+    found = (scored.ranks.t2i == 1).numpy()
+    seen = Counter(word for caption in train_words for word in caption)
+    return (
+        by_length(scored.words, found),
+        by_kind(scored.words, found, matcher.vocabulary, seen),
+        worst_words(scored.words, found),
+    )
+
+
+def _slice_findings(lengths: Sequence[Slice], kinds: Sequence[Slice], captions: int) -> list[Finding]:
+    longer = "say more in short captions, or give an image several; train with captions of this length"
+    words = "caption more training pictures with such words, or write them as training does; look at the worst queries"
+    return judge_slices("caption_length", lengths, captions, longer) + judge_slices("word_kind", kinds, captions, words)
+
+
+def _score_chart(scored: Scored) -> str:
+    own = scored.direction("i2t")[1]
+    wrong = scored.similarity[~own]
+    shown = wrong[:: -(-len(wrong) // MOST_DRAWN)]
+    return histogram(
+        {"pairs that match": scored.similarity[own].tolist(), "all others": shown.tolist()}, "score", "% of pairs", 40
+    )
+
+
+def _spectrum_chart(space: Space) -> str:
+    curves = {}
+    for name, values in zip(("images", "captions"), space.spectra, strict=True):
+        kept = [100 * value for value in values if value > 0]
+        curves[name] = (range(1, len(kept) + 1), kept)
+    return lines(curves, "dimension, the strongest first", "% of all singular values", logarithmic=True)
+
+
+def _worst_section(scored: Scored, album: Album) -> Section:
+    queries = {direction: worst_queries(scored, direction) for direction in ("t2i", "i2t")}
+    facts = []
+    for direction, found in queries.items():
+        ranks = [query.rank for query in found]
+        if ranks:
+            facts.append((f"{DIRECTIONS[direction]}: the worst {len(ranks)}", f"places {ranks[-1]:,} to {ranks[0]:,}"))
+    blocks = [draw_worst(scored, album, direction, found) for direction, found in queries.items()]
+    values = {direction: [to_dict(scored, query) for query in found] for direction, found in queries.items()}
+    return Section("worst_queries", "Worst queries, and what they got", facts, [], values=values, blocks=blocks)
+
+
+def _attention_section(matcher: TrainedMatcher, scored: Scored, album: Album) -> Section:
+    attention = look(matcher, scored)
+    facts = [("weights", attention.note)]
+    if attention.regions is not None:
+        regions = scored.split.features.num_regions
+        facts.append(("regions a word looks at", f"{attention.regions:.1f} of {regions} (exp of the entropy, mean)"))
+    blocks = []
+    if scored.split.boxes is None:
+        facts.append(("pictures", "none: the set has no boxes (<split>_boxes.npy), so regions have no place"))
+    else:
+        blocks.append(draw_attention(scored, album, scored.split.boxes, attention.examples))
+    values = {"note": attention.note, "regions": attention.regions}
+    return Section("attention", "Where words look", facts, [], values=values, blocks=blocks)

@@ -1,0 +1,157 @@
+"""Which captions fail: by their length, and by the kinds of words they hold."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import erfc, sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from tangka_match.analysis.diagnosis.finding import Finding
+from tangka_match.analysis.diagnosis.power import half_width
+from tangka_match.data.vocabulary import Vocabulary
+from tangka_match.data.word_kinds import word_kinds
+
+FEWEST = 20
+"""Captions that a slice, and what is left beside it, must have."""
+RARE = 2
+"""Times a word occurs in training at most, to be called rare."""
+LEVEL = 0.05
+"""Chance of a false alarm over all slices of one sort together (Bonferroni)."""
+TOLD = 1.0
+"""Points of R@1 that a slice must cost for a finding."""
+UNKNOWN, SELDOM = "words the model does not know", f"words seen at most {RARE} times in training"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Some captions against all others.
+
+    Args:
+        name: What they have in common.
+        captions: How many they are.
+        recall: Their R@1, text→image, in percent.
+        others: That of all other captions.
+        p: Chance that two equal groups differ as much, by a two-proportion z-test.
+    """
+
+    name: str
+    captions: int
+    recall: float
+    others: float
+    p: float
+
+    @property
+    def half_width(self) -> float:
+        """Half of the 95 % interval of ``recall``, in points."""
+        return half_width(self.recall, self.captions)
+
+    def points(self, total: int) -> float:
+        """Points of R@1 that all captions together would win if these were found as often as the others."""
+        return (self.others - self.recall) * self.captions / total
+
+
+def slice_of(name: str, member: npt.NDArray[np.bool_], found: npt.NDArray[np.bool_]) -> Slice | None:
+    """Compare the captions of a slice with the others; ``None`` where either side has too few.
+
+    Args:
+        name: Of the slice.
+        member: (C,) which captions are in it.
+        found: (C,) which captions find their image first.
+
+    >>> member = np.arange(60) < 20
+    >>> made = slice_of("short", member, ~member)
+    >>> made.recall, made.others, made.p < 1e-9, made.points(60)
+    (0.0, 100.0, True, 33.33...)
+    """
+    inside, outside = int(member.sum()), int((~member).sum())
+    if min(inside, outside) < FEWEST:
+        return None
+    recall, others = float(found[member].mean()), float(found[~member].mean())
+    pooled = float(found.mean())
+    error = sqrt(pooled * (1 - pooled) * (1 / inside + 1 / outside))
+    p = erfc(abs(recall - others) / error / sqrt(2)) if error > 0 else 1.0
+    return Slice(name, inside, 100 * recall, 100 * others, p)
+
+
+def by_length(words: Sequence[Sequence[str]], found: npt.NDArray[np.bool_]) -> list[Slice]:
+    """Captions in four groups of about the same size, from the shortest to the longest."""
+    lengths = np.array([len(caption) for caption in words])
+    edges = np.unique(np.quantile(lengths, [0.25, 0.5, 0.75], method="lower"))
+    group = np.searchsorted(edges, lengths)
+    slices = []
+    for number in np.unique(group):
+        member = group == number
+        low, high = int(lengths[member].min()), int(lengths[member].max())
+        name = f"{low} words" if low == high else f"{low} to {high} words"
+        slices.append(slice_of(name, member, found))
+    return [made for made in slices if made is not None]
+
+
+def by_kind(
+    words: Sequence[Sequence[str]],
+    found: npt.NDArray[np.bool_],
+    vocabulary: Vocabulary,
+    seen: Mapping[str, int],
+) -> list[Slice]:
+    """Captions that hold a word of a kind, against those that hold none; the worst first.
+
+    Kinds are the classes of the Thangka dictionary, for other words jieba's parts of speech; beside them, words that
+    the model does not know, and words that training hardly showed it.
+
+    Args:
+        words: Of each caption.
+        found: (C,) which captions find their image first.
+        vocabulary: What the model knows.
+        seen: How often each word stands in the training captions.
+    """
+    kinds = word_kinds(word for caption in words for word in caption)
+    tests: dict[str, Callable[[str], bool]] = {
+        UNKNOWN: lambda word: word not in vocabulary,
+        SELDOM: lambda word: word in vocabulary and seen.get(word, 0) <= RARE,
+    }
+    tests |= {kind: lambda word, kind=kind: kinds.get(word) == kind for kind in sorted(set(kinds.values()))}  # type: ignore[misc]
+    slices = []
+    for name, holds in tests.items():
+        member = np.array([any(map(holds, caption)) for caption in words])
+        slices.append(slice_of(name, member, found))
+    return sorted((made for made in slices if made is not None), key=lambda made: made.recall - made.others)
+
+
+def worst_words(words: Sequence[Sequence[str]], found: npt.NDArray[np.bool_], count: int = 12) -> list[Slice]:
+    """Words whose captions fail most, among those that at least ``FEWEST`` captions hold."""
+    holders = Counter(word for caption in words for word in set(caption))
+    frequent = sorted(word for word, number in holders.items() if number >= FEWEST)
+    slices = (slice_of(word, np.array([word in caption for caption in words]), found) for word in frequent)
+    failing = [made for made in slices if made is not None and made.recall < made.others]
+    return sorted(failing, key=lambda made: (made.p, made.name))[:count]
+
+
+def judge_slices(code: str, slices: Sequence[Slice], captions: int, do: str) -> list[Finding]:
+    """Slices that fail for certain, of one sort.
+
+    Args:
+        code: Of the findings.
+        slices: All that were looked at.
+        captions: Of the split.
+        do: What to do about it.
+    """
+    failing = [
+        made
+        for made in slices
+        if made.recall < made.others and made.p < LEVEL / len(slices) and made.points(captions) >= TOLD
+    ]
+    return [
+        Finding(
+            code,
+            "info",
+            f"captions with {made.name} find their image first in {made.recall:.1f} % (± {made.half_width:.1f}; "
+            f"{made.captions:,} captions), all others in {made.others:.1f} %",
+            "these captions are where the model fails; the difference is one of captions and may have another cause "
+            "that they share",
+            do,
+            points=made.points(captions),
+        )
+        for made in failing
+    ]

@@ -1,0 +1,49 @@
+import pytest
+import torch
+
+from tangka_match.analysis.diagnosis.model.attention import OCCLUSION, entropy_regions, look
+from tangka_match.analysis.diagnosis.model.scored import score_split
+
+
+def test_spread_worked_by_hand():
+    """Shares 1/2, 1/4, 1/4 are 2 ** 1.5 regions wide."""
+    assert entropy_regions(torch.tensor([0.5, 0.25, 0.25])).item() == pytest.approx(2**1.5)
+    assert entropy_regions(torch.full((36,), 1 / 36)).item() == pytest.approx(36)
+
+
+def test_words_of_a_caption_and_their_weights(small_matchers, small_set):
+    matcher = small_matchers["vse"]
+    scored = score_split(matcher, small_set, None)
+    attention = look(matcher, scored)
+    assert 1 <= attention.regions <= 4
+    assert attention.examples
+    model = matcher.matcher
+    for example in attention.examples:
+        words = scored.words[example.caption]
+        with torch.inference_mode():
+            weights = model.word_attention(
+                scored.images[example.image :][:1], scored.texts[example.caption :][:1]
+            ).weights
+        shown = [look.text for look in example.looks]
+        assert shown == [word for word in words if word in shown], "in the caption's order"
+        for one in example.looks:
+            # Token 0 is <start>: word n stands at n + 1.
+            expected = weights[0, 0, words.index(one.text) + 1]
+            assert one.weights == pytest.approx(tuple(expected.tolist()))
+
+
+def test_a_model_whose_words_look_nowhere_is_shown_by_occlusion(small_matchers, small_set):
+    matcher = small_matchers["dual_path"]
+    scored = score_split(matcher, small_set, None)
+    attention = look(matcher, scored)
+    assert attention.note == OCCLUSION
+    assert attention.regions is None
+    example = attention.examples[0]
+    (one,) = example.looks
+    falls = []
+    for region in range(4):
+        left = [r for r in range(4) if r != region]
+        features = small_set.features.read([example.image])
+        without = matcher.similarity(features[:, left], [small_set.captions[example.caption]])[0, 0]
+        falls.append(max(0.0, float(scored.similarity[example.image, example.caption] - without)))
+    assert one.weights == pytest.approx([fall / sum(falls) for fall in falls], abs=1e-3)

@@ -1,0 +1,61 @@
+import re
+from xml.etree.ElementTree import fromstring
+
+import numpy as np
+import torch
+
+from helpers.scored import make_scored
+from tangka_match.analysis.diagnosis.model.album import Album
+from tangka_match.analysis.diagnosis.model.attention import Example, Look
+from tangka_match.analysis.diagnosis.model.drawing import draw_attention, draw_hubs, draw_slices, draw_worst
+from tangka_match.analysis.diagnosis.model.hubs import count_hubs
+from tangka_match.analysis.diagnosis.model.slices import Slice
+from tangka_match.analysis.diagnosis.model.worst import worst_queries
+
+
+def well_formed(html):
+    fromstring(f"<div>{html}</div>")  # noqa: S314 - our own
+    return html
+
+
+def test_worst_queries_show_the_right_answer_and_text_is_escaped():
+    scored = make_scored(1 - torch.eye(9), captions=["<b>绿度母</b>", *(f"第{n}句" for n in range(8))])
+    html = well_formed(draw_worst(scored, Album(scored.split), "t2i", worst_queries(scored, "t2i")))
+    assert "&lt;b&gt;绿度母&lt;/b&gt;" in html
+    assert "<summary>4 more</summary>" in html
+    assert html.count("right, place 9") == 9
+    assert "image-0" in html
+
+
+def test_without_failures_nothing_is_drawn():
+    scored = make_scored(torch.eye(9))
+    assert draw_worst(scored, Album(scored.split), "t2i", []) == draw_slices("x", []) == ""
+
+
+def test_hubs_show_how_often_they_answer():
+    scores = torch.eye(6)
+    scores[2] = 2.0
+    scored = make_scored(scores)
+    html = well_formed(draw_hubs(scored, Album(scored.split), count_hubs(scored)))
+    assert re.search(r"第2句</q><small>image-2</small><b>first of 6</b>", html)
+
+
+def test_a_bar_is_as_long_as_its_recall():
+    html = well_formed(draw_slices("By length", [Slice("3 to <5> words", 40, 25.0, 50.0, 0.01)]))
+    assert 'class="fill" width="50.0"' in html
+    assert 'class="mark" x="99.0"' in html
+    assert "3 to &lt;5&gt; words" in html
+
+
+def test_boxes_lie_where_the_regions_are(small_set):
+    """The album's picture is 140 x 210; the heaviest region is drawn last and in full strength."""
+    scored = make_scored(torch.eye(12))
+    boxes = np.zeros((12, 3, 4), np.float32)
+    boxes[0] = [[0, 0, 0.5, 0.5], [0.5, 0.2, 1, 1], [0, 0, 1, 1]]
+    example = Example(0, 0, "found first", (Look("龙", (0.25, 0.75, 0.0)),))
+    html = well_formed(draw_attention(scored, Album(small_set), boxes, [example]))
+    drawn = re.findall(
+        r'class="look" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)" opacity="([\d.]+)"', html
+    )
+    assert [tuple(map(float, box)) for box in drawn] == [(0, 0, 70, 105, 0.33), (70, 42, 70, 168, 1)]
+    assert "75% on one region" in html

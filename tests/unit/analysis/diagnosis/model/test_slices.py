@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from tangka_match.analysis.diagnosis.model.slices import (
+    SELDOM,
+    UNKNOWN,
+    by_kind,
+    by_length,
+    judge_slices,
+    slice_of,
+    worst_words,
+)
+from tangka_match.data.vocabulary import Vocabulary
+
+
+def test_a_slice_worked_by_hand():
+    """25 captions of which 5 are found, against 75 of which 45 are: z = (0.6 − 0.2) / √(0.25 (1/25 + 1/75)) = 3.46."""
+    member = np.arange(100) < 25
+    found = np.zeros(100, bool)
+    found[:5] = found[25:70] = True
+    made = slice_of("x", member, found)
+    assert (made.captions, made.recall, made.others) == (25, pytest.approx(20.0), pytest.approx(60.0))
+    assert made.p == pytest.approx(0.000532, abs=1e-5)
+    assert made.points(100) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("inside", [19, 82])
+def test_too_few_captions_on_either_side_are_no_slice(inside):
+    assert slice_of("x", np.arange(100) < inside, np.ones(100, bool)) is None
+
+
+def test_where_all_captions_are_found_nothing_differs():
+    assert slice_of("x", np.arange(100) < 50, np.ones(100, bool)).p == 1.0
+
+
+def test_captions_are_cut_into_lengths():
+    words = [["字"] * length for length in (3, 5, 8, 12) for _ in range(25)]
+    found = np.repeat([False, True, True, True], 25)
+    slices = by_length(words, found)
+    assert [made.name for made in slices] == ["3 words", "5 words", "8 words", "12 words"]
+    (finding,) = judge_slices("caption_length", slices, 100, "do")
+    assert "captions with 3 words find their image first in 0.0 %" in finding.seen
+    assert finding.points == pytest.approx(25.0)
+
+
+def test_captions_of_one_length_have_no_slices():
+    assert by_length([["字"]] * 100, np.ones(100, bool)) == []
+
+
+def test_kinds_that_fail_come_first_and_are_found():
+    """Captions that name a posture fail, as do those with a word that the model lacks; verbs make no difference."""
+    captions = [["结跏趺坐", "跑"]] * 25 + [["怪词", "跑"]] * 25 + [["红色", "跑"]] * 25 + [["红色"]] * 75
+    found = np.repeat([False, False, True, True], [25, 25, 25, 75])
+    vocabulary = Vocabulary(["结跏趺坐", "红色", "跑"])
+    seen = {"结跏趺坐": 9, "红色": 9, "跑": 2}
+    slices = {made.name: made for made in by_kind(captions, found, vocabulary, seen)}
+    assert slices[UNKNOWN].recall == slices["坐姿与立姿 Postures"].recall == 0.0
+    assert slices[SELDOM].captions == 75
+    assert slices["nouns"].recall == 100.0
+    failing = judge_slices("word_kind", list(slices.values()), 150, "do")
+    assert {finding.seen.split(" find ")[0] for finding in failing} >= {
+        f"captions with {UNKNOWN}",
+        "captions with 坐姿与立姿 Postures",
+    }
+    assert not [finding for finding in failing if "nouns" in finding.seen]
+
+
+def test_by_chance_hardly_anything_fails():
+    """200 sets in which all captions are found alike: no more than one in twenty may cry wolf."""
+    random = np.random.default_rng(0)
+    words = [["字"] * length for length in random.integers(3, 20, 300)]
+    alarms = sum(bool(judge_slices("x", by_length(words, random.random(300) < 0.4), 300, "do")) for _ in range(200))
+    assert alarms <= 14
+
+
+def test_the_word_that_fails_most_is_named():
+    captions = [["龙", "云"]] * 30 + [["云", "山"]] * 30 + [["山"]] * 30
+    found = np.repeat([False, True, True], 30)
+    assert [made.name for made in worst_words(captions, found)] == ["龙", "云"]

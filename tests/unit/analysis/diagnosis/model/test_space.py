@@ -1,0 +1,110 @@
+import math
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from tangka_match.analysis.diagnosis.model.space import (
+    closed,
+    effective_rank,
+    judge_space,
+    measure_space,
+    modality_gap,
+    spectrum,
+    vectors,
+)
+from tangka_match.types import Encoded
+
+
+def cloud(number=200, dims=32, seed=0):
+    return torch.randn(number, dims, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def measured(images, texts, scores=None):
+    scores = normalize(images, dim=1) @ normalize(texts, dim=1).T if scores is None else scores
+    return measure_space(Encoded(pooled=images), Encoded(pooled=texts), scores, torch.arange(len(texts)))
+
+
+def test_effective_rank_worked_by_hand():
+    """Shares 1/2, 1/4, 1/4 have an entropy of 1.5 bits: 2 ** 1.5."""
+    assert effective_rank(torch.tensor([2.0, 1.0, 1.0])) == pytest.approx(2**1.5)
+    assert effective_rank(torch.tensor([5.0, 0.0])) == pytest.approx(1.0)
+    assert effective_rank(torch.ones(7)) == pytest.approx(7.0)
+
+
+def test_vectors_in_a_plane_have_an_effective_rank_of_two():
+    angles = torch.arange(100) * (2 * math.pi / 100)
+    plane = torch.zeros(100, 16, dtype=torch.float64)
+    plane[:, 3], plane[:, 8] = angles.cos(), angles.sin()
+    assert effective_rank(spectrum(plane)) == pytest.approx(2.0)
+
+
+def test_a_common_direction_is_no_dimension():
+    """The same vector added to all leaves the rank as it was; equal vectors have none."""
+    angles = torch.arange(100) * (2 * math.pi / 100)
+    plane = torch.stack([angles.cos(), angles.sin(), torch.full((100,), 9.0)], dim=1).double()
+    assert effective_rank(spectrum(plane)) == pytest.approx(2.0)
+    assert effective_rank(spectrum(normalize(torch.rand(1, 64).double(), dim=1).expand(50, -1))) == 0.0
+
+
+def test_the_gap_worked_by_hand():
+    """Means (1, 0) and (0, 1) are √2 apart."""
+    left = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    right = torch.tensor([[0.0, 1.0]])
+    assert modality_gap(left, right) == pytest.approx(math.sqrt(2))
+    moved_left, moved_right = closed(left, right)
+    assert modality_gap(moved_left, moved_right) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_planted_gap_is_found_with_what_it_costs():
+    """Captions are their images, shifted along the direction in which images vary most."""
+    images = cloud()
+    images[:, 0] *= 4
+    shift = torch.zeros(32, dtype=torch.float64)
+    shift[0] = 6
+    space = measured(images, images + shift)
+    assert space.gap > 0.5
+    assert space.explained == pytest.approx(100.0)
+    assert space.mean_r1[1] > space.mean_r1[0] + 2
+    (finding,) = judge_space(space, 199)
+    assert (finding.code, finding.severity) == ("modality_gap", "info")
+    assert finding.points == pytest.approx(space.mean_r1[1] - space.mean_r1[0])
+
+
+def test_a_healthy_space_gets_no_finding():
+    images = cloud()
+    space = measured(images, images + 0.1 * cloud(seed=1))
+    assert space.gap < 0.3
+    assert min(space.ranks) > 25
+    assert judge_space(space, 199) == []
+
+
+def test_few_directions_are_found_on_the_side_that_has_them():
+    images = cloud()
+    flat = images.clone()
+    flat[:, 2:] *= 1e-3
+    findings = judge_space(measured(images, flat), 199)
+    assert [(f.code, f.severity) for f in findings] == [("low_rank", "warning")]
+    assert "the caption vectors" in findings[0].seen
+
+
+def test_of_very_few_items_no_rank_is_asked():
+    space = measured(cloud(4), cloud(4))
+    assert not [f for f in judge_space(space, 3) if f.code == "low_rank"]
+
+
+def test_scores_that_other_things_make_are_told_apart():
+    images = cloud()
+    scores = torch.randn(200, 200, generator=torch.Generator().manual_seed(3))
+    assert measured(images, images, scores).explained < 1
+    assert measured(images, images, torch.full((200, 200), 0.5)).explained == 0.0
+
+
+def test_a_model_that_pools_nothing_is_measured_by_its_means():
+    tokens = torch.tensor([[[3.0, 0.0], [1.0, 0.0], [9.0, 9.0]]])
+    encoded = Encoded(tokens=tokens, mask=torch.tensor([[True, True, False]]))
+    assert vectors(encoded).tolist() == [[1.0, 0.0]]
+
+
+def test_two_sides_of_different_dimensions_have_no_space():
+    assert measured(cloud(dims=8), cloud(dims=4), torch.zeros(200, 200)) is None
