@@ -23,6 +23,7 @@ from tangka_match.analysis.diagnosis.texts import Texts, diagnose_texts
 from tangka_match.analysis.diagnosis.training import diagnose_training, profile_of
 from tangka_match.config.check import describe_fault, raise_faults
 from tangka_match.config.explain import nearest
+from tangka_match.config.learning_curve import CurveSettings, diagnose_more_pairs
 from tangka_match.data.layout import available_splits
 from tangka_match.data.normalise import normalise_caption
 from tangka_match.data.split import Split, load_split
@@ -51,6 +52,8 @@ class DiagnosisSettings(BaseModel):
     run: Annotated[str | None, BeforeValidator(_as_name)]
     split: str
     profile: list[float] | None
+    learning_curve: bool
+    curve: CurveSettings
     out: Path
 
 
@@ -72,6 +75,8 @@ def diagnose(config: DictConfig) -> list[Section]:
     sections = _data_sections(data, splits, settings, None if run is None else _profile(run))
     if run is not None:
         sections.append(_training_section(run))
+    if settings.learning_curve:
+        sections.append(diagnose_more_pairs(settings.curve))
     about = {
         "data": str(Path(data.root).absolute()),
         "run": None if run is None else run.name,

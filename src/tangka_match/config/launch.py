@@ -11,6 +11,7 @@ from tangka_match.config.build import build_plan
 from tangka_match.config.check import GROUPS
 from tangka_match.errors import ConfigError
 from tangka_match.training.lightning_facts import is_main_process
+from tangka_match.training.plan import RunPlan
 from tangka_match.training.records.ledger import read_ledger
 from tangka_match.training.records.run_folder import RunFolder, find_run
 from tangka_match.training.runner import RunResult, train
@@ -29,10 +30,14 @@ def launch(config: DictConfig) -> RunResult:
     if resume is None:
         for name, path in config.paths.items():  # the run may be resumed from another folder
             config.paths[name] = str(Path(path).absolute())
-        result = train(build_plan(config))
-    else:
-        folder, saved = _stopped_run(config, str(resume))
-        result = train(build_plan(saved), resume=folder)
+        return train_and_draw(build_plan(config))
+    folder, saved = _stopped_run(config, str(resume))
+    return train_and_draw(build_plan(saved), folder)
+
+
+def train_and_draw(plan: RunPlan, resume: RunFolder | None = None) -> RunResult:
+    """Train, and draw the curves of the run; arguments and errors are those of `train`."""
+    result = train(plan, resume)
     if is_main_process():
         draw_curves(read_ledger(result.folder.ledger), result.folder.path / "curves.png")
     return result
@@ -48,7 +53,7 @@ def _stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig
             f"leave that out ({', '.join(ALLOWED_WITH_RESUME[1:])} may be given), or start a new run"
         )
     path = find_run(Path(config.paths.runs), run_id)
-    saved = _load(path / "config.yaml")
+    saved = load_saved_config(path / "config.yaml")
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
         if key.startswith(("paths.", "data.root")):
@@ -56,8 +61,12 @@ def _stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig
     return RunFolder(path.name, path, Path(saved.paths.checkpoints) / saved.name / path.name), saved
 
 
-def _load(path: Path) -> DictConfig:
-    """The config that a run wrote."""
+def load_saved_config(path: Path) -> DictConfig:
+    """The config that a run wrote.
+
+    Raises:
+        ConfigError: If the file cannot be read, or is not such a config.
+    """
     try:
         saved = OmegaConf.load(path)
     except (OSError, YAMLError) as error:
