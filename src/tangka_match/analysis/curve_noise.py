@@ -67,7 +67,7 @@ def measure_points(ranks: Sequence[Sequence[Ranks]], caption_to_image: Int[Tenso
     means = drawn.mean(axis=2)
     queries = np.atleast_2d(np.cov(means.T))
     freedom = sizes * (seeds - 1)
-    own_answers = ((drawn - means[..., None]) ** 2).sum(axis=(1, 2)).mean() / freedom
+    own_answers = (drawn - means[..., None]).var(axis=0).sum() / freedom
     between = ((found - found.mean(axis=1, keepdims=True)) ** 2).sum() / freedom
     # At least what one answer more or less makes, or recalls of 0 everywhere would be known for certain.
     rest = max(between - own_answers, 0.0) / seeds
