@@ -24,6 +24,7 @@ from tangka_match.analysis.diagnosis.training import diagnose_training, profile_
 from tangka_match.config.check import describe_fault, raise_faults
 from tangka_match.config.evaluation import usable_device
 from tangka_match.config.explain import nearest
+from tangka_match.config.learning_curve import CurveSettings, diagnose_more_pairs
 from tangka_match.config.model_diagnosis import best_of_run, model_sections, run_config
 from tangka_match.data.layout import available_splits
 from tangka_match.data.normalise import normalise_caption
@@ -55,6 +56,8 @@ class DiagnosisSettings(BaseModel):
     device: Annotated[str, AfterValidator(usable_device)]
     split: str
     profile: list[float] | None
+    learning_curve: bool
+    curve: CurveSettings
     out: Path
 
 
@@ -84,6 +87,8 @@ def diagnose(config: DictConfig) -> list[Section]:
     if run is not None:
         sections.append(_training_section(run))
     sections += of_model
+    if settings.learning_curve:
+        sections.append(diagnose_more_pairs(settings.curve))
     about = {
         "data": str(Path(data.root).absolute()),
         "run": None if run is None else run.name,

@@ -11,6 +11,7 @@ from tangka_match.config.build import build_plan
 from tangka_match.config.check import GROUPS
 from tangka_match.errors import ConfigError
 from tangka_match.training.lightning_facts import is_main_process
+from tangka_match.training.plan import RunPlan
 from tangka_match.training.records.ledger import read_ledger
 from tangka_match.training.records.run_folder import RunFolder, find_run
 from tangka_match.training.runner import RunResult, train
@@ -29,10 +30,14 @@ def launch(config: DictConfig) -> RunResult:
     resume = config.pop("resume")
     if resume is None:
         _make_absolute(config)
-        result = train(build_plan(config))
-    else:
-        folder, saved = _stopped_run(config, str(resume))
-        result = train(build_plan(saved), resume=folder)
+        return train_and_draw(build_plan(config))
+    folder, saved = _stopped_run(config, str(resume))
+    return train_and_draw(build_plan(saved), folder)
+
+
+def train_and_draw(plan: RunPlan, resume: RunFolder | None = None) -> RunResult:
+    """Train, and draw the curves of the run; arguments and errors are those of `train`."""
+    result = train(plan, resume)
     if is_main_process():
         draw_curves(read_ledger(result.folder.ledger), result.folder.path / "curves.png")
     return result
@@ -49,7 +54,7 @@ def _stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig
             f"leave that out ({', '.join(ALLOWED_WITH_RESUME[1:])} may be given), or start a new run"
         )
     path = find_run(Path(config.paths.runs), run_id)
-    saved = _load(path / "config.yaml")
+    saved = load_saved_config(path / "config.yaml")
     for name in set(given) & set(PATHS):
         OmegaConf.update(saved, name, OmegaConf.select(config, name))
     _make_absolute(saved)
@@ -66,8 +71,12 @@ def _make_absolute(config: DictConfig) -> None:
             OmegaConf.update(config, name, [str(Path(str(item)).absolute()) for item in value])
 
 
-def _load(path: Path) -> DictConfig:
-    """The config that a run wrote."""
+def load_saved_config(path: Path) -> DictConfig:
+    """The config that a run wrote.
+
+    Raises:
+        ConfigError: If the file cannot be read, or is not such a config.
+    """
     try:
         saved = OmegaConf.load(path)
     except (OSError, YAMLError) as error:

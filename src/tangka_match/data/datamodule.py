@@ -16,6 +16,7 @@ from tangka_match.data.difficulty import word_rarity
 from tangka_match.data.encoding import EncodedCaptions, check_max_tokens, encode_captions
 from tangka_match.data.samplers import ResumableBatchSampler, check_sampling
 from tangka_match.data.split import Split, load_split
+from tangka_match.data.subset import check_share, take_share
 from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import ConfigError, DataFormatError
@@ -51,11 +52,13 @@ class RegionTextDataModule(pl.LightningDataModule):
         expected_counts: ``{split: [images, captions]}``, numbers that a split must have.
         val_split: Split to validate on.
         train_split: Split to train on.
+        train_share: Share of the images of ``train_split`` to train on, in (0, 1], drawn by ``seed``; smaller shares
+            are parts of larger ones. A vocabulary is built from their captions alone.
 
     Attributes (after ``setup``):
         tokenizer: As given, or the default.
         vocabulary: As loaded or built.
-        train, val: The two splits.
+        train, val: The two splits, ``train`` cut to its share.
         num_regions, feature_dim: Shape of an image, the same in both splits.
         fingerprint: 16 hex digits over both splits.
         batch_sampler: Order of the training batches; ``batch_sampler.start_at`` resumes in the middle of an epoch, and
@@ -93,10 +96,12 @@ class RegionTextDataModule(pl.LightningDataModule):
         expected_counts: Mapping[str, Sequence[int]] | None = None,
         val_split: str = "val",
         train_split: str = "train",
+        train_share: float = 1.0,
     ) -> None:
         super().__init__()
         check_max_tokens(max_tokens)
         check_sampling(batch_size, seed, initial_competence, competence_until)
+        check_share(train_share)
         self.expected_counts = _check_expected_counts(expected_counts or {})
         if eval_batch_size < 1:
             raise ConfigError(f"data.eval_batch_size={eval_batch_size}; allowed: 1 and more images or captions.")
@@ -118,6 +123,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         self.competence_until = competence_until
         self.val_split = val_split
         self.train_split = train_split
+        self.train_share = train_share
         self._total_epochs: int | None = None
 
     def prepare_data(self) -> None:
@@ -204,6 +210,7 @@ class RegionTextDataModule(pl.LightningDataModule):
 
     def _load(self) -> None:
         train, val = self._open(self.train_split), self._open(self.val_split)
+        train = take_share(train, self.train_share, self.seed)
         _check_same_shape(train, val)
         tokenised = [self.tokenizer(caption) for caption in train.captions]
         if self.vocabulary_path is None:

@@ -112,6 +112,10 @@ class RegionFeatures:
         """The same file seen as the images at these file rows, (N,); nothing is copied."""
         return replace(self, row_map=row_map)
 
+    def of_images(self, images: npt.NDArray[np.int64]) -> Self:
+        """These images of the set, (N,) indices in [0, N), as a set of their own; nothing is copied."""
+        return self.at_rows(images if self.row_map is None else self.row_map[images])
+
     def sample(self) -> npt.NDArray[np.int64]:
         """At most ``SAMPLED_ROWS`` image indices, evenly spread, first and last included."""
         return np.unique(np.linspace(0, self.num_images - 1, SAMPLED_ROWS).astype(np.int64))

@@ -1,6 +1,7 @@
 """A split, opened and checked: features, captions, and which belongs to which."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def load_split(
         image_ids=pairing.image_ids,
         boxes=boxes,
         captions_path=files.captions,
-        fingerprint=_fingerprint(features, captions, pairing.caption_to_image, pairing.image_ids),
+        fingerprint=fingerprint(features, captions, pairing.caption_to_image, pairing.image_ids),
     )
 
 
@@ -108,9 +109,13 @@ def _check_count(split: str, path: Path, what: str, found: int, expected: int | 
         )
 
 
-def _fingerprint(
-    features: RegionFeatures, captions: list[str], caption_to_image: npt.NDArray[np.int64], image_ids: tuple[str, ...]
+def fingerprint(
+    features: RegionFeatures,
+    captions: Sequence[str],
+    caption_to_image: npt.NDArray[np.int64],
+    image_ids: Sequence[str],
 ) -> str:
+    """16 hex digits over the parts of a split, as `Split` says."""
     digest = hashlib.sha256(features.fingerprint().encode())
     digest.update("\n".join((*captions, "", *image_ids)).encode())
     digest.update(caption_to_image.astype("<i8").tobytes())

@@ -1,0 +1,176 @@
+"""What more pairs would bring: the answer of a learning curve, and how far it can be trusted."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import t
+
+from tangka_match.analysis.curve_noise import MeasuredPoints
+from tangka_match.analysis.diagnosis.curve_chart import draw_learning_curve
+from tangka_match.analysis.diagnosis.finding import Finding, Section
+from tangka_match.analysis.saturating_curve import MOST_TIMES, PairsNeeded, SaturatingCurve
+
+AHEAD = (2, 4, 10)
+"""How many times the present pairs the table looks ahead."""
+MISFIT = 0.01
+"""p of the best curve below which it is said not to fit."""
+LABEL = "mean R@1, %"
+DO_MORE = "collect pairs only if that many can be had"
+
+
+class CurveSize(NamedTuple):
+    """The runs of one training size.
+
+    Attributes:
+        share: Of the training images, in (0, 1].
+        pairs: Captions, on average over seeds.
+        runs: Run ids, a seed each.
+        verdicts: Codes of what the guard found, of all runs.
+    """
+
+    share: float
+    pairs: float
+    runs: Sequence[str]
+    verdicts: Sequence[str]
+
+
+def diagnose_learning_curve(sizes: Sequence[CurveSize], measured: MeasuredPoints, target: float) -> Section:
+    """Fit the curve, and answer how many pairs a target would take.
+
+    Args:
+        sizes: In rising order, at least three.
+        measured: Recalls of the same sizes.
+        target: Mean R@1 in percent.
+    """
+    means = measured.recalls.mean(axis=1)
+    curve = SaturatingCurve([size.pairs for size in sizes], means.tolist(), measured.covariance, measured.freedom)
+    needed = curve.pairs_for(target)
+    full = sizes[-1].pairs
+    ahead = {times: (curve.at(times * full), *curve.interval_at(times * full)) for times in AHEAD}
+    facts = [
+        (
+            f"{100 * size.share:g} %, {size.pairs:,.0f} pairs",
+            f"{mean:.2f} % {_interval(*curve_interval)}; seeds {' / '.join(f'{recall:.2f}' for recall in recalls)}",
+        )
+        for size, mean, recalls, curve_interval in zip(
+            sizes, means, measured.recalls, _point_intervals(means, measured), strict=True
+        )
+    ]
+    facts += [
+        (f"{times} times as many, {times * full:,.0f} pairs", f"{best:.1f} % {_interval(low, high)}, by the curve")
+        for times, (best, low, high) in ahead.items()
+    ]
+    facts.append((f"pairs for {target:g} %", _answer(needed, target, full)))
+    runs = [
+        (size.pairs, float(recall)) for size, recalls in zip(sizes, measured.recalls, strict=True) for recall in recalls
+    ]
+    last = max(2.2 * full, min(1.1 * (needed.pairs or 0.0), 10.0 * full))
+    values = {
+        "metric": "val mean_r1",
+        "target": target,
+        "points": [
+            {**size._asdict(), "recalls": recalls.tolist(), "mean": float(mean)}
+            for size, recalls, mean in zip(sizes, measured.recalls, means, strict=True)
+        ],
+        "covariance": measured.covariance.tolist(),
+        "curve": {"asymptote": curve.asymptote, "exponent": curve.exponent, "misfit_p": curve.misfit},
+        "ahead": {str(times * round(full)): list(found) for times, found in ahead.items()},
+        "pairs_needed": needed._asdict(),
+    }
+    return Section(
+        "learning_curve",
+        "Learning curve: what more pairs would bring",
+        facts,
+        [_finding(curve, needed, target, full), *_doubts(curve, sizes)],
+        [draw_learning_curve(curve, runs, target, last, LABEL)],
+        values,
+    )
+
+
+def _finding(curve: SaturatingCurve, needed: PairsNeeded, target: float, full: float) -> Finding:
+    gain = curve.at(2 * full) - curve.at(full)
+    low, high = curve.interval_at(2 * full)
+    doubled = (
+        f"with {full:,.0f} pairs the curve gives {curve.at(full):.1f} %, with twice as many {curve.at(2 * full):.1f} % "
+        f"{_interval(low, high)}"
+    )
+    seen = f"{target:g} % mean R@1: {_answer(needed, target, full)}; {doubled}"
+    if needed.low is None:
+        return Finding(
+            "target_not_reachable",
+            "warning",
+            seen,
+            f"more pairs of this kind, with this recipe, do not lead there: twice as many bring {gain:+.1f} points",
+            "change the model, the features or the captions; look at the ceiling above",
+        )
+    if needed.high is None:
+        return Finding(
+            "target_open",
+            "info",
+            seen,
+            "these points allow curves that reach the target, and curves that never do",
+            f"plan with the recall at twice the pairs, not with the target; more seeds narrow the band. Else {DO_MORE}",
+        )
+    if needed.high <= full:
+        return Finding(
+            "target_reached", "info", seen, "the target lies below what is reached", "set a higher curve.target"
+        )
+    return Finding("pairs_needed", "info", seen, f"twice as many pairs bring {gain:+.1f} points", DO_MORE)
+
+
+def _doubts(curve: SaturatingCurve, sizes: Sequence[CurveSize]) -> list[Finding]:
+    doubts = []
+    if curve.misfit < MISFIT:
+        doubts.append(
+            Finding(
+                "curve_misfit",
+                "warning",
+                f"no saturating power law fits the points (p = {curve.misfit:.3f})",
+                "the curve may still be speeding up, or a run went wrong: what lies beyond the points is a guess",
+                "look at the chart and at the runs, and use larger shares",
+            )
+        )
+    runs = sum(len(size.runs) for size in sizes)
+    for code, why, do in (
+        ("collapse", "a collapsed run says nothing of its number of pairs", "mend the recipe first"),
+        (
+            "short_schedule",
+            "the curve shows what pairs bring within this schedule; a longer one may lift all of it",
+            "repeat it with curve.overrides=['trainer.max_epochs=…'] as the guard advises",
+        ),
+    ):
+        found = sum(list(size.verdicts).count(code) for size in sizes)
+        if found:
+            seen = f"the guard found {code} in {found} of {runs} runs"
+            doubts.append(Finding(f"curve_{code}", "warning", seen, why, do))
+    return doubts
+
+
+def _point_intervals(means: Sequence[float], measured: MeasuredPoints) -> list[tuple[float, float]]:
+    widths = t.ppf(0.975, measured.freedom) * np.sqrt(np.diag(measured.covariance))
+    return [(max(0.0, mean - width), min(100.0, mean + width)) for mean, width in zip(means, widths, strict=True)]
+
+
+def _answer(needed: PairsNeeded, target: float, full: float) -> str:
+    if needed.low is None:
+        return f"not reachable this way, not with {MOST_TIMES} times as many pairs"
+    if needed.high is None:
+        guess = "none by the best curve" if needed.pairs is None else f"{_round(needed.pairs)} by the best curve"
+        return f"at least {_round(needed.low)} pairs, {guess}; these points do not tell whether any number would do"
+    best = needed.low if needed.pairs is None else needed.pairs
+    times = f", {best / full:.1f} times those here" if best > full else ""
+    return f"about {_round(best)} pairs (95 % interval {_round(needed.low)} to {_round(needed.high)}){times}"
+
+
+def _interval(low: float, high: float) -> str:
+    return f"[{low:.1f}, {high:.1f}]"
+
+
+def _round(pairs: float) -> str:
+    """Two digits are more than a curve knows.
+
+    >>> _round(12345.6), _round(7.4)
+    ('12,000', '7')
+    """
+    return f"{float(f'{pairs:.2g}'):,.0f}"
