@@ -15,6 +15,7 @@ from tangka_match.training.records.ledger import read_ledger
 from tangka_match.training.records.run_folder import RunFolder, find_run
 from tangka_match.training.runner import RunResult, train
 
+OF_SWEEPS = ("sweep", "seeds")
 ALLOWED_WITH_RESUME = ("resume", "paths.", "data.root", "debug")
 
 
@@ -26,16 +27,28 @@ def launch(config: DictConfig) -> RunResult:
     """
     OmegaConf.set_struct(config, False)
     resume = config.pop("resume")
+    for name in OF_SWEEPS:
+        config.pop(name)
     if resume is None:
-        for name, path in config.paths.items():  # the run may be resumed from another folder
-            config.paths[name] = str(Path(path).absolute())
+        keep_absolute_paths(config)
         result = train(build_plan(config))
     else:
         folder, saved = _stopped_run(config, str(resume))
         result = train(build_plan(saved), resume=folder)
-    if is_main_process():
-        draw_curves(read_ledger(result.folder.ledger), result.folder.path / "curves.png")
+    draw(result.folder)
     return result
+
+
+def keep_absolute_paths(config: DictConfig) -> None:
+    """Make ``config.paths`` absolute, in place: the run may be resumed from another folder."""
+    for name, path in config.paths.items():
+        config.paths[name] = str(Path(path).absolute())
+
+
+def draw(folder: RunFolder) -> None:
+    """Draw the curves of a run into its folder."""
+    if is_main_process():
+        draw_curves(read_ledger(folder.ledger), folder.path / "curves.png")
 
 
 def _stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig]:
