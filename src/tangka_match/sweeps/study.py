@@ -120,6 +120,8 @@ class Study:
         """Numbers of the best trials: one, or with several objectives those of the Pareto front."""
         if not any(trial.state == TrialState.COMPLETE for trial in self.trials):
             return set()
+        if len(self._settings.objectives) == 1:
+            return {self._study.best_trial.number}
         return {trial.number for trial in self._study.best_trials}
 
     def close(self) -> None:

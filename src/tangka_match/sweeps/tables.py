@@ -68,11 +68,22 @@ def seeds_table(metrics: dict[str, float], std: dict[str, float], count: int, *,
 
 
 def _differing(jobs: Sequence[JobRecord]) -> dict[int, list[str]]:
-    """The overrides that not all jobs share."""
-    if len(jobs) < 2:
-        return {job.number: job.overrides for job in jobs}
-    shared = set.intersection(*(set(job.overrides) for job in jobs))
-    return {job.number: [o for o in job.overrides if o not in shared] for job in jobs}
+    """The overrides that not all jobs share, numbers in few digits."""
+    shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+    return {job.number: [shortened(o) for o in job.overrides if o not in shared] for job in jobs}
+
+
+def shortened(override: str) -> str:
+    """An override with its number in four digits, if it is one.
+
+    >>> shortened("optimizer.lr=0.0012520312345"), shortened("loss=triplet"), shortened("seed=20261")
+    ('optimizer.lr=0.001252', 'loss=triplet', 'seed=20261')
+    """
+    name, _, text = override.partition("=")
+    try:
+        return f"{name}={float(text):.4g}" if "." in text else override
+    except ValueError:
+        return override
 
 
 def _value(job: JobRecord, name: str) -> str:
