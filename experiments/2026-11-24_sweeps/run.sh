@@ -6,25 +6,39 @@ OUT=$(mkdir -p "$1" && cd "$1" && pwd)
 cd "$OUT" || exit 1
 TRAIN="python -m tangka_match.train"
 COMMON=(+experiment=debug data.writer.thumbnails=false trainer.max_steps=-1 loss=triplet loss.hard_negatives=0)
-# name, command...: prints the exit code and the time
-step() { local name=$1; shift; local began=$SECONDS; "$@" > "$name.log" 2>&1; echo "$name: exit $?, $((SECONDS - began)) s" | tee -a steps.txt; }
+# name, command...: notes the exit code and the time
+step() {
+  local name=$1 began=$SECONDS; shift
+  "$@" > "$name.log" 2>&1
+  echo "$name: exit $?, $((SECONDS - began)) s" | tee -a steps.txt
+}
+# jobs, name, command...: SIGKILL in the middle of the job after so many
+killed_after() {
+  local count=$1 name=$2 began=$SECONDS; shift 2
+  "$@" > "$name.log" 2>&1 &
+  local pid=$!
+  until [ "$(grep -cE '^job [0-9]+ (finished|pruned):' "$name.log")" -ge "$count" ]; do sleep 0.2; done
+  sleep 2
+  kill -KILL $pid
+  wait $pid
+  echo "$name: exit $?, $((SECONDS - began)) s" | tee -a steps.txt
+}
 
-GRID=(-m "${COMMON[@]}" trainer.max_epochs=6 logger=wandb loss.margin=0.1,0.2,0.4 optimizer.lr=5e-4,1e-3,2e-3,5e-3 seed=0,1)
-step grid_killed timeout -s KILL "${KILL_GRID_AFTER:-110}" python "$HERE/train_with_a_crash.py" "${GRID[@]}" sweep.retries=0
+GRID=(-m "${COMMON[@]}" trainer.max_epochs=4 logger=wandb loss.margin=0.1,0.2,0.4 optimizer.lr=5e-4,1e-3,2e-3,5e-3 seed=0,1)
+killed_after 7 grid_killed python "$HERE/train_with_a_crash.py" "${GRID[@]}" sweep.retries=0
 step grid_restarted python "$HERE/train_with_a_crash.py" "${GRID[@]}" sweep.retries=0
 step grid_again $TRAIN "${GRID[@]}" sweep.retries=0
-step grid_nothing_to_do $TRAIN "${GRID[@]}" sweep.retries=0
 
-STUDY=(-m "${COMMON[@]}" trainer.max_epochs=30 hydra/sweeper=study 'optimizer.lr=tag(log,interval(1e-4,3e-2))'
+STUDY=(-m "${COMMON[@]}" trainer.max_epochs=16 hydra/sweeper=study 'optimizer.lr=tag(log,interval(1e-4,3e-2))'
   'loss.margin=interval(0.05,0.5)' 'model.dropout=interval(0.0,0.5)' sweep.n_trials=30)
-step study_killed timeout -s KILL "${KILL_STUDY_AFTER:-150}" $TRAIN "${STUDY[@]}" sweep.name=pruned
+killed_after 12 study_killed $TRAIN "${STUDY[@]}" sweep.name=pruned
 step study_restarted $TRAIN "${STUDY[@]}" sweep.name=pruned
 step study_again $TRAIN "${STUDY[@]}" sweep.name=pruned
 step study_unpruned $TRAIN "${STUDY[@]}" sweep.name=unpruned sweep.pruner=none "paths.runs=$OUT/unpruned"
 
-step two_at_a_time $TRAIN -m "${COMMON[@]}" trainer.max_epochs=6 hydra/launcher=local_pool hydra.launcher.processes=2 \
+step two_at_a_time $TRAIN -m "${COMMON[@]}" trainer.max_epochs=4 hydra/launcher=local_pool hydra.launcher.processes=2 \
   loss.margin=0.15,0.25 seed=2,3
-step submitit_local $TRAIN -m "${COMMON[@]}" trainer.max_epochs=6 hydra/launcher=submitit_local loss.margin=0.3 seed=2,3
-step seeds $TRAIN "${COMMON[@]}" trainer.max_epochs=6 loss.margin=0.2 'seeds=[0,1,2]'
-step pareto $TRAIN -m "${COMMON[@]}" trainer.max_epochs=6 hydra/sweeper=study sweep.name=pareto \
+step submitit_local $TRAIN -m "${COMMON[@]}" trainer.max_epochs=4 hydra/launcher=submitit_local loss.margin=0.3 seed=2,3
+step seeds $TRAIN "${COMMON[@]}" trainer.max_epochs=4 loss.margin=0.2 'seeds=[0,1,2]'
+step pareto $TRAIN -m "${COMMON[@]}" trainer.max_epochs=4 hydra/sweeper=study sweep.name=pareto \
   'sweep.objectives=[mean_r1,parameters]' model.embed_dim=32,64,128 model.word_dim=16,32,64 sweep.n_trials=6
