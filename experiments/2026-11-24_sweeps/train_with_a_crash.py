@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tangka_match.config.sweeps import job as module
 from tangka_match.train import main
 
 JOB = 9
@@ -14,8 +15,6 @@ JOB = 9
 
 def plant() -> None:
     """Wrap the runner."""
-    from tangka_match.config.sweeps import job as module
-
     train = module.train
 
     def crashing(plan: Any, resume: Any = None, job: Any = None) -> Any:

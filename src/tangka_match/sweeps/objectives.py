@@ -61,7 +61,7 @@ def read_figures(run: Path) -> dict[str, float]:
     try:
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         figures = {name: float(value) for name, value in result["val_metrics"].items()}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrainingError(f"{path}: not the result of a run ({error}); delete the folder {run}") from error
     if "parameters" in result:
         figures["parameters"] = float(result["parameters"])

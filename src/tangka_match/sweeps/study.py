@@ -182,14 +182,19 @@ class Study:
         seed = self._settings.sampler_seed + number
         kind = self._settings.sampler
         if kind == "grid":
-            return optuna.samplers.GridSampler(
-                {d.name: d.grid() for d in self._space}, seed=self._settings.sampler_seed
-            )
+            return _Grid({d.name: d.grid() for d in self._space}, seed=self._settings.sampler_seed)
         if kind == "cmaes":
             return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
         if kind == "random":
             return optuna.samplers.RandomSampler(seed=seed)
         return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+
+
+class _Grid(optuna.samplers.GridSampler):
+    """Every point once."""
+
+    def after_trial(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: Optuna's own would stop a loop of Optuna's after the last point, and there is none."""
 
 
 class TrialReporter:
@@ -203,7 +208,6 @@ class TrialReporter:
 
     def __init__(self, folder: SweepFolder, number: int, settings: SweepSettings) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.reports: dict[int, float] = {}
         self._storage = JournalStorage(JournalFile(folder.journal))
         self._pruner = optuna.pruners.MedianPruner(
             n_startup_trials=settings.prune_after_trials, n_warmup_steps=settings.prune_after_epochs
@@ -214,7 +218,6 @@ class TrialReporter:
 
     def __call__(self, epoch: int, value: float) -> bool:
         """Report ``val/mean_r1`` after an epoch, from 0; true when the trial lags behind the median of the others."""
-        self.reports[epoch] = value
         if self._storage.get_trial(self._trial_id).state.is_finished():  # given up by others as dead
             return False
         self._storage.set_trial_intermediate_value(self._trial_id, epoch, value)

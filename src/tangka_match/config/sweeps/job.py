@@ -4,7 +4,7 @@ import errno
 import logging
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +75,12 @@ def _do_runs(job: SweepJob, plans: Sequence[RunPlan], *, any_commit: bool) -> di
     """Each seed's run in turn; a pruned first seed ends the job."""
     commit = "any" if any_commit else git_commit()
     ids, figures, status = [], [], "finished"
+    reports: dict[int, float] = {}
     for number, plan in enumerate(plans):
+        of_seed = (f"seed={plan.settings.seed}",) if len(plans) > 1 else ()
         # Trials are compared by their first seed: the others have no counterpart at the same epoch.
-        part = job if number == 0 else SweepJob(job.sweep, job.number, job.overrides)
-        if len(plans) > 1:
-            part = SweepJob(job.sweep, job.number, (*job.overrides, f"seed={plan.settings.seed}"), part.report)
+        report = _noted(job.report, reports) if job.report is not None and number == 0 else None
+        part = SweepJob(job.sweep, job.number, (*job.overrides, *of_seed), report)
         run, status = _do_run(plan, part, commit)
         ids.append(run.name)
         figures.append(read_figures(run))
@@ -88,7 +89,18 @@ def _do_runs(job: SweepJob, plans: Sequence[RunPlan], *, any_commit: bool) -> di
     metrics, std = mean_and_spread(figures)
     outcome: dict[str, Any] = {"status": status, "runs": ids, "metrics": metrics}
     outcome |= {"std": std} if std else {}
+    outcome |= {"reports": reports} if reports else {}
     return outcome
+
+
+def _noted(report: Callable[[int, float], bool], reports: dict[int, float]) -> Callable[[int, float], bool]:
+    """The same, and keeps what is reported: a damaged journal can then be written anew from the manifest."""
+
+    def noting(epoch: int, value: float) -> bool:
+        reports[epoch] = value
+        return report(epoch, value)
+
+    return noting
 
 
 def _do_run(plan: RunPlan, job: SweepJob, commit: str | None) -> tuple[Path, str]:
