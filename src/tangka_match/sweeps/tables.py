@@ -26,7 +26,7 @@ def jobs_table(jobs: Sequence[JobRecord], *, title: str, objectives: Sequence[st
     table.add_column("state")
     for name in objectives:
         table.add_column(name, justify="right")
-    table.add_column("run")
+    table.add_column("run", overflow="fold")
     differing = _differing(jobs)
     for job in jobs:
         style = "bold" if job.number in best else None

@@ -32,6 +32,7 @@ def run_grid(session: Session, arguments: Sequence[str]) -> list[JobRecord]:
     """
     settings = read_sweep_settings(session.config)
     points = check_points(session.compose, session.expand(session.parse(arguments)))
+    session.launcher(None)
     environment = describe_environment()
     commit = "any" if settings.any_commit else environment["git_commit"]
     with full_disk_explained(session.root):

@@ -50,17 +50,23 @@ def do_job(folder: SweepFolder, job: SweepJob, plans: Sequence[RunPlan], *, any_
         rich.print(f"[bold]job {job.number}[/bold] of sweep {job.sweep}: {escape(' '.join(job.overrides))}")
         try:
             outcome = _do_runs(job, plans, any_commit=any_commit)
-        except TangkaMatchError as error:
-            outcome = {"status": "failed", "runs": [], "error": _one_line(error), "users_mistake": True}
-            outcome |= {"full_disk": True} if _is_full_disk(error) else {}
         except Exception as error:
-            traceback.print_exc()
-            outcome = {"status": "failed", "runs": [], "error": _one_line(error)}
-            outcome |= {"full_disk": True} if _is_full_disk(error) else {}
+            outcome = _failure(error)
         finally:
             seconds = round(time.monotonic() - began, 3)
             folder.manifest.write("end", job=job.number, seconds=seconds, **outcome)
     rich.print(f"[bold]job {job.number}[/bold] {outcome['status']}: {_short_result(outcome)} ({seconds:.0f} s)")
+    return outcome
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    """The end of a job that raised; what a user can mend has no traceback."""
+    outcome: dict[str, Any] = {"status": "failed", "runs": [], "error": _one_line(error)}
+    if _is_full_disk(error):
+        return outcome | {"full_disk": True}
+    if isinstance(error, TangkaMatchError):
+        return outcome | {"users_mistake": True}
+    traceback.print_exception(error)
     return outcome
 
 

@@ -46,6 +46,7 @@ def run_study(session: Session, arguments: Sequence[str], batch_size: int) -> li
             dimension.grid()
     corners = [[*fixed, *corner] for corner in _corners(space)]
     points = check_points(session.compose, corners, "corner of the space")
+    session.launcher(None)
     environment = describe_environment()
     commit = "any" if settings.any_commit else environment["git_commit"]
     identity = {

@@ -61,10 +61,14 @@ class Session:
             del config["hydra"]
         return config
 
-    def launcher(self, folder: SweepFolder) -> Launcher:
-        """The launcher that the command names, writing into the folder of the sweep."""
+    def launcher(self, folder: SweepFolder | None) -> Launcher:
+        """The launcher that the command names, writing into the folder of the sweep.
+
+        Args:
+            folder: ``None`` while there is none yet: is there such a launcher, and are its settings right?
+        """
         with open_dict(self.config):
-            self.config.hydra.sweep.dir = str(folder.path)
+            self.config.hydra.sweep.dir = str(self.root if folder is None else folder.path)
         return Plugins.instance().instantiate_launcher(
             hydra_context=self._context, task_function=self._task, config=self.config
         )
