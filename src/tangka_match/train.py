@@ -10,14 +10,11 @@ def main() -> None:
     run_cli(_train, config_name="config")
 
 
-def _train(config: DictConfig) -> float:
+def _train(config: DictConfig) -> float | None:
     # Imported here: torch takes seconds to import, and --help and --cfg job do without it.
-    from tangka_match.config.launch import launch
-    from tangka_match.training.records.report import print_result
+    from tangka_match.config.sweeps.dispatch import run
 
-    result = launch(config)
-    print_result(result)
-    return result.metrics["mean_r1"]
+    return run(config)
 
 
 if __name__ == "__main__":

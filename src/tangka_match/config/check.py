@@ -13,7 +13,7 @@ from tangka_match.training.settings import RunSettings
 SETTINGS = tuple(RunSettings.model_fields)
 BUILT_BY_TARGET = ("data", "model", "loss", "optimizer", "scheduler")
 GROUPS = (*SETTINGS, *BUILT_BY_TARGET)
-OF_THE_COMMAND = ("resume", "debug")
+OF_THE_COMMAND = ("resume", "debug", "seeds", "sweep")
 FILLED_LATER = {
     "data": {"seed", "tokenizer"},
     "model": {"vocab_size", "feature_dim", "num_regions"},

@@ -16,6 +16,8 @@ from tangka_match.training.records.ledger import read_ledger
 from tangka_match.training.records.run_folder import RunFolder, find_run
 from tangka_match.training.runner import RunResult, train
 
+OF_THE_COMMAND_LINE = ("resume", "sweep", "seeds")
+"""What says how to run, and is no setting of a run."""
 MAY_HAVE_MOVED = ("paths.runs", "paths.checkpoints", "paths.data", "data.root")
 ALLOWED_WITH_RESUME = ("resume", *MAY_HAVE_MOVED, "debug")
 PATHS = (*MAY_HAVE_MOVED, "data.vocabulary_path", "data.tokenizer.user_dictionaries")
@@ -28,9 +30,9 @@ def launch(config: DictConfig) -> RunResult:
         TangkaMatchError: For whatever a user can mend.
     """
     OmegaConf.set_struct(config, False)
-    resume = config.pop("resume")
+    resume, *_ = (config.pop(name) for name in OF_THE_COMMAND_LINE)
     if resume is None:
-        _make_absolute(config)
+        keep_absolute_paths(config)
         return train_and_draw(build_plan(config))
     folder, saved = _stopped_run(config, str(resume))
     return train_and_draw(build_plan(saved), folder)
@@ -39,9 +41,14 @@ def launch(config: DictConfig) -> RunResult:
 def train_and_draw(plan: RunPlan, resume: RunFolder | None = None) -> RunResult:
     """Train, and draw the curves of the run; arguments and errors are those of `train`."""
     result = train(plan, resume)
-    if is_main_process():
-        draw_curves(read_ledger(result.folder.ledger), result.folder.path / "curves.png")
+    draw(result.folder)
     return result
+
+
+def draw(folder: RunFolder) -> None:
+    """Draw the curves of a run into its folder."""
+    if is_main_process():
+        draw_curves(read_ledger(folder.ledger), folder.path / "curves.png")
 
 
 def _stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig]:
@@ -55,18 +62,18 @@ def _stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig
             f"leave that out ({', '.join(ALLOWED_WITH_RESUME[1:])} may be given), or start a new run"
         )
     path = find_run(Path(config.paths.runs), run_id)
-    saved = load_saved_config(path / "config.yaml")
+    saved = _load(path / "config.yaml")
     in_data, root = Path(saved.paths.data), Path(saved.data.root)
     if "paths.data" in given and root.is_relative_to(in_data):  # a set that lies there has moved with it
         saved.data.root = str(Path(config.paths.data) / root.relative_to(in_data))
     for name in set(given) & set(MAY_HAVE_MOVED):
         OmegaConf.update(saved, name, OmegaConf.select(config, name))
-    _make_absolute(saved)
+    keep_absolute_paths(saved)
     return RunFolder(path.name, path, Path(saved.paths.checkpoints) / saved.name / path.name), saved
 
 
-def _make_absolute(config: DictConfig) -> None:
-    """Write every path as it is from here: the run may be resumed from another folder."""
+def keep_absolute_paths(config: DictConfig) -> None:
+    """Write every path as it is from here, in place: the run may be resumed from another folder."""
     for name in PATHS:
         value = OmegaConf.select(config, name)
         if isinstance(value, str):
@@ -75,12 +82,8 @@ def _make_absolute(config: DictConfig) -> None:
             OmegaConf.update(config, name, [str(Path(str(item)).absolute()) for item in value])
 
 
-def load_saved_config(path: Path) -> DictConfig:
-    """The config that a run wrote.
-
-    Raises:
-        ConfigError: If the file cannot be read, or is not such a config.
-    """
+def _load(path: Path) -> DictConfig:
+    """The config that a run wrote."""
     try:
         saved = OmegaConf.load(path)
     except (OSError, YAMLError) as error:

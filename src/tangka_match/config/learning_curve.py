@@ -1,9 +1,8 @@
 """Trains the points of a learning curve, each an ordinary run, and has the curve fitted."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import rich
 from hydra import compose
@@ -17,12 +16,13 @@ from tangka_match.analysis.diagnosis.learning_curve import CurveSize, diagnose_l
 from tangka_match.analysis.same_queries import in_one_order
 from tangka_match.analysis.saturating_curve import FEWEST_SIZES
 from tangka_match.config.build import build_plan
-from tangka_match.config.launch import load_saved_config, train_and_draw
+from tangka_match.config.launch import OF_THE_COMMAND_LINE, keep_absolute_paths, train_and_draw
 from tangka_match.errors import ConfigError
 from tangka_match.retrieval.ranks_table import read_ranks_table
+from tangka_match.sweeps.past_runs import find_runs
 from tangka_match.training.plan import RunPlan
+from tangka_match.training.records.environment import git_commit
 from tangka_match.training.records.ledger import read_ledger
-from tangka_match.training.records.run_folder import RunFolder, config_hash
 
 TAG = "learning_curve"
 OF_THE_POINTS = ("seed", "data.train_share", "resume")
@@ -95,9 +95,9 @@ def _recipe(settings: CurveSettings) -> DictConfig:
     experiment = [] if settings.experiment is None else [f"+experiment={settings.experiment}"]
     config = compose("config", [*experiment, f"data={hydra.runtime.choices['data']}", *own, *settings.overrides])
     OmegaConf.set_struct(config, False)
-    del config["resume"]
-    for name, path in config.paths.items():  # a stopped run may be resumed from another folder
-        config.paths[name] = str(Path(path).absolute())
+    for name in OF_THE_COMMAND_LINE:
+        config.pop(name)
+    keep_absolute_paths(config)
     config.tags = [*config.tags, TAG]
     return config
 
@@ -126,36 +126,13 @@ def _finished(plan: RunPlan) -> _Point:
     """The run of this plan, from its folder where it is done, else trained."""
     plan.data.prepare_data()
     plan.data.setup("fit")
-    found = _earlier(plan)
-    if found is None:
-        folder = train_and_draw(plan).folder.path
+    past = find_runs(plan.settings.paths.runs, plan.config, plan.data.fingerprint, git_commit())
+    finished = next((run.folder for run in past if run.status == "finished"), None)
+    if finished is None:
+        half_way = next((run.folder for run in past if run.can_go_on()), None)
+        folder = train_and_draw(plan, half_way).folder.path
     else:
-        folder, status = found
-        if status == "stopped":
-            saved = load_saved_config(folder / "config.yaml")
-            checkpoints = Path(saved.paths.checkpoints) / saved.name / folder.name
-            train_and_draw(build_plan(saved), RunFolder(folder.name, folder, checkpoints))
-        else:
-            rich.get_console().print(f"run {folder.name} is done already, and is used", highlight=False)
+        folder = finished.path
+        rich.get_console().print(f"run {folder.name} is done already, and is used", highlight=False)
     verdicts = {event["code"] for event in read_ledger(folder / "ledger.jsonl") if event["event"] == "verdict"}
     return _Point(plan.data.train.num_captions, folder, sorted(verdicts))
-
-
-def _earlier(plan: RunPlan) -> tuple[Path, Literal["finished", "stopped"]] | None:
-    """The newest run of the same settings on the same data, a finished one before a stopped one."""
-    newest: dict[str, Path] = {}
-    # A run id holds the hash, so that no other ledger has to be read.
-    for ledger in sorted(plan.settings.paths.runs.glob(f"*-{config_hash(plan.config)}-*/ledger.jsonl")):
-        events = read_ledger(ledger)
-        if _event(events, "start").get("data_fingerprint") != plan.data.fingerprint:
-            continue
-        done = _event(events, "end").get("status") == "finished" and (ledger.parent / "ranks.csv").is_file()
-        newest["finished" if done else "stopped"] = ledger.parent
-    for status in ("finished", "stopped"):
-        if status in newest:
-            return newest[status], status
-    return None
-
-
-def _event(events: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
-    return next((event for event in reversed(events) if event["event"] == name), {})

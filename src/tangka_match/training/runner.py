@@ -31,6 +31,7 @@ from tangka_match.training.callbacks import (
     ExactResume,
     LastCheckpoint,
     LastValidation,
+    Pruning,
     TrainingGuard,
     ValidationLines,
 )
@@ -45,6 +46,7 @@ from tangka_match.training.records.loggers import LedgerLogger, finish_service_l
 from tangka_match.training.records.metrics_table import MetricsTable
 from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder, config_hash, create_run_folder
 from tangka_match.training.records.run_log import log_to, quiet_libraries
+from tangka_match.training.sweep_job import SweepJob
 
 logger = logging.getLogger(__name__)
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -64,6 +66,8 @@ class RunResult:
         best_step: Optimizer steps.
         total_steps: Optimizer steps that the run took.
         verdicts: Of the guard.
+        parameters: Learnt numbers of the model.
+        pruned: Whether a study stopped the run because it lagged behind other trials.
     """
 
     folder: RunFolder
@@ -75,9 +79,11 @@ class RunResult:
     best_step: int
     total_steps: int
     verdicts: list[Verdict]
+    parameters: int
+    pruned: bool
 
 
-def train(plan: RunPlan, resume: RunFolder | None = None) -> RunResult:
+def train(plan: RunPlan, resume: RunFolder | None = None, job: SweepJob | None = None) -> RunResult:
     """Train, or go on with a stopped run, and validate the best checkpoint.
 
     The data are read and checked before the run folder is made, so that bad input leaves nothing behind.
@@ -85,6 +91,7 @@ def train(plan: RunPlan, resume: RunFolder | None = None) -> RunResult:
     Args:
         plan: The checked run.
         resume: The folder of the stopped run; ``None`` starts a new one.
+        job: Its place in a sweep, if it is part of one.
 
     Raises:
         TangkaMatchError: For whatever a user can mend; the run folder keeps everything up to then.
@@ -97,7 +104,7 @@ def train(plan: RunPlan, resume: RunFolder | None = None) -> RunResult:
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     plan.data.prepare_data()
     plan.data.setup("fit")
-    _check_schedule(plan)
+    check_schedule(plan)
     folder = resume or create_run_folder(
         settings.paths.runs, settings.paths.checkpoints, settings.name, config_hash(plan.config)
     )
@@ -105,7 +112,7 @@ def train(plan: RunPlan, resume: RunFolder | None = None) -> RunResult:
         if is_main_process():
             stack.enter_context(folder.lock())
             stack.enter_context(log_to(folder.path / "run.log"))
-        return _Run(plan, folder).execute(resumed=resume is not None)
+        return _Run(plan, folder, job).execute(resumed=resume is not None)
 
 
 @contextmanager
@@ -122,7 +129,7 @@ def _told_to_other_ranks(run_id: str) -> Iterator[None]:
             os.environ[RUN_ID_VARIABLE] = before
 
 
-def _check_schedule(plan: RunPlan) -> None:
+def check_schedule(plan: RunPlan) -> None:
     """Make the learning-rate schedule once, so that a warm-up longer than the run leaves no folder behind."""
     trainer = plan.settings.trainer
     steps = trainer.max_epochs * plan.data.steps_per_epoch  # of one process; more of them take fewer
@@ -135,9 +142,10 @@ def _check_schedule(plan: RunPlan) -> None:
 class _Run:
     """The parts of one run, wired."""
 
-    def __init__(self, plan: RunPlan, folder: RunFolder) -> None:
+    def __init__(self, plan: RunPlan, folder: RunFolder, job: SweepJob | None) -> None:
         data, settings = plan.data, plan.settings
-        self.plan, self.folder, self.data = plan, folder, data
+        self.plan, self.folder, self.data, self.job = plan, folder, data, job
+        self.pruning = None if job is None or job.report is None else Pruning(job.report)
         self.ledger = Ledger(folder.ledger)
         self.environment = describe_environment()  # now: the checkout may have moved on when the run ends
         self.passport = make_passport(
@@ -182,7 +190,8 @@ class _Run:
             trainer.fit(self.module, datamodule=self.data, ckpt_path=checkpoint)
             self.guard.conclude(trainer.global_step)
             result = self._result(trainer)
-            status, summary = "finished", {f"val/{name}": value for name, value in result.metrics.items()}
+            status = "pruned" if result.pruned else "finished"
+            summary = {f"val/{name}": value for name, value in result.metrics.items()}
         except SIGTERMException as stop:
             status = "stopped"
             raise SystemExit(TERMINATED) from stop
@@ -190,13 +199,14 @@ class _Run:
             status = "stopped"
             raise SystemExit(INTERRUPTED) from stop
         finally:
-            if status != "finished":  # what to do about a failure is in its own message
+            ended_well = status in ("finished", "pruned")
+            if not ended_well:  # what to do about a failure is in its own message
                 hint = f"; go on with resume={self.folder.run_id}" if status == "stopped" else ""
                 logger.info("run %s has %s%s", self.folder.run_id, status, hint)
             try:
                 self._note("end", status=status)
             finally:  # the disk may be full
-                finish_service_logger(service, exit_code=0 if status == "finished" else 1, summary=summary)
+                finish_service_logger(service, exit_code=0 if ended_well else 1, summary=summary)
         return result
 
     def _last_checkpoint(self) -> str | None:
@@ -240,7 +250,13 @@ class _Run:
             config_hash=config_hash(self.plan.config),
             data_fingerprint=self.data.fingerprint,
             git_commit=self.environment["git_commit"],
+            **self._place_in_sweep(),
         )
+
+    def _place_in_sweep(self) -> dict[str, Any]:
+        if self.job is None:
+            return {}
+        return {"sweep": self.job.sweep, "job": self.job.number, "overrides": list(self.job.overrides)}
 
     def _start_service(self) -> Logger | None:
         if not is_main_process():
@@ -253,7 +269,11 @@ class _Run:
             *settings.tags,
         )
         return make_service_logger(
-            settings.logger, self.folder, group=settings.name, tags=tags, config=self.plan.config
+            settings.logger,
+            self.folder,
+            group=settings.name if self.job is None else self.job.sweep,
+            tags=tags,
+            config=self.plan.config,
         )
 
     def _trainer(self, service: Logger | None) -> pl.Trainer:
@@ -296,6 +316,8 @@ class _Run:
             callbacks.append(EarlyStopping(training.early_stopping_patience))
         if training.ema_decay is not None:
             callbacks.append(pl.callbacks.EMAWeightAveraging(decay=training.ema_decay))
+        if self.pruning is not None:
+            callbacks.append(self.pruning)
         if bar:
             callbacks.append(pl.callbacks.RichProgressBar())
         return callbacks
@@ -325,6 +347,8 @@ class _Run:
             best_step=int(best["global_step"]),
             total_steps=trainer.global_step,
             verdicts=self.guard.verdicts,
+            parameters=sum(p.numel() for p in self.module.matcher.parameters()),
+            pruned=self.pruning is not None and self.pruning.pruned,
         )
         if is_main_process():
             write_ranks_table(self.folder.ranks, ranks, similarity, self.data.val)
@@ -342,6 +366,7 @@ class _Run:
             "total_steps": result.total_steps,
             "val_metrics": result.metrics,
             "val_ci95": {name: list(interval) for name, interval in result.intervals.items()},
+            "parameters": result.parameters,
             "num_images": result.num_images,
             "num_captions": result.num_captions,
             "verdicts": [verdict._asdict() for verdict in result.verdicts],

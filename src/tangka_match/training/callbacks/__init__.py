@@ -1,10 +1,11 @@
-"""Lightning callbacks: exact resume, checkpoints, validation, the guard, and a line a validation in the terminal."""
+"""Lightning callbacks: exact resume, checkpoints, validation, guard, pruning, a line a validation in the terminal."""
 
 from tangka_match.training.callbacks.best_checkpoint import MONITORED, BestCheckpoint
 from tangka_match.training.callbacks.early_stopping import EarlyStopping
 from tangka_match.training.callbacks.guard import TrainingGuard
 from tangka_match.training.callbacks.last_checkpoint import LastCheckpoint
 from tangka_match.training.callbacks.last_validation import LastValidation
+from tangka_match.training.callbacks.pruning import Pruning
 from tangka_match.training.callbacks.resume import ExactResume
 from tangka_match.training.callbacks.validation_lines import ValidationLines
 
@@ -15,6 +16,7 @@ __all__ = [
     "ExactResume",
     "LastCheckpoint",
     "LastValidation",
+    "Pruning",
     "TrainingGuard",
     "ValidationLines",
 ]

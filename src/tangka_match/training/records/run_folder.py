@@ -85,8 +85,13 @@ class RunFolder:
 
 def config_hash(config: dict[str, Any]) -> str:
     """Short hash of the settings that decide a run's numbers; where it writes and logs is left out."""
+    return hashlib.sha256(decisive_settings(config).encode()).hexdigest()[:6]
+
+
+def decisive_settings(config: dict[str, Any]) -> str:
+    """The settings that decide a run's numbers, as text: two configs with the same text give the same run."""
     kept = {key: value for key, value in config.items() if key not in ("paths", "logger", "resume", "debug", "tags")}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:6]
+    return json.dumps(kept, sort_keys=True, ensure_ascii=False)
 
 
 def create_run_folder(runs: Path, checkpoints: Path, name: str, digest: str) -> RunFolder:

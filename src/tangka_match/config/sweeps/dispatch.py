@@ -1,0 +1,120 @@
+"""What a composed config asks for: a job of a sweep, several seeds, or one run."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rich
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from tangka_match.config.launch import launch
+from tangka_match.config.sweeps.grid import identity_of
+from tangka_match.config.sweeps.job import do_job, is_worth_another_try
+from tangka_match.config.sweeps.points import Point, check_seeds, own_overrides, plans_of, read_sweep_settings
+from tangka_match.config.sweeps.session import full_disk_explained
+from tangka_match.errors import TrainingError
+from tangka_match.sweeps.folder import SweepFolder, open_sweep
+from tangka_match.sweeps.objectives import MAIN
+from tangka_match.sweeps.pool import end_with_parent
+from tangka_match.sweeps.seeds import mean_and_spread
+from tangka_match.sweeps.settings import SweepSettings
+from tangka_match.sweeps.tables import failures, seeds_table
+from tangka_match.training.records.environment import describe_environment
+from tangka_match.training.records.report import print_result
+from tangka_match.training.sweep_job import SweepJob
+
+
+def run(config: DictConfig) -> float | None:
+    """Run it, print what came out, and return the main metric; ``None`` where a job of a sweep failed.
+
+    Raises:
+        TangkaMatchError: For whatever a user can mend.
+    """
+    settings = read_sweep_settings(config)
+    overrides = tuple(own_overrides(HydraConfig.get().overrides.task))
+    if settings.job is not None:
+        return _run_job(config, settings, overrides)
+    if check_seeds(config.seeds) is not None:
+        return _run_seeds(config, settings, overrides)
+    result = launch(config)
+    print_result(result)
+    return result.metrics[MAIN]
+
+
+def _run_job(config: DictConfig, settings: SweepSettings, overrides: tuple[str, ...]) -> float | None:
+    """A job of a grid or a study."""
+    assert settings.job is not None
+    assert settings.folder is not None
+    end_with_parent()
+    folder = SweepFolder(settings.folder)
+    report = _reporter(folder, settings)
+    job = SweepJob(folder.sweep_id, settings.job, overrides, report)
+    end = do_job(folder, job, plans_of(config), any_commit=settings.any_commit)
+    return end.get("metrics", {}).get(MAIN)
+
+
+def _reporter(folder: SweepFolder, settings: SweepSettings) -> Callable[[int, float], bool] | None:
+    """Who is told of a trial's progress; nobody in a grid, or where nothing is pruned."""
+    if folder.manifest.read().header.get("kind") != "study" or not settings.prunes:
+        return None
+    from tangka_match.sweeps.study import TrialReporter  # noqa: PLC0415 (Optuna is an extra)
+
+    assert settings.job is not None
+    return TrialReporter(folder, settings.job, settings)
+
+
+def _run_seeds(config: DictConfig, settings: SweepSettings, overrides: tuple[str, ...]) -> float:
+    """The same run with several seeds, one after the other, and what they say together."""
+    plans = plans_of(config)
+    data = plans[0].data
+    data.prepare_data()
+    data.setup("fit")
+    environment = describe_environment()
+    commit = "any" if settings.any_commit else environment["git_commit"]
+    shown = [o for o in overrides if not o.startswith("seeds=")]
+    points = [
+        Point(number, [*shown, f"seed={plan.settings.seed}"], [plan], data.fingerprint)
+        for number, plan in enumerate(plans)
+    ]
+    root = plans[0].settings.paths.runs / "sweeps"
+    with full_disk_explained(root):
+        sweep = open_sweep(
+            root,
+            settings.name,
+            "seeds",
+            identity_of(points, commit),
+            objectives=[MAIN],
+            git_commit=environment["git_commit"],
+            command=environment["command"],
+        )
+        with sweep.lock:
+            return _do_seeds(sweep.folder, points, settings)
+
+
+def _do_seeds(folder: SweepFolder, points: Sequence[Point], settings: SweepSettings) -> float:
+    known = folder.manifest.read().jobs
+    ends: list[dict[str, Any]] = []
+    for point in points:
+        if point.number not in known:
+            folder.manifest.write("job", job=point.number, overrides=point.shown)
+        job = SweepJob(folder.sweep_id, point.number, tuple(point.shown))
+        end = do_job(folder, job, point.plans, any_commit=settings.any_commit)
+        for _ in range(settings.retries):
+            if is_worth_another_try(end):
+                end = do_job(folder, job, point.plans, any_commit=settings.any_commit)
+        if end.get("full_disk"):
+            raise TrainingError(f"seed of job {point.number}: {end['error']}; the same command goes on from here")
+        ends.append(end)
+    jobs = folder.manifest.read().jobs
+    wrong = failures([jobs[point.number] for point in points])
+    if wrong:
+        raise TrainingError(
+            f"{len(wrong)} of {len(points)} seeds failed; the same command tries them again:\n  " + "\n  ".join(wrong)
+        )
+    metrics, std = mean_and_spread([end["metrics"] for end in ends])
+    folder.manifest.write("summary", runs=[run for end in ends for run in end["runs"]], metrics=metrics, std=std)
+    if std:
+        title = f"sweep {folder.sweep_id}: {len(ends)} seeds, best.ckpt on validation"
+        rich.print(seeds_table(metrics, std, len(ends), title=title))
+    rich.print(f"its folder   {folder.path}")
+    return metrics[MAIN]

@@ -1,0 +1,111 @@
+"""``manifest.jsonl`` of a sweep's folder: a JSON object a line, from which everything about the sweep is read.
+
+Events, each with ``time``: ``sweep`` (once; ``sweep`` id, ``kind`` grid, study or seeds, ``digest`` of what is swept,
+``identity`` in words, ``objectives``, ``git_commit``, ``command``), ``job`` (``job`` number, ``overrides``; in a study
+also ``params``), ``start`` (``job``, ``host``, ``pid``), ``end`` (``job``, ``status`` finished, pruned, failed or
+stopped, ``runs``: ids, ``metrics``: means over its seeds, ``std`` where there are several, ``seconds``, ``error``;
+``reused`` where nothing had to run).
+"""
+
+import fcntl
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ENDED_WELL = ("finished", "pruned")
+
+
+@dataclass
+class JobRecord:
+    """What the manifest says of one job; ``end`` is the last one, and ``None`` while there is none."""
+
+    number: int
+    overrides: list[str] = field(default_factory=list)
+    params: dict[str, Any] = field(default_factory=dict)
+    starts: int = 0
+    end: dict[str, Any] | None = None
+
+    @property
+    def status(self) -> str:
+        """``waiting``, ``running`` (or killed), or as its end says."""
+        if self.end is not None:
+            return str(self.end["status"])
+        return "running" if self.starts else "waiting"
+
+
+@dataclass
+class ManifestContent:
+    """A manifest as read; ``corrupt`` counts lines that are none of ours and were skipped."""
+
+    header: dict[str, Any] = field(default_factory=dict)
+    jobs: dict[int, JobRecord] = field(default_factory=dict)
+    corrupt: int = 0
+
+
+class Manifest:
+    """Appends events, from any number of processes, and reads them.
+
+    Args:
+        path: Of the file; made when missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Append one event; values must be plain (JSON). The line is with the system when this returns."""
+        line = json.dumps({"event": event, "time": round(time.time(), 3), **fields}, ensure_ascii=False) + "\n"
+        append_line(self.path, line)
+
+    def read(self) -> ManifestContent:
+        """Read everything; a line cut off by a kill or a full disk is skipped and counted."""
+        content = ManifestContent()
+        if not self.path.exists():
+            return content
+        for line in self.path.read_bytes().splitlines():
+            event = parse_line(line)
+            if event is None or not _take(content, event):
+                content.corrupt += 1
+        return content
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a file that several processes write; a torn line before it is closed first."""
+    with path.open("ab+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        size = file.seek(0, 2)
+        if size:
+            file.seek(size - 1)
+            if file.read(1) != b"\n":
+                line = "\n" + line
+        file.write(line.encode())
+
+
+def parse_line(line: bytes) -> dict[str, Any] | None:
+    """A JSON object, or ``None`` for whatever else a damaged file holds."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def _take(content: ManifestContent, event: dict[str, Any]) -> bool:
+    kind, number = event.get("event"), event.get("job")
+    if kind == "sweep" and {"sweep", "digest", "kind"} <= event.keys():
+        content.header = event
+        return True
+    if not isinstance(number, int) or kind not in ("job", "start", "end"):
+        return False
+    if kind == "end" and not isinstance(event.get("status"), str):
+        return False
+    job = content.jobs.setdefault(number, JobRecord(number))
+    if kind == "job":
+        job.overrides, job.params = list(event.get("overrides", [])), dict(event.get("params", {}))
+    elif kind == "start":
+        job.starts, job.end = job.starts + 1, None
+    else:
+        job.end = event
+    return True

@@ -1,0 +1,224 @@
+"""A study: asks Optuna for trials, tells it how they ended, and goes on after a kill, to a total."""
+
+import fcntl
+import logging
+import secrets
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import JournalStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from tangka_match.sweeps.folder import OpenSweep, SweepFolder, is_locked
+from tangka_match.sweeps.journal import JournalFile
+from tangka_match.sweeps.manifest import ENDED_WELL, JobRecord
+from tangka_match.sweeps.objectives import direction_of
+from tangka_match.sweeps.settings import SweepSettings
+from tangka_match.sweeps.space import Dimension
+
+logger = logging.getLogger(__name__)
+NAME = "study"
+DEAD, WORKER = "dead", "worker"  # of a trial: its process was killed; who works on it
+STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What Optuna proposes next.
+
+    Args:
+        number: From 0; also the number of the job.
+        params: Values by name of setting.
+    """
+
+    number: int
+    params: dict[str, Any]
+
+    @property
+    def overrides(self) -> list[str]:
+        """As on the command line."""
+        return [f"{name}={value}" for name, value in self.params.items()]
+
+
+class Study:
+    """The trials of one study folder, which other processes may work on at the same time.
+
+    Args:
+        sweep: The opened folder.
+        space: What is searched.
+        settings: Of the sweep.
+    """
+
+    def __init__(self, sweep: OpenSweep, space: Sequence[Dimension], settings: SweepSettings) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        self._folder, self._space, self._settings = sweep.folder, list(space), settings
+        self._worker = f".worker-{secrets.token_hex(4)}"
+        self._lock = (sweep.folder.path / self._worker).open("a")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._study = self._open(sweep)
+
+    @property
+    def total(self) -> int:
+        """Trials that the study shall have in the end; a grid has no more than its points."""
+        if self._settings.sampler != "grid":
+            return self._settings.n_trials
+        size = 1
+        for dimension in self._space:
+            size *= len(dimension.grid())
+        return min(size, self._settings.n_trials)
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All of them, in the order of their numbers."""
+        return self._study.get_trials(deepcopy=False)
+
+    def bury_dead(self) -> list[int]:
+        """Mark trials that no living process works on as failed, and put their parameters in line again.
+
+        Their half-way runs go on when the parameters are drawn again.
+        """
+        buried = []
+        with self._folder.exclusive_step():
+            for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
+                worker = trial.user_attrs.get(WORKER)
+                if self._folder.is_held(trial.number) or (worker and is_locked(self._folder.path / worker)):
+                    continue
+                self._storage.set_trial_user_attr(trial._trial_id, DEAD, True)
+                self._study.tell(trial.number, state=TrialState.FAIL)
+                buried.append(trial.number)
+                if trial.params.keys() == {d.name for d in self._space}:
+                    self._study.enqueue_trial(trial.params)
+        for number in buried:
+            self._folder.manifest.write("end", job=number, status="stopped", runs=[], error="its process was killed")
+        return buried
+
+    def ask(self) -> Trial | None:
+        """The next trial, or ``None`` when the total is reached or under way."""
+        with self._folder.exclusive_step():
+            # A trial whose process was killed does not count: its parameters are tried again.
+            counted = [t for t in self.trials if DEAD not in t.user_attrs and t.state != TrialState.WAITING]
+            if len(counted) >= self.total:
+                return None
+            self._study.sampler = self._sampler(len(self.trials))
+            asked = self._study.ask({dimension.name: dimension.distribution for dimension in self._space})
+            asked.set_user_attr(WORKER, self._worker)
+            return Trial(asked.number, dict(asked.params))
+
+    def tell(self, job: JobRecord) -> None:
+        """Note how a trial ended: its figures, or that it was pruned or has failed."""
+        end = job.end or {}
+        state = STATES.get(job.status, TrialState.FAIL)
+        values = [end["metrics"][name] for name in self._settings.objectives] if state == TrialState.COMPLETE else None
+        self._study.tell(job.number, values, state=state, skip_if_finished=True)
+
+    def best(self) -> set[int]:
+        """Numbers of the best trials: one, or with several objectives those of the Pareto front."""
+        if not any(trial.state == TrialState.COMPLETE for trial in self.trials):
+            return set()
+        if len(self._settings.objectives) == 1:
+            return {self._study.best_trial.number}
+        return {trial.number for trial in self._study.best_trials}
+
+    def close(self) -> None:
+        """Let others know that this process works no more on the study."""
+        self._lock.close()
+        (self._folder.path / self._worker).unlink(missing_ok=True)
+
+    def _open(self, sweep: OpenSweep) -> optuna.Study:
+        journal = JournalFile(sweep.folder.journal)
+        study = self._load(journal)
+        if journal.corrupt:
+            logger.warning("%s: %d damaged line(s) skipped", journal.path, journal.corrupt)
+        if journal.corrupt and sweep.alone:
+            study = self._rebuild(study)
+        return study
+
+    def _load(self, journal: JournalFile) -> optuna.Study:
+        self._storage = JournalStorage(journal)
+        return optuna.create_study(
+            storage=self._storage,
+            study_name=NAME,
+            directions=[direction_of(name) for name in self._settings.objectives],
+            load_if_exists=True,
+        )
+
+    def _rebuild(self, damaged: optuna.Study) -> optuna.Study:
+        """Write the journal anew from the manifest: a lost line can shift the numbers of all trials after it."""
+        jobs = self._folder.manifest.read().jobs
+        count = max([len(damaged.get_trials(deepcopy=False)), *(number + 1 for number in jobs)])
+        kept = self._folder.journal.with_name(f"journal.damaged-{secrets.token_hex(2)}.log")
+        self._folder.journal.rename(kept)
+        study = self._load(JournalFile(self._folder.journal))
+        for number in range(count):
+            study.add_trial(self._restored(jobs.get(number)))
+        logger.warning("%s is written anew from the manifest; the damaged one is %s", self._folder.journal, kept.name)
+        return study
+
+    def _restored(self, job: JobRecord | None) -> FrozenTrial:
+        names = {dimension.name: dimension.distribution for dimension in self._space}
+        if job is None or job.end is None or job.status == "stopped":
+            return create_trial(state=TrialState.FAIL, user_attrs={DEAD: True})
+        if job.status not in ENDED_WELL or job.params.keys() != names.keys():
+            return create_trial(state=TrialState.FAIL)
+        reports = {int(epoch): value for epoch, value in job.end.get("reports", {}).items()}
+        figures = job.end["metrics"]
+        pruned = job.status == "pruned"
+        values = list(reports.values())[-1:] if pruned else [figures[name] for name in self._settings.objectives]
+        return create_trial(
+            state=STATES[job.status],
+            values=values or None,
+            params=job.params,
+            distributions=names,
+            intermediate_values=reports,
+        )
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """One for each trial, seeded by its number: a study that was killed proposes what an unbroken one would."""
+        seed = self._settings.sampler_seed + number
+        kind = self._settings.sampler
+        if kind == "grid":
+            return _Grid({d.name: d.grid() for d in self._space}, seed=self._settings.sampler_seed)
+        if kind == "cmaes":
+            return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
+        if kind == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+
+
+class _Grid(optuna.samplers.GridSampler):
+    """Every point once."""
+
+    def after_trial(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: Optuna's own would stop a loop of Optuna's after the last point, and there is none."""
+
+
+class TrialReporter:
+    """Told of a trial's progress from inside its run, wherever that runs; answers whether to stop.
+
+    Args:
+        folder: Of the study.
+        number: Of the trial.
+        settings: Of the sweep.
+    """
+
+    def __init__(self, folder: SweepFolder, number: int, settings: SweepSettings) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._storage = JournalStorage(JournalFile(folder.journal))
+        self._pruner = optuna.pruners.MedianPruner(
+            n_startup_trials=settings.prune_after_trials, n_warmup_steps=settings.prune_after_epochs
+        )
+        self._study = optuna.load_study(study_name=NAME, storage=self._storage)
+        study_id = self._storage.get_study_id_from_name(NAME)
+        self._trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+
+    def __call__(self, epoch: int, value: float) -> bool:
+        """Report ``val/mean_r1`` after an epoch, from 0; true when the trial lags behind the median of the others."""
+        if self._storage.get_trial(self._trial_id).state.is_finished():  # given up by others as dead
+            return False
+        self._storage.set_trial_intermediate_value(self._trial_id, epoch, value)
+        return self._pruner.prune(self._study, self._storage.get_trial(self._trial_id))

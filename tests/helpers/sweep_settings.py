@@ -1,0 +1,15 @@
+"""Settings of a sweep, as ``conf/sweep/default.yaml`` gives them."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tangka_match.config.location import conf_dir
+from tangka_match.sweeps.settings import SweepSettings
+
+
+def sweep_settings(**changed: Any) -> SweepSettings:
+    """The defaults, but for what is ``changed``."""
+    defaults = yaml.safe_load((Path(conf_dir()) / "sweep" / "default.yaml").read_text("utf-8"))
+    return SweepSettings.model_validate(defaults | changed)

@@ -1,0 +1,258 @@
+"""Sweeps through the real command line, on a tiny set; in this process where a kill is not what is tested."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from helpers.bad_input import SMALL, assert_one_message, contents, places
+from helpers.cli import run_cli_in_process
+from helpers.precomp import write_dataset
+from tangka_match.config.sweeps import job as job_module
+from tangka_match.errors import TrainingError
+from tangka_match.retrieval.passport import read_checkpoint
+from tangka_match.sweeps.manifest import Manifest
+from tangka_match.training.records.ledger import read_ledger
+
+TRIPLET = ("loss=triplet", "logger=none", "trainer.max_steps=-1", "trainer.max_epochs=1")
+STUDY = ("hydra/sweeper=study", "optimizer.lr=tag(log,interval(1e-4,1e-2))")
+
+
+@pytest.fixture
+def words(tmp_path):
+    write_dataset(tmp_path / "set")
+    return (*SMALL, *TRIPLET, *places(tmp_path))
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Lets the runs of chosen jobs fail; returns the jobs that were trained, and the errors to come by job."""
+    trained, errors, train = [], {}, job_module.train
+
+    def train_or_fail(plan, resume=None, job=None):
+        trained.append(job.number)
+        if errors.get(job.number):
+            raise errors[job.number].pop()
+        return train(plan, resume=resume, job=job)
+
+    monkeypatch.setattr(job_module, "train", train_or_fail)
+    return trained, errors
+
+
+def sweeps(folder):
+    return sorted(path.parent for path in folder.glob("runs/sweeps/*/manifest.jsonl"))
+
+
+def jobs_of(sweep):
+    return Manifest(sweep / "manifest.jsonl").read().jobs
+
+
+def test_a_failure_is_retried_or_reported_and_does_not_stop_the_others(words, tmp_path, failing):
+    trained, errors = failing
+    errors |= {0: [RuntimeError("planted")], 1: [RuntimeError("planted")] * 2, 2: [TrainingError("not finite")]}
+    grid = ("-m", *words, "loss.margin=0.1,0.2", "seed=0,1")
+    done = run_cli_in_process(*grid)
+    assert done.code == 2
+    assert "TrainingError: 2 of 4 jobs failed; the same command tries them again:\n  job 1 (" in done.stderr
+    assert re.search(r"job 1 .*RuntimeError: planted\n  job 2 .*TrainingError: not finite\n", done.stderr)
+    assert sorted(trained) == [0, 0, 1, 1, 2, 3]  # what a user has to mend is not tried again
+    (sweep,) = sweeps(tmp_path)
+    assert [jobs_of(sweep)[n].status for n in range(4)] == ["finished", "failed", "failed", "finished"]
+
+    trained.clear()
+    done = run_cli_in_process(*grid)
+    assert (done.code, trained, sweeps(tmp_path)) == (0, [1, 2], [sweep])
+    assert "4 jobs, 2 finished before, 2 to go" in done.stdout
+    starts = [read_ledger(path)[0] for path in sorted(tmp_path.glob("runs/*/ledger.jsonl"))]
+    assert {start["sweep"] for start in starts} == {sweep.name}
+    assert sorted(start["job"] for start in starts) == [0, 1, 2, 3]
+    assert {"loss.margin=0.1", "seed=0"} <= set(next(s for s in starts if s["job"] == 0)["overrides"])
+
+    # another grid that overlaps takes over what is done, under a folder of its own
+    trained.clear()
+    assert run_cli_in_process("-m", *words, "loss.margin=0.2,0.3", "seed=1").code == 0
+    assert trained == [1]
+    other = next(path for path in sweeps(tmp_path) if path != sweep)
+    assert (jobs_of(other)[0].end["reused"], jobs_of(other)[0].end["runs"]) == (True, jobs_of(sweep)[3].end["runs"])
+
+
+def test_a_run_of_a_sweep_has_the_bits_of_a_single_run(words, tmp_path):
+    assert run_cli_in_process("-m", *words, "seed=5").code == 0
+    assert run_cli_in_process(*words, "seed=5", f"paths.checkpoints={tmp_path / 'single'}").code == 0
+    swept, single = (
+        read_checkpoint(next(tmp_path.glob(f"{name}/*/*/best.ckpt")))["state_dict"]
+        for name in ("checkpoints", "single")
+    )
+    assert all(torch.equal(swept[key], single[key]) for key in swept)
+
+
+def wait_for(condition, process):
+    deadline = time.monotonic() + 150
+    while not condition():
+        assert process.poll() is None, "it ended before it could be stopped"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_jobs_side_by_side_end_with_ctrl_c_and_go_on_half_way(words, tmp_path):
+    grid = ("-m", *words, "seed=0,1", "trainer.max_epochs=300", "training.checkpoint_every_n_steps=1")
+    pool = ("hydra/launcher=local_pool", "hydra.launcher.processes=2")
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background hears no Ctrl-C
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tangka_match.train", *grid, *pool],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    signal.signal(signal.SIGINT, heard)
+
+    def ledgers():
+        return [p for p in tmp_path.glob("runs/*/ledger.jsonl") if '"step": 3' in p.read_text("utf-8")]
+
+    wait_for(lambda: len(ledgers()) == 2, process)
+    os.kill(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    (sweep,) = sweeps(tmp_path)
+    assert [jobs_of(sweep)[n].status for n in (0, 1)] == ["stopped", "stopped"]
+    for path in ledgers():
+        assert read_ledger(path)[-1]["status"] == "stopped"
+    assert (sweep / "jobs" / "0" / "output.log").read_text("utf-8").startswith("job 0 of sweep")
+    pids = [event["pid"] for event in map(json.loads, (sweep / "manifest.jsonl").open()) if event["event"] == "start"]
+    assert len(pids) == 2
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+    half_way = {path.parent.name for path in ledgers()}
+    done = run_cli_in_process(*grid)
+    assert done.code == 0, done.stderr
+    assert {jobs_of(sweep)[n].end["runs"][0] for n in (0, 1)} == half_way
+    assert all("resume" in {event["event"] for event in read_ledger(path)} for path in ledgers())
+
+
+def test_a_study_prunes_reaches_its_total_and_goes_on(words, tmp_path):
+    study = ("-m", *words, *STUDY, "trainer.max_epochs=3", "sweep.prune_after_trials=1", "sweep.prune_after_epochs=0")
+    done = run_cli_in_process(*study, "sweep.n_trials=4")
+    assert done.code == 0, done.stderr
+    assert re.search(r"best trial: \d", done.stdout)
+    (sweep,) = sweeps(tmp_path)
+    jobs = jobs_of(sweep)
+    statuses = {jobs[n].status for n in range(4)}
+    assert len(jobs) == 4
+    assert statuses <= {"finished", "pruned"}
+    for number, job in jobs.items():
+        run = tmp_path / "runs" / job.end["runs"][0]
+        events = read_ledger(run / "ledger.jsonl")
+        assert events[-1]["status"] == job.status
+        assert events[0]["job"] == number
+        assert list(job.end["reports"]) == ["0", "1", "2"][: len(job.end["reports"])]
+        assert job.status == "pruned" or len(job.end["reports"]) == 3
+
+    again = run_cli_in_process(*study, "sweep.n_trials=5")
+    assert "4 of 5 trials done" in again.stdout
+    assert sorted(jobs_of(sweep)) == [0, 1, 2, 3, 4]
+
+
+def test_a_trial_of_several_seeds_is_their_mean_and_the_front_has_no_pruning(words, tmp_path):
+    done = run_cli_in_process(
+        "-m", *words, "hydra/sweeper=study", "model.embed_dim=32,64", "seeds=[0,1]", "sweep.sampler=grid",
+        "sweep.objectives=[mean_r1,parameters]",
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    assert "Pareto front: " in done.stdout
+    (sweep,) = sweeps(tmp_path)
+    for job in jobs_of(sweep).values():
+        assert len(job.end["runs"]) == 2
+        figures = [json.loads((tmp_path / "runs" / run / "result.json").read_text()) for run in job.end["runs"]]
+        mean = sum(figure["val_metrics"]["mean_r1"] for figure in figures) / 2
+        assert job.end["metrics"]["mean_r1"] == pytest.approx(mean)
+        assert job.end["metrics"]["parameters"] == figures[0]["parameters"]
+        assert "reports" not in job.end
+
+
+def test_seeds_in_one_command_are_one_group(words, tmp_path, failing):
+    _, errors = failing
+    errors[1] = [TrainingError("planted")]
+    command = (*words, "seeds=[0,1,2]")
+    done = run_cli_in_process(*command)
+    assert_one_message(
+        done, r"1 of 3 seeds failed; the same command tries them again", r"seed=1\): TrainingError: planted"
+    )
+    done = run_cli_in_process(*command)
+    assert done.code == 0, done.stderr
+    assert "interval of the mean over 3 seeds" in done.stdout
+    (sweep,) = sweeps(tmp_path)
+    assert [jobs_of(sweep)[n].status for n in range(3)] == ["finished"] * 3
+    starts = [read_ledger(path)[0] for path in tmp_path.glob("runs/*/ledger.jsonl")]
+    assert {(start["seed"], start["job"]) for start in starts} == {(0, 0), (1, 1), (2, 2)}
+    summary = json.loads((sweep / "manifest.jsonl").read_text("utf-8").splitlines()[-1])
+    assert summary["event"] == "summary"
+    assert summary["std"]["mean_r1"] >= 0
+
+
+# ---- bad input ---------------------------------------------------------------------------------------------------
+
+FAULTS = [
+    (("seed=0,1", "loss.margni=1,2"), r"every job: loss\.margni: there is no such setting\. Did you mean loss\.margin"),
+    (("seed=0,1", "optimizer.lr=1e-3,-1"), r"job 1 \(.*\), job 3 \(.*\): optimizer: torch\.optim\.AdamW refuses"),
+    (("seed=0,1", "resume=last"), r"resume=last goes on with one run; a sweep goes on when the same command"),
+    (("seed=0,1", "trainer=ddp_cpu"), r"trainer\.devices=2, .*one device"),
+    (
+        ("seed=0,1", "hydra/launcher=local_pool", "hydra.launcher.gpus=[7]"),
+        r"hydra\.launcher\.gpus=\[7\]: this ",
+    ),
+    (("hydra/sweeper=study", "loss.margni=interval(0.1,0.2)"), r"every corner of the space: loss\.margni: there is no"),
+    (
+        ("hydra/sweeper=study", "loss.margin=interval(0.3,0.2)"),
+        r"loss\.margin: the lower bound 0\.3 is above",
+    ),
+    (
+        ("hydra/sweeper=study", "loss.margin=interval(-1,0.2)"),
+        r"corner of the space 0 .*margin=-1\.0 is outside",
+    ),
+    (
+        ("hydra/sweeper=study", "loss.margin=interval(0.1,0.2)", "sweep.objectives=[val_loss]"),
+        r"no run reports 'val_loss'.* Allowed: mean_r1, rsum",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "said"), FAULTS, ids=[" ".join(given)[:60] for given, _ in FAULTS])
+def test_a_faulty_sweep_starts_nothing(words, tmp_path, given, said):
+    before = contents(tmp_path)
+    assert_one_message(run_cli_in_process("-m", *words, *given), said)
+    after = contents(tmp_path)
+    assert not [name for name in after.keys() - before.keys() if not name.startswith("runs/sweeps")]
+
+
+def test_a_study_folder_of_another_space_is_refused_and_kept(words, tmp_path):
+    first = ("-m", *words, "hydra/sweeper=study", "sweep.name=lr", "sweep.n_trials=1")
+    assert run_cli_in_process(*first, "loss.margin=interval(0.1,0.2)").code == 0
+    before = contents(tmp_path)
+    done = run_cli_in_process(*first, "loss.margin=interval(0.1,0.3)")
+    assert_one_message(done, r"sweep\.name=lr: .*/lr holds another sweep: its space is .*0\.2.*, here it is .*0\.3")
+    assert contents(tmp_path) == before
+
+
+def test_a_full_disk_stops_the_sweep_and_keeps_what_is_finished(words, tmp_path, monkeypatch):
+    train = job_module.train
+
+    def full_at_the_second(plan, resume=None, job=None):
+        if job.number == 1:
+            raise OSError(28, "No space left on device", "/data/last.ckpt")
+        return train(plan, resume=resume, job=job)
+
+    monkeypatch.setattr(job_module, "train", full_at_the_second)
+    done = run_cli_in_process("-m", *words, "seed=0,1,2")
+    assert_one_message(done, r"job 1: OSError: .*No space left on device")
+    (sweep,) = sweeps(tmp_path)
+    assert [jobs_of(sweep)[n].status for n in range(3)] == ["finished", "failed", "waiting"]
+    monkeypatch.setattr(job_module, "train", train)
+    done = run_cli_in_process("-m", *words, "seed=0,1,2")
+    assert (done.code, "1 finished before, 2 to go" in done.stdout) == (0, True)

@@ -1,0 +1,82 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tangka_match.errors import ConfigError, TrainingError
+from tangka_match.sweeps.folder import SweepFolder, is_locked, open_sweep
+
+HOLD = (
+    "import fcntl, sys, time; f = open(sys.argv[1], 'a'); fcntl.flock(f, 2); print('held', flush=True); time.sleep(99)"
+)
+
+
+def opened(root, name=None, kind="grid", **identity):
+    return open_sweep(root, name, kind, identity or {"jobs": ["a=1"]}, objectives=["mean_r1"])
+
+
+def test_a_sweep_that_has_ended_or_was_killed_is_taken_up_again(tmp_path):
+    first = opened(tmp_path)
+    first.lock.close()
+    again = opened(tmp_path)
+    assert (first.is_new, again.is_new, again.folder) == (True, False, first.folder)
+    assert first.folder.manifest.read().header["objectives"] == ["mean_r1"]
+
+
+def test_two_sweeps_started_in_the_same_second_have_two_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda _: "20260101-000000")
+    first, second = opened(tmp_path), opened(tmp_path)
+    assert first.folder != second.folder
+    assert second.is_new
+
+
+def test_another_sweep_has_another_folder(tmp_path):
+    opened(tmp_path).lock.close()
+    assert opened(tmp_path, jobs=["a=2"]).is_new
+    assert opened(tmp_path, kind="study").is_new
+
+
+def test_a_name_with_another_sweep_in_it_says_what_differs(tmp_path):
+    opened(tmp_path, "lr", jobs=["a=1"], commit="x").lock.close()
+    message = rf"sweep\.name=lr: {tmp_path}/lr holds another sweep: its jobs is \['a=1'\], here it is \['a=2'\]; choose"
+    with pytest.raises(ConfigError, match=message):
+        opened(tmp_path, "lr", jobs=["a=2"], commit="x")
+
+
+def test_a_named_grid_that_is_going_is_not_shared_a_study_is(tmp_path):
+    first = opened(tmp_path, "grid")
+    with pytest.raises(ConfigError, match=r"sweep\.name=grid: another process is working on"):
+        opened(tmp_path, "grid")
+    first.lock.close()
+    one, two = opened(tmp_path, "study", kind="study"), opened(tmp_path, "study", kind="study")
+    assert (one.folder, one.alone, two.alone) == (two.folder, True, False)
+
+
+def test_an_unnamed_study_that_is_going_is_left_alone(tmp_path):
+    first = opened(tmp_path, kind="study")
+    assert opened(tmp_path, kind="study").folder != first.folder
+
+
+def test_a_job_is_held_until_its_process_dies(tmp_path):
+    folder = SweepFolder(tmp_path)
+    assert not folder.is_held(4)
+    with folder.hold_job(4):
+        assert folder.is_held(4)
+    assert not folder.is_held(4)
+    lock = folder.job_folder(4) / ".lock"
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    assert is_locked(lock)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not is_locked(lock)
+
+
+def test_a_folder_that_cannot_be_made_is_named():
+    with pytest.raises(TrainingError, match=r"/proc/nowhere.*cannot make the folder of the sweep .*set paths\.runs"):
+        opened(Path("/proc/nowhere/sweeps"))

@@ -1,0 +1,58 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tangka_match.sweeps.manifest import Manifest
+
+HEADER = {"sweep": "s", "kind": "grid", "digest": "d"}
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    manifest = Manifest(tmp_path / "manifest.jsonl")
+    manifest.write("sweep", **HEADER)
+    return manifest
+
+
+def test_a_job_goes_from_waiting_to_its_end(manifest):
+    seen = []
+    for event, fields in (("job", {"overrides": ["seed=1"]}), ("start", {}), ("end", {"status": "finished"})):
+        manifest.write(event, job=3, **fields)
+        seen.append(manifest.read().jobs[3].status)
+    assert seen == ["waiting", "running", "finished"]
+    assert manifest.read().jobs[3].overrides == ["seed=1"]
+    assert manifest.read().header["digest"] == "d"
+
+
+def test_a_second_try_is_running_until_it_ends(manifest):
+    manifest.write("start", job=0)
+    manifest.write("end", job=0, status="failed", error="boom")
+    manifest.write("start", job=0)
+    job = manifest.read().jobs[0]
+    assert (job.status, job.starts) == ("running", 2)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b'{"event": "end", "job": 1, "sta', b"\xff\xfe\x00", b"[1, 2]", b'{"event": "end", "job": 1}', b'{"job": 1}'],
+)
+def test_a_damaged_line_is_skipped_and_counted_and_does_not_touch_the_next(manifest, damage):
+    manifest.write("end", job=0, status="finished")
+    with manifest.path.open("ab") as file:
+        file.write(damage)  # without an end, as a kill leaves it
+    manifest.write("end", job=2, status="pruned")
+    content = manifest.read()
+    assert content.corrupt == 1
+    assert {number: job.status for number, job in content.jobs.items()} == {0: "finished", 2: "pruned"}
+
+
+def test_many_writers_lose_nothing(manifest):
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda n: manifest.write("end", job=n, status="finished", text="x" * 5000), range(100)))
+    content = manifest.read()
+    assert (len(content.jobs), content.corrupt) == (100, 0)
+
+
+def test_what_is_not_there_is_empty(tmp_path):
+    content = Manifest(tmp_path / "none").read()
+    assert (content.header, content.jobs, content.corrupt) == ({}, {}, 0)

@@ -1,0 +1,71 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tangka_match.sweeps.gpu_lease import GpuPlaces
+from tangka_match.sweeps.pool import ProcessPool
+
+SHOW = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ.get('CUDA_VISIBLE_DEVICES'))"
+SLEEP = "import sys, time; print('up', flush=True); time.sleep(99)"
+# Starts a pool, whose job asks to end with it; then the process of the pool is killed.
+PARENT = """
+import sys
+from pathlib import Path
+from tangka_match.sweeps.pool import ProcessPool
+child = '''import time; from tangka_match.sweeps.pool import end_with_parent
+end_with_parent(); print('up', flush=True); time.sleep(99)'''
+ProcessPool(1, None).run(["-c", child], Path(sys.argv[1]))
+"""
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_job_gets_its_threads_and_its_gpu_and_writes_its_file(tmp_path):
+    pool = ProcessPool(3, GpuPlaces(["5"], 1, tmp_path / "places"))
+    assert pool.run(["-c", SHOW], tmp_path / "jobs" / "0" / "output.log") == 0
+    assert (tmp_path / "jobs" / "0" / "output.log").read_text() == "3 5\n"
+    assert ProcessPool(1, None).run(["-c", "raise SystemExit(7)"], tmp_path / "log") == 7
+
+
+def test_end_all_ends_every_process_and_starts_no_other(tmp_path):
+    pool, codes = ProcessPool(1, None), []
+    logs = [tmp_path / str(n) for n in range(2)]
+    threads = [threading.Thread(target=lambda log=log: codes.append(pool.run(["-c", SLEEP], log))) for log in logs]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: all(log.exists() and log.read_text() == "up\n" for log in logs))
+    pool.end_all()
+    for thread in threads:
+        thread.join(10)
+    assert codes == [-signal.SIGTERM, -signal.SIGTERM]
+    assert pool.run(["-c", SLEEP], tmp_path / "late") == 143
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system tells a child of its parent's death on Linux alone")
+def test_a_job_ends_when_the_pools_process_is_killed(tmp_path):
+    log = tmp_path / "log"
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(log)])
+    wait_until(lambda: log.exists() and log.read_text() == "up\n")
+    (child,) = map(int, Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split())
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not _alive(child))
+
+
+def _alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

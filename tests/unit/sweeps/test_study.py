@@ -1,0 +1,202 @@
+"""Trials are asked and told here without training: the 'run' is a formula of the parameters."""
+
+from contextlib import closing
+
+import pytest
+from optuna.trial import TrialState
+
+from helpers.sweep_settings import sweep_settings
+from tangka_match.sweeps.folder import open_sweep
+from tangka_match.sweeps.space import choices, interval
+from tangka_match.sweeps.study import Study, TrialReporter
+
+SPACE = [interval("loss.margin", 0.0, 1.0), choices("model", ["a", "b"])]
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Opens the study anew, as the restarted command does."""
+
+    def open_(space=SPACE, **settings):
+        sweep = open_sweep(tmp_path, "s", "study", {"space": "x"})
+        return sweep, Study(sweep, space, sweep_settings(**settings))
+
+    return open_
+
+
+def figures(params):
+    return {"mean_r1": 10 * params.get("loss.margin", 0), "parameters": {"a": 5, "b": 50}[params.get("model", "a")]}
+
+
+def finish(sweep, study, trial, status="finished", **end):
+    """What a job writes, and what the controller then tells."""
+    manifest = sweep.folder.manifest
+    manifest.write("job", job=trial.number, overrides=trial.overrides, params=trial.params)
+    metrics = figures(trial.params)
+    manifest.write("end", job=trial.number, status=status, runs=["r"], metrics=metrics, **end)
+    study.tell(manifest.read().jobs[trial.number])
+
+
+def do(sweep, study, count=None):
+    """Ask and finish until there is nothing to do, or so many."""
+    numbers = []
+    while (count is None or len(numbers) < count) and (trial := study.ask()):
+        finish(sweep, study, trial)
+        numbers.append(trial.number)
+    return numbers
+
+
+def test_the_total_counts_over_restarts(opened):
+    sweep, study = opened(n_trials=5)
+    assert do(sweep, study, 3) == [0, 1, 2]
+    study.close()
+    sweep.lock.close()
+    sweep, study = opened(n_trials=5)
+    assert do(sweep, study) == [3, 4]
+    sweep, study = opened(n_trials=7)
+    assert do(sweep, study) == [5, 6]
+    assert do(*opened(n_trials=7)) == []
+
+
+def test_a_restarted_study_proposes_what_an_unbroken_one_does(tmp_path):
+    def params(folder, parts):
+        for count in parts:
+            sweep = open_sweep(folder, "s", "study", {})
+            with closing(Study(sweep, SPACE, sweep_settings(n_trials=14, sampler_seed=3))) as study:
+                do(sweep, study, count)
+                sweep.lock.close()
+                found = [trial.params for trial in study.trials]
+        return found
+
+    unbroken = params(tmp_path / "a", [14])
+    assert unbroken == params(tmp_path / "b", [4, 8, 2])
+    assert len({trial["loss.margin"] for trial in unbroken}) == 14
+
+
+def test_a_killed_trial_is_marked_and_its_parameters_come_again_under_the_next_number(opened):
+    sweep, study = opened(n_trials=3)
+    do(sweep, study, 1)
+    killed = study.ask()
+    study.close()  # as its process' death does
+    sweep, study = opened(n_trials=3)
+    assert study.bury_dead() == [1]
+    assert study.bury_dead() == []
+    again = study.ask()
+    assert (again.number, again.params) == (2, killed.params)
+    finish(sweep, study, again)
+    assert do(sweep, study) == [3]
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+    assert sweep.folder.manifest.read().jobs[1].status == "stopped"
+
+
+def test_trials_of_a_living_process_are_left_alone(opened):
+    _, one = opened(n_trials=2)
+    one.ask()
+    _, two = opened(n_trials=2)
+    assert two.bury_dead() == []
+    assert two.ask().number == 1
+    assert two.ask() is one.ask() is None
+
+
+def test_a_job_that_outlives_its_controller_is_not_dead(opened):
+    sweep, study = opened()
+    trial = study.ask()
+    study.close()
+    _, study = opened()
+    with sweep.folder.hold_job(trial.number):
+        assert study.bury_dead() == []
+    assert study.bury_dead() == [0]
+
+
+def test_a_failed_trial_counts(opened):
+    sweep, study = opened(n_trials=2)
+    finish(sweep, study, study.ask(), status="failed", error="boom")
+    assert do(sweep, study) == [1]
+    assert study.best() == {1}
+
+
+def test_the_grid_visits_every_point_once(opened):
+    space = [choices("model", ["a", "b"]), interval("loss.margin", 0.0, 1.0, step=0.5)]
+    sweep, study = opened(space, sampler="grid", n_trials=100)
+    assert len(do(sweep, study)) == study.total == 6
+    assert len({tuple(sorted(trial.params.items())) for trial in study.trials}) == 6
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "random"])
+def test_samplers_stay_in_the_space(opened, sampler):
+    space = [interval("a", 1e-4, 1e-2, log=True), interval("b", 0.0, 1.0), interval("c", 2, 8, whole=True, step=2)]
+    sweep, study = opened(space, sampler=sampler, n_trials=15)
+    do(sweep, study)
+    for trial in study.trials:
+        assert 1e-4 <= trial.params["a"] <= 1e-2
+        assert trial.params["c"] in (2, 4, 6, 8)
+    assert len({trial.params["b"] for trial in study.trials}) == 15
+
+
+def test_tpe_finds_the_better_end(opened):
+    sweep, study = opened([interval("loss.margin", 0.0, 1.0)], n_trials=25)
+    do(sweep, study)
+    values = [trial.value for trial in study.trials]
+    assert sum(values[15:]) / 10 > sum(values[:10]) / 10 + 1
+    assert study.best() == {values.index(max(values))}
+
+
+def test_several_objectives_give_a_front(opened):
+    space = [choices("loss.margin", ["0.1", "0.9"]), choices("model", ["a", "b"])]
+    sweep, study = opened(space, sampler="grid", objectives=["mean_r1", "parameters"])
+    while trial := study.ask():
+        by_name = {"loss.margin": float(trial.params["loss.margin"]), "model": trial.params["model"]}
+        metrics = figures(by_name) | {"mean_r1": 10 * by_name["loss.margin"] + (by_name["model"] == "b")}
+        sweep.folder.manifest.write("end", job=trial.number, status="finished", metrics=metrics)
+        study.tell(sweep.folder.manifest.read().jobs[trial.number])
+    front = {tuple(study.trials[number].params.values()) for number in study.best()}
+    assert front == {("0.9", "a"), ("0.9", "b")}  # more margin is better for either, and b pays for a point
+
+
+def report(sweep, trial, values, **settings):
+    reporter = TrialReporter(sweep.folder, trial.number, sweep_settings(**settings))
+    return [reporter(epoch, value) for epoch, value in enumerate(values)]
+
+
+def test_a_trial_below_the_median_at_the_same_epoch_is_pruned(opened):
+    sweep, study = opened()
+    settings = {"prune_after_trials": 2, "prune_after_epochs": 2}
+    for values in ([1, 5, 9, 9], [1, 5, 8, 8]):
+        trial = study.ask()
+        assert report(sweep, trial, values, **settings) == [False] * 4
+        finish(sweep, study, trial)
+    assert report(sweep, study.ask(), [0, 1, 8.8, 8.8], **settings) == [False, False, False, False]
+    lagging = study.ask()
+    assert report(sweep, lagging, [0, 1, 2, 2], **settings) == [False, False, True, True]
+    finish(sweep, study, lagging, status="pruned")
+    assert study.trials[3].state == TrialState.PRUNED
+
+
+def test_a_report_of_a_trial_that_was_given_up_is_not_an_error(opened):
+    sweep, study = opened()
+    trial = study.ask()
+    study.close()
+    _, study = opened()
+    study.bury_dead()
+    assert report(sweep, trial, [1.0]) == [False]
+
+
+def test_a_journal_with_a_lost_line_is_written_anew_from_the_manifest(opened):
+    sweep, study = opened(n_trials=6)
+    finish(sweep, study, study.ask(), reports={"0": 1.0})
+    do(sweep, study, 2)
+    pruned = study.ask()
+    report(sweep, pruned, [1.0, 2.0])
+    finish(sweep, study, pruned, status="pruned", reports={"0": 1.0, "1": 2.0})
+    before = [(trial.number, trial.params, trial.state, trial.value) for trial in study.trials]
+    study.close()
+    sweep.lock.close()
+    lines = sweep.folder.journal.read_bytes().splitlines(keepends=True)
+    (created,) = [n for n, line in enumerate(lines) if b'"op_code":4' in line][1:2]  # of trial 1: shifts all numbers
+    lines[created] = b"\x00\x00 damaged\n"
+    sweep.folder.journal.write_bytes(b"".join(lines))
+    sweep, study = opened(n_trials=6)
+    assert [(trial.number, trial.params, trial.state, trial.value) for trial in study.trials] == before
+    assert len(list(sweep.folder.path.glob("journal.damaged-*.log"))) == 1
+    assert do(sweep, study) == [4, 5]

@@ -1,0 +1,55 @@
+import re
+
+from rich.console import Console
+
+from tangka_match.sweeps.manifest import JobRecord
+from tangka_match.sweeps.tables import best_jobs, failures, jobs_table, seeds_table
+
+
+def job(number, override, status="finished", **end):
+    return JobRecord(number, ["+experiment=debug", override], starts=1, end={"status": status, **end})
+
+
+JOBS = [
+    job(0, "optimizer.lr=0.00123456789", metrics={"mean_r1": 30.0}, std={"mean_r1": 1.5}, runs=["a", "b"]),
+    job(1, "optimizer.lr=0.1", metrics={"mean_r1": 32.25}, runs=["c"], reused=True),
+    job(2, "optimizer.lr=9", "failed", error="RuntimeError: out of memory", runs=[]),
+    JobRecord(3, ["+experiment=debug", "optimizer.lr=0.2"]),
+]
+
+
+def text_of(table):
+    console = Console(width=140)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def test_a_row_shows_what_differs_how_it_ended_and_what_it_reached():
+    text = text_of(jobs_table(JOBS, title="sweep x", objectives=["mean_r1"], best={1}))
+    assert "+experiment" not in text
+    assert re.search(r"0 │ optimizer\.lr=0\.001235 +│ finished +│ 30\.00 ± 1\.50 │ a", text)
+    assert re.search(r"1 │ optimizer\.lr=0\.1 +│ finished before │ +32\.25 │ c", text)
+    assert re.search(r"2 │ optimizer\.lr=9 +│ failed +│ +– │", text)
+    assert re.search(r"3 │ optimizer\.lr=0\.2 +│ waiting +│ +– │", text)
+
+
+def test_failures_say_which_and_why():
+    assert failures(JOBS) == [
+        "job 2 (+experiment=debug optimizer.lr=9): RuntimeError: out of memory",
+        "job 3 (+experiment=debug optimizer.lr=0.2): no reason known",
+    ]
+
+
+def test_the_best_is_the_highest_or_the_lowest():
+    costs = [job(n, f"a={n}", metrics={"parameters": p}) for n, p in enumerate((5, 3, 4))]
+    assert best_jobs(JOBS, "mean_r1") == {1}
+    assert best_jobs(costs, "parameters") == {1}
+    assert best_jobs(JOBS[2:], "mean_r1") == set()
+
+
+def test_seeds_as_mean_spread_and_interval():
+    names = [f"{d}_r{k}" for d in ("i2t", "t2i") for k in (1, 5, 10)] + ["mean_r1", "rsum"]
+    text = text_of(seeds_table(dict.fromkeys(names, 38.0), dict.fromkeys(names, 2.0), 3, title="t"))
+    assert re.search(r"mean_r1 +│ 38\.00 +│ +2\.00 │ 33\.03 – 42\.97", text)
+    assert "over 3 seeds" in text
