@@ -121,7 +121,8 @@ def test_every_metric_of_two_equal_models(all_metrics, metric):
     """The whole comparison; 400 simulations know 5 % to three standard errors of 1.1 points."""
     found = [comparison[metric] for comparison in all_metrics]
     assert alarms(torch.tensor([f.p for f in found])) == pytest.approx(5, abs=3.3)
-    assert [f.p < 0.05 for f in found] == [not f.low <= 0 <= f.high for f in found]
+    for f in found:
+        assert (f.low >= 0 or f.high <= 0) if f.p < 0.05 else f.low <= 0 <= f.high
 
 
 @pytest.fixture(scope="module")
