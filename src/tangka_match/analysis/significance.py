@@ -15,7 +15,7 @@ that goes with it.
 
 On 5,000 simulated pairs of equal models with ragged captions p is below 0.05 in 4.3 % (rsum) to 5.2 %, of mean R@1 in
 5.1 %. On 2,000 pairs of models that differ by 6 points of R@1 and 3 ranks the interval leaves out the true difference
-in 4.3 to 5.8 %, of mean ranks in 4.5 and 4.7 %; a percentile bootstrap does that in up to 7.8 % there, because
+in 4.3 to 5.8 %, of mean ranks in 4.5 and 4.7 %; a percentile bootstrap leaves it out in 5.7 and 6.8 % there, because
 resampling underrates long tails.
 
 **Several seeds a side**: the same for training again, with other seeds, on other queries. Seeds and images are
