@@ -5,7 +5,7 @@ import torch
 
 from helpers.rank_tables import random_ranks
 from tangka_match.analysis import significance
-from tangka_match.analysis.significance import METRICS, compare_ranks, hierarchical_deviations, sign_flip_p_values
+from tangka_match.analysis.significance import METRICS, compare_ranks, flip_signs, recipe_error, student_test
 from tangka_match.errors import ConfigError
 from tangka_match.metrics import Ranks, summarise
 
@@ -20,6 +20,10 @@ def ranks(i2t, t2i):
 def some_ranks(seed):
     generator = torch.Generator().manual_seed(seed)
     return Ranks(*(torch.randint(1, 14, (size,), generator=generator) for size in (6, 10)))
+
+
+def reach(shares):
+    return 20 * (shares - shares.mean(dim=0)).square().sum(dim=0).sqrt()
 
 
 def exact_mid_p(shares):
@@ -80,43 +84,51 @@ class TestOneModelASide:
     def test_p_against_all_exchanges(self):
         generator = torch.Generator().manual_seed(0)
         shares = torch.randint(-2, 3, (8, 5), generator=generator).double()
-        p_values = sign_flip_p_values(shares, 100_000, generator)
+        p_values = flip_signs(shares, 100_000, generator).p_values()
         assert p_values.tolist() == pytest.approx(
             [1.0 if column.sum() == 0 else exact_mid_p(column.tolist()) for column in shares.T], abs=0.006
         )
 
-    def test_the_interval_against_resampling_one_by_one(self, monkeypatch):
-        """The same draws, each made into a gallery of its own and summarised."""
-        a, b = some_ranks(1), some_ranks(2)
-        drawn, original = [], significance.draw_images
+    def test_the_interval_holds_what_all_exchanges_do_not_refuse(self):
+        generator = torch.Generator().manual_seed(0)
+        shares = torch.randn(10, 3, generator=generator, dtype=torch.float64) + torch.tensor([0.0, 0.3, 1.5])
+        low, high = flip_signs(shares, 200_000, generator).interval(reach(shares))
+        for column, *ends in zip(shares.T, low.tolist(), high.tolist(), strict=True):
+            for end, outwards in zip(ends, (-1, 1), strict=True):
+                within, beyond = (end + outwards * step for step in (-0.1, 0.1))
+                assert exact_mid_p((column - within / 10).tolist()) > 0.049
+                assert exact_mid_p((column - beyond / 10).tolist()) < 0.051
 
-        def keep(*arguments):
-            drawn.append(original(*arguments))
-            return drawn[-1]
+    def test_the_interval_leaves_out_0_exactly_when_p_is_small(self):
+        generator = torch.Generator().manual_seed(0)
+        shares = torch.randint(-1, 2, (100, 400), generator=generator).double()
+        shares[::7] += 0.7
+        flips = flip_signs(shares, 2000, generator)
+        p_values, (low, high) = flips.p_values(), flips.interval(reach(shares))
+        assert 0.1 < (p_values < 0.05).double().mean() < 0.9
+        assert torch.equal(p_values < 0.05, (low > 0) | (high < 0))
 
-        monkeypatch.setattr(significance, "draw_images", keep)
-        monkeypatch.setattr(significance, "CHUNK_ELEMENTS", 3000)
-        found = compare_ranks([a], [b], RAGGED, resamples=1000)
-        assert len(drawn) == 2
-        differences = {metric: [] for metric in METRICS}
-        for counts in torch.cat(drawn).long():
-            one, other = (
-                summarise(Ranks(r.i2t.repeat_interleave(counts), r.t2i.repeat_interleave(counts[RAGGED])))
-                for r in (a, b)
-            )
-            for metric in METRICS:
-                differences[metric].append(other[metric] - one[metric])
-        tails = torch.tensor([0.025, 0.975], dtype=torch.float64)
-        for metric, values in differences.items():
-            expected = torch.tensor(values, dtype=torch.float64).quantile(tails).tolist()
-            assert [found[metric].low, found[metric].high] == pytest.approx(expected), metric
+    def test_intervals_move_with_the_difference(self):
+        shares = torch.randn(50, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        ends = [
+            flip_signs(s, 2000, torch.Generator().manual_seed(1)).interval(reach(s)) for s in (shares, shares + 0.2)
+        ]
+        assert [float(e) for e in ends[1]] == pytest.approx([float(e) + 10 for e in ends[0]], abs=1e-6)
 
-    def test_chunks_do_not_change_p(self, monkeypatch):
+    def test_images_too_few_for_any_p_below_5_percent_leave_the_interval_wide(self):
+        shares = torch.tensor([[1.0], [2.0], [1.5], [1.0]], dtype=torch.float64)
+        flips = flip_signs(shares, 2000, torch.Generator().manual_seed(0))
+        low, high = flips.interval(torch.tensor([20.0]))
+        assert flips.p_values() > 0.05
+        assert (float(low), float(high)) == pytest.approx((5.5 - 20, 5.5 + 20), abs=1e-4)
+
+    def test_chunks_change_nothing(self, monkeypatch):
         shares = torch.randn(30, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        whole = sign_flip_p_values(shares, 1000, torch.Generator().manual_seed(1))
+        whole = flip_signs(shares, 1000, torch.Generator().manual_seed(1))
         monkeypatch.setattr(significance, "CHUNK_ELEMENTS", 3000)
-        in_chunks = sign_flip_p_values(shares, 1000, torch.Generator().manual_seed(1))
-        assert torch.equal(whole, in_chunks)
+        in_chunks = flip_signs(shares, 1000, torch.Generator().manual_seed(1))
+        torch.testing.assert_close(tuple(whole), tuple(in_chunks))
+        assert torch.equal(whole.p_values(), in_chunks.p_values())
 
 
 class TestSeveralSeeds:
@@ -139,17 +151,28 @@ class TestSeveralSeeds:
     def test_seeds_that_differ_widen_the_interval_by_students_t(self):
         """No variance between images, and seeds at -1, 0, 1 and 9, 10, 11: t of 4 degrees of freedom is 2.776."""
         full_a, full_b = (torch.tensor([[-1.0], [0.0], [1.0]], dtype=torch.float64) + shift for shift in (0, 10))
-        drawn = [full.expand(100_000, 3, 1) for full in (full_a, full_b)]
-        deviations = hierarchical_deviations(full_a, full_b, *drawn, torch.Generator().manual_seed(0))
-        assert deviations.abs().quantile(0.95).item() == pytest.approx(2.776 * (2 / 3) ** 0.5, abs=0.03)
+        drawn = [full.expand(1000, 3, 1) for full in (full_a, full_b)]
+        error, freedom = recipe_error(full_a, full_b, *drawn, images=100)
+        assert float(error) == pytest.approx((2 / 3) ** 0.5)
+        assert float(freedom) == pytest.approx(4)
+        _, low, high = student_test(torch.tensor([10.0], dtype=torch.float64), error, freedom)
+        assert float(high - low) / 2 == pytest.approx(2.776 * (2 / 3) ** 0.5, abs=0.001)
+
+    def test_both_variances_add_with_degrees_of_freedom_between_theirs(self):
+        """Seeds 2/3 as above; images, the same draw of which moves all seeds of side b, 4: freedom of Satterthwaite."""
+        full = torch.tensor([[-1.0], [0.0], [1.0]], dtype=torch.float64)
+        moves = 2 * torch.randn(20_000, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        error, freedom = recipe_error(full, full, full.expand(20_000, 3, 1), full + moves, images=100)
+        assert float(error) ** 2 == pytest.approx(4 + 2 / 3, rel=0.02)
+        assert float(freedom) == pytest.approx((4 + 2 / 3) ** 2 / ((2 / 3) ** 2 / 4 + 16 / 99), rel=0.02)
 
     def test_chance_of_single_answers_is_not_counted_as_a_difference_of_images(self):
         """Seeds whose answers on drawn images vary independently: nothing is left for the images' own part."""
         generator = torch.Generator().manual_seed(0)
         drawn = [torch.randn(4000, 50, 1, generator=generator, dtype=torch.float64) for _ in range(2)]
         full = torch.zeros(50, 1, dtype=torch.float64)
-        deviations = hierarchical_deviations(full, full, *drawn, generator)
-        assert deviations.std().item() < 0.3 * (2 / 50) ** 0.5
+        error, _ = recipe_error(full, full, *drawn, images=100)
+        assert float(error) < 0.3 * (2 / 50) ** 0.5
 
 
 class TestMistakes:

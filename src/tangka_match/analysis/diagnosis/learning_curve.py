@@ -110,7 +110,7 @@ def _finding(curve: SaturatingCurve, needed: PairsNeeded, target: float, full: f
             "info",
             seen,
             "these points allow curves that reach the target, and curves that never do",
-            f"plan with the recall at twice the pairs, not with the target; more seeds narrow the band. Else {DO_MORE}",
+            "plan with the recall at twice the pairs, not with the target; more seeds narrow the band",
         )
     if needed.high <= full:
         return Finding(
