@@ -17,8 +17,8 @@ class LocalPoolConf:
     """Settings of the pool."""
 
     _target_: str = "hydra_plugins.tangka_match_sweeps.local_pool.LocalPoolLauncher"
-    processes: Optional[int] = None  # noqa: UP045 (OmegaConf reads it); jobs at a time; null: one a place on a GPU
-    gpus: list[int] | None = None  # noqa: UP045; indices; null: every GPU of this machine
+    processes: Optional[int] = None  # noqa: UP045  # OmegaConf reads it; jobs at a time; null: one a place on a GPU
+    gpus: list[int] | None = None  # indices; null: every GPU of this machine
     trials_per_gpu: int = 1
 
 

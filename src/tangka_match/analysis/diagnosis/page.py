@@ -59,7 +59,7 @@ th { text-align:left; color:var(--soft); font-weight:400; font-size:14px; paddin
 .captions b { order:-3; flex:0 0 110px } .captions q { order:-2; flex:1 1 300px; font-size:15px }
 .captions small { order:-1 }
 .right { color:var(--good) } .right b, .right q { color:var(--good) } .right .thumb { outline:3px solid var(--good) }
-.thumb { border-radius:3px } .veil { fill:#fff; fill-opacity:.35 }
+.thumb { border-radius:3px } .veil { fill:#fff; fill-opacity:.25 }
 .look { fill:#ffd400; fill-opacity:.14; stroke:#e01e1e; stroke-width:2.5 }
 .charts { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr)); gap:18px; margin-top:16px }
 svg { width:100%; max-width:560px; height:auto; display:block } svg text { font-family:inherit; fill:var(--ink) }
