@@ -54,3 +54,15 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(TrainingError, match=r"runs.*cannot make the run folder"):
         make(tmp_path)
+
+
+def test_the_processes_of_torchrun_share_the_folder_that_the_user_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.delenv(RUN_ID_VARIABLE, raising=False)
+    with pytest.raises(ConfigError, match=f"cannot agree on a run folder: set {RUN_ID_VARIABLE}=<a new name>"):
+        create_run_folder(tmp_path / "runs", tmp_path / "checkpoints", "x", "abcdef")
+    monkeypatch.setenv(RUN_ID_VARIABLE, "two-machines")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        folder = create_run_folder(tmp_path / "runs", tmp_path / "checkpoints", "x", "abcdef")
+        assert folder.run_id == "two-machines"

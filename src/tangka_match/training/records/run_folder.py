@@ -90,7 +90,8 @@ def decisive_settings(config: dict[str, Any]) -> str:
 def create_run_folder(runs: Path, checkpoints: Path, name: str, digest: str) -> RunFolder:
     """Make the folders of a new run; two runs started in the same second get two ids.
 
-    In a distributed run the other ranks join the folder whose id the first rank left in the environment.
+    In a distributed run the other ranks join the folder whose id the first rank left in the environment; those that
+    torchrun starts, perhaps on several machines, join the one that the user named there.
 
     Args:
         runs: Folder of all runs' records.
@@ -101,7 +102,7 @@ def create_run_folder(runs: Path, checkpoints: Path, name: str, digest: str) -> 
     Raises:
         TrainingError: If the folder cannot be made.
     """
-    run_id = os.environ.get(RUN_ID_VARIABLE) if int(os.environ.get("LOCAL_RANK", "0")) else None
+    run_id = _shared_id()
     fresh = run_id is None
     run_id = run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{digest}-{secrets.token_hex(2)}"
     folder = RunFolder(run_id, runs / run_id, checkpoints / name / run_id)
@@ -113,6 +114,19 @@ def create_run_folder(runs: Path, checkpoints: Path, name: str, digest: str) -> 
             f"{error.filename}: cannot make the run folder ({error.strerror}); set paths.runs and paths.checkpoints"
         ) from error
     return folder
+
+
+def _shared_id() -> str | None:
+    """The id that this process has to take over from others, or ``None`` where it makes its own."""
+    given = os.environ.get(RUN_ID_VARIABLE)
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return given if int(os.environ.get("LOCAL_RANK", "0")) else None
+    if given is None:
+        raise ConfigError(
+            f"torchrun starts processes that cannot agree on a run folder: set {RUN_ID_VARIABLE}=<a new name> for all of "
+            "them, on every machine"
+        )
+    return given
 
 
 def find_run(runs: Path, run_id: str, setting: str = "resume") -> Path:
