@@ -102,7 +102,7 @@ def wait_for(condition, process):
 
 
 def test_jobs_side_by_side_end_with_ctrl_c_and_go_on_half_way(words, tmp_path):
-    grid = ("-m", *words, "seed=0,1", "trainer.max_epochs=300", "training.checkpoint_every_n_steps=1")
+    grid = ("-m", *words, "seed=0,1", "trainer.max_epochs=30")
     pool = ("hydra/launcher=local_pool", "hydra.launcher.processes=2")
     heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background hears no Ctrl-C
     process = subprocess.Popen(

@@ -31,6 +31,12 @@ def test_the_wheel_holds_every_config_file(wheel):
     assert packed == there
 
 
+def test_the_wheel_holds_the_sweepers(wheel):
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"hydra_plugins/tangka_match_sweeps/{name}.py" for name in ("sweepers", "local_pool")} <= packed
+    assert "hydra_plugins/__init__.py" not in packed  # a namespace, which other plug-ins share
+
+
 def test_an_installed_wheel_trains_two_steps_in_any_folder(wheel, demo_data, tmp_path):
     site = tmp_path / "site"
     subprocess.run(

@@ -46,7 +46,7 @@ def header_of(experiment):
 def test_no_file_is_forgotten():
     everything = set(CONF.rglob("*.yaml"))
     assert everything == {*GROUP_FILES, *EXPERIMENTS, *PRIMARY}
-    assert {path.parent.name for path in GROUP_FILES} == {*GROUPS, "paths"} - {"name", "tags", "seed"}
+    assert {path.parent.name for path in GROUP_FILES} == {*GROUPS, "paths", "sweep"} - {"name", "tags", "seed"}
 
 
 @pytest.mark.parametrize("path", GROUP_FILES, ids=name_of)

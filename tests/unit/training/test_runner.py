@@ -18,6 +18,7 @@ from tangka_match.training.records.ledger import read_ledger
 from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder
 from tangka_match.training.runner import train
 from tangka_match.training.schedules import warmup_constant
+from tangka_match.training.sweep_job import SweepJob
 
 DECAY = 0.6
 
@@ -280,3 +281,20 @@ def test_a_checkpoint_says_what_it_was_trained_on(tmp_path):
     assert (passport["num_regions"], passport["feature_dim"], passport["name"]) == (4, 8, "small")
     assert passport["vocabulary"] == plan.data.vocabulary.to_dict()
     assert passport["data_fingerprint"] == plan.data.fingerprint
+
+
+def test_a_run_of_a_sweep_says_so(tmp_path):
+    job = SweepJob("20260101-000000-abcdef-0123", 7, ("optimizer.lr=0.1",), report=lambda epoch, value: epoch == 0)
+    result = train(small_plan(tmp_path, max_epochs=5), job=job)
+    events = read_ledger(result.folder.ledger)
+    assert (events[0]["sweep"], events[0]["job"], events[0]["overrides"]) == (job.sweep, 7, ["optimizer.lr=0.1"])
+    assert (result.pruned, events[-1]["status"], result.total_steps) == (True, "pruned", 3)
+    assert json.loads((result.folder.path / "result.json").read_text())["parameters"] == result.parameters > 0
+
+
+def test_the_group_of_a_run_is_its_sweep(tmp_path, monkeypatch):
+    groups = []
+    monkeypatch.setattr(runner, "make_service_logger", lambda *args, group, **kwargs: groups.append(group))
+    train(small_plan(tmp_path, max_epochs=1))
+    train(small_plan(tmp_path, max_epochs=1), job=SweepJob("s", 0, ()))
+    assert groups == ["small", "s"]
