@@ -68,22 +68,33 @@ def write_run(
     (folder / "ledger.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
     if status == "finished":
         intervals = {name: [max(0.0, value - 4), value + 4] for name, value in best.items()}
-        result = {"val_metrics": best, "val_ci95": intervals, "best_step": steps, "num_images": 100, "num_captions": 100}
+        result = {
+            "val_metrics": best,
+            "val_ci95": intervals,
+            "best_step": steps,
+            "num_images": 100,
+            "num_captions": 100,
+        }
         (folder / "result.json").write_text(json.dumps(result), "utf-8")
     if ranks:
         _write_ranks(folder / "ranks.csv", r1, seed)
     return folder
 
 
-def _metrics(best, seed, steps, every, began, step_seconds):
+def _metrics(best, seed, steps, every, began, step_seconds):  # noqa: PLR0917
     noise = random.Random(seed)  # noqa: S311 - a wiggle
     for step in range(every - 1, steps, every):
         done = (step + 1) / steps
         time = began + (step + 1) * step_seconds
-        losses = {"train/loss": 0.2 + math.exp(-3 * done) * (1 + 0.2 * noise.random()), "train/lr": 1e-3 * (1 - done) + 1e-6}
+        losses = {
+            "train/loss": 0.2 + math.exp(-3 * done) * (1 + 0.2 * noise.random()),
+            "train/lr": 1e-3 * (1 - done) + 1e-6,
+        }
         yield {"event": "metrics", "time": time, "step": step, "epoch": 0, "values": losses}
         if (step + 1) % (5 * every) == 0 or step + 1 == steps:
-            recalls = {f"val/{name}": value * (1 - math.exp(-4 * done)) / (1 - math.exp(-4)) for name, value in best.items()}
+            recalls = {
+                f"val/{name}": value * (1 - math.exp(-4 * done)) / (1 - math.exp(-4)) for name, value in best.items()
+            }
             yield {"event": "metrics", "time": time + 0.1, "step": step, "epoch": 0, "values": recalls}
 
 

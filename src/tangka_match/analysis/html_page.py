@@ -37,7 +37,9 @@ def html_page(
         for name, value in (data or {}).items()
     )
     allowed = f" script-src '{_source_hash(script)}';" if script else ""
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:;{allowed} base-uri 'none'; form-action 'none'"
+    policy = (
+        f"default-src 'none'; style-src 'unsafe-inline'; img-src data:;{allowed} base-uri 'none'; form-action 'none'"
+    )
     module = f'<script type="module">{script}</script>' if script else ""
     made_by = f'<meta name="generator" content="{escape(generator)}">' if generator else ""
     return (
@@ -45,16 +47,16 @@ def html_page(
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         # An empty icon, or the browser asks for one.
-        f'<link rel="icon" href="data:,"><title>{escape(title)}</title><style>{resource("page.css")}{style}</style></head>'
-        f"<body>{body}{blocks}{module}</body></html>\n"
+        f'<link rel="icon" href="data:,"><title>{escape(title)}</title>'
+        f"<style>{resource('page.css')}{style}</style></head><body>{body}{blocks}{module}</body></html>\n"
     )
 
 
 def json_block(value: Any) -> str:
-    """JSON that may stand inside a ``<script>``: no text of it ends the block, and what is not finite is ``null``.
+    r"""JSON that may stand inside a ``<script>``: no text of it ends the block, and what is not finite is ``null``.
 
     >>> json_block({"name": "</script>", "loss": float("nan")})
-    '{"name":"\\\\u003c/script>","loss":null}'
+    '{"name":"\\u003c/script>","loss":null}'
     """
     text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")

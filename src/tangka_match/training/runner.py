@@ -212,6 +212,7 @@ class _Run:
             config_hash=config_hash(self.plan.config),
             data_fingerprint=self.data.fingerprint,
             git_commit=environment["git_commit"],
+            num_parameters=sum(p.numel() for p in self.module.matcher.parameters()),
         )
 
     def _start_service(self) -> Logger | None:

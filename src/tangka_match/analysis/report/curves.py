@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def thin(steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64], most: in
         return steps, values
     edges = np.linspace(0, count, (most - 2) // 2 + 1).astype(int)
     kept = {0, count - 1}
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges):
         part = values[start:end]
         kept |= {start + int(part.argmin()), start + int(part.argmax())}
     chosen = np.array(sorted(kept))

@@ -1,5 +1,7 @@
 // Numbers, times and settings as people read them.
 
+const WHOLE = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
+
 /** A number with as many digits as tell something: 0.00012, 3.14, 1,234. */
 export function number(value, digits = 3) {
   if (value === null || value === undefined) return "–";
@@ -7,7 +9,7 @@ export function number(value, digits = 3) {
   const size = Math.abs(value);
   if (size < 1e-3) return value.toExponential(digits - 1).replace(/\.?0+e/, "e");
   if (size >= 1e6) return `${Number((value / 1e6).toPrecision(digits))} M`;
-  if (size >= 1e3) return value.toLocaleString("en-GB", { maximumFractionDigits: 0 });
+  if (size >= 1e3) return WHOLE.format(value);
   return String(Number(value.toPrecision(size >= 100 ? Math.max(4, digits) : digits)));
 }
 

@@ -27,7 +27,7 @@ export function buildCurves() {
   });
   return el(
     "section",
-    {},
+    { className: "later" },
     el("h2", {}, t("curves")),
     el("div", { className: "controls" }, el("label", {}, `${t("smoothing")} `, slider, shown), el("label", {}, `${t("against")} `, axis)),
     el("div", { className: "pair" }, state.panels.map(lineChart)),

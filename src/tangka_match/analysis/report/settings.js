@@ -15,7 +15,7 @@ export function buildSettings() {
   const result = select(t("result"), options, state.result, (value) => change({ result: value }));
   return el(
     "section",
-    {},
+    { className: "later" },
     el("div", { className: "line" }, el("h2", {}, t("settings")), el("label", {}, `${t("result")} `, result)),
     buildParallel(),
     el("div", { className: "three" }, buildImportance(), buildScatter(), buildPareto()),

@@ -1,11 +1,13 @@
 // What is chosen on the page, and the rows that follow from it.
 
-import { PALETTE } from "./colours.js";
+import { PALETTE, ramp } from "./colours.js";
 import { dataName, recipes, report, runs, settingOf } from "./data.js";
 import { setting } from "./format.js";
 import { mean, std } from "./statistics.js";
 
 const FIRST_COLUMNS = 6;
+/** Recipes above which a colour says how good one is, since it cannot say which one it is. */
+const MOST_COLOURS = 30;
 
 export const state = {
   text: "",
@@ -62,7 +64,7 @@ const colours = new Map(
   recipes
     .map((members, n) => [n, meanOf(members.filter((m) => runs[m].status === "finished"), "mean_r1") ?? -1])
     .sort((a, b) => b[1] - a[1])
-    .map(([recipe], place) => [recipe, PALETTE[place % PALETTE.length]]),
+    .map(([recipe], place) => [recipe, recipes.length > MOST_COLOURS ? ramp(1 - place / recipes.length) : PALETTE[place % PALETTE.length]]),
 );
 
 function meanOf(members, metric) {

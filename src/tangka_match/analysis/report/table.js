@@ -6,12 +6,28 @@ import { duration, metricText, moment, number, setting, signed } from "./format.
 import { change, makeRow, onChange, rows, state, toggleRow, verdictOf } from "./state.js";
 import { metricLabel, statusHelp, statusText, t } from "./words.js";
 
+/** Rows made at a time: the next ones when the last comes into sight. */
+const BATCH = 100;
 const SHOWN_METRICS = ["mean_r1", "i2t_r1", "t2i_r1", "rsum"];
+
+const several = (field) => new Set(runs.map((run) => run[field])).size > 1;
+const SEVERAL = { sweep: several("sweep"), data: several("data") };
 
 /** The section with the table and the choice of its columns. */
 export function buildTable() {
   const table = el("table", { className: "runs" });
-  const update = () => table.replaceChildren(head(), body());
+  let most = BATCH;
+  const more = new IntersectionObserver(([last]) => {
+    if (!last.isIntersecting) return;
+    most += BATCH;
+    update();
+  });
+  const update = () => {
+    const shown = rows();
+    table.replaceChildren(head(), body(shown.slice(0, most)));
+    more.disconnect();
+    if (shown.length > most) more.observe(table.tBodies[0].lastElementChild);
+  };
   onChange(update);
   update();
   return el(
@@ -37,12 +53,11 @@ function columnChoice() {
 }
 
 function columns() {
-  const several = (field) => new Set(runs.map((run) => run[field])).size > 1;
   return [
     { key: "id", label: t("run"), cell: nameCell },
     { key: "status", label: t("status"), cell: statusCell },
-    ...(several("sweep") ? [{ key: "sweep", label: t("sweep"), cell: (row) => row.first.sweep ?? "–" }] : []),
-    ...(several("data")
+    ...(SEVERAL.sweep ? [{ key: "sweep", label: t("sweep"), cell: (row) => row.first.sweep ?? "–" }] : []),
+    ...(SEVERAL.data
       ? [{ key: "data", label: t("data"), cell: (row) => dataName(row.first) }]
       : []),
     ...report.columns
@@ -71,23 +86,23 @@ function head() {
   return el("thead", {}, el("tr", {}, el("th", {}), cells));
 }
 
-function body() {
-  const shown = rows();
-  const lines = shown.flatMap((row) => [line(row, false), ...below(row)]);
+function body(shown) {
+  const columnsOf = columns();
+  const lines = shown.flatMap((row) => [line(row, false, columnsOf), ...below(row, columnsOf)]);
   if (!lines.length) lines.push(el("tr", {}, el("td", { colspan: 99, className: "empty" }, t("noRuns"))));
   return el("tbody", {}, lines);
 }
 
-function below(row) {
+function below(row, columnsOf) {
   if (!row.isFolded) return state.detailed.has(row.key) ? [detail(row.first)] : [];
   if (!state.opened.has(row.key)) return [];
   return row.members.flatMap((n) => {
     const inner = makeRow(`r${n}`);
-    return [line(inner, true), ...below(inner)];
+    return [line(inner, true, columnsOf), ...below(inner, columnsOf)];
   });
 }
 
-function line(row, isInner) {
+function line(row, isInner, columnsOf) {
   const isHidden = row.members.every((n) => state.hidden.has(n));
   const swatch = el("button", {
     type: "button",
@@ -105,7 +120,7 @@ function line(row, isInner) {
       side.toUpperCase(),
     ),
   );
-  const cells = columns().map((column) => el("td", { className: column.isNumber ? "number" : "" }, column.cell(row)));
+  const cells = columnsOf.map((column) => el("td", { className: column.isNumber ? "number" : "" }, column.cell(row)));
   const name = [isInner ? "inner" : "", isHidden ? "off" : ""].filter(Boolean).join(" ");
   return el("tr", { className: name, "data-row": row.key }, el("td", { className: "tools" }, swatch, picks), cells);
 }

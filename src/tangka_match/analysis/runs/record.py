@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,8 @@ class Clock:
 
     def seconds_per_step(self) -> float | None:
         """Median over the intervals between logged steps, validation and checkpoints within them included."""
-        pairs = zip(zip(self.steps, self.steps[1:], strict=False), zip(self.seconds, self.seconds[1:], strict=False),
-                    strict=True)  # fmt: skip
-        rates = [(end - start) / (last - first) for (first, last), (start, end) in pairs if last > first]
+        moments = zip(self.steps, self.seconds, strict=True)
+        rates = [(end - start) / (last - first) for (first, start), (last, end) in pairwise(moments) if last > first]
         return statistics.median(rates) if rates else None
 
 
@@ -128,17 +128,17 @@ def make_record(
     metrics = _numbers(result.get("val_metrics")) or best
     clock, seconds = _clock(events)
     sizes = [_whole(result.get(key)) for key in ("num_images", "num_captions")]
-    tags, overrides = (source if isinstance(source, list) else [] for source in (_tags(start, config), start.get("overrides")))
+    tags, overrides = start.get("tags", config.get("tags")), start.get("overrides")
     return RunRecord(
         path=path,
         run_id=path.name,
         name=str(start.get("name") or config.get("name") or ""),
         status=_status(events, held=held),
-        tags=tuple(map(str, tags)),
+        tags=_texts(tags),
         seed=_whole(start.get("seed", config.get("seed"))),
         sweep=None if start.get("sweep") is None else str(start["sweep"]),
         job=_whole(start.get("job")),
-        overrides=tuple(map(str, overrides)),
+        overrides=_texts(overrides),
         started=_number(start.get("time")),
         clock=clock,
         seconds=seconds,
@@ -174,10 +174,6 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def _tags(start: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
-    return start.get("tags", config.get("tags"))
 
 
 def _status(events: Sequence[Mapping[str, Any]], *, held: bool) -> str:
@@ -243,3 +239,7 @@ def _whole(value: Any) -> int | None:
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple(map(str, values)) if isinstance(values, list) else ()

@@ -1,4 +1,4 @@
-"""What lies in a run folder, read as far as it can be: a run that is going, was killed, or has a damaged file counts."""
+"""What lies in a run folder, as far as it can be read: runs that are going, were killed, or are damaged count."""
 
 import fcntl
 import json

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -122,13 +123,28 @@ def find_run(runs: Path, run_id: str, setting: str = "resume") -> Path:
         ConfigError: If there is no such run, or several fit; the message lists the newest.
     """
     known = sorted(p.parent.name for p in runs.glob("*/config.yaml"))
+    return runs / choose_run(known, run_id, setting, runs)
+
+
+def choose_run(known: Sequence[str], run_id: str, setting: str, runs: Path) -> str:
+    """The one id that is meant.
+
+    Args:
+        known: Ids in the order of time.
+        run_id: An id, an unambiguous beginning of one, or ``last``.
+        setting: Where it was given, for messages.
+        runs: Where the runs lie, for messages.
+
+    Raises:
+        ConfigError: If there is no such run, or several fit; the message lists the newest.
+    """
     found = (
-        known[-1:]
+        list(known[-1:])
         if run_id == "last"
         else [k for k in known if k == run_id] or [k for k in known if k.startswith(run_id)]
     )
     if len(found) == 1:
-        return runs / found[0]
+        return found[0]
     newest = "\n  ".join(reversed(known[-5:])) or "(none)"
     what = f"{len(found)} runs fit" if found else "no run fits"
     raise ConfigError(
