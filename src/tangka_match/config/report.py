@@ -9,13 +9,14 @@ from omegaconf import DictConfig
 from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import Progress
 
+from tangka_match.analysis.diagnosis.finding import count
 from tangka_match.analysis.report.curves import Curve, read_curves
 from tangka_match.analysis.report.page import check_out, write_report
 from tangka_match.analysis.report.payload import Report
 from tangka_match.analysis.report.verdicts import Verdict, compare_with_best
 from tangka_match.analysis.runs.record import RunRecord
 from tangka_match.analysis.runs.seeds import Recipe, fold_seeds
-from tangka_match.config.run_records import check_settings, find_runs, read_runs
+from tangka_match.config.run_records import check_settings, damage, find_runs, read_runs
 from tangka_match.training.records.run_files import RunFiles
 
 
@@ -61,11 +62,6 @@ def _compare(recipes: list[Recipe], settings: ReportSettings) -> list[Verdict]:
 
 def _print(runs: list[RunRecord], recipes: list[Recipe], out: Path) -> None:
     console = rich.get_console()
-    skipped, damaged = sum(run.skipped for run in runs), sum(len(run.problems) for run in runs)
-    told = [f"{len(runs):,} runs, {len(recipes):,} recipes"]
-    if skipped:
-        told.append(f"{skipped:,} unreadable ledger lines skipped")
-    if damaged:
-        told.append(f"{damaged:,} unreadable files")
+    told = [f"{count(len(runs), 'run')}, {count(len(recipes), 'recipe')}", *damage(runs)]
     console.print("; ".join(told), highlight=False)
     console.print(f"written to   {out}", highlight=False, soft_wrap=True)

@@ -7,9 +7,10 @@ import rich
 from omegaconf import DictConfig
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from tangka_match.analysis.diagnosis.finding import count
 from tangka_match.analysis.runs.selection import select_runs, sort_runs
 from tangka_match.analysis.runs.terminal import print_run, run_table
-from tangka_match.config.run_records import check_settings, find_runs, read_runs
+from tangka_match.config.run_records import check_settings, damage, find_runs, read_runs
 from tangka_match.training.records.run_folder import choose_run
 
 
@@ -56,9 +57,5 @@ def list_runs(config: DictConfig) -> None:
     if shown:
         console.print(run_table(shown))
     fitting = "" if len(chosen) == len(everything) else f", {len(chosen):,} of them fit"
-    told = [f"{len(everything):,} runs{fitting}, {len(shown):,} shown"]
-    skipped = sum(run.skipped for run in everything)
-    damaged = sum(len(run.problems) for run in everything)
-    told += [f"{skipped:,} unreadable ledger lines skipped"] if skipped else []
-    told += [f"{damaged:,} unreadable files"] if damaged else []
+    told = [f"{count(len(everything), 'run')}{fitting}, {len(shown):,} shown", *damage(everything)]
     console.print("; ".join(told), highlight=False)

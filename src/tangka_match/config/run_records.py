@@ -1,6 +1,6 @@
 """From a folder to the records of its runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ValidationError
 from rich.progress import track
 
+from tangka_match.analysis.diagnosis.finding import count
 from tangka_match.analysis.runs.record import RunRecord, make_record
 from tangka_match.config.check import OF_THE_COMMAND, describe_fault, raise_faults
 from tangka_match.config.explain import nearest
@@ -84,3 +85,10 @@ def read_runs(folders: list[Path], keep: Callable[[RunFiles], None] = lambda fil
             )
         )
     return records
+
+
+def damage(runs: Sequence[RunRecord]) -> list[str]:
+    """What of the runs could not be read, in words; empty where all could."""
+    lines, files = sum(run.skipped for run in runs), sum(len(run.problems) for run in runs)
+    told = [f"{count(lines, 'unreadable ledger line')} skipped"] if lines else []
+    return told + ([count(files, "unreadable file")] if files else [])

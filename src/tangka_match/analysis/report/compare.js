@@ -17,7 +17,7 @@ export function buildCompare() {
   };
   onChange(update);
   update();
-  return el("section", { id: "compare", className: "later" }, el("h2", {}, t("compare")), choices, content);
+  return el("section", { id: "compare" }, el("h2", {}, t("compare")), choices, content);
 }
 
 /** Begin with the two best. */

@@ -6,6 +6,7 @@ import { number } from "./format.js";
 import { numericScale, padded } from "./scale.js";
 import { forgetCurves, rowCurves, unit } from "./series.js";
 import { change, drawnRows, onChange, state } from "./state.js";
+import { valueAt } from "./statistics.js";
 import { t } from "./words.js";
 
 const MARGIN = { left: 58, right: 14, top: 12, bottom: 42 };
@@ -231,19 +232,22 @@ function listen(chart) {
   canvas.addEventListener("dblclick", () => zoomTo(panel, null));
 }
 
-function nearest({ rows, x, y, isLog }, left, top) {
-  let [best, found] = [REACH ** 2, null];
+/** The curve that passes closest above or below the pointer, and its point next to it. */
+function nearest({ rows, x, y }, left, top) {
+  const at = x.from(left);
+  let [best, found] = [REACH, null];
   for (const item of rows) {
     for (const [run, [xs, ys]] of item.curves) {
-      for (let n = 0; n < xs.length; n += 1) {
-        const across = x.at(xs[n]) - left;
-        if (Math.abs(across) > REACH || (isLog && ys[n] <= 0)) continue;
-        const far = across ** 2 + (y.at(ys[n]) - top) ** 2;
-        if (far < best) [best, found] = [far, { item, run, x: xs[n], y: ys[n] }];
-      }
+      const value = xs.length === 1 && Math.abs(x.at(xs[0]) - left) < REACH ? ys[0] : valueAt(xs, ys, at);
+      const far = value === null ? Infinity : Math.abs(y.at(value) - top);
+      if (far < best) [best, found] = [far, { item, run, xs, ys }];
     }
   }
-  return found;
+  if (!found) return null;
+  const { item, run, xs, ys } = found;
+  let n = xs.findIndex((place) => place >= at);
+  if (n < 0 || (n > 0 && at - xs[n - 1] < xs[n] - at)) n = n < 0 ? xs.length - 1 : n - 1;
+  return { item, run, x: xs[n], y: ys[n] };
 }
 
 function describe({ near, panel }) {

@@ -42,8 +42,8 @@ export function numericScale(low, high, start, end, isLog = false) {
   return { at, from, ticks: isLog ? logTicks(low, high) : ticks(low, high) };
 }
 
-/** Settings on a line of pixels: numbers to scale, by their logarithm where they span decades; others evenly spread. */
-export function settingScale(values, start, end) {
+/** Settings on a line of pixels: numbers to scale, by their logarithm where they span decades, few of them labelled each, unless `isExact` is false; others evenly spread. */
+export function settingScale(values, start, end, isExact = true) {
   const isNumeric = values.length > 0 && values.every((value) => typeof value === "number");
   if (!isNumeric) {
     const names = [...new Set(values.map(String))].sort();
@@ -56,5 +56,5 @@ export function settingScale(values, start, end) {
   const distinct = [...new Set(values)].sort((a, b) => a - b);
   const [from, to] = isLog ? [low / (high / low) ** 0.05, high * (high / low) ** 0.05] : padded(low, high);
   const scale = numericScale(from, to, start, end, isLog);
-  return { ...scale, ticks: distinct.length <= 6 ? distinct : scale.ticks, isNumeric };
+  return { ...scale, ticks: isExact && distinct.length <= 6 ? distinct : scale.ticks, isNumeric };
 }

@@ -51,7 +51,7 @@ export function buildPareto() {
     if (!points.length) return null;
     const sign = state.result.endsWith("_rank") ? -1 : 1;
     const front = paretoFront(points.map(({ at, gain }) => ({ cost: at, gain: sign * gain })));
-    return plot(points, settingScale(points.map(({ at }) => at), box.left, box.right), t(words), front, box);
+    return plot(points, settingScale(points.map(({ at }) => at), box.left, box.right, false), t(words), front, box);
   });
 }
 

@@ -5,7 +5,7 @@ import { dataName, recipes, report, runs, settingOf } from "./data.js";
 import { setting } from "./format.js";
 import { mean, std } from "./statistics.js";
 
-const FIRST_COLUMNS = 6;
+const FIRST_COLUMNS = 5;
 /** Recipes above which a colour says how good one is, since it cannot say which one it is. */
 const MOST_COLOURS = 30;
 
@@ -95,13 +95,16 @@ export function makeRow(key, some = null) {
   };
 }
 
+const HAS_NAMES = new Set(runs.map((run) => run.name)).size > 1;
+
 /** What tells a row from others in few words: its chosen settings, and its seed or how many it has. */
 function label(members) {
   const chosen = report.columns.filter(({ key }) => state.columns.has(key));
   const words = chosen.map(({ key, name }) => [name, shared(members.map((n) => settingOf(runs[n], key)))]);
   const settings = words.filter(([, value]) => value !== null && !value.varied);
-  const text = settings.map(([name, value]) => `${name}=${setting(value)}`).join(" ") || runs[members[0]].name;
-  return members.length > 1 ? `${text} ×${members.length}` : `${text} s${runs[members[0]].seed ?? "?"}`;
+  const { name, seed } = runs[members[0]];
+  const text = [HAS_NAMES ? name : "", ...settings.map(([key, value]) => `${key}=${setting(value)}`)].filter(Boolean).join(" ") || name;
+  return members.length > 1 ? `${text} ×${members.length}` : `${text} seed=${seed ?? "?"}`;
 }
 
 function shared(values) {

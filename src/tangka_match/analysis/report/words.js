@@ -55,7 +55,6 @@ const WORDS = {
   imagesCaptions: ["{0} images, {1} captions", "{0} 张图，{1} 句"],
   bestStep: ["Best step", "最佳步"],
   stepTime: ["Time a step", "每步用时"],
-  totalTime: ["Time of training", "训练用时"],
   unreadable: ["Unreadable", "无法读取"],
   varied: ["{0} values", "{0} 种取值"],
   compareAs: ["Compare as {0}", "作为 {0} 比较"],

@@ -34,10 +34,12 @@ def choose_columns(runs: Sequence[RunRecord], keys: Iterable[str]) -> list[str]:
         keys: What `differing_keys` found.
 
     Returns:
-        Dotted names, without those of `BESIDE_THE_POINT` and `OF_THE_DRAW`.
+        Dotted names, without those of `BESIDE_THE_POINT` and `OF_THE_DRAW`, the data's path and the experiment's name.
     """
     swept = swept_keys(runs)
-    telling = [key for key in keys if key.split(".")[0] not in (*BESIDE_THE_POINT, *OF_THE_DRAW)]
+    left_out = (*BESIDE_THE_POINT, *OF_THE_DRAW)
+    # Where the data lie says less than their fingerprint does.
+    telling = [key for key in keys if key.split(".")[0] not in left_out and key not in ("data.root", "name")]
     configs = [run.config for run in runs if run.config]
 
     def order(key: str) -> tuple[bool, bool, bool]:
