@@ -10,8 +10,11 @@ import json
 import shlex
 import statistics
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from tangka_match.training.records.ledger import read_ledger
 
 SHOWN = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "mean_r1", "rsum")
 
@@ -20,19 +23,20 @@ def read_run(folder: Path) -> dict[str, Any]:
     """What a table needs of one finished run."""
     result = json.loads((folder / "result.json").read_text("utf-8"))
     environment = json.loads((folder / "environment.json").read_text("utf-8"))
-    events = [json.loads(line) for line in (folder / "ledger.jsonl").read_text("utf-8").splitlines()]
+    events = read_ledger(folder / "ledger.jsonl")
     words = shlex.split(environment["command"])
-    command = shlex.join(word for word in words[words.index("-m") :] if not word.startswith("paths."))
+    if "-m" in words:  # otherwise a console script, whose name says enough
+        words = ["python", *words[words.index("-m") :]]
     start = next(event for event in events if event["event"] == "start")
     return {
         "run_id": result["run_id"],
         "name": result["name"],
-        "command": f"python {command}",
+        "command": shlex.join(word for word in words if not word.startswith("paths.")),
         "seed": start["seed"],
         "git_commit": start["git_commit"],
         "machine": environment["machine"],
         "packages": environment["packages"],
-        "seconds": round(events[-1]["time"] - start["time"]),
+        "seconds": round(seconds_at_work(events)),
         "best_epoch": result["best_epoch"],
         "best_step": result["best_step"],
         "total_steps": result["total_steps"],
@@ -42,6 +46,12 @@ def read_run(folder: Path) -> dict[str, Any]:
         "val_ci95": result["val_ci95"],
         "verdicts": result["verdicts"],
     }
+
+
+def seconds_at_work(events: list[dict[str, Any]]) -> float:
+    """Time from the first event to the last, without the pauses before the run was resumed."""
+    pairs = pairwise(events)
+    return sum(after["time"] - before["time"] for before, after in pairs if after["event"] != "resume")
 
 
 def without_seed(run: dict[str, Any]) -> str:

@@ -13,9 +13,9 @@ def main() -> None:
 
 
 def _write(config: DictConfig) -> None:
-    from hydra.utils import instantiate
+    from tangka_match.config.build import build_writer
 
-    instantiate(config.data.writer).ensure(Path(config.data.root))
+    build_writer(config).ensure(Path(config.data.root))
     print(f"{config.data.root} holds the demo set; README.json in it says what its oracle reaches")
 
 

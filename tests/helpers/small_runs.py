@@ -41,7 +41,9 @@ def small_data(root: Path) -> RegionTextDataModule:
     return RegionTextDataModule(str(write_dataset(root / "data")), batch_size=BATCH_SIZE)
 
 
-def small_settings(root: Path, *, ema_decay: float | None = None, **trainer: Any) -> RunSettings:
+def small_settings(
+    root: Path, *, ema_decay: float | None = None, early_stopping_patience: int | None = None, **trainer: Any
+) -> RunSettings:
     """Settings of a run that writes under ``root``; ``trainer`` holds what differs from ``TRAINER``."""
     return RunSettings.model_validate(
         {
@@ -50,7 +52,11 @@ def small_settings(root: Path, *, ema_decay: float | None = None, **trainer: Any
             "seed": 0,
             "paths": {"data": root / "data", "runs": root / "runs", "checkpoints": root / "checkpoints"},
             "augmentation": {"region_drop": 0.0, "word_drop": 0.0},
-            "training": {"early_stopping_patience": None, "ema_decay": ema_decay, "checkpoint_every_n_steps": 100},
+            "training": {
+                "early_stopping_patience": early_stopping_patience,
+                "ema_decay": ema_decay,
+                "checkpoint_every_n_steps": 100,
+            },
             "trainer": TRAINER | trainer,
             "logger": {"kind": "none"},
         }
@@ -89,10 +95,12 @@ def small_module(
         "val_block": BATCH_SIZE,
         "passport": {"format": PASSPORT_FORMAT},
     }
+    arguments |= settings
+    arguments.setdefault("val_text_group", torch.arange(len(arguments["val_caption_to_image"])))
     return MatchingModule(
         matcher if matcher is not None else PooledMatcher(8, 4, 60),
         loss if loss is not None else TripletMarginLoss(0.2, 0.0),
-        **(arguments | settings),
+        **arguments,
     )
 
 

@@ -14,6 +14,7 @@ import torch
 from helpers.bad_input import ONE_EPOCH, SMALL, Bomb, assert_one_message, contents, places
 from helpers.cli import run_cli_in_process, run_cli_subprocess
 from helpers.precomp import write_dataset, write_lines, write_precomp
+from tangka_match import demo_data
 from tangka_match.data.features import RegionFeatures
 
 
@@ -231,3 +232,17 @@ def test_a_vocabulary_that_would_run_code(root, tmp_path):
     )
     assert not mark.exists()
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("data.writer.noise=abc",), r"data\.writer\.noise='abc': .*DemoWriter takes float"),
+        (("data.writer.train=-5",), r"data\.writer\.train=-5: every split of the demo set needs at least 1 pair"),
+        (("data=precomp", "data.root=set"), r"data: nothing writes this set; use data=demo or data=demo_small"),
+    ],
+)
+def test_a_demo_set_that_cannot_be_written(tmp_path, words, said):
+    done = run_cli_in_process(f"paths.data={tmp_path}", *words, main=demo_data.main)
+    assert_one_message(done, said)
+    assert contents(tmp_path) == {}

@@ -9,8 +9,11 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from tangka_match.config.arguments import argument_faults
 from tangka_match.config.check import BUILT_BY_TARGET, check_config, raise_faults
-from tangka_match.errors import TangkaMatchError
+from tangka_match.data.datamodule import SetWriter
+from tangka_match.errors import ConfigError, TangkaMatchError
+from tangka_match.training.lightning_facts import processes_started
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.settings import TrainerSettings
 
@@ -47,6 +50,20 @@ def build_plan(config: DictConfig) -> RunPlan:
         optimizer=build["optimizer"](),
         scheduler=build["scheduler"](),
     )
+
+
+def build_writer(config: DictConfig) -> SetWriter:
+    """Check the part of a config that writes a data set, and build it.
+
+    Raises:
+        ConfigError: If ``data.writer`` is faulty, or there is none.
+    """
+    node = config.data.get("writer")
+    if node is None:
+        raise ConfigError("data: nothing writes this set; use data=demo or data=demo_small")
+    plain: dict[str, Any] = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    raise_faults(argument_faults("data.writer", plain, set()))
+    return _build(node)
 
 
 def _build(node: DictConfig, **filled: Any) -> Any:
@@ -93,14 +110,31 @@ def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> li
 
 
 def _device_faults(trainer: TrainerSettings) -> list[str]:
-    if trainer.accelerator != "gpu":
-        return []
     there = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
-    if there == 0:
+    if trainer.accelerator == "gpu" and there == 0:
         return [
             f"trainer.accelerator={trainer.accelerator!r}: torch {torch.__version__} finds no GPU on this machine: "
             "use trainer=cpu, or install a driver and a torch that fit the GPU"
         ]
-    if trainer.devices > there:
+    on_cpu = trainer.accelerator == "cpu" or there == 0
+    if on_cpu and trainer.devices == -1:
+        return ["trainer.devices=-1 is every GPU: on a CPU say how many processes (trainer=ddp_cpu starts 2)"]
+    if not on_cpu and trainer.devices > there:
         return [f"trainer.devices={trainer.devices}: this machine has {there} GPU(s); -1 takes them all"]
+    return _process_faults(trainer, there if trainer.devices == -1 else trainer.devices)
+
+
+def _process_faults(trainer: TrainerSettings, devices: int) -> list[str]:
+    """Whether those who started the processes, and the settings, agree on their number."""
+    wanted, together = devices * trainer.num_nodes, processes_started()
+    if trainer.num_nodes > 1 and together == 1:
+        return [
+            f"trainer.num_nodes={trainer.num_nodes}: Lightning starts processes on one machine only: start them on "
+            "each by torchrun or srun (README, Several GPUs, several machines)"
+        ]
+    if together > 1 and together != wanted:
+        return [
+            f"trainer.devices={trainer.devices} and trainer.num_nodes={trainer.num_nodes}: {together} processes were "
+            f"started together, and these settings want {wanted}"
+        ]
     return []

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,26 @@ USER_ERRORS = (TangkaMatchError, HydraException, OmegaConfBaseException)
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+STRUCTURE = ",[]{}()"
+WITH_LETTER = re.compile(r"[^\s,\[\]{}():]*[^\x00-\x7f][^\s,\[\]{}():]*")
+
+
+def quote_letters(word: str) -> str:
+    """Put quotes around the values of an override that hold other letters than ASCII, which Hydra takes in quotes only.
+
+    What is quoted already stays as it is.
+
+    >>> quote_letters("data.root=/数据/唐卡"), quote_letters("tags=[唐卡,first]"), quote_letters("seed=0,1")
+    ("data.root='/数据/唐卡'", "tags=['唐卡',first]", 'seed=0,1')
+    """
+    name, equals, value = word.partition("=")
+    if word.startswith("-") or not equals or value.isascii() or "'" in value or '"' in value:
+        return word
+    if not any(sign in value for sign in STRUCTURE):
+        return f"{name}='{value}'"
+    return f"{name}={WITH_LETTER.sub(lambda found: repr(found.group()), value)}"
+
+
 def run_cli(task: Callable[[DictConfig], Any], config_name: str) -> None:
     """Compose the config from the command line, call ``task`` with it, and exit.
 
@@ -33,7 +54,8 @@ def run_cli(task: Callable[[DictConfig], Any], config_name: str) -> None:
         config_name: Of the primary config in ``conf/``, without ``.yaml``.
     """
     verbose = any(word in ("-v", "--verbose", "debug=true") for word in sys.argv[1:])
-    sys.argv = [word for word in sys.argv if word not in ("-v", "--verbose")]
+    words = [word for word in sys.argv[1:] if word not in ("-v", "--verbose")]
+    sys.argv = [sys.argv[0], *map(quote_letters, words)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
     failures: list[Exception] = []
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from yaml import YAMLError
 
 from tangka_match.analysis.curves import draw_curves
@@ -15,7 +15,9 @@ from tangka_match.training.records.ledger import read_ledger
 from tangka_match.training.records.run_folder import RunFolder, find_run
 from tangka_match.training.runner import RunResult, train
 
-ALLOWED_WITH_RESUME = ("resume", "paths.", "data.root", "debug")
+MAY_HAVE_MOVED = ("paths.runs", "paths.checkpoints", "paths.data", "data.root")
+ALLOWED_WITH_RESUME = ("resume", *MAY_HAVE_MOVED, "debug")
+PATHS = (*MAY_HAVE_MOVED, "data.vocabulary_path", "data.tokenizer.user_dictionaries")
 
 
 def launch(config: DictConfig) -> RunResult:
@@ -27,8 +29,7 @@ def launch(config: DictConfig) -> RunResult:
     OmegaConf.set_struct(config, False)
     resume = config.pop("resume")
     if resume is None:
-        for name, path in config.paths.items():  # the run may be resumed from another folder
-            config.paths[name] = str(Path(path).absolute())
+        _make_absolute(config)
         result = train(build_plan(config))
     else:
         folder, saved = _stopped_run(config, str(resume))
@@ -41,7 +42,8 @@ def launch(config: DictConfig) -> RunResult:
 def _stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig]:
     """Find a run and its own config; only where things lie may differ from it."""
     overrides = HydraConfig.get().overrides.task
-    refused = [o for o in overrides if not o.lstrip("+~").startswith(ALLOWED_WITH_RESUME)]
+    given = [override.lstrip("+").partition("=")[0] for override in overrides]
+    refused = [override for override, name in zip(overrides, given, strict=True) if name not in ALLOWED_WITH_RESUME]
     if refused:
         raise ConfigError(
             f"resume={run_id} goes on with the run's own settings, but the command also gives {' '.join(refused)}: "
@@ -49,11 +51,23 @@ def _stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig
         )
     path = find_run(Path(config.paths.runs), run_id)
     saved = _load(path / "config.yaml")
-    for override in overrides:
-        key, _, value = override.lstrip("+").partition("=")
-        if key.startswith(("paths.", "data.root")):
-            OmegaConf.update(saved, key, str(Path(value).absolute()))
+    in_data, root = Path(saved.paths.data), Path(saved.data.root)
+    if "paths.data" in given and root.is_relative_to(in_data):  # a set that lies there has moved with it
+        saved.data.root = str(Path(config.paths.data) / root.relative_to(in_data))
+    for name in set(given) & set(MAY_HAVE_MOVED):
+        OmegaConf.update(saved, name, OmegaConf.select(config, name))
+    _make_absolute(saved)
     return RunFolder(path.name, path, Path(saved.paths.checkpoints) / saved.name / path.name), saved
+
+
+def _make_absolute(config: DictConfig) -> None:
+    """Write every path as it is from here: the run may be resumed from another folder."""
+    for name in PATHS:
+        value = OmegaConf.select(config, name)
+        if isinstance(value, str):
+            OmegaConf.update(config, name, str(Path(value).absolute()))
+        elif isinstance(value, ListConfig):
+            OmegaConf.update(config, name, [str(Path(str(item)).absolute()) for item in value])
 
 
 def _load(path: Path) -> DictConfig:

@@ -103,7 +103,7 @@ class CurriculumLoss(nn.Module):
         now = {name: schedule(progress) for name, schedule in self.schedules.items()}
         learnt = None if self.logit_scale is None else self.logit_scale()
         if learnt is not None:
-            now["temperature"] = 1.0 / learnt.item()
+            now["temperature"] = learnt.detach().reciprocal().item()
         scale = 1.0 / now["temperature"] if learnt is None else learnt
         triplet = triplet_margin_loss(similarity, positives, now["margin"], now["hard_negatives"])
         info_nce = info_nce_loss(similarity, positives, scale, self.label_smoothing)

@@ -98,7 +98,7 @@ class InfoNCELoss(nn.Module):
         """Measure the batch; ``progress`` changes nothing here (B = pairs of the batch)."""
         scale = self.logit_scale()
         loss = info_nce_loss(similarity, positives, scale, self.label_smoothing)
-        return LossTerms(loss, {"info_nce": loss.detach()}, {"temperature": 1.0 / scale.item()})
+        return LossTerms(loss, {"info_nce": loss.detach()}, {"temperature": scale.detach().reciprocal().item()})
 
     def collapse_value(self, positives: Bool[Tensor, "B B"], progress: float | int = 1.0) -> float:
         """Loss when all scores are equal: log(B) if only the diagonal is positive."""

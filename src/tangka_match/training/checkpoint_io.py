@@ -42,5 +42,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             kept = "the previous one is untouched" if target.exists() else "there is no earlier one"
             raise TrainingError(
                 f"{target}: cannot write the checkpoint ({reason}; {free:,} bytes are free on that disk); {kept}. "
-                "Free space on that disk or move paths.checkpoints, then go on with resume=<run id>"
+                "Free space on that disk and go on with resume=<run id>; or move the whole folder of checkpoints to "
+                "another disk, and give paths.checkpoints=<its new place> as well"
             ) from error

@@ -1,9 +1,11 @@
-"""What Lightning knows and does not declare: which process this one is, and how often it logs."""
+"""What Lightning knows and does not declare: which process this one is, who started it, and how often it logs."""
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.utilities import rank_zero_only
 
-__all__ = ["is_main_process", "logging_interval", "rank_zero_only"]
+__all__ = ["is_logged_step", "is_main_process", "processes_started", "rank_zero_only"]
 
 
 def is_main_process() -> bool:
@@ -11,6 +13,18 @@ def is_main_process() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
-def logging_interval(trainer: pl.Trainer) -> int:
-    """Optimizer steps between two logged steps."""
-    return int(trainer.log_every_n_steps)  # type: ignore[attr-defined]  # set by Lightning's logger connector
+def processes_started() -> int:
+    """How many processes ``torchrun`` or ``srun`` started together with this one; 1 where Lightning starts them."""
+    for environment in (TorchElasticEnvironment, SLURMEnvironment):
+        if environment.detect():
+            return environment().world_size()
+    return 1
+
+
+def is_logged_step(trainer: pl.Trainer, step: int) -> bool:
+    """Whether Lightning writes down what is logged in an optimizer step, counted from 0: the last of every n.
+
+    What is logged in another step reaches the records late, under the number of a later step, or not at all.
+    """
+    interval = int(trainer.log_every_n_steps)  # type: ignore[attr-defined]  # set by Lightning's logger connector
+    return (step + 1) % interval == 0

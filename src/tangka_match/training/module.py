@@ -16,7 +16,7 @@ from tangka_match.retrieval import score_matrix
 from tangka_match.retrieval.passport import PASSPORT_KEY
 from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.gather import gather_encoded, gather_rows
-from tangka_match.training.lightning_facts import logging_interval
+from tangka_match.training.lightning_facts import is_logged_step
 from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher, RegionTextBatch
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
@@ -38,6 +38,7 @@ class MatchingModule(pl.LightningModule):
         scheduler: Makes the learning-rate schedule from ``(optimizer, total_steps=...)``.
         augmentation: Applied to training batches.
         val_caption_to_image: (C,) int64, the image row of each validation caption.
+        val_text_group: (C,) int64, equal where validation captions have the same text.
         val_block: Captions a block of ``val/loss``: the training batch size.
         passport: What ``retrieval.passport`` puts into every checkpoint beside the weights.
     """
@@ -51,6 +52,7 @@ class MatchingModule(pl.LightningModule):
         scheduler: SchedulerFactory,
         augmentation: RegionWordDrop,
         val_caption_to_image: Tensor,
+        val_text_group: Tensor,
         val_block: int,
         passport: dict[str, Any],
     ) -> None:
@@ -64,6 +66,7 @@ class MatchingModule(pl.LightningModule):
         self._make_scheduler = scheduler
         self._augment = augmentation
         self._caption_to_image = val_caption_to_image
+        self._text_group = val_text_group
         self._val_block = val_block
         self._passport = passport
         self._images: list[Encoded] = []
@@ -100,7 +103,7 @@ class MatchingModule(pl.LightningModule):
         similarity = self.matcher.similarity(images, texts)
         positives = positive_mask(image_index, text_group)
         terms = self.loss(similarity, positives, self.progress)
-        if self.global_step % logging_interval(self.trainer) == 0:
+        if is_logged_step(self.trainer, self.global_step):
             self.collapse_value = self.loss.collapse_value(positives, self.progress)
             self._log_training(terms, similarity)
         return terms.total
@@ -122,7 +125,7 @@ class MatchingModule(pl.LightningModule):
     ) -> None:
         """Clip the norm over all parameters, and log what it was."""
         norm = nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val or float("inf"))
-        if not self.global_step % logging_interval(self.trainer):
+        if is_logged_step(self.trainer, self.global_step):
             self.log("train/grad_norm", norm)
 
     def on_validation_epoch_start(self) -> None:
@@ -150,14 +153,17 @@ class MatchingModule(pl.LightningModule):
             self.log("val/loss", self._validation_loss(similarity))
 
     def _validation_loss(self, similarity: Tensor) -> float:
-        """Mean loss over blocks of captions against their images, so that it compares with the training loss."""
-        captions = torch.arange(len(self._caption_to_image)).split(self._val_block)
-        full = [block for block in captions if len(block) == self._val_block] or [captions[0]]
+        """Mean loss over blocks of captions against their images, so that it compares with the training loss.
+
+        A block is every n-th caption: neighbours in the file belong to one image, and a training batch is shuffled.
+        """
+        captions = torch.arange(len(self._caption_to_image))
+        count = max(len(captions) // self._val_block, 1)
         losses = []
-        for block in full:
+        for block in (captions[first::count][: self._val_block] for first in range(count)):
             rows = self._caption_to_image[block]
             scores = similarity[rows][:, block].to(self.device)
-            positives = positive_mask(rows.to(self.device), block.to(self.device))
+            positives = positive_mask(rows.to(self.device), self._text_group[block].to(self.device))
             losses.append(self.loss(scores, positives, self.progress).total)
         return torch.stack(losses).mean().item()
 

@@ -4,7 +4,8 @@ import json
 import logging
 import os
 import signal
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,9 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
+from tangka_match.data.captions import group_texts
 from tangka_match.data.datamodule import RegionTextDataModule
-from tangka_match.errors import ConfigError
+from tangka_match.errors import CheckpointError, ConfigError
 from tangka_match.metrics import bootstrap_intervals, retrieval_ranks, summarise
 from tangka_match.retrieval import encode_caption_batches, encode_image_batches, score_matrix
 from tangka_match.retrieval.passport import PASSPORT_KEY, check_passport, make_passport, read_checkpoint
@@ -24,8 +26,8 @@ from tangka_match.retrieval.ranks_table import write_ranks_table
 from tangka_match.training.allocator import keep_freed_memory
 from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.callbacks import (
-    MONITORED,
     BestCheckpoint,
+    EarlyStopping,
     ExactResume,
     LastCheckpoint,
     LastValidation,
@@ -42,7 +44,7 @@ from tangka_match.training.records.ledger import Ledger, read_ledger
 from tangka_match.training.records.loggers import LedgerLogger, finish_service_logger, make_service_logger
 from tangka_match.training.records.metrics_table import MetricsTable
 from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder, config_hash, create_run_folder
-from tangka_match.training.records.run_log import log_to
+from tangka_match.training.records.run_log import log_to, quiet_libraries
 
 logger = logging.getLogger(__name__)
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -86,7 +88,8 @@ def train(plan: RunPlan, resume: RunFolder | None = None) -> RunResult:
 
     Raises:
         TangkaMatchError: For whatever a user can mend; the run folder keeps everything up to then.
-        SystemExit: With 143 when asked to end by SIGTERM, after ``last.ckpt`` is written; with 130 on Ctrl-C.
+        SystemExit: With 143 when asked to end by SIGTERM, after ``last.ckpt`` is written, unless in a validation, which
+            is then repeated; with 130 on Ctrl-C.
     """
     settings = plan.settings
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on a GPU
@@ -98,12 +101,25 @@ def train(plan: RunPlan, resume: RunFolder | None = None) -> RunResult:
     folder = resume or create_run_folder(
         settings.paths.runs, settings.paths.checkpoints, settings.name, config_hash(plan.config)
     )
-    os.environ[RUN_ID_VARIABLE] = folder.run_id  # the other ranks of a distributed run inherit it
-    with ExitStack() as stack:
+    with _told_to_other_ranks(folder.run_id), quiet_libraries(), ExitStack() as stack:
         if is_main_process():
             stack.enter_context(folder.lock())
             stack.enter_context(log_to(folder.path / "run.log"))
         return _Run(plan, folder).execute(resumed=resume is not None)
+
+
+@contextmanager
+def _told_to_other_ranks(run_id: str) -> Iterator[None]:
+    """Leave the run id where the processes that Lightning starts inherit it, and the next run of this one does not."""
+    before = os.environ.get(RUN_ID_VARIABLE)
+    os.environ[RUN_ID_VARIABLE] = run_id
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[RUN_ID_VARIABLE]
+        else:
+            os.environ[RUN_ID_VARIABLE] = before
 
 
 def _check_schedule(plan: RunPlan) -> None:
@@ -123,6 +139,7 @@ class _Run:
         data, settings = plan.data, plan.settings
         self.plan, self.folder, self.data = plan, folder, data
         self.ledger = Ledger(folder.ledger)
+        self.environment = describe_environment()  # now: the checkout may have moved on when the run ends
         self.passport = make_passport(
             name=settings.name,
             run_id=folder.run_id,
@@ -144,6 +161,7 @@ class _Run:
             scheduler=plan.scheduler,
             augmentation=RegionWordDrop(settings.augmentation.region_drop, settings.augmentation.word_drop),
             val_caption_to_image=torch.as_tensor(data.val.caption_to_image),
+            val_text_group=torch.as_tensor(group_texts(data.val.captions)),
             val_block=data.batch_size,
             passport=self.passport,
         )
@@ -162,6 +180,7 @@ class _Run:
             trainer = self._trainer(service)
             logger.info("run %s: %s", self.folder.run_id, self._describe())
             trainer.fit(self.module, datamodule=self.data, ckpt_path=checkpoint)
+            self.guard.conclude(trainer.global_step)
             result = self._result(trainer)
             status, summary = "finished", {f"val/{name}": value for name, value in result.metrics.items()}
         except SIGTERMException as stop:
@@ -171,20 +190,28 @@ class _Run:
             status = "stopped"
             raise SystemExit(INTERRUPTED) from stop
         finally:
-            if status != "finished":
-                logger.info("run %s has %s; go on with resume=%s", self.folder.run_id, status, self.folder.run_id)
+            if status != "finished":  # what to do about a failure is in its own message
+                hint = f"; go on with resume={self.folder.run_id}" if status == "stopped" else ""
+                logger.info("run %s has %s%s", self.folder.run_id, status, hint)
+            self._note("end", status=status)
             finish_service_logger(service, exit_code=0 if status == "finished" else 1, summary=summary)
-            if is_main_process():
-                self.ledger.write("end", status=status)
         return result
 
     def _last_checkpoint(self) -> str | None:
-        ended = [e for e in read_ledger(self.folder.ledger) if e["event"] == "end"]
+        events = read_ledger(self.folder.ledger)
+        ended = [e for e in events if e["event"] == "end"]
         if ended and ended[-1]["status"] == "finished":
             raise ConfigError(
                 f"resume={self.folder.run_id}: this run has finished; its checkpoints are in {self.folder.checkpoints}"
             )
         if not self.folder.last.exists():
+            written = [e["step"] for e in events if e["event"] == "checkpoint"]
+            if written:
+                raise CheckpointError(
+                    f"{self.folder.last} is not there, though run {self.folder.run_id} wrote one at step "
+                    f"{written[-1]:,}: give paths.checkpoints=<folder that holds the checkpoints now>, or start a new "
+                    "run"
+                )
             logger.info("run %s has no last.ckpt yet: it starts again from its first step", self.folder.run_id)
             self.records.rewind(0)
             return None
@@ -196,12 +223,11 @@ class _Run:
 
     @rank_zero_only
     def _open_records(self, *, resumed: bool) -> None:
-        environment = describe_environment()
         if resumed:
-            self.ledger.write("environment", **environment)
+            self.ledger.write("environment", **self.environment)
             return
         self.folder.config.write_text(self.plan.config_yaml, encoding="utf-8")
-        _write_json(self.folder.path / "environment.json", environment)
+        _write_json(self.folder.path / "environment.json", self.environment)
         settings = self.plan.settings
         self.ledger.write(
             "start",
@@ -211,7 +237,7 @@ class _Run:
             seed=settings.seed,
             config_hash=config_hash(self.plan.config),
             data_fingerprint=self.data.fingerprint,
-            git_commit=environment["git_commit"],
+            git_commit=self.environment["git_commit"],
             num_parameters=sum(p.numel() for p in self.module.matcher.parameters()),
         )
 
@@ -261,12 +287,12 @@ class _Run:
             LastValidation(),
             ValidationLines(),
             self.best,
-            LastCheckpoint(self.folder.last, training.checkpoint_every_n_steps),
+            LastCheckpoint(
+                self.folder.last, training.checkpoint_every_n_steps, lambda step: self._note("checkpoint", step=step)
+            ),
         ]
         if training.early_stopping_patience is not None:
-            callbacks.append(
-                pl.callbacks.EarlyStopping(MONITORED, mode="max", patience=training.early_stopping_patience)
-            )
+            callbacks.append(EarlyStopping(training.early_stopping_patience))
         if training.ema_decay is not None:
             callbacks.append(pl.callbacks.EMAWeightAveraging(decay=training.ema_decay))
         if bar:
@@ -309,7 +335,7 @@ class _Run:
         meta = {
             "run_id": self.folder.run_id,
             "name": self.plan.settings.name,
-            "git_commit": describe_environment()["git_commit"],
+            "git_commit": self.environment["git_commit"],
             "best_epoch": result.best_epoch,
             "best_step": result.best_step,
             "total_steps": result.total_steps,
@@ -329,7 +355,11 @@ class _Run:
     def _report(self, verdict: Verdict) -> None:
         if is_main_process():
             logger.warning("guard (%s): %s", verdict.code, verdict.message)
-            self.ledger.write("verdict", **verdict._asdict())
+        self._note("verdict", **verdict._asdict())
+
+    @rank_zero_only
+    def _note(self, event: str, **fields: Any) -> None:
+        self.ledger.write(event, **fields)
 
 
 def validation_similarity(module: MatchingModule, data: RegionTextDataModule, device: torch.device) -> Tensor:

@@ -1,6 +1,6 @@
 """Learning-rate schedules counted in optimizer steps: warm-up, then cosine, step decay, or constant.
 
-An epoch means 23 steps on 2,910 pairs and 1,133 on Flickr30K, so a schedule in epochs says nothing; these take the
+An epoch means 22 steps on 2,910 pairs and 1,133 on Flickr30K, so a schedule in epochs says nothing; these take the
 run's total number of steps from the trainer.
 """
 

@@ -47,6 +47,26 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch):
     assert build_plan(compose_config("trainer=ddp")).settings.trainer.devices == -1
 
 
+@pytest.mark.parametrize("words", [("trainer=ddp_cpu",), ("trainer=auto", "trainer.strategy=ddp")])
+def test_every_device_of_a_cpu_is_no_number(monkeypatch, words):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"trainer\.devices=-1 is every GPU: on a CPU say how many processes"):
+        build_plan(compose_config(*words, "trainer.devices=-1"))
+
+
+def test_several_machines_need_somebody_who_starts_the_processes():
+    with pytest.raises(ConfigError, match=r"trainer\.num_nodes=2: Lightning starts processes on one machine only"):
+        build_plan(compose_config("trainer=ddp_cpu", "trainer.num_nodes=2"))
+
+
+def test_processes_started_together_are_as_many_as_the_settings_say(monkeypatch):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "4", "TORCHELASTIC_RUN_ID": "none"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r"4 processes were started together, and these settings want 2"):
+        build_plan(compose_config("trainer=ddp_cpu"))
+    assert build_plan(compose_config("trainer=ddp_cpu", "trainer.num_nodes=2")).settings.trainer.num_nodes == 2
+
+
 def test_values_reach_the_parts():
     tiny = tiny_sizes(compose_config())
     plan = build_plan(

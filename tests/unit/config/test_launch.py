@@ -57,6 +57,16 @@ def test_a_new_run_keeps_absolute_paths(tmp_path, monkeypatch):
     assert plan.config["paths"]["checkpoints"] == str(tmp_path / "checkpoints")
 
 
+def test_a_new_run_keeps_absolute_paths_of_its_data(tmp_path, monkeypatch):
+    (tmp_path / "terms.txt").write_text("唐卡\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    words = ("data.root=set", "data.tokenizer.user_dictionaries=[terms.txt]", "data.vocabulary_path=words.json")
+    plan, _ = launched("+experiment=debug", *words)
+    data = plan.config["data"]
+    assert (data["root"], data["vocabulary_path"]) == (str(tmp_path / "set"), str(tmp_path / "words.json"))
+    assert data["tokenizer"]["user_dictionaries"] == [str(tmp_path / "terms.txt")]
+
+
 def test_resume_takes_the_runs_own_settings_and_folders(saved, tmp_path):
     plan, folder = launched("resume=last", f"paths.runs={tmp_path / 'runs'}")
     assert (plan.settings.name, plan.model["embed_dim"]) == ("debug", 64)
@@ -79,6 +89,19 @@ def test_resume_refuses_other_settings(saved):
     message = refused(saved, "optimizer.lr=1", "model=vse_tiny")
     assert f"resume={RUN_ID} goes on with the run's own settings, but the command also gives" in message
     assert "optimizer.lr=1 model=vse_tiny: leave that out" in message
+
+
+def test_resume_finds_a_set_that_has_moved_with_all_data(saved, tmp_path):
+    config = OmegaConf.load(saved)
+    config.paths.data, config.data.root = str(tmp_path / "old"), str(tmp_path / "old" / "demo_small")
+    OmegaConf.save(config, saved)
+    plan, _ = launched("resume=last", f"paths.runs={tmp_path / 'runs'}", f"paths.data={tmp_path / 'new'}")
+    assert plan.data.root == str(tmp_path / "new" / "demo_small")
+
+
+def test_resume_takes_a_path_with_quotes_as_it_is(saved, tmp_path):
+    plan, _ = launched("resume=last", f"paths.runs={tmp_path / 'runs'}", f"data.root='{tmp_path}/a, b'")
+    assert plan.data.root == f"{tmp_path}/a, b"
 
 
 def test_resume_of_a_run_that_is_not_there_names_the_newest(saved):

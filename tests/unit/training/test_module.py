@@ -123,7 +123,7 @@ def test_a_loss_of_several_parts_logs_each_and_its_schedules():
 
 def test_steps_between_two_logged_ones_log_nothing():
     module = small_module()
-    for step, logs in ((0, True), (4, False), (5, True), (6, False)):
+    for step, logs in ((0, False), (4, True), (5, False), (9, True)):
         logged = attach(module, step=step, every=5)
         module.training_step(pairs(), 0)
         assert bool(logged) == logs
@@ -187,12 +187,12 @@ def test_a_second_validation_forgets_the_first():
 
 
 def test_the_validation_loss_is_the_mean_over_blocks_as_large_as_a_training_batch():
-    """Ten captions in blocks of four: two blocks, and the two captions that are left do not count."""
+    """Ten captions in blocks of four: every second one, twice; the last of each does not count."""
     module, batch = small_module(val_caption_to_image=torch.arange(10), val_block=4), pairs(10)
     logged = attach(module)
     validate(module, batch)
     matrix, eye = scores(module, batch), torch.eye(4, dtype=torch.bool)
-    blocks = [triplet_margin_loss(matrix[s, s], eye, 0.2, 0.0) for s in (slice(0, 4), slice(4, 8))]
+    blocks = [triplet_margin_loss(matrix[s, s], eye, 0.2, 0.0) for s in (slice(0, 8, 2), slice(1, 8, 2))]
     assert logged["val/loss"] == pytest.approx(float(sum(blocks).detach() / 2), rel=1e-5)
 
 
@@ -214,6 +214,15 @@ def test_two_captions_of_an_image_are_no_negatives_in_the_validation_loss():
     module.on_validation_epoch_end()
     matrix = scores(module, batch)[:2][rows]
     expected = triplet_margin_loss(matrix, positive_mask(rows, torch.arange(4)), 0.2, 0.0)
+    assert logged["val/loss"] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_equal_texts_are_no_negatives_in_the_validation_loss():
+    texts = torch.tensor([0, 1, 1, 2])
+    module, batch = small_module(val_caption_to_image=torch.arange(4), val_text_group=texts), pairs()
+    logged = attach(module)
+    validate(module, batch)
+    expected = triplet_margin_loss(scores(module, batch), positive_mask(torch.arange(4), texts), 0.2, 0.0)
     assert logged["val/loss"] == pytest.approx(expected.item(), rel=1e-5)
 
 

@@ -70,6 +70,10 @@ class Exploding(TripletMarginLoss):
         return terms._replace(total=terms.total * float("nan")) if progress > 0.55 and self.training else terms
 
 
+def power_cut(*_):
+    raise OSError("power cut")
+
+
 def only_run(root):
     (path,) = (root / "runs").iterdir()
     return RunFolder(path.name, path, root / "checkpoints" / "small" / path.name)
@@ -161,6 +165,16 @@ def test_a_resumed_run_goes_on_to_its_end(tmp_path):
     assert validated == [2, 5]
 
 
+def test_what_is_logged_stands_at_the_step_it_was_seen_in(tmp_path):
+    """At every second step, with a learning rate that tells the steps apart."""
+    plan = replace(small_plan(tmp_path, log_every_n_steps=2), scheduler=partial(warmup_constant, warmup_steps=5))
+    events = read_ledger(train(plan).folder.ledger)
+    rates = {e["step"]: e["values"]["train/lr"] for e in events if "train/lr" in e.get("values", {})}
+    assert rates == pytest.approx({1: 0.5 * 2 / 5, 3: 0.5 * 4 / 5, 5: 0.5})
+    norms = [e["step"] for e in events if "train/grad_norm" in e.get("values", {})]
+    assert norms == [1, 3, 5]
+
+
 def test_a_loss_that_is_no_number_leaves_the_checkpoints_of_before(tmp_path):
     folder = failed_run(tmp_path)
     for path in (folder.best, folder.last):
@@ -189,12 +203,59 @@ def test_another_model_cannot_go_on(tmp_path):
         train(plan, resume=folder)
 
 
-def test_a_run_without_a_checkpoint_starts_again(tmp_path):
-    folder = failed_run(tmp_path)
-    folder.last.unlink()
+def test_a_run_without_a_checkpoint_starts_again(tmp_path, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setattr(runner.LastCheckpoint, "on_train_epoch_end", lambda *_: None)
+        folder = failed_run(tmp_path)
+    assert not folder.last.exists()
     assert train(small_plan(tmp_path), resume=folder).total_steps == 6
     steps = [e["step"] for e in read_ledger(folder.ledger) if "train/loss" in e.get("values", {})]
     assert steps == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_run_whose_checkpoint_is_gone_does_not_start_again(tmp_path):
+    folder = failed_run(tmp_path)
+    events = read_ledger(folder.ledger)
+    elsewhere = replace(folder, checkpoints=tmp_path / "elsewhere")
+    with pytest.raises(
+        CheckpointError, match=r"elsewhere/last\.ckpt is not there, .*at step 3: give paths\.checkpoints="
+    ):
+        train(small_plan(tmp_path), resume=elsewhere)
+    assert read_ledger(folder.ledger) == events
+
+
+@pytest.mark.parametrize("patience", [1, None])
+def test_a_run_that_broke_off_after_its_last_step_takes_no_step_more(tmp_path, monkeypatch, patience):
+    """With patience 1, the second of four epochs is the last; without, all four are done."""
+    settings = {"max_epochs": 4, "early_stopping_patience": patience}
+    worse = iter((10.0, *[5.0] * 3) * 2)
+    monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"mean_r1": next(worse)})
+    unbroken = train(small_plan(tmp_path / "a", **settings))
+    worse = iter((10.0, *[5.0] * 3))
+    with monkeypatch.context() as broken, pytest.raises(OSError, match="power cut"):
+        broken.setattr(runner._Run, "_result", power_cut)
+        train(small_plan(tmp_path / "b", **settings))
+    resumed = train(small_plan(tmp_path / "b", **settings), resume=only_run(tmp_path / "b"))
+    assert unbroken.total_steps == resumed.total_steps == (6 if patience else 12)
+    assert resumed.metrics == unbroken.metrics
+    ours, theirs = (read_checkpoint(r.folder.last)["state_dict"] for r in (resumed, unbroken))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_the_last_verdict_is_not_lost_with_a_run_that_broke_off_after_its_last_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner.TrainingGuard, "conclude", lambda guard, step: guard._say("overfitting", "said", step))
+    with monkeypatch.context() as broken, pytest.raises(OSError, match="power cut"):
+        broken.setattr(runner.TrainingGuard, "conclude", power_cut)
+        train(small_plan(tmp_path))
+    resumed = train(small_plan(tmp_path), resume=only_run(tmp_path))
+    assert ("overfitting", 6) in [(verdict.code, verdict.step) for verdict in resumed.verdicts]
+
+
+def test_the_commit_is_that_of_the_start(tmp_path, monkeypatch):
+    commits = iter(("before", "after"))
+    monkeypatch.setattr(runner, "describe_environment", lambda: {"git_commit": next(commits)})
+    folder = train(small_plan(tmp_path)).folder
+    assert json.loads((folder.path / "result.json").read_text("utf-8"))["git_commit"] == "before"
 
 
 def test_bad_data_leave_no_folder_behind(tmp_path):

@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ def write_demo_set(
     """
     settings = {"noise": float(noise), "duplicate_share": float(duplicate_share), "completeness": float(completeness)}
     sizes = {"train": train, "val": val, "test": test}
-    _check(sizes, settings)
+    check_settings(sizes, settings)
     root = Path(root).absolute()
     _check_free(root)
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,16 @@ def make_captions(scenes: Sequence[Scene], seed: int, completeness: float) -> li
     return [write_caption(scene, completeness, stream(seed, scene.split, scene.index, "caption")) for scene in scenes]
 
 
-def _check(sizes: dict[str, int], settings: dict[str, float]) -> None:
+def check_settings(sizes: Mapping[str, int], settings: Mapping[str, float]) -> None:
+    """Refuse what ``write_demo_set`` cannot write.
+
+    Args:
+        sizes: Pairs of each split.
+        settings: ``noise``, ``duplicate_share`` and ``completeness``.
+
+    Raises:
+        ConfigError: If a setting is out of its range.
+    """
     for split, size in sizes.items():
         if size < 1:
             raise ConfigError(f"{split}={size}: every split of the demo set needs at least 1 pair.")

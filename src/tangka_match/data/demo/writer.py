@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tangka_match.data.demo.write import write_demo_set
-from tangka_match.errors import DataFormatError
+from tangka_match.data.demo.write import check_settings, write_demo_set
+from tangka_match.errors import ConfigError, DataFormatError
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class DemoWriter:
         duplicate_share: Share of scenes that nearly copy another one.
         completeness: Share of a scene's concepts that its caption mentions.
         thumbnails: Whether to paint the pictures.
+
+    Raises:
+        ConfigError: If a knob is out of its range.
     """
 
     seed: int
@@ -35,8 +39,16 @@ class DemoWriter:
     completeness: float
     thumbnails: bool
 
+    def __post_init__(self) -> None:
+        sizes = {"train": self.train, "val": self.val, "test": self.test}
+        knobs = {"noise": self.noise, "duplicate_share": self.duplicate_share, "completeness": self.completeness}
+        try:
+            check_settings(sizes, knobs)
+        except ConfigError as error:
+            raise ConfigError(f"data.writer.{error}") from None
+
     def ensure(self, root: Path) -> None:
-        """Write the set, unless it is there already.
+        """Write the set, unless it is there already, or another process is writing it: that one is then waited for.
 
         Args:
             root: Folder of the set.
@@ -44,9 +56,14 @@ class DemoWriter:
         Raises:
             DataFormatError: If ``root`` holds a set with other knobs, or something else.
         """
-        if root.is_dir() and any(root.iterdir()):
-            self._check(root)
-            return
+        root.absolute().parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(root.absolute().parent / f".{root.name}.lock"):
+            if root.is_dir() and any(root.iterdir()):
+                self._check(root)
+            else:
+                self._write(root)
+
+    def _write(self, root: Path) -> None:
         bar = Progress(
             TextColumn("writing {task.description}"),
             BarColumn(),

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 
 from tangka_match.errors import TrainingError
 from tangka_match.losses import TripletMarginLoss
-from tangka_match.training.lightning_facts import logging_interval
+from tangka_match.training.lightning_facts import is_logged_step
 
 # Spread of a batch's scores below which they count as equal: rounding alone gives about 1e-7, a model that
 # tells pairs apart gives more than 0.05.
@@ -25,7 +25,7 @@ class Verdict(NamedTuple):
 
 
 def steps_needed(loss: object) -> tuple[int, str]:
-    """Optimizer steps that a loss is known to need before recall moves, and where the figure comes from."""
+    """Optimizer steps that a loss may need before recall moves, and where the figure comes from."""
     if isinstance(loss, TripletMarginLoss) and loss.hard_negatives == 1.0:
         return (
             7_900,
@@ -50,14 +50,17 @@ class TrainingGuard(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compare the run's length with what its loss needs."""
-        steps = int(trainer.estimated_stepping_batches)
+        steps, epoch = int(trainer.estimated_stepping_batches), int(trainer.num_training_batches)
         needed, source = steps_needed(pl_module.loss)
         if steps < needed:
+            bounds = {"trainer.max_steps": (trainer.max_steps, needed)} if trainer.max_steps > 0 else {}
+            bounds["trainer.max_epochs"] = (trainer.max_epochs or 0, math.ceil(needed / epoch))
+            raised = [f"{name} to {enough:,}" for name, (now, enough) in bounds.items() if now < enough]
             self._say(
                 "short_schedule",
-                f"this run has {steps:,} optimizer steps, and its loss is known to need about {needed:,}: {source}. "
-                f"An epoch here is {trainer.num_training_batches} steps, so a low recall may be a short run and not "
-                f"the model's limit: raise trainer.max_epochs to {math.ceil(needed / trainer.num_training_batches):,}",
+                f"this run has {steps:,} optimizer steps, and its loss may need about {needed:,}: {source}. "
+                f"An epoch here is {epoch} steps, so a low recall may be a short run and not the model's limit: "
+                f"raise {' and '.join(raised)}",
                 trainer.global_step,
             )
 
@@ -71,14 +74,15 @@ class TrainingGuard(pl.Callback):
         """
         loss = float(outputs["loss"])
         if not math.isfinite(loss):
+            best = getattr(trainer.checkpoint_callback, "best_model_path", "")
             raise TrainingError(
-                f"the training loss is {loss} at step {trainer.global_step:,}; last.ckpt and best.ckpt hold the "
-                "weights from before. Lower optimizer.lr, lower trainer.gradient_clip_val, or use "
-                "trainer.precision=32-true"
+                f"the training loss is {loss} at step {trainer.global_step:,}, and going on from a checkpoint would "
+                "come to the same. Start a new run with a lower optimizer.lr, a lower trainer.gradient_clip_val, or "
+                "trainer.precision=32-true" + (f"; the best weights from before are in {best}" if best else "")
             )
-        if (trainer.global_step - 1) % logging_interval(trainer):
-            return
         self._train_losses.append(loss)
+        if not is_logged_step(trainer, trainer.global_step - 1):
+            return
         spread = float(trainer.callback_metrics["train/similarity_std"])
         value = float(pl_module.collapse_value)  # type: ignore[arg-type]  # a number of MatchingModule's
         collapsed = spread < EQUAL_SCORES and math.isclose(loss, value, rel_tol=0.05)
@@ -97,19 +101,24 @@ class TrainingGuard(pl.Callback):
         """Keep the curve that the verdict on overfitting needs."""
         if trainer.state.fn != "fit":
             return
-        losses = self._train_losses or [self._history[-1]["train_loss"] if self._history else math.nan]
         self._history.append(
             {
                 "epoch": float(trainer.current_epoch),
-                "train_loss": sum(losses) / len(losses),
+                "train_loss": sum(self._train_losses) / len(self._train_losses),
                 "val_loss": float(trainer.callback_metrics["val/loss"]),
                 "mean_r1": float(trainer.callback_metrics["val/mean_r1"]),
             }
         )
         self._train_losses = []
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say whether the run has learnt its training pairs by heart."""
+    def conclude(self, step: int) -> None:
+        """Say whether the run has learnt its training pairs by heart.
+
+        This is no hook: Lightning skips the hooks of a run that is resumed when all its steps are done.
+
+        Args:
+            step: Optimizer steps that the run took.
+        """
         if len(self._history) < 3:
             return
         lowest = min(self._history, key=lambda row: row["val_loss"])
@@ -123,7 +132,7 @@ class TrainingGuard(pl.Callback):
                 f"{last['val_loss']:.3f}: the model learns its pairs by heart. best.ckpt is from epoch "
                 f"{best['epoch']:.0f} (val/mean_r1 {best['mean_r1']:.2f}). Use a smaller model, augmentation=drop, "
                 "more dropout or training.early_stopping_patience",
-                trainer.global_step,
+                step,
             )
 
     def state_dict(self) -> dict[str, Any]:

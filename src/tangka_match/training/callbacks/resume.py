@@ -78,7 +78,12 @@ class ExactResume(pl.Callback):
                 f"training.ema_decay is {'set' if averages else 'null'}: going on from it would silently train other "
                 "weights. Resume the run by its id (resume=<run id>), which keeps its settings"
             )
-        state = checkpoint["exact_resume"]
+        state = checkpoint.get("exact_resume")
+        if state is None:
+            raise CheckpointError(
+                "the checkpoint does not say where in the data it was written, so nothing can go on from it exactly: "
+                "it was changed after this project wrote it. Start a new run"
+            )
         self._sampler.start_at(state["epoch"], state["batch"])
         self._random = state["random"]
 

@@ -16,11 +16,10 @@ class ValidationLines(pl.Callback):
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         logger.info(
-            "epoch %2d  step %5d  loss %.3f  val %.3f  i2t %.2f/%.2f/%.2f  t2i %.2f/%.2f/%.2f  "
-            "mean R@1 %.2f  rsum %.1f",
+            "epoch %2d  step %5d  loss %s  val %.3f  i2t %.2f/%.2f/%.2f  t2i %.2f/%.2f/%.2f  mean R@1 %.2f  rsum %.1f",
             trainer.current_epoch,
             trainer.global_step,
-            metrics.get("train/loss", float("nan")),
+            f"{metrics['train/loss']:.3f}" if "train/loss" in metrics else "–",  # an epoch may end before the first
             *(metrics[f"val/{key}"] for key in ("loss", "i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")),
             metrics["val/mean_r1"],
             metrics["val/rsum"],

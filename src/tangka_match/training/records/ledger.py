@@ -1,8 +1,9 @@
 """The ledger: one JSON object a line, written as things happen and never changed afterwards.
 
 A line is ``{"event": ..., "time": seconds since 1970, ...}``. Events: ``start`` (once), ``resume`` (``step``: optimizer
-steps that the checkpoint holds), ``metrics`` (``step``, from 0, ``epoch``, ``values``), ``verdict`` (of the guard),
-``end`` (``status``: ``finished``, ``stopped`` or ``failed``). A run that was killed has no ``end``.
+steps that the checkpoint holds) and ``environment`` (where it went on), ``metrics`` (``step``, from 0, ``epoch``,
+``values``), ``checkpoint`` (``last.ckpt`` was written, ``step``), ``verdict`` (of the guard), ``end`` (``status``:
+``finished``, ``stopped`` or ``failed``). A run that was killed has no ``end``.
 """
 
 import json

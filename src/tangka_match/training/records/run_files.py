@@ -1,5 +1,6 @@
 """What lies in a run folder, as far as it can be read: runs that are going, were killed, or are damaged count."""
 
+import errno
 import fcntl
 import json
 import os
@@ -99,12 +100,15 @@ def _mapping(path: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def _is_held(lock: Path) -> bool:
-    """Whether a process holds the lock of ``RunFolder.lock``; asked with a shared lock, given back at once."""
+    """Whether a process holds the lock of ``RunFolder.lock``; asked with a shared lock, given back at once.
+
+    Not to be asked by the process that trains: to close the file would give back its own lock.
+    """
     try:
         with lock.open(encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
         return False
+    except OSError as error:
+        return error.errno in (errno.EACCES, errno.EAGAIN)  # by system; others say nothing of a holder
     return False

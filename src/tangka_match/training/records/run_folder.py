@@ -4,14 +4,16 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from tangka_match.errors import ConfigError, TrainingError
+from tangka_match.training.lightning_facts import is_main_process, processes_started
+from tangka_match.training.records.choose_run import choose_run
 
 RUN_ID_VARIABLE = "TANGKA_MATCH_RUN_ID"
 
@@ -56,15 +58,18 @@ class RunFolder:
         return self.checkpoints / "last.ckpt"
 
     def lock(self) -> TextIO:
-        """Hold the run for this process until the returned file is closed.
+        """Hold the run for this process until the returned file is closed, or the process ends in whatever way.
+
+        A lock of the process (``lockf``) and not of the file (``flock``): that one is inherited by the processes that
+        read data, and they outlive a killed run by seconds.
 
         Raises:
             TrainingError: If another process is running it.
         """
         file = (self.path / ".lock").open("a+", encoding="utf-8")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:  # EACCES or EAGAIN, by system
             file.seek(0)
             owner = file.read().strip() or "unknown"
             file.close()
@@ -86,7 +91,8 @@ def config_hash(config: dict[str, Any]) -> str:
 def create_run_folder(runs: Path, checkpoints: Path, name: str, digest: str) -> RunFolder:
     """Make the folders of a new run; two runs started in the same second get two ids.
 
-    In a distributed run the other ranks join the folder whose id the first rank left in the environment.
+    The other ranks of a distributed run join the first one's folder: Lightning starts them after it has left its id in
+    the environment. ``torchrun`` and ``srun`` start all at once, so there the environment must give the id.
 
     Args:
         runs: Folder of all runs' records.
@@ -95,20 +101,44 @@ def create_run_folder(runs: Path, checkpoints: Path, name: str, digest: str) -> 
         digest: ``config_hash`` of the run.
 
     Raises:
+        ConfigError: If processes that were started together were given no run id, or one that is taken.
         TrainingError: If the folder cannot be made.
     """
-    run_id = os.environ.get(RUN_ID_VARIABLE) if int(os.environ.get("LOCAL_RANK", "0")) else None
-    fresh = run_id is None
-    run_id = run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{digest}-{secrets.token_hex(2)}"
+    first, together = is_main_process(), processes_started()
+    if first and together == 1:
+        run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{digest}-{secrets.token_hex(2)}"
+    else:
+        run_id = _given_run_id(together)
     folder = RunFolder(run_id, runs / run_id, checkpoints / name / run_id)
+    if not first:
+        return folder
     try:
-        folder.path.mkdir(parents=True, exist_ok=not fresh)
-        folder.checkpoints.mkdir(parents=True, exist_ok=not fresh)
+        folder.path.mkdir(parents=True)
+        folder.checkpoints.mkdir(parents=True)
+    except FileExistsError as error:
+        if together == 1:
+            raise
+        raise ConfigError(
+            f"{RUN_ID_VARIABLE}={run_id}: {error.filename} is there already: choose another id, or go on with "
+            f"resume={run_id}"
+        ) from error
     except OSError as error:
+        if folder.path.is_dir():
+            folder.path.rmdir()
         raise TrainingError(
             f"{error.filename}: cannot make the run folder ({error.strerror}); set paths.runs and paths.checkpoints"
         ) from error
     return folder
+
+
+def _given_run_id(together: int) -> str:
+    run_id = os.environ.get(RUN_ID_VARIABLE, "")
+    if not re.fullmatch(r"[\w.-]+", run_id):
+        raise ConfigError(
+            f"{RUN_ID_VARIABLE}={run_id!r}: the {together} processes that were started together need one run id: set "
+            "the variable to a new name of letters, digits, dots and dashes, the same for all of them"
+        )
+    return run_id
 
 
 def find_run(runs: Path, run_id: str, setting: str = "resume") -> Path:
@@ -124,30 +154,3 @@ def find_run(runs: Path, run_id: str, setting: str = "resume") -> Path:
     """
     known = sorted(p.parent.name for p in runs.glob("*/config.yaml"))
     return runs / choose_run(known, run_id, setting, runs)
-
-
-def choose_run(known: Sequence[str], run_id: str, setting: str, runs: Path) -> str:
-    """The one id that is meant.
-
-    Args:
-        known: Ids in the order of time.
-        run_id: An id, an unambiguous beginning of one, or ``last``.
-        setting: Where it was given, for messages.
-        runs: Where the runs lie, for messages.
-
-    Raises:
-        ConfigError: If there is no such run, or several fit; the message lists the newest.
-    """
-    found = (
-        list(known[-1:])
-        if run_id == "last"
-        else [k for k in known if k == run_id] or [k for k in known if k.startswith(run_id)]
-    )
-    if len(found) == 1:
-        return found[0]
-    newest = "\n  ".join(reversed(known[-5:])) or "(none)"
-    what = f"{len(found)} runs fit" if found else "no run fits"
-    raise ConfigError(
-        f"{setting}={run_id}: {what} under {runs.resolve()}; the newest are:\n  {newest}\n"
-        "Give a whole id, or paths.runs=<folder>"
-    )

@@ -13,34 +13,47 @@ PROJECT = "tangka_match"
 
 
 @contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Drop, until the block ends, the libraries' remarks that a user can do nothing about."""
+    lightning = logging.getLogger("pytorch_lightning")
+    before = lightning.level
+    lightning.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # Lightning 2.6 calls what torch 2.13 deprecates.
+            warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
+            warnings.filterwarnings("ignore", message=r"torch\.distributed\.nn\.functional\.all_gather is deprecated")
+            # A resumed run writes where it wrote before.
+            warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")
+            # Every process validates on the whole gallery, so all have the same numbers.
+            warnings.filterwarnings("ignore", message=r"It is recommended to use .*sync_dist=True")
+            yield
+    finally:
+        lightning.setLevel(before)
+
+
+@contextmanager
 def log_to(path: Path) -> Iterator[None]:
     """Send the project's messages to the terminal and to a file, until the block ends.
 
     The terminal handler writes to rich's own console, so lines go above a progress bar instead of through it.
     """
-    project, lightning = logging.getLogger(PROJECT), logging.getLogger("pytorch_lightning")
+    project = logging.getLogger(PROJECT)
     terminal = RichHandler(
         console=rich.get_console(), show_path=False, show_level=False, log_time_format="%H:%M:%S", markup=False
     )
     file = logging.FileHandler(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    before = project.level, project.propagate, lightning.level
+    before = project.level, project.propagate
     project.setLevel(logging.INFO)
     project.propagate = False
-    lightning.setLevel(logging.WARNING)
     for handler in (terminal, file):
         project.addHandler(handler)
     try:
-        with warnings.catch_warnings():
-            # Lightning 2.6 calls what torch 2.13 deprecates; there is nothing a user could do about it.
-            warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
-            # A resumed run writes where it wrote before.
-            warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")
-            yield
+        yield
     finally:
         for handler in (terminal, file):
             project.removeHandler(handler)
         file.close()
         project.setLevel(before[0])
         project.propagate = before[1]
-        lightning.setLevel(before[2])

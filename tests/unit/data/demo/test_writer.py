@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 from dataclasses import replace
 
 import pytest
@@ -35,6 +36,16 @@ def test_a_set_that_is_there_is_left_alone(root):
     before = times(root)
     WRITER.ensure(root)
     assert times(root) == before
+
+
+def test_two_processes_that_miss_it_at_once_write_it_once(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    both = [fork.Process(target=WRITER.ensure, args=(tmp_path / "set",)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,9 @@ class Watched:
             global_step=0,
             current_epoch=0,
             num_training_batches=20,
+            max_epochs=40,
+            max_steps=-1,
+            checkpoint_callback=SimpleNamespace(best_model_path=""),
             estimated_stepping_batches=steps,
             log_every_n_steps=every,
             callback_metrics={},
@@ -37,7 +40,7 @@ class Watched:
         self.trainer.current_epoch += 1
 
     def end(self):
-        self.guard.on_train_end(self.trainer, self.module)
+        self.guard.conclude(self.trainer.global_step)
 
     @property
     def codes(self):
@@ -78,13 +81,13 @@ def test_spread_scores_or_a_loss_off_its_collapse_value_are_no_collapse(loss, sp
 
 
 def test_scores_are_looked_at_where_they_are_logged():
-    """Every fifth step, from the first: the spread of the steps between is not known."""
+    """Every fifth step: the spread of the steps between is not known."""
     run = Watched(every=5)
-    for _ in range(10):
+    for _ in range(14):
         run.step(0.2, spread=1e-6)
     assert run.codes == []
     run.step(0.2, spread=1e-6)
-    assert (run.codes, run.said[0].step) == (["collapse"], 11)
+    assert (run.codes, run.said[0].step) == (["collapse"], 15)
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
@@ -93,7 +96,9 @@ def test_a_loss_that_is_no_number_ends_the_run_at_any_step(loss, step):
     run = Watched(every=50)
     for _ in range(step - 1):
         run.step(0.5)
-    with pytest.raises(TrainingError, match=rf"the training loss is {loss} at step {step};.*Lower optimizer\.lr"):
+    with pytest.raises(
+        TrainingError, match=rf"the training loss is {loss} at step {step}, .*new run with a lower optimizer\.lr"
+    ):
         run.step(loss)
 
 
@@ -115,9 +120,34 @@ def test_a_short_schedule_is_said_with_its_numbers():
     run.guard.on_train_start(run.trainer, run.module)
     message = run.said[0].message
     assert run.codes == ["short_schedule"]
-    assert "this run has 800 optimizer steps, and its loss is known to need about 7,900" in message
+    assert "this run has 800 optimizer steps, and its loss may need about 7,900" in message
     assert "An epoch here is 20 steps" in message
     assert message.endswith("raise trainer.max_epochs to 395")  # 7,900 / 20
+
+
+@pytest.mark.parametrize(
+    ("max_epochs", "max_steps", "advice"),
+    [
+        (20, -1, "raise trainer.max_epochs to 55"),  # 1,100 / 20
+        (60, 400, "raise trainer.max_steps to 1,100"),
+        (20, 400, "raise trainer.max_steps to 1,100 and trainer.max_epochs to 55"),
+    ],
+)
+def test_the_advice_names_the_setting_that_ends_the_run(max_epochs, max_steps, advice):
+    run = Watched(steps=400)
+    run.trainer.max_epochs, run.trainer.max_steps = max_epochs, max_steps
+    run.guard.on_train_start(run.trainer, run.module)
+    assert run.said[0].message.endswith(advice)
+
+
+def test_a_loss_that_is_no_number_names_the_weights_from_before_where_there_are_any():
+    run = Watched()
+    with pytest.raises(TrainingError) as nothing:
+        run.step(math.nan)
+    run.trainer.checkpoint_callback.best_model_path = "somewhere/best.ckpt"
+    with pytest.raises(TrainingError, match=r"from before are in somewhere/best\.ckpt"):
+        run.step(math.nan)
+    assert "best" not in str(nothing.value)
 
 
 @pytest.mark.parametrize(("steps", "codes"), [(1_099, ["short_schedule"]), (1_100, [])])
@@ -157,18 +187,11 @@ def test_a_healthy_run_gets_no_verdict(curve):
     assert run.codes == []
 
 
-def test_the_training_loss_of_an_epoch_is_the_mean_of_its_logged_steps():
-    run = Watched()
+def test_the_training_loss_of_an_epoch_is_the_mean_of_all_its_steps():
+    run = Watched(every=50)
     run.step(0.5)
     run.validate(0.1, 0.9)
     assert run.guard.state_dict()["history"][0]["train_loss"] == pytest.approx(0.3)
-
-
-def test_an_epoch_without_a_logged_step_keeps_the_training_loss_of_the_one_before():
-    run = Watched(every=2)
-    run.validate(0.5, 0.9)
-    run.validate(0.1, 0.8)  # step 2 is not logged
-    assert [row["train_loss"] for row in run.guard.state_dict()["history"]] == [0.5, 0.5]
 
 
 def test_validation_outside_of_training_leaves_no_trace():

@@ -16,13 +16,15 @@ class Events(pl.Callback):
     def on_validation_end(self, trainer, pl_module):
         self.seen.append(("validated", trainer.global_step))
 
-    def on_save_checkpoint(self, trainer, pl_module, checkpoint):
-        self.seen.append(("written", trainer.global_step))
+    def written(self, step):
+        self.seen.append(("written", step))
 
 
 def events_of(root, every_n_steps, **settings):
     events = Events()
-    trainer = quiet_trainer(callbacks=[events, LastCheckpoint(root / "last.ckpt", every_n_steps)], **settings)
+    trainer = quiet_trainer(
+        callbacks=[events, LastCheckpoint(root / "last.ckpt", every_n_steps, events.written)], **settings
+    )
     trainer.fit(small_module(), datamodule=small_data(root))
     return events.seen
 
@@ -61,6 +63,6 @@ def test_the_file_is_a_checkpoint_of_this_project(tmp_path):
 )
 def test_only_a_sigterm_between_batches_is_a_point_to_go_on_from(tmp_path, error, validating, written):
     saved = []
-    trainer = SimpleNamespace(validating=validating, save_checkpoint=saved.append)
-    LastCheckpoint(tmp_path / "last.ckpt", 1).on_exception(trainer, None, error)
-    assert saved == ([tmp_path / "last.ckpt"] if written else [])
+    trainer = SimpleNamespace(validating=validating, save_checkpoint=saved.append, global_step=7)
+    LastCheckpoint(tmp_path / "last.ckpt", 1, saved.append).on_exception(trainer, None, error)
+    assert saved == ([tmp_path / "last.ckpt", 7] if written else [])

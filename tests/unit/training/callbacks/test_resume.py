@@ -43,7 +43,7 @@ def fit(root, *callbacks, resume=None, every=100):
     """Three epochs of three steps, with dropout; returns the weights at the end."""
     data, module = small_data(root), small_module()
     data.setup("fit")
-    keep = [ExactResume(data.batch_sampler), LastCheckpoint(root / "last.ckpt", every)]
+    keep = [ExactResume(data.batch_sampler), LastCheckpoint(root / "last.ckpt", every, lambda step: None)]
     quiet_trainer(max_epochs=3, callbacks=[*keep, *callbacks]).fit(module, datamodule=data, ckpt_path=resume)
     return module.state_dict()
 
@@ -135,3 +135,9 @@ def test_a_checkpoint_with_or_without_averages_is_not_mistaken_for_the_other(cal
     resume = ExactResume(ResumableBatchSampler(num_pairs=12, batch_size=4))
     with pytest.raises(CheckpointError, match=said + r".*resume=<run id>"):
         resume.on_load_checkpoint(SimpleNamespace(callbacks=callbacks), None, checkpoint)
+
+
+def test_a_checkpoint_that_lost_its_place_is_refused():
+    resume = ExactResume(ResumableBatchSampler(num_pairs=12, batch_size=4))
+    with pytest.raises(CheckpointError, match="does not say where in the data it was written"):
+        resume.on_load_checkpoint(SimpleNamespace(callbacks=[]), None, {})

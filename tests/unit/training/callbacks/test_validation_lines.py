@@ -46,7 +46,7 @@ def test_a_validation_is_one_line(said):
 
 def test_a_training_loss_that_is_not_logged_yet_is_said_to_be_unknown(said):
     (line,) = said({name: value for name, value in METRICS.items() if name != "train/loss"})
-    assert "loss nan  val 0.500" in line
+    assert "loss –  val 0.500" in line
 
 
 def test_validation_outside_of_training_is_silent(said):

@@ -1,9 +1,9 @@
-import fcntl
-
 import pytest
 
+from helpers.held_lock import held_lock
 from helpers.run_folders import write_run
 from tangka_match.training.records.run_files import find_run_folders, read_run_files
+from tangka_match.training.records.run_folder import RunFolder
 
 
 def test_runs_are_found_at_any_depth_and_nothing_below_a_run(tmp_path):
@@ -52,10 +52,8 @@ def test_a_run_that_has_only_begun_is_no_problem(tmp_path):
 
 def test_a_held_lock_is_seen_and_left_alone(tmp_path):
     folder = write_run(tmp_path, "a", status=None)
-    with (folder / ".lock").open("a+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with held_lock(folder):
         assert read_run_files(folder).held
         assert read_run_files(folder).held
     assert not read_run_files(folder).held
-    with (folder / ".lock").open("a+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if reading had kept it
+    RunFolder("a", folder, folder).lock().close()  # raises if reading had kept it
