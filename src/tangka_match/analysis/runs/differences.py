@@ -81,11 +81,13 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def short_value(value: Any) -> str:
-    """A setting as one reads it: a class by its last name, numbers and lists without spaces.
+    """A setting as one reads it: a class by its last name, numbers to four digits, lists without spaces.
 
-    >>> [short_value(value) for value in ("tangka_match.models.VSE", 1e-4, [0.1, 0.2], None, True)]
-    ['VSE', '0.0001', '[0.1,0.2]', 'null', 'true']
+    >>> [short_value(value) for value in ("tangka_match.models.VSE", 0.2154689873, [0.1, 0.2], None, True)]
+    ['VSE', '0.2155', '[0.1,0.2]', 'null', 'true']
     """
+    if isinstance(value, float):
+        return f"{value:.4g}"
     if isinstance(value, str):
         return value.rpartition(".")[2] if value.startswith(("tangka_match.", "torch.")) else value
     return _as_text(value)

@@ -64,7 +64,7 @@ class RunRecord:
         queries: Images and captions of the validation split.
         command: As typed.
         verdicts: Code and message of what the guard said.
-        has_ranks: Whether it can be compared query by query.
+        has_ranks: Whether it can be compared query by query: it has ranks, and was not given up by a study.
         skipped: Lines of the ledger that could not be read.
         problems: Files that could not be read.
     """
@@ -124,6 +124,7 @@ def make_record(
     """
     start: Mapping[str, Any] = next((event for event in events if event["event"] == "start"), {})
     flat = flatten(config)
+    status = _status(events, held=held)
     best_step, best = _best_validation(events)
     metrics = _numbers(result.get("val_metrics")) or best
     clock, seconds = _clock(events)
@@ -133,7 +134,7 @@ def make_record(
         path=path,
         run_id=path.name,
         name=str(start.get("name") or config.get("name") or ""),
-        status=_status(events, held=held),
+        status=status,
         tags=_texts(tags),
         seed=_whole(start.get("seed", config.get("seed"))),
         sweep=None if start.get("sweep") is None else str(start["sweep"]),
@@ -155,7 +156,7 @@ def make_record(
         verdicts=tuple(
             (str(event.get("code")), str(event.get("message"))) for event in events if event["event"] == "verdict"
         ),
-        has_ranks=has_ranks,
+        has_ranks=has_ranks and status == "finished",
         skipped=skipped,
         problems=problems,
     )

@@ -39,6 +39,10 @@ def test_a_seed_without_ranks_is_left_out(tmp_path):
     assert ids(verdict.b) == ["r0", "r1"]
 
 
+def test_a_pruned_run_is_not_compared(tmp_path):
+    assert compare(recipes_of(tmp_path, (30, 0.1, 0, {"status": "pruned"}), (80, 0.2, 1, {}))) == []
+
+
 def test_other_data_are_not_compared(tmp_path):
     assert compare(recipes_of(tmp_path, (30, 0.1, 0, {}), (80, 0.2, 1, {"data_fingerprint": "beef"}))) == []
 
