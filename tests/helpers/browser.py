@@ -1,11 +1,14 @@
 """Opens a page in headless Chromium, as a double-click would."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -30,31 +33,53 @@ class Opened(NamedTuple):
     width: int
 
 
-def open_page(path: Path, width: int, picture: Path) -> Opened:
-    """Open a local page in a window of this width, open all its details, and take a picture of all of it.
+@dataclass
+class Visit:
+    """A page that is open, and what it did so far: errors on the console, addresses asked for beside its own."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def browsing() -> Iterator[Browser]:
+    """A browser, until the block ends; starting it is what takes the time.
 
     Skips the test where there is no Chromium.
     """
     if CHROMIUM is None:
         pytest.skip("no chromium here: apt-get install chromium")
-    errors: list[str] = []
-    requests: list[str] = []
     with sync_playwright() as playwright:
-        # A browser that runs as root, as in a container, starts only without its sandbox; the page is our own.
+        # A browser that runs as root, as in a container, starts only without its sandbox; the pages are our own.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        page.on("console", lambda message: errors.append(message.text))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(path.absolute().as_uri())
-        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-        page.screenshot(path=picture, full_page=True)
+        yield browser
+        browser.close()
+
+
+def visit(browser: Browser, path: Path, width: int, locale: str = "en-GB") -> Visit:
+    """Open a local page in a window of this width."""
+    own = path.absolute().as_uri()
+    seen = Visit(browser.new_page(viewport={"width": width, "height": 900}, locale=locale))
+    seen.page.on("console", lambda message: seen.errors.append(message.text))
+    seen.page.on("pageerror", lambda error: seen.errors.append(str(error)))
+    seen.page.on("request", lambda request: request.url == own or seen.requests.append(request.url))
+    seen.page.goto(own)
+    return seen
+
+
+def open_page(path: Path, width: int, picture: Path) -> Opened:
+    """Open a local page in a window of this width, open all its details, and take a picture of all of it.
+
+    Skips the test where there is no Chromium.
+    """
+    with browsing() as browser:
+        seen = visit(browser, path, width)
+        seen.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        seen.page.screenshot(path=picture, full_page=True)
         charts, pictures, boxes = (
-            page.evaluate(f"[...document.querySelectorAll('{what}')].map(p => p.getBoundingClientRect().width)")
+            seen.page.evaluate(f"[...document.querySelectorAll('{what}')].map(p => p.getBoundingClientRect().width)")
             for what in ("svg polyline", ".thumb use", ".look")
         )
-        scroll_width = page.evaluate("document.documentElement.scrollWidth")
-        browser.close()
-    return Opened(
-        errors, [url for url in requests if url != path.absolute().as_uri()], charts, pictures, boxes, scroll_width
-    )
+        scroll_width = seen.page.evaluate("document.documentElement.scrollWidth")
+    return Opened(seen.errors, seen.requests, charts, pictures, boxes, scroll_width)

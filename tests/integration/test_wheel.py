@@ -37,6 +37,14 @@ def test_the_wheel_holds_the_sweepers(wheel):
     assert "hydra_plugins/__init__.py" not in packed  # a namespace, which other plug-ins share
 
 
+def test_the_wheel_holds_every_script_and_style(wheel):
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith((".js", ".css"))}
+    source = CHECKOUT / "src"
+    there = {p.relative_to(source).as_posix() for p in source.rglob("*") if p.suffix in (".js", ".css")}
+    assert packed == there
+    assert len(there) > 15
+
+
 def test_an_installed_wheel_trains_two_steps_in_any_folder(wheel, demo_data, tmp_path):
     site = tmp_path / "site"
     subprocess.run(

@@ -130,7 +130,7 @@ def _process_faults(trainer: TrainerSettings, devices: int) -> list[str]:
     if trainer.num_nodes > 1 and together == 1:
         return [
             f"trainer.num_nodes={trainer.num_nodes}: Lightning starts processes on one machine only: start them on "
-            "each by torchrun or srun (README, Several GPUs, several machines)"
+            "each by torchrun or srun (README, Sweeps)"
         ]
     if together > 1 and together != wanted:
         return [

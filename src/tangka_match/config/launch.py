@@ -14,7 +14,8 @@ from tangka_match.training.lightning_facts import is_main_process
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.records.ledger import read_ledger
 from tangka_match.training.records.run_folder import RunFolder, find_run
-from tangka_match.training.runner import RunResult, train
+from tangka_match.training.run_result import RunResult
+from tangka_match.training.runner import train
 
 OF_THE_COMMAND_LINE = ("resume", "sweep", "seeds")
 """What says how to run, and is no setting of a run."""

@@ -63,8 +63,8 @@ def read_figures(run: Path) -> dict[str, float]:
         figures = {name: float(value) for name, value in result["val_metrics"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrainingError(f"{path}: not the result of a run ({error}); delete the folder {run}") from error
-    if "parameters" in result:
-        figures["parameters"] = float(result["parameters"])
+    if "num_parameters" in result:
+        figures["parameters"] = float(result["num_parameters"])
     return figures | _step_seconds(run)
 
 

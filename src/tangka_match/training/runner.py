@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -46,41 +45,11 @@ from tangka_match.training.records.loggers import LedgerLogger, finish_service_l
 from tangka_match.training.records.metrics_table import MetricsTable
 from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder, config_hash, create_run_folder
 from tangka_match.training.records.run_log import log_to, quiet_libraries
+from tangka_match.training.run_result import RunResult
 from tangka_match.training.sweep_job import SweepJob
 
 logger = logging.getLogger(__name__)
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a finished run has to show.
-
-    Args:
-        folder: Of the run.
-        metrics: Of ``best.ckpt`` on the validation split, in float32: recalls in percent, ranks from 1.
-        intervals: 95 % intervals of the same.
-        num_images: Of the validation split.
-        num_captions: Of the validation split.
-        best_epoch: From 0.
-        best_step: Optimizer steps.
-        total_steps: Optimizer steps that the run took.
-        verdicts: Of the guard.
-        parameters: Learnt numbers of the model.
-        pruned: Whether a study stopped the run because it lagged behind other trials.
-    """
-
-    folder: RunFolder
-    metrics: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
-    num_images: int
-    num_captions: int
-    best_epoch: int
-    best_step: int
-    total_steps: int
-    verdicts: list[Verdict]
-    parameters: int
-    pruned: bool
 
 
 def train(plan: RunPlan, resume: RunFolder | None = None, job: SweepJob | None = None) -> RunResult:
@@ -250,6 +219,7 @@ class _Run:
             config_hash=config_hash(self.plan.config),
             data_fingerprint=self.data.fingerprint,
             git_commit=self.environment["git_commit"],
+            num_parameters=self._num_parameters(),
             **self._place_in_sweep(),
         )
 
@@ -322,11 +292,14 @@ class _Run:
             callbacks.append(pl.callbacks.RichProgressBar())
         return callbacks
 
+    def _num_parameters(self) -> int:
+        return sum(p.numel() for p in self.module.matcher.parameters())
+
     def _describe(self) -> str:
-        parameters = sum(p.numel() for p in self.module.matcher.parameters())
         data = self.data
         return (
-            f"{type(self.module.matcher).__name__}, {parameters:,} parameters, {len(data.vocabulary):,} words; "
+            f"{type(self.module.matcher).__name__}, {self._num_parameters():,} parameters, "
+            f"{len(data.vocabulary):,} words; "
             f"train {len(data.train.captions):,} captions of {data.train.features.num_images:,} images, "
             f"val {len(data.val.captions):,} of {data.val.features.num_images:,}; {data.steps_per_epoch} steps an epoch"
         )
@@ -347,7 +320,7 @@ class _Run:
             best_step=int(best["global_step"]),
             total_steps=trainer.global_step,
             verdicts=self.guard.verdicts,
-            parameters=sum(p.numel() for p in self.module.matcher.parameters()),
+            num_parameters=self._num_parameters(),
             pruned=self.pruning is not None and self.pruning.pruned,
         )
         if is_main_process():
@@ -366,7 +339,7 @@ class _Run:
             "total_steps": result.total_steps,
             "val_metrics": result.metrics,
             "val_ci95": {name: list(interval) for name, interval in result.intervals.items()},
-            "parameters": result.parameters,
+            "num_parameters": result.num_parameters,
             "num_images": result.num_images,
             "num_captions": result.num_captions,
             "verdicts": [verdict._asdict() for verdict in result.verdicts],

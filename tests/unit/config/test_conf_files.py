@@ -19,7 +19,8 @@ from tangka_match.losses import positive_mask
 CONF = Path(conf_dir())
 GROUP_FILES = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name != "experiment")
 EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
-PRIMARY = {CONF / f"{name}.yaml" for name in ("compare", "config", "convert", "demo_data", "diagnose", "evaluate")}
+NAMES = ("compare", "config", "convert", "demo_data", "diagnose", "evaluate", "report", "runs")
+PRIMARY = {CONF / f"{name}.yaml" for name in NAMES}
 SIZES = {"vocab_size": 20, "feature_dim": 6, "num_regions": 4}
 
 

@@ -15,7 +15,7 @@ def test_the_objectives_are_what_runs_report():
 
 
 def write_run(folder, times):
-    (folder / "result.json").write_text(json.dumps({"val_metrics": {"mean_r1": 3.5}, "parameters": 17}))
+    (folder / "result.json").write_text(json.dumps({"val_metrics": {"mean_r1": 3.5}, "num_parameters": 17}))
     lines = [{"event": "metrics", "time": t, "step": s, "epoch": 0, "values": {"train/loss": 1}} for s, t in times]
     (folder / "ledger.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
 

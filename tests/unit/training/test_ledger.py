@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from tangka_match.training.records.ledger import Ledger, read_ledger
+from tangka_match.training.records.ledger import Ledger, read_ledger, scan_ledger
 from tangka_match.training.records.loggers import LedgerLogger
 from tangka_match.training.records.metrics_table import MetricsTable
 
@@ -45,6 +45,32 @@ def test_a_line_cut_off_by_a_kill_costs_only_itself(tmp_path):
     ledger.write("resume", step=2)
     ledger.write("metrics", step=2, epoch=0, values={})
     assert steps(ledger.path) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event": "metrics", "st',
+        "\x00\x00\x00",
+        "[1, 2]",
+        '{"time": 1}',
+        '{"event": 3}',
+        '{"event": "metrics", "values": {"a": 1}}',
+        '{"event": "metrics", "step": 1, "values": [1]}',
+        '{"event": "metrics", "step": 1, "values": {"a": "high"}}',
+        '{"event": "resume"}',
+        '{"event": "end"}',
+        "[" * 100_000,
+    ],
+)
+def test_a_damaged_line_is_skipped_and_counted(tmp_path, line):
+    path = tmp_path / "ledger.jsonl"
+    path.write_text(
+        f'{{"event": "start"}}\n{line}\n\n{{"event": "metrics", "step": 1, "values": {{"a": NaN}}}}\n', "utf-8"
+    )
+    events, skipped = scan_ledger(path)
+    assert [event["event"] for event in events] == ["start", "metrics"]
+    assert skipped == 1
 
 
 def test_the_table_grows_columns_and_keeps_rows(tmp_path):

@@ -9,9 +9,8 @@ that was killed has no ``end``.
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Ledger:
@@ -32,32 +31,63 @@ class Ledger:
             file.write(("\n" if torn else "") + line + "\n")
 
 
+class LedgerContent(NamedTuple):
+    """What a ledger says.
+
+    Attributes:
+        events: Those that count, in order.
+        skipped: Lines that hold no event: torn by a kill, or damaged.
+    """
+
+    events: list[dict[str, Any]]
+    skipped: int
+
+
 def read_ledger(path: Path) -> list[dict[str, Any]]:
+    """The events of `scan_ledger`."""
+    return scan_ledger(path).events
+
+
+def scan_ledger(path: Path) -> LedgerContent:
     """Read the events that count: metrics that a resumed run wrote again are left out.
 
     A killed run goes on from its last checkpoint and repeats the steps after it, so the ``metrics`` lines of those
-    steps stand twice; only the later ones are returned. Lines cut off by a kill are skipped.
+    steps stand twice; only the later ones are returned.
 
     Args:
         path: Of a ``ledger.jsonl``.
-
-    Returns:
-        Events in order.
     """
     events: list[dict[str, Any]] = []
-    for event in _lines(path):
-        if event.get("event") == "resume":
-            events = [e for e in events if e["event"] != "metrics" or e["step"] < event["step"]]
-        events.append(event)
-    return events
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    skipped = 0
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
-            try:
-                event = json.loads(line)
-            except json.JSONDecodeError:
+            event = _parse(line)
+            if event is None:
+                skipped += bool(line.strip())
                 continue
-            if isinstance(event, dict) and "event" in event:
-                yield event
+            if event["event"] == "resume":
+                events = [e for e in events if e["event"] != "metrics" or e["step"] < event["step"]]
+            events.append(event)
+    return LedgerContent(events, skipped)
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    """The event of a line, or ``None`` where it is torn, or lacks what its kind of event is read for."""
+    try:
+        event = json.loads(line)
+    except (json.JSONDecodeError, RecursionError):
+        return None
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return None
+    if event["event"] in ("metrics", "resume") and not _is_number(event.get("step")):
+        return None
+    if event["event"] == "end" and not isinstance(event.get("status"), str):
+        return None
+    values = event.get("values", {}) if event["event"] == "metrics" else {}
+    if not isinstance(values, dict) or not all(map(_is_number, values.values())):
+        return None
+    return event
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

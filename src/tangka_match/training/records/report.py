@@ -4,7 +4,7 @@ import rich
 
 from tangka_match.retrieval.recall_table import recall_table
 from tangka_match.training.lightning_facts import rank_zero_only
-from tangka_match.training.runner import RunResult
+from tangka_match.training.run_result import RunResult
 
 
 @rank_zero_only

@@ -13,10 +13,9 @@ from typing import Any, TextIO
 
 from tangka_match.errors import ConfigError, TrainingError
 from tangka_match.training.lightning_facts import is_main_process, processes_started
+from tangka_match.training.records.choose_run import LAST, choose_run
 
 RUN_ID_VARIABLE = "TANGKA_MATCH_RUN_ID"
-LAST = "last"
-"""Stands for the run that was started last, wherever a run id is asked for."""
 
 
 @dataclass(frozen=True)
@@ -157,17 +156,4 @@ def find_run(runs: Path, run_id: str, setting: str = "resume") -> Path:
         ConfigError: If there is no such run, or several fit; the message lists the newest.
     """
     configs = sorted(runs.glob("*/config.yaml"), key=lambda path: (path.stat().st_mtime_ns, path.parent.name))
-    known = [path.parent.name for path in configs]
-    found = (
-        known[-1:]
-        if run_id == LAST
-        else [k for k in known if k == run_id] or [k for k in known if k.startswith(run_id)]
-    )
-    if len(found) == 1:
-        return runs / found[0]
-    newest = "\n  ".join(reversed(known[-5:])) or "(none)"
-    what = f"{len(found)} runs fit" if found else "no run fits"
-    raise ConfigError(
-        f"{setting}={run_id}: {what} under {runs.resolve()}; the newest are:\n  {newest}\n"
-        "Give a whole id, or paths.runs=<folder>"
-    )
+    return runs / choose_run([path.parent.name for path in configs], run_id, setting, runs)

@@ -8,7 +8,7 @@ from tangka_match.training.callbacks.guard import Verdict
 from tangka_match.training.lightning_facts import rank_zero_only
 from tangka_match.training.records.report import print_result
 from tangka_match.training.records.run_folder import RunFolder
-from tangka_match.training.runner import RunResult
+from tangka_match.training.run_result import RunResult
 
 METRICS = {f"{d}_{k}": v for d in ("i2t", "t2i") for k, v in (("r1", 37.466), ("r5", 80.0), ("r10", 91.5))} | {
     "i2t_median_rank": 2.0,

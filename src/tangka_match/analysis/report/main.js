@@ -1,0 +1,28 @@
+// Puts the page together, and anew in the other language.
+
+import { buildCompare, chooseTwoBest } from "./compare.js";
+import { report } from "./data.js";
+import { el } from "./dom.js";
+import { buildCurves } from "./lines.js";
+import { buildSettings } from "./settings.js";
+import { clearListeners } from "./state.js";
+import { buildTable } from "./table.js";
+import { buildFilters, buildHeader } from "./toolbar.js";
+import { currentLanguage, setLanguage } from "./words.js";
+
+function build() {
+  clearListeners();
+  const parts = [buildHeader(turn), buildFilters(), buildTable()];
+  if (report.curves.length) parts.push(buildCurves());
+  parts.push(buildSettings(), buildCompare());
+  document.getElementById("page").replaceChildren(el("main", {}, parts), el("div", { id: "tip", hidden: true }));
+  document.documentElement.dataset.ready = currentLanguage();
+}
+
+function turn(name) {
+  setLanguage(name);
+  build();
+}
+
+chooseTwoBest();
+turn(currentLanguage());

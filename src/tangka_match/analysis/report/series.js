@@ -1,0 +1,39 @@
+// The curves of a row, smoothed, against steps or time.
+
+import { curveOf, runs, secondsAt } from "./data.js";
+import { meanCurve, smooth } from "./statistics.js";
+
+const prepared = new Map();
+
+/** A run's curve as [xs, ys], or null; kept, since the pointer asks for it again and again. */
+export function runCurve(metric, run, axis, smoothing) {
+  const key = `${metric} ${run} ${axis} ${smoothing}`;
+  if (!prepared.has(key)) {
+    const found = curveOf(metric, run);
+    const xs = found && (axis === "step" ? found[0] : found[0].map((step) => secondsAt(run, step) / unit().seconds));
+    prepared.set(key, found ? [xs, smooth(found[1], smoothing)] : null);
+  }
+  return prepared.get(key);
+}
+
+/** Drop what is kept: the slider makes a new set of curves at each place. */
+export function forgetCurves() {
+  prepared.clear();
+}
+
+/** Unit of the time axis: minutes, or hours where a run took more than two. */
+export function unit() {
+  const longest = Math.max(...runs.map((run) => run.seconds));
+  return longest > 7200 ? { name: "hours", seconds: 3600 } : { name: "minutes", seconds: 60 };
+}
+
+/** All that is drawn of a row: its runs' curves, and the mean and spread of those that count, where there are several. */
+export function rowCurves(row, metric, axis, smoothing, hidden) {
+  const members = row.members.filter((n) => !hidden.has(n));
+  const curves = members.map((n) => [n, runCurve(metric, n, axis, smoothing)]).filter(([, curve]) => curve !== null);
+  const counted = curves.filter(([n]) => row.counted.includes(n));
+  if (counted.length < 2) return { curves, middle: null };
+  const key = `mean ${metric} ${counted.map(([n]) => n)} ${axis} ${smoothing}`;
+  if (!prepared.has(key)) prepared.set(key, meanCurve(counted.map(([, curve]) => curve)));
+  return { curves, middle: prepared.get(key) };
+}

@@ -1,0 +1,218 @@
+// What is chosen on the page, and the rows that follow from it.
+
+import { PALETTE, ramp } from "./colours.js";
+import { dataName, recipes, report, runs, settingOf } from "./data.js";
+import { setting } from "./format.js";
+import { mean, std } from "./statistics.js";
+
+const FIRST_COLUMNS = 5;
+/** Recipes above which a colour says how good one is, since it cannot say which one it is. */
+const MOST_COLOURS = 30;
+
+export const state = {
+  text: "",
+  status: "",
+  sweep: "",
+  data: "",
+  folded: recipes.some((members) => members.length > 1),
+  hidden: new Set(),
+  opened: new Set(),
+  detailed: new Set(),
+  sort: { key: "metric:mean_r1", down: true },
+  columns: new Set(firstColumns()),
+  smoothing: 0,
+  axis: "step",
+  panels: [{ metric: "val/mean_r1", log: false, zoom: null }, { metric: "train/loss", log: false, zoom: null }],
+  result: "mean_r1",
+  setting: "",
+  cost: "",
+  brushes: new Map(),
+  a: null,
+  b: null,
+};
+
+const listeners = new Set();
+let pending = false;
+
+/** Call `update` after each change, once a frame. */
+export function onChange(update) {
+  listeners.add(update);
+}
+
+/** Forget all listeners: the page is built anew. */
+export function clearListeners() {
+  listeners.clear();
+}
+
+/** Change what is chosen. */
+export function change(patch = {}) {
+  Object.assign(state, patch);
+  if (pending) return;
+  pending = true;
+  requestAnimationFrame(() => {
+    pending = false;
+    for (const update of listeners) update();
+  });
+}
+
+function firstColumns() {
+  const swept = report.columns.filter((column) => column.swept);
+  return (swept.length ? swept : report.columns).slice(0, FIRST_COLUMNS).map((column) => column.key);
+}
+
+const colours = new Map(
+  recipes
+    .map((members, n) => [n, meanOf(members.filter((m) => runs[m].status === "finished"), "mean_r1") ?? -1])
+    .sort((a, b) => b[1] - a[1])
+    .map(([recipe], place) => [recipe, recipes.length > MOST_COLOURS ? ramp(1 - place / recipes.length) : PALETTE[place % PALETTE.length]]),
+);
+
+function meanOf(members, metric) {
+  return mean(members.map((n) => runs[n].metrics[metric]).filter((value) => value !== undefined));
+}
+
+/** A row: one run, or seeds of a recipe folded, whose numbers are means over those that finished. Keys: `r3` is run 3, `g1` recipe 1, by default all of it. */
+export function makeRow(key, some = null) {
+  const members = some ?? (key[0] === "r" ? [Number(key.slice(1))] : recipes[Number(key.slice(1))]);
+  const first = runs[members[0]];
+  const isFolded = members.length > 1;
+  // A recall of a run cut short is no sample of the recipe's.
+  const finished = members.filter((n) => runs[n].status === "finished");
+  const counted = finished.length ? finished : members;
+  return {
+    key,
+    members,
+    counted,
+    first,
+    isFolded,
+    colour: colours.get(first.recipe),
+    label: label(members),
+    setting: (name) => shared(members.map((n) => settingOf(runs[n], name))),
+    metric: (name) => meanOf(counted, name),
+    spread: (name) => std(counted.map((n) => runs[n].metrics[name]).filter((value) => value !== undefined)),
+    interval: (name) => (isFolded ? null : (first.intervals[name] ?? null)),
+    total: (name) => mean(counted.map((n) => runs[n][name]).filter((value) => value !== null)),
+  };
+}
+
+const HAS_NAMES = new Set(runs.map((run) => run.name)).size > 1;
+
+/** What tells a row from others in few words: its chosen settings, and its seed or how many it has. */
+function label(members) {
+  const chosen = report.columns.filter(({ key }) => state.columns.has(key));
+  const words = chosen.map(({ key, name }) => [name, shared(members.map((n) => settingOf(runs[n], key)))]);
+  const settings = words.filter(([, value]) => value !== null && !value.varied);
+  const { name, seed } = runs[members[0]];
+  const text = [HAS_NAMES ? name : "", ...settings.map(([key, value]) => `${key}=${setting(value)}`)].filter(Boolean).join(" ") || name;
+  return members.length > 1 ? `${text} ×${members.length}` : `${text} seed=${seed ?? "?"}`;
+}
+
+function shared(values) {
+  const distinct = new Set(values.map((value) => JSON.stringify(value ?? null)));
+  return distinct.size === 1 ? (values[0] ?? null) : { varied: distinct.size };
+}
+
+/** Run numbers that pass the filters. */
+export function shownRuns() {
+  const terms = state.text.trim().split(/\s+/).filter(Boolean).map(readTerm);
+  return runs
+    .map((run, n) => [run, n])
+    .filter(([run]) => !state.status || run.status === state.status)
+    .filter(([run]) => !state.sweep || run.sweep === state.sweep)
+    .filter(([run]) => !state.data || dataName(run) === state.data)
+    .filter(([run]) => terms.every((passes) => passes(run)))
+    .map(([, n]) => n);
+}
+
+/** `name=value`, `name>value` … about a setting or metric; anything else is looked for in what is written of a run. */
+function readTerm(term) {
+  const [, name, sign, given] = /^([^<>=]+)(<=|>=|<|>|=)(.+)$/.exec(term) ?? [];
+  const key = name && (report.settings.find((s) => s === name) ?? report.settings.find((s) => shortly(s, name)));
+  if (!key && !report.metrics.includes(name)) return (run) => haystack(run).includes(term.toLowerCase());
+  return (run) => {
+    const value = key ? settingOf(run, key) : run.metrics[name];
+    if (value === null || value === undefined) return false;
+    const [left, right] = [Number(value), Number(given)];
+    if (sign === "=") return String(value).toLowerCase() === given.toLowerCase() || left === right;
+    return { "<": left < right, ">": left > right, "<=": left <= right, ">=": left >= right }[sign];
+  };
+}
+
+function shortly(setting, name) {
+  return setting.endsWith(`.${name}`) || setting === `${name}._target_` || setting.endsWith(`.${name}._target_`);
+}
+
+function haystack(run) {
+  const columns = report.columns.map(({ key, name }) => `${name}=${settingOf(run, key)}`);
+  return [run.id, run.name, run.status, run.sweep, ...run.tags, ...run.overrides, ...columns].join(" ").toLowerCase();
+}
+
+/** The rows of the table's first level, sorted: recipes where seeds are folded, runs otherwise. */
+export function rows() {
+  const shown = shownRuns();
+  const found = state.folded ? foldedRows(shown) : shown.map((n) => makeRow(`r${n}`));
+  return found.sort(byChoice);
+}
+
+function foldedRows(shown) {
+  const isShown = new Set(shown);
+  return recipes.flatMap((members, recipe) => {
+    const found = members.filter((n) => isShown.has(n));
+    return found.length > 1 ? [makeRow(`g${recipe}`, found)] : found.map((n) => makeRow(`r${n}`));
+  });
+}
+
+function byChoice(left, right) {
+  const [a, b] = [sortValue(left), sortValue(right)];
+  const [noA, noB] = [a === null || a === undefined, b === null || b === undefined];
+  if (noA || noB) return noA - noB || left.first.id.localeCompare(right.first.id);
+  const order = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
+  return (state.sort.down ? -order : order) || left.first.id.localeCompare(right.first.id);
+}
+
+function sortValue(row) {
+  const [kind, ...rest] = state.sort.key.split(":");
+  const name = rest.join(":");
+  if (kind === "metric") return row.metric(name);
+  if (kind === "total") return row.total(name);
+  if (kind === "data") return dataName(row.first);
+  if (kind === "verdict") return verdictOrder(row);
+  if (kind === "setting") {
+    const value = row.setting(name);
+    return value?.varied ? null : value;
+  }
+  return row.first[kind];
+}
+
+/** The comparison of a row with the best of its kind; `{ best: true }` for that one itself, null where none was made. */
+export function verdictOf(row) {
+  const members = new Set(row.members);
+  const covers = (side) => side.every((n) => members.has(n)) && (side.length > 1) === row.isFolded;
+  const found = report.verdicts.find((verdict) => covers(verdict.b));
+  if (found) return found;
+  return report.verdicts.some((verdict) => covers(verdict.a)) ? { best: true } : null;
+}
+
+function verdictOrder(row) {
+  const found = verdictOf(row);
+  if (!found) return null;
+  return found.best ? 0 : (found.difference?.difference ?? null);
+}
+
+/** Rows that the charts draw, the best first. */
+export function drawnRows() {
+  const value = (row) => row.metric("mean_r1") ?? -Infinity;
+  return rows()
+    .filter((row) => row.members.some((n) => !state.hidden.has(n)))
+    .sort((a, b) => value(b) - value(a) || 0);
+}
+
+/** Show or hide the runs of a row in the charts. */
+export function toggleRow(row) {
+  const isHidden = row.members.every((n) => state.hidden.has(n));
+  for (const n of row.members) {
+    if (isHidden) state.hidden.delete(n);
+    else state.hidden.add(n);
+  }
+  change();
+}

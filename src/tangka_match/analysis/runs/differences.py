@@ -1,0 +1,97 @@
+"""Which settings tell runs apart."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tangka_match.analysis.runs.record import RunRecord
+
+BESIDE_THE_POINT = ("paths", "logger", "debug", "resume", "tags")
+"""Settings that decide no number of a run."""
+OF_THE_DRAW = ("seed", "seeds")
+"""Settings that runs of one recipe differ in."""
+TARGET = "_target_"
+
+
+def differing_keys(runs: Sequence[RunRecord]) -> list[str]:
+    """Dotted names of the settings that are not the same in all runs that have a config, in the order of the configs.
+
+    A setting that only some runs have differs.
+    """
+    configs = [run.config for run in runs if run.config]
+    names = dict.fromkeys(name for config in configs for name in config)
+    return [name for name in names if len({_as_text(config.get(name)) for config in configs}) > 1]
+
+
+def choose_columns(runs: Sequence[RunRecord], keys: Iterable[str]) -> list[str]:
+    """Of the differing settings those that say something of a run, the most telling first.
+
+    First what was swept: the overrides of the runs' commands, one of them at least not the same in all. Then the
+    settings that all runs have; then those that come and go with a choice such as ``loss=info_nce``.
+
+    Args:
+        runs: To be told apart.
+        keys: What `differing_keys` found.
+
+    Returns:
+        Dotted names, without those of `BESIDE_THE_POINT` and `OF_THE_DRAW`, the data's path and the experiment's name.
+    """
+    swept = swept_keys(runs)
+    left_out = (*BESIDE_THE_POINT, *OF_THE_DRAW)
+    # Where the data lie says less than their fingerprint does.
+    telling = [key for key in keys if key.split(".")[0] not in left_out and key not in ("data.root", "name")]
+    configs = [run.config for run in runs if run.config]
+
+    def order(key: str) -> tuple[bool, bool, bool]:
+        everywhere = all(key in config for config in configs)
+        return key not in swept, not everywhere, not key.endswith(TARGET)
+
+    return sorted(telling, key=order)
+
+
+def swept_keys(runs: Iterable[RunRecord]) -> set[str]:
+    """Dotted names of the settings that the commands changed; of a choice such as ``model=vse``, its ``_target_``.
+
+    Example:
+        ``loss.margin=0.1`` gives ``loss.margin`` and ``loss.margin._target_``, of which the second is no setting.
+    """
+    names = {
+        override.lstrip("+~").partition("=")[0].partition("@")[0].replace("/", ".")
+        for run in runs
+        for override in run.overrides
+    }
+    return names | {f"{name}.{TARGET}" for name in names}
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """The shortest endings of dotted names that tell them apart; of a ``_target_``, the group it belongs to.
+
+    >>> short_names(["loss.margin", "optimizer.lr", "model._target_", "a.dropout", "b.dropout"])
+    {'loss.margin': 'margin', 'optimizer.lr': 'lr', 'model._target_': 'model', 'a.dropout': 'a.dropout', \
+'b.dropout': 'b.dropout'}
+    """
+    plain = {key: key.removesuffix(f".{TARGET}") for key in keys}
+    names = {}
+    for key, text in plain.items():
+        parts = text.split(".")
+        endings = [".".join(parts[-length:]) for length in range(1, len(parts) + 1)]
+        others = [f".{other}" for name, other in plain.items() if name != key]
+        names[key] = next((end for end in endings if not any(o.endswith(f".{end}") for o in others)), text)
+    return names
+
+
+def short_value(value: Any) -> str:
+    """A setting as one reads it: a class by its last name, numbers to four digits, lists without spaces.
+
+    >>> [short_value(value) for value in ("tangka_match.models.VSE", 0.2154689873, [0.1, 0.2], None, True)]
+    ['VSE', '0.2155', '[0.1,0.2]', 'null', 'true']
+    """
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, str):
+        return value.rpartition(".")[2] if value.startswith(("tangka_match.", "torch.")) else value
+    return _as_text(value)
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)

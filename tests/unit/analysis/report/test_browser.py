@@ -1,0 +1,273 @@
+"""The page in headless Chromium, through real clicks."""
+
+import json
+
+import pytest
+
+from helpers.browser import browsing, visit
+from helpers.records import record_of
+from helpers.run_folders import write_run
+from tangka_match.analysis.report.curves import read_curves
+from tangka_match.analysis.report.page import write_report
+from tangka_match.analysis.report.payload import Report
+from tangka_match.analysis.report.verdicts import compare_with_best
+from tangka_match.analysis.runs.seeds import fold_seeds
+from tangka_match.training.records.run_files import read_run_files
+
+EVIL = '</script><script>document.title="broken"</script><img src=http://evil.example/x onerror=alert(1)>'
+HEAD = ".runs thead button[data-sort='{}']"
+
+
+def write_page(root, out):
+    folders = sorted(path.parent for path in root.glob("*/ledger.jsonl"))
+    recipes = fold_seeds([record_of(folder) for folder in folders])
+    curves = {folder: read_curves(read_run_files(folder).events, len(folders)) for folder in folders}
+    write_report(Report(root, recipes, curves, compare_with_best(recipes, 20, 1000), 1.79e9), out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """Margins 0.1, 0.2 and 0.3 with two seeds each, R@1 20, 60 and 40; a run that failed; one whose tags are HTML."""
+    root = tmp_path_factory.mktemp("runs")
+    number = 0
+    for margin, r1 in ((0.1, 20.0), (0.2, 60.0), (0.3, 40.0)):
+        for seed in (0, 1):
+            write_run(
+                root, f"run-{number}", r1=r1 + seed, seed=seed, began=1.79e9 + number, ranks=True,
+                config={"loss": {"margin": margin}}, overrides=[f"loss.margin={margin}"],
+                num_parameters=number * 1000 + 1000, step_seconds=1.0 + margin,
+            )  # fmt: skip
+            number += 1
+    config = {"loss": {"margin": 0.9}, "name": EVIL, "tags": [EVIL]}
+    write_run(root, "run-evil", r1=5.0, status="failed", steps=20, config=config, overrides=[EVIL])
+    with (root / "run-evil" / "ledger.jsonl").open("a") as ledger:
+        ledger.write('{"event": "metr\n')
+    return write_page(root, root / "report.html")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with browsing() as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser, report):
+    seen = visit(browser, report, 1400)
+    yield seen.page
+    seen.page.close()
+    assert (seen.errors, seen.requests) == ([], [])
+
+
+def column(page, name):
+    """The cells of a column of the table, by its heading."""
+    headings = page.locator(".runs thead th").all_inner_texts()
+    place = next(n for n, text in enumerate(headings) if text.strip(" ▲▼\n").replace("\n", " ") == name)
+    cells = page.locator(".runs tbody tr[data-row]").evaluate_all(
+        "(rows, place) => rows.map((row) => row.cells[place].innerText)", place
+    )
+    return [cell.split("\n")[0] for cell in cells]
+
+
+def settle(page):
+    """Changes are drawn at the next frame."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def drawn(page, chart=0):
+    return int(page.locator("canvas.lines").nth(chart).get_attribute("data-drawn"))
+
+
+def test_seeds_are_folded_and_the_best_comes_first(page):
+    assert column(page, "mean R@1") == ["60.50", "40.50", "20.50", "5.00"]
+    assert column(page, "margin") == ["0.2", "0.3", "0.1", "0.9"]
+    assert column(page, "vs best") == ["best", "worse", "worse", "–"]
+    assert column(page, "status".title())[-1] == "failed"
+    assert page.locator(".tally").inner_text().split("\n") == ["6 finished", "1 failed", "1 unreadable ledger lines"]
+
+
+def test_a_heading_sorts_and_a_second_click_turns_it(page):
+    page.click(HEAD.format("setting:loss.margin"))
+    settle(page)
+    assert column(page, "margin") == ["0.1", "0.2", "0.3", "0.9"]
+    page.click(HEAD.format("setting:loss.margin"))
+    settle(page)
+    assert column(page, "margin") == ["0.9", "0.3", "0.2", "0.1"]
+    assert page.locator("th[aria-sort=descending]").inner_text().startswith("margin")
+
+
+@pytest.mark.parametrize(
+    ("text", "margins"),
+    [
+        ("margin=0.3", ["0.3"]),
+        ("mean_r1>30 margin<=0.2", ["0.2"]),
+        ("RUN-3", ["0.2"]),
+        ("nonsense", []),
+    ],
+)
+def test_the_filter(page, text, margins):
+    page.fill("input[type=search]", text)
+    settle(page)
+    assert column(page, "margin") == margins
+    assert drawn(page) == len(margins)
+    assert page.locator("text=No run matches").count() == (not margins)
+
+
+def test_the_status_can_be_chosen(page):
+    page.select_option(".filters select", "failed")
+    settle(page)
+    assert column(page, "margin") == ["0.9"]
+    assert page.locator(".count").inner_text() == "1 of 7 runs"
+
+
+def test_a_recipe_unfolds_to_its_runs_and_a_run_to_its_details(page):
+    page.click("tr[data-row=g1] .name")
+    settle(page)
+    assert column(page, "mean R@1") == ["60.50", "60.00", "61.00", "40.50", "20.50", "5.00"]
+    page.click("tr[data-row=r3] .name")
+    settle(page)
+    details = page.locator("tr.detail")
+    assert "loss.margin=0.2" in details.inner_text()
+    assert details.locator("a").get_attribute("href") == "run-3/"
+    page.click("text=Fold seeds")
+    settle(page)
+    assert len(column(page, "mean R@1")) == 7
+
+
+def test_a_row_is_taken_out_of_the_charts_and_back(page):
+    assert (drawn(page, 0), drawn(page, 1)) == (4, 4)
+    page.click("tr[data-row=g1] .swatch")
+    settle(page)
+    assert (drawn(page, 0), drawn(page, 1)) == (3, 3)
+    assert page.locator("tr[data-row=g1] .swatch").get_attribute("aria-pressed") == "false"
+    page.click("[data-drawn=none]")
+    settle(page)
+    assert drawn(page) == 0
+    page.click("[data-drawn=all]")
+    settle(page)
+    assert drawn(page) == 4
+
+
+def zoom_of(page):
+    return json.loads(page.locator("canvas.lines").first.get_attribute("data-range"))
+
+
+def test_a_rectangle_zooms_and_a_double_click_goes_back(page):
+    canvas = page.locator("canvas.lines").first
+    canvas.scroll_into_view_if_needed()
+    settle(page)
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 200, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 400, box["y"] + 200, steps=3)
+    page.mouse.up()
+    settle(page)
+    x, y = zoom_of(page)["x"], zoom_of(page)["y"]
+    assert 5 < x[0] < x[1] < 35
+    assert 5 < y[0] < y[1] < 65
+    canvas.dblclick(position={"x": 300, "y": 100})
+    settle(page)
+    assert zoom_of(page) is None
+
+
+def test_the_time_axis_smoothing_and_another_metric(page):
+    canvas = page.locator("canvas.lines").first
+    canvas.scroll_into_view_if_needed()
+    before = canvas.screenshot()
+    page.select_option("select[aria-label=Against]", "time")
+    settle(page)
+    by_time = canvas.screenshot()
+    page.locator("input[type=range]").fill("0.9")
+    settle(page)
+    assert len({before, by_time, canvas.screenshot()}) == 3
+    page.locator("select[aria-label=Metric]").first.select_option("train/lr")
+    settle(page)
+    assert canvas.get_attribute("aria-label") == "train/lr"
+    assert drawn(page) == 4
+
+
+def test_the_nearest_curve_is_named(page):
+    canvas = page.locator("canvas.lines").first
+    canvas.scroll_into_view_if_needed()
+    settle(page)
+    box = canvas.bounding_box()
+    for y in range(20, 270, 15):
+        page.mouse.move(box["x"] + 350, box["y"] + y)
+        if page.locator("#tip").is_visible():
+            break
+    assert "val/mean_r1" in page.locator("#tip").inner_text()
+
+
+def test_the_settings_of_two_runs_side_by_side(page):
+    page.click("tr[data-row=g0] .pick[data-side=a]")
+    page.click("tr[data-row=g1] .pick[data-side=b]")
+    settle(page)
+    difference = page.locator("[data-card=difference] tbody tr")
+    assert [row.split("\t") for row in difference.all_inner_texts()] == [["loss.margin", "0.1", "0.2"]]
+    verdict = page.locator("[data-card=verdict]").inner_text()
+    assert verdict.startswith("Mean R@1: B is better by 40.00 (difference B − A +40.00, 95 % interval +")
+    page.click("tr[data-row=g2] .pick[data-side=b]")
+    settle(page)
+    assert "tangka_match.compare 'a=[" in page.locator("[data-card=verdict] pre").inner_text()
+    page.click("tr[data-row=r6] .pick[data-side=b]")
+    settle(page)
+    assert "takes ranks.csv" in page.locator("[data-card=verdict]").inner_text()
+
+
+def test_what_decides_and_the_front(page):
+    page.locator("[data-card=importance]").scroll_into_view_if_needed()
+    settle(page)
+    shares = page.locator("[data-card=importance] .share")
+    assert shares.first.get_attribute("data-setting") == "loss.margin"
+    assert shares.first.locator("b").inner_text() == "100 %"
+    front = page.locator("[data-card=pareto] circle.front")
+    assert front.count() == 2, "the fewest parameters, and the best"
+
+
+def test_an_axis_of_the_parallel_coordinates_is_brushed(page):
+    hold = page.locator("[data-card=parallel] .hold[data-axis=result]")
+    hold.scroll_into_view_if_needed()
+    settle(page)
+    assert page.locator("[data-card=parallel] polyline.run").count() == 4
+    box = hold.bounding_box()
+    page.mouse.move(box["x"] + 14, box["y"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 14, box["y"] + box["height"] * 0.5)
+    page.mouse.up()
+    settle(page)
+    assert page.locator("[data-card=parallel] polyline.off").count() == 2
+
+
+def test_the_language_is_switched_and_what_was_chosen_stays(page):
+    page.fill("input[type=search]", "margin<0.25")
+    page.click("[data-language=zh]")
+    settle(page)
+    assert page.locator("h1").inner_text() == "实验对比"
+    assert page.locator("html").get_attribute("lang") == "zh-CN"
+    assert column(page, "平均 R@1") == ["60.50", "20.50"]
+    page.click("[data-language=en]")
+    assert page.locator("h1").inner_text() == "Runs compared"
+
+
+def test_what_a_run_says_is_never_html(page):
+    page.click("tr[data-row=r6] .name")
+    settle(page)
+    assert page.locator("tr.detail").inner_text().count(EVIL) == 2
+    assert page.title() != "broken"
+    assert page.locator("main img").count() == 0
+
+
+def test_a_narrow_window_in_chinese_needs_no_scrolling_sideways(browser, report):
+    seen = visit(browser, report, 420, locale="zh-CN")
+    assert seen.page.locator("h1").inner_text() == "实验对比"
+    assert seen.page.evaluate("document.documentElement.scrollWidth") == 420
+    assert (seen.errors, seen.requests) == ([], [])
+
+
+@pytest.mark.parametrize("options", [{"status": None, "steps": 0}, {"status": "finished"}])
+def test_a_single_run_is_a_page_too(browser, tmp_path, options):
+    write_run(tmp_path, "only", **options)
+    seen = visit(browser, write_page(tmp_path, tmp_path / "report.html"), 800)
+    assert len(column(seen.page, "mean R@1")) == 1
+    assert (seen.errors, seen.requests) == ([], [])
