@@ -24,7 +24,7 @@ demo: setup ## write the demo set, train +experiment=targeted on it for a few ep
 		training.early_stopping_patience=null trainer.precision=bf16-mixed 'tags=[make-demo]'
 
 test: setup ## run the whole test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 lint: setup ## ruff, mypy and the import rules
 	$(BIN)/ruff check

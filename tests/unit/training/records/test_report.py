@@ -32,7 +32,7 @@ def result():
         best_step=1176,
         total_steps=3300,
         verdicts=[Verdict("collapse", "loss=[a list]: lower optimizer.lr", 1100)],
-        parameters=28_500_000,
+        num_parameters=28_500_000,
         pruned=False,
     )
 
