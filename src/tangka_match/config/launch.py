@@ -29,7 +29,7 @@ def launch(config: DictConfig) -> RunResult:
     resume = config.pop("resume")
     if resume is None:
         _make_absolute(config)
-        result = train(build_plan(config))
+        result = train(build_plan(config, HydraConfig.get().overrides.task))
     else:
         folder, saved = _stopped_run(config, str(resume))
         result = train(build_plan(saved), resume=folder)

@@ -41,7 +41,12 @@ from tangka_match.training.module import MatchingModule
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.records.environment import describe_environment
 from tangka_match.training.records.ledger import Ledger, read_ledger
-from tangka_match.training.records.loggers import LedgerLogger, finish_service_logger, make_service_logger
+from tangka_match.training.records.loggers import (
+    LedgerLogger,
+    finish_service_logger,
+    keep_result,
+    make_service_logger,
+)
 from tangka_match.training.records.metrics_table import MetricsTable
 from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder, config_hash, create_run_folder
 from tangka_match.training.records.run_log import log_to, quiet_libraries
@@ -181,7 +186,7 @@ class _Run:
             logger.info("run %s: %s", self.folder.run_id, self._describe())
             trainer.fit(self.module, datamodule=self.data, ckpt_path=checkpoint)
             self.guard.conclude(trainer.global_step)
-            result = self._result(trainer)
+            result = self._result(trainer, service)
             status, summary = "finished", {f"val/{name}": value for name, value in result.metrics.items()}
         except SIGTERMException as stop:
             status = "stopped"
@@ -238,6 +243,7 @@ class _Run:
             config_hash=config_hash(self.plan.config),
             data_fingerprint=self.data.fingerprint,
             git_commit=self.environment["git_commit"],
+            overrides=list(self.plan.overrides),
         )
 
     def _start_service(self) -> Logger | None:
@@ -250,8 +256,15 @@ class _Run:
             f"seed{settings.seed}",
             *settings.tags,
         )
+        start = next((event for event in read_ledger(self.folder.ledger) if event["event"] == "start"), {})
         return make_service_logger(
-            settings.logger, self.folder, group=settings.name, tags=tags, config=self.plan.config
+            settings.logger,
+            self.folder,
+            name=settings.name,
+            group=start.get("sweep", settings.name),
+            tags=tags,
+            overrides=start.get("overrides", ()),  # of a resumed run: those that it was started with
+            config=self.plan.config,
         )
 
     def _trainer(self, service: Logger | None) -> pl.Trainer:
@@ -307,7 +320,7 @@ class _Run:
             f"val {len(data.val.captions):,} of {data.val.features.num_images:,}; {data.steps_per_epoch} steps an epoch"
         )
 
-    def _result(self, trainer: pl.Trainer) -> RunResult:
+    def _result(self, trainer: pl.Trainer, service: Logger | None) -> RunResult:
         best = read_checkpoint(self.folder.best)
         self.module.load_state_dict(best["state_dict"])
         similarity = validation_similarity(self.module, self.data, trainer.strategy.root_device)
@@ -327,6 +340,7 @@ class _Run:
         if is_main_process():
             write_ranks_table(self.folder.ranks, ranks, similarity, self.data.val)
         self._write_meta(result)
+        keep_result(service, self.folder, similarity, ranks, self.data.val)
         return result
 
     @rank_zero_only
@@ -334,6 +348,7 @@ class _Run:
         meta = {
             "run_id": self.folder.run_id,
             "name": self.plan.settings.name,
+            "config_hash": config_hash(self.plan.config),
             "git_commit": self.environment["git_commit"],
             "best_epoch": result.best_epoch,
             "best_step": result.best_step,
