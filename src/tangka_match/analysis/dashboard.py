@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import wandb
-from wandb_workspaces import workspaces
-from wandb_workspaces.reports.v2 import (
+from wandb_workspaces import expr
+from wandb_workspaces.reports.v2.interface import (
     BarPlot,
     Config,
     LinePlot,
@@ -14,7 +14,13 @@ from wandb_workspaces.reports.v2 import (
     ScatterPlot,
     SummaryMetric,
 )
-from wandb_workspaces.workspaces import Section, SectionLayoutSettings, Workspace
+from wandb_workspaces.workspaces.interface import (
+    RunsetSettings,
+    Section,
+    SectionLayoutSettings,
+    Workspace,
+    WorkspaceSettings,
+)
 
 from tangka_match.errors import ConfigError
 
@@ -64,10 +70,10 @@ def build_dashboard(
                 ],
             ),
         ],
-        settings=workspaces.WorkspaceSettings(x_axis=STEP, max_runs=MOST_RUNS),
-        runset_settings=workspaces.RunsetSettings(
-            groupby=[] if groupby is None else [workspaces.Config(groupby)],
-            order=[workspaces.Ordering(workspaces.Summary(objective), ascending=False)],
+        settings=WorkspaceSettings(x_axis=STEP, max_runs=MOST_RUNS),
+        runset_settings=RunsetSettings(
+            groupby=[] if groupby is None else [expr.Config(groupby)],
+            order=[expr.Ordering(expr.Summary(objective), ascending=False)],
             pinned_columns=[f"summary:{metric}" for metric in dict.fromkeys([objective, *bars])],
         ),
     )
@@ -99,7 +105,10 @@ def push_dashboard(dashboard: Workspace, entity: str | None) -> str:
                 "push=true: nobody is logged in to W&B: run `wandb login` first; without push=true the "
                 "view is written as JSON, and nothing is sent"
             )
-        dashboard.entity = entity or wandb.Api().default_entity
+        owner = entity or wandb.Api().default_entity
+        if owner is None:
+            raise ConfigError("push=true: entity=null, and W&B names none for this login: give entity=<user or team>")
+        dashboard.entity = owner
         dashboard.save()
     except wandb.Error as error:
         raise ConfigError(

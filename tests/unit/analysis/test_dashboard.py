@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import wandb
@@ -80,6 +81,13 @@ def test_without_groups_each_run_is_shown():
 def test_pushing_needs_a_login(monkeypatch):
     monkeypatch.setattr(wandb, "login", lambda **settings: False)
     with pytest.raises(ConfigError, match=r"push=true: nobody is logged in to W&B: run `wandb login`"):
+        push_dashboard(build_dashboard(**SMALL), None)
+
+
+def test_a_login_without_an_entity_has_to_name_one(monkeypatch):
+    monkeypatch.setattr(wandb, "login", lambda **settings: True)
+    monkeypatch.setattr(wandb, "Api", lambda: SimpleNamespace(default_entity=None))
+    with pytest.raises(ConfigError, match=r"push=true: entity=null, and .*: give entity=<user or team>"):
         push_dashboard(build_dashboard(**SMALL), None)
 
 
