@@ -1,6 +1,8 @@
 import json
 import logging
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ import wandb
 
 from helpers.precomp import write_precomp
 from helpers.wandb_files import find_offline_runs
+from helpers.wandb_server import wandb_server
 from tangka_match.data.split import load_split
 from tangka_match.errors import ConfigError
 from tangka_match.metrics import retrieval_ranks, summarise
@@ -132,6 +135,22 @@ def test_everything_that_is_to_be_uploaded_lies_in_the_run_folder(offline, folde
     assert len(files) == 3  # the weights and two tables
     assert all(file.is_file() and file.is_relative_to(folder / "runs" / "finished") for file in files)
     assert not (folder / "home" / "artifacts").exists()
+
+
+def test_the_run_folder_alone_is_all_that_wandb_sync_needs(offline, folder, tmp_path):
+    (folder / "checkpoints").rename(folder / "moved away")
+    (run,) = (folder / "runs" / "finished").glob("wandb/offline-run-*")
+    try:
+        with wandb_server() as server:
+            somebody = {"WANDB_BASE_URL": server.address, "WANDB_API_KEY": "0" * 40, "HOME": str(tmp_path)}
+            command = [sys.executable, "-m", "wandb", "sync", str(run)]
+            done = subprocess.run(command, env=os.environ | somebody, cwd=tmp_path, capture_output=True, check=False)
+    finally:
+        (folder / "moved away").rename(folder / "checkpoints")
+    assert done.returncode == 0, done.stderr
+    assert server.committed == 3  # the weights and two tables
+    assert server.uploaded["best.ckpt"] == len(WEIGHTS)
+    assert {"examples/i2t.table.json", "examples/t2i.table.json"} <= set(server.uploaded)
 
 
 def test_the_examples_are_tables_of_the_run(offline, folder):
