@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+RUNS   ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test lint format wandb-sync clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +36,9 @@ lint: setup ## ruff, mypy and the import rules
 format: setup ## rewrite the code in the house's format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+wandb-sync: setup ## upload the offline W&B runs that are not there yet, after `wandb login` (RUNS=runs)
+	$(BIN)/wandb sync $(RUNS)/*/wandb/offline-run-*
 
 clean: ## remove what tools left behind; data, runs and checkpoints stay
 	rm -rf .pytest_cache .hypothesis .ruff_cache .mypy_cache .import_linter_cache dist build

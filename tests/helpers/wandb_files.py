@@ -20,6 +20,17 @@ WHOLE, FIRST, LAST = 1, 2, 4
 
 
 @dataclass
+class OfflineArtifact:
+    """An artifact that waits for its upload; ``files`` says under what name which file is uploaded."""
+
+    name: str
+    kind: str
+    aliases: list[str]
+    metadata: dict[str, Any]
+    files: dict[str, Path]
+
+
+@dataclass
 class OfflineRun:
     """What a run's file says of it; ``exit_code`` is ``None`` where the run has never ended."""
 
@@ -32,6 +43,7 @@ class OfflineRun:
     config: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
+    artifacts: list[OfflineArtifact] = field(default_factory=list)
     exit_code: int | None = None
 
 
@@ -60,10 +72,18 @@ def read_offline_run(path: Path) -> OfflineRun:
             run.history.append(_values(record.history.item))
         elif kind == "summary":
             run.summary |= _values(record.summary.update)
+        elif kind == "artifact":
+            run.artifacts.append(_artifact(record.artifact))
         elif kind == "exit":
             run.exit_code = record.exit.exit_code
     run.config.pop("_wandb", None)
     return run
+
+
+def _artifact(said: Any) -> OfflineArtifact:
+    files = {entry.path: Path(entry.local_path) for entry in said.manifest.contents}
+    metadata = json.loads(said.metadata or "{}")
+    return OfflineArtifact(said.name, said.type, list(said.aliases), metadata, files)
 
 
 def _values(items: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Builds the plan of a run from a composed config."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ STAND_IN_SIZES = {"vocab_size": 4, "feature_dim": 1, "num_regions": 1}
 STAND_IN_STEPS = 1_000_000_000
 
 
-def build_plan(config: DictConfig) -> RunPlan:
+def build_plan(config: DictConfig, overrides: Sequence[str] = ()) -> RunPlan:
     """Check a config and build what the runner needs.
 
     Every part is built once on the way, so that a value that a class refuses is reported before data are read or a
@@ -30,6 +30,7 @@ def build_plan(config: DictConfig) -> RunPlan:
 
     Args:
         config: As Hydra composed it, or as a run folder's ``config.yaml`` holds it.
+        overrides: Of the command line, for the records.
 
     Raises:
         ConfigError: If the config is faulty, or asks for a device that this machine does not have.
@@ -49,6 +50,7 @@ def build_plan(config: DictConfig) -> RunPlan:
         build_loss=build["loss"],
         optimizer=build["optimizer"](),
         scheduler=build["scheduler"](),
+        overrides=tuple(overrides),
     )
 
 

@@ -34,7 +34,7 @@ def launch(config: DictConfig) -> RunResult:
     resume, *_ = (config.pop(name) for name in OF_THE_COMMAND_LINE)
     if resume is None:
         keep_absolute_paths(config)
-        return train_and_draw(build_plan(config))
+        return train_and_draw(build_plan(config, HydraConfig.get().overrides.task))
     folder, saved = _stopped_run(config, str(resume))
     return train_and_draw(build_plan(saved), folder)
 

@@ -25,6 +25,7 @@ class RunPlan:
         build_loss: Makes the loss.
         optimizer: Makes the optimizer from parameter groups.
         scheduler: Makes the learning-rate schedule from the optimizer and ``total_steps``.
+        overrides: What the command line set, for the run's name.
     """
 
     settings: RunSettings
@@ -36,3 +37,4 @@ class RunPlan:
     build_loss: Callable[[], nn.Module]
     optimizer: OptimizerFactory
     scheduler: SchedulerFactory
+    overrides: tuple[str, ...] = ()

@@ -41,7 +41,12 @@ from tangka_match.training.module import MatchingModule
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.records.environment import describe_environment
 from tangka_match.training.records.ledger import Ledger, read_ledger
-from tangka_match.training.records.loggers import LedgerLogger, finish_service_logger, make_service_logger
+from tangka_match.training.records.loggers import (
+    LedgerLogger,
+    finish_service_logger,
+    keep_result,
+    make_service_logger,
+)
 from tangka_match.training.records.metrics_table import MetricsTable
 from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder, config_hash, create_run_folder
 from tangka_match.training.records.run_log import log_to, quiet_libraries
@@ -158,7 +163,7 @@ class _Run:
             logger.info("run %s: %s", self.folder.run_id, self._describe())
             trainer.fit(self.module, datamodule=self.data, ckpt_path=checkpoint)
             self.guard.conclude(trainer.global_step)
-            result = self._result(trainer)
+            result = self._result(trainer, service)
             status = "pruned" if result.pruned else "finished"
             summary = {f"val/{name}": value for name, value in result.metrics.items()}
         except SIGTERMException as stop:
@@ -225,7 +230,7 @@ class _Run:
 
     def _place_in_sweep(self) -> dict[str, Any]:
         if self.job is None:
-            return {}
+            return {"overrides": list(self.plan.overrides)}
         return {"sweep": self.job.sweep, "job": self.job.number, "overrides": list(self.job.overrides)}
 
     def _start_service(self) -> Logger | None:
@@ -238,11 +243,14 @@ class _Run:
             f"seed{settings.seed}",
             *settings.tags,
         )
+        start = next((event for event in read_ledger(self.folder.ledger) if event["event"] == "start"), {})
         return make_service_logger(
             settings.logger,
             self.folder,
-            group=settings.name if self.job is None else self.job.sweep,
+            name=settings.name,
+            group=start.get("sweep", settings.name),
             tags=tags,
+            overrides=start.get("overrides", ()),  # of a resumed run: those that it was started with
             config=self.plan.config,
         )
 
@@ -304,7 +312,7 @@ class _Run:
             f"val {len(data.val.captions):,} of {data.val.features.num_images:,}; {data.steps_per_epoch} steps an epoch"
         )
 
-    def _result(self, trainer: pl.Trainer) -> RunResult:
+    def _result(self, trainer: pl.Trainer, service: Logger | None) -> RunResult:
         best = read_checkpoint(self.folder.best)
         self.module.load_state_dict(best["state_dict"])
         similarity = validation_similarity(self.module, self.data, trainer.strategy.root_device)
@@ -326,6 +334,7 @@ class _Run:
         if is_main_process():
             write_ranks_table(self.folder.ranks, ranks, similarity, self.data.val)
         self._write_meta(result)
+        keep_result(service, self.folder, similarity, ranks, self.data.val)
         return result
 
     @rank_zero_only
@@ -333,6 +342,7 @@ class _Run:
         meta = {
             "run_id": self.folder.run_id,
             "name": self.plan.settings.name,
+            "config_hash": config_hash(self.plan.config),
             "git_commit": self.environment["git_commit"],
             "best_epoch": result.best_epoch,
             "best_step": result.best_step,

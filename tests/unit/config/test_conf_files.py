@@ -19,8 +19,9 @@ from tangka_match.losses import positive_mask
 CONF = Path(conf_dir())
 GROUP_FILES = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name != "experiment")
 EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
-NAMES = ("compare", "config", "convert", "demo_data", "diagnose", "evaluate", "report", "runs")
+NAMES = ("compare", "config", "convert", "dashboard", "demo_data", "diagnose", "evaluate", "report", "runs")
 PRIMARY = {CONF / f"{name}.yaml" for name in NAMES}
+OF_WANDB = CONF / "wandb_sweep.yaml"  # tests/unit/config/test_wandb_sweep.py
 SIZES = {"vocab_size": 20, "feature_dim": 6, "num_regions": 4}
 
 
@@ -46,7 +47,7 @@ def header_of(experiment):
 
 def test_no_file_is_forgotten():
     everything = set(CONF.rglob("*.yaml"))
-    assert everything == {*GROUP_FILES, *EXPERIMENTS, *PRIMARY}
+    assert everything == {*GROUP_FILES, *EXPERIMENTS, *PRIMARY, OF_WANDB}
     assert {path.parent.name for path in GROUP_FILES} == {*GROUPS, "paths", "sweep"} - {"name", "tags", "seed"}
 
 

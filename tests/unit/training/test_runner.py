@@ -166,6 +166,16 @@ def test_a_resumed_run_goes_on_to_its_end(tmp_path):
     assert validated == [2, 5]
 
 
+def test_a_resumed_run_is_called_as_it_was_started(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(runner, "make_service_logger", lambda *_, **about: started.append(about))
+    plan = replace(small_plan(tmp_path), build_loss=lambda: Exploding(0.2, 0.0), overrides=("seed=1",))
+    with pytest.raises(TrainingError):
+        train(plan)
+    train(small_plan(tmp_path), resume=only_run(tmp_path))
+    assert [(about["overrides"], about["group"]) for about in started] == [(["seed=1"], "small")] * 2
+
+
 def test_what_is_logged_stands_at_the_step_it_was_seen_in(tmp_path):
     """At every fourth step and the last, with a learning rate that tells the steps apart."""
     plan = replace(small_plan(tmp_path, log_every_n_steps=4), scheduler=partial(warmup_constant, warmup_steps=5))

@@ -1,17 +1,22 @@
 """Lightning loggers: the run folder's own ledger and CSV, and W&B or TensorBoard beside them."""
 
-import logging
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import Any
 
-import wandb
+from jaxtyping import Float
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from torch import Tensor
 
+from tangka_match.data.split import Split
 from tangka_match.errors import ConfigError
+from tangka_match.metrics import Ranks
+from tangka_match.retrieval.examples import pick_examples
 from tangka_match.training.lightning_facts import is_main_process, rank_zero_only
 from tangka_match.training.records.ledger import Ledger, read_ledger
 from tangka_match.training.records.metrics_table import MetricsTable
 from tangka_match.training.records.run_folder import RunFolder
+from tangka_match.training.records.wandb_run import finish_wandb, keep_best, start_wandb
 from tangka_match.training.settings import LoggerSettings
 
 
@@ -61,64 +66,55 @@ class LedgerLogger(Logger):
 
 
 def make_service_logger(
-    settings: LoggerSettings, folder: RunFolder, *, group: str, tags: tuple[str, ...], config: dict[str, Any]
+    settings: LoggerSettings,
+    folder: RunFolder,
+    *,
+    name: str,
+    group: str,
+    tags: Sequence[str],
+    overrides: Sequence[str],
+    config: dict[str, Any],
 ) -> Logger | None:
-    """Start W&B or TensorBoard for a run, or neither.
-
-    Args:
-        settings: Which one, and how.
-        folder: Of the run; offline files go there.
-        group: Runs of one experiment.
-        tags: For filtering.
-        config: The composed config, plain.
+    """Start W&B or TensorBoard for a run, or neither; the arguments are those of ``start_wandb``.
 
     Raises:
         ConfigError: If TensorBoard is asked for and not installed, or W&B cannot log in or reach its server.
     """
-    if settings.kind == "tensorboard":
-        try:
-            return TensorBoardLogger(folder.path, name="", version="tensorboard")
-        except ModuleNotFoundError as error:
-            raise ConfigError(
-                'logger=tensorboard needs TensorBoard: pip install "tangka-match[tensorboard]"'
-            ) from error
-    if settings.kind != "wandb":
+    if settings.kind == "wandb":
+        return start_wandb(settings, folder, name=name, group=group, tags=tags, overrides=overrides, config=config)
+    if settings.kind != "tensorboard":
         return None
-    logging.getLogger("wandb").setLevel(logging.WARNING)
     try:
-        run = wandb.init(
-            project=settings.project,
-            entity=settings.entity,
-            mode="offline" if settings.offline else "online",
-            dir=folder.path,
-            id=folder.run_id,
-            resume="allow",
-            name=folder.run_id,
-            group=group,
-            job_type="train",
-            tags=list(tags),
-            config=config,
-            # A kill loses what is not flushed, and the default interval is 15 seconds.
-            settings=wandb.Settings(
-                x_transaction_log_flush_interval=1.0, silent=True, console="off", init_timeout=30.0
-            ),
-        )
-    except wandb.Error as error:  # no login, or no network
-        raise ConfigError(
-            f"logger.offline={settings.offline}: W&B did not start ({str(error).splitlines()[0]}): run `wandb login` "
-            "and see to the network, or use logger=wandb, which writes what `wandb sync` uploads later"
-        ) from error
-    return WandbLogger(experiment=run)
+        return TensorBoardLogger(folder.path, name="", version="tensorboard")
+    except ModuleNotFoundError as error:
+        raise ConfigError('logger=tensorboard needs TensorBoard: pip install "tangka-match[tensorboard]"') from error
 
 
-def finish_service_logger(logger: Logger | None, *, exit_code: int, summary: dict[str, float]) -> None:
-    """Close W&B with the run's best metrics and the right exit code, also after a crash.
+def keep_result(
+    service: Logger | None, folder: RunFolder, similarity: Float[Tensor, "I C"], ranks: Ranks, val: Split
+) -> None:
+    """Give W&B the best checkpoint and examples of its answers; other services take metrics only.
 
-    Lightning leaves a crashed run open, which then shows as finished, and the next run of the process would write
-    into it.
+    Args:
+        service: Made by ``make_service_logger``.
+        folder: Of the run, with ``best.ckpt`` and ``result.json``.
+        similarity: Of the best checkpoint, (I, C).
+        ranks: Of the same.
+        val: Where images and captions come from.
     """
-    if isinstance(logger, WandbLogger) and is_main_process():
-        logger.experiment.summary.update(summary)
-        logger.experiment.finish(exit_code=exit_code)
-    elif logger is not None:
-        logger.finalize("success" if exit_code == 0 else "failed")
+    if isinstance(service, WandbLogger) and is_main_process():
+        keep_best(service, folder, pick_examples(similarity, ranks, val), val)
+
+
+def finish_service_logger(service: Logger | None, *, exit_code: int, summary: dict[str, float]) -> None:
+    """Close what ``make_service_logger`` started.
+
+    Args:
+        service: That.
+        exit_code: 0 where the run has finished.
+        summary: The best metrics.
+    """
+    if isinstance(service, WandbLogger) and is_main_process():
+        finish_wandb(service, exit_code=exit_code, summary=summary)
+    elif service is not None:
+        service.finalize("success" if exit_code == 0 else "failed")

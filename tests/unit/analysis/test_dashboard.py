@@ -1,0 +1,112 @@
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import wandb
+from wandb_workspaces.workspaces import Workspace
+
+from helpers.configs import compose_config
+from tangka_match.analysis.dashboard import build_dashboard, push_dashboard, view_of
+from tangka_match.errors import ConfigError
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "dashboard.json"
+SMALL = {
+    "project": "p",
+    "title": "t",
+    "groupby": None,
+    "lines": ["val/loss"],
+    "bars": ["val/t2i_r1", "val/t2i_r5"],
+    "objective": "val/t2i_r1",
+    "parameters": ["optimizer.lr", "seed"],
+    "logarithmic": ["optimizer.lr"],
+}
+
+
+def without_ids(value):
+    """W&B's library draws the ids of panels and of the list of runs anew each time."""
+    if isinstance(value, dict):
+        return {key: without_ids(item) for key, item in value.items() if key not in ("__id__", "id")}
+    return [without_ids(item) for item in value] if isinstance(value, list) else value
+
+
+def panels_of(view):
+    sections = view["spec"]["section"]["panelBankConfig"]["sections"]
+    return [(panel["viewType"], panel["config"]) for section in sections for panel in section["panels"]]
+
+
+def test_the_view_of_the_shipped_settings_is_the_golden_one():
+    """After a change that is meant: write ``without_ids(view)`` to the file again, and look at the difference."""
+    config = compose_config(config_name="dashboard")
+    view = view_of(build_dashboard(**{name: config[name] for name in SMALL}))
+    assert without_ids(view) == json.loads(GOLDEN.read_text("utf-8"))
+
+
+def test_there_is_a_line_a_metric_a_bar_a_recall_and_a_point_a_run():
+    panels = panels_of(view_of(build_dashboard(**SMALL)))
+    assert [kind for kind, _ in panels] == [
+        "Run History Line Plot",
+        "Bar Chart",
+        "Bar Chart",
+        "Parallel Coordinates Plot",
+        "Scatter Plot",
+        "Scatter Plot",
+    ]
+    line, bar, _, coordinates, scatter, linear = (config for _, config in panels)
+    assert (line["metrics"], line["xAxis"]) == (["val/loss"], "trainer/global_step")
+    assert bar["metrics"] == ["val/t2i_r1"]
+    assert [(c["accessor"], c.get("log")) for c in coordinates["columns"]] == [
+        ("config:optimizer.value.lr", True),
+        ("config:seed.value", False),
+        ("summary:val/t2i_r1", None),
+    ]
+    assert (scatter["xAxis"], scatter["yAxis"]) == ("config:optimizer.value.lr", "summary:val/t2i_r1")
+    assert (scatter["xAxisLogScale"], linear["xAxisLogScale"]) == (True, False)
+
+
+def test_runs_of_one_recipe_become_their_mean_and_spread():
+    view = view_of(build_dashboard(**(SMALL | {"groupby": "recipe"})))
+    for _, config in panels_of(view)[:3]:
+        assert (config["groupBy"], config["groupAgg"], config["groupArea"]) == ("recipe.value", "mean", "stddev")
+    (runs,) = view["spec"]["section"]["runSets"]
+    assert [key["name"] for key in runs["grouping"]] == ["recipe.value"]
+
+
+def test_without_groups_each_run_is_shown():
+    view = view_of(build_dashboard(**SMALL))
+    assert not any("groupBy" in config for _, config in panels_of(view))
+    assert view["spec"]["section"]["runSets"][0]["grouping"] == []
+
+
+def test_pushing_needs_a_login(monkeypatch):
+    monkeypatch.setattr(wandb, "login", lambda **settings: False)
+    with pytest.raises(ConfigError, match=r"push=true: nobody is logged in to W&B: run `wandb login`"):
+        push_dashboard(build_dashboard(**SMALL), None)
+
+
+def test_a_login_without_an_entity_has_to_name_one(monkeypatch):
+    monkeypatch.setattr(wandb, "login", lambda **settings: True)
+    monkeypatch.setattr(wandb, "Api", lambda: SimpleNamespace(default_entity=None))
+    with pytest.raises(ConfigError, match=r"push=true: entity=null, and .*: give entity=<user or team>"):
+        push_dashboard(build_dashboard(**SMALL), None)
+
+
+def test_what_wandb_says_is_one_message(monkeypatch):
+    def refuse(self):
+        raise wandb.errors.CommError("permission denied\nmore")
+
+    monkeypatch.setattr(wandb, "login", lambda **settings: True)
+    monkeypatch.setattr(Workspace, "save", refuse)
+    with pytest.raises(
+        ConfigError, match=r"did not take the view \(permission denied\): .*whether us has the project p"
+    ):
+        push_dashboard(build_dashboard(**SMALL), "us")
+
+
+def test_a_pushed_view_belongs_to_the_entity_that_was_given(monkeypatch):
+    saved = []
+    monkeypatch.setattr(wandb, "login", lambda **settings: True)
+    monkeypatch.setattr(Workspace, "save", lambda self: saved.append((self.entity, self.project)))
+    monkeypatch.setattr(Workspace, "url", property(lambda self: f"https://wandb.ai/{self.entity}"))
+    assert push_dashboard(build_dashboard(**SMALL), "us") == "https://wandb.ai/us"
+    assert saved == [("us", "p")]

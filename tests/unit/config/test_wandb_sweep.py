@@ -1,0 +1,51 @@
+"""``conf/wandb_sweep.yaml``, read as W&B's agent reads it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
+from helpers.configs import compose_config
+from tangka_match.config.build import build_plan
+from tangka_match.config.location import conf_dir
+from tangka_match.training.records.wandb_run import HIGHER_IS_BETTER
+
+
+@pytest.fixture
+def sweep():
+    return yaml.safe_load((Path(conf_dir()) / "wandb_sweep.yaml").read_text("utf-8"))
+
+
+def ends_of(space):
+    """The values that lie furthest apart."""
+    values = space["values"] if "values" in space else [space["min"], space["max"]]
+    assert all(isinstance(value, int | float) for value in values), f"{values}: text where a number is meant"
+    return values[0], values[-1]
+
+
+@pytest.mark.parametrize("end", [0, 1])
+def test_the_agents_command_trains_what_the_server_proposes(sweep, end):
+    proposed = {name: ends_of(space)[end] for name, space in sweep["parameters"].items()}
+    arguments = create_sweep_command_args({"args": {name: {"value": value} for name, value in proposed.items()}})
+    filled = {"${env}": ["/usr/bin/env"], "${interpreter}": ["python"], "${program}": [sweep["program"]]}
+    filled["${args_no_hyphens}"] = arguments["args_no_hyphens"]
+    words = [word for part in sweep["command"] for word in filled.get(part, [part])]
+    assert words[:4] == ["/usr/bin/env", "python", "-m", "tangka_match.train"]
+    config = compose_config(*words[4:], "data.root=somewhere", "trainer=cpu")
+    plan = build_plan(config)
+    assert (plan.settings.name, plan.settings.logger.offline) == ("targeted", False)
+    for name, value in proposed.items():
+        node = plan.config
+        for part in name.split("."):
+            node = node[part]
+        assert node == value
+
+
+def test_the_metric_is_one_that_runs_log_and_higher_is_better(sweep):
+    assert sweep["metric"]["goal"] == "maximize"
+    assert sweep["metric"]["name"] in [f"val/{name}" for name in HIGHER_IS_BETTER]
+
+
+def test_runs_and_sweep_are_in_one_project(sweep):
+    assert sweep["project"] == compose_config("logger=wandb_online").logger.project
