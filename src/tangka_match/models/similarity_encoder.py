@@ -1,17 +1,33 @@
 """The half of SGRAF that compares images with captions."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tangka_match.models.initialisation import xavier_linears_
 from tangka_match.models.similarity_attention import SimilarityAttentionFiltration
-from tangka_match.models.similarity_graph import SimilarityGraphStep, reason_over_graph
+from tangka_match.models.similarity_graph import FoldedQuery, SimilarityGraphStep, reason_over_graph
 from tangka_match.models.text_self_attention import TextSelfAttention
 from tangka_match.models.visual_self_attention import VisualSelfAttention
-from tangka_match.ops import at_least_float32, l2_normalise, unpack_words, word_region_attention
+from tangka_match.ops import (
+    LengthGroups,
+    at_least_float32,
+    autocast_dtype,
+    group_by_length,
+    l2_normalise,
+    project_squared_difference,
+    real_words,
+    unit_context_weights,
+    word_region_attention,
+)
 from tangka_match.types import Encoded
+
+IMAGES_AT_ONCE, CAPTIONS_AT_ONCE = 16, 64
+"""Pairs that are scored together where no batch norm looks at a whole batch."""
 
 
 class SimilarityEncoder(nn.Module):
@@ -46,31 +62,68 @@ class SimilarityEncoder(nn.Module):
 
     def forward(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
         """Score every image against every caption, in (0, 1); both come with pooled vectors and sequences."""
-        assert images.pooled is not None and images.tokens is not None and images.mask is not None
-        assert texts.pooled is not None and texts.tokens is not None and texts.mask is not None
-        overall = self.sim_tranglo_w((images.pooled[:, None, :] - texts.pooled).square())
-        local = self._local_similarities(images.tokens, images.mask, texts.tokens, texts.mask)
-        nodes = torch.cat([l2_normalise(overall)[:, :, None, :], unpack_words(local, texts.mask)], dim=2)
-        mask = functional.pad(texts.mask, (1, 0), value=True)
-        vectors = (
-            reason_over_graph(self.SGR_module, nodes, mask) if self.reasoning == "sgr" else self.SAF_module(nodes, mask)
-        )
+        assert texts.mask is not None
+        groups = group_by_length(texts.mask, None if self.training else CAPTIONS_AT_ONCE)
+        captions = [_Captions.choose(texts, *group) for group in zip(groups.columns, groups.lengths, strict=True)]
+        folded = [step.folded_query() for step in self.SGR_module] if self.reasoning == "sgr" else []
+        # Batch norm wants all images of a training batch at once; answers are quicker from what stays in cache.
+        step = len(images) if self.training else IMAGES_AT_ONCE
+        rows = [
+            self._score(images[start : start + step], groups, captions, folded, texts.mask)
+            for start in range(0, len(images), step)
+        ]
+        return torch.cat(rows)
+
+    def _score(
+        self,
+        images: Encoded,
+        groups: LengthGroups,
+        captions: Sequence["_Captions"],
+        folded: Sequence[FoldedQuery],
+        token_mask: Bool[Tensor, "C T"],
+    ) -> Float[Tensor, "I C"]:
+        nodes = (self._nodes(images, group) for group in captions)
+        if self.reasoning == "sgr":
+            vectors = [reason_over_graph(self.SGR_module, folded, group) for group in nodes]
+        else:
+            vectors = self.SAF_module(groups, list(nodes), functional.pad(token_mask, (1, 0), value=True))
         # Scores in half precision would tie where a ranking must tell them apart.
-        with torch.autocast(vectors.device.type, enabled=False):
+        with torch.autocast(token_mask.device.type, enabled=False):
             weight, bias = at_least_float32(self.sim_eval_w.weight), at_least_float32(self.sim_eval_w.bias)
-            logits = functional.linear(at_least_float32(vectors), weight, bias)
+            logits = functional.linear(at_least_float32(groups.restore(vectors)), weight, bias)
         return logits.squeeze(2).sigmoid()
 
-    def _local_similarities(
+    def _nodes(self, images: Encoded, captions: "_Captions") -> Float[Tensor, "I c Q S"]:
+        """Similarity vectors of the whole of every image and caption (node 0), and of each word (the others)."""
+        assert images.pooled is not None and images.tokens is not None and images.mask is not None
+        regions, (number, length) = images.tokens, captions.words.shape[:2]
+        weights = word_region_attention(captions.words, regions, images.mask).flatten(2)
+        weights = unit_context_weights(weights, regions)
+        local = self._project(self.sim_tranloc_w, weights.mT, regions, captions.words.flatten(0, 1))
+        ones = regions.new_ones(len(regions), number, 1)
+        overall = self._project(self.sim_tranglo_w, ones, images.pooled[:, None, :], captions.pooled)
+        return torch.cat([overall[:, :, None, :], local.unflatten(1, (number, length))], dim=2)
+
+    def _project(
         self,
+        linear: nn.Linear,
+        weights: Float[Tensor, "I W R"],
         regions: Float[Tensor, "I R D"],
-        region_mask: Bool[Tensor, "I R"],
-        words: Float[Tensor, "C T D"],
-        token_mask: Bool[Tensor, "C T"],
+        words: Float[Tensor, "W D"],
     ) -> Float[Tensor, "I W S"]:
-        """Similarity vectors between each of the W real words and what it attends to in every image."""
-        weights = word_region_attention(words, token_mask, regions, region_mask)
-        # (I, W, D) tensors are by far the largest here: only real words get one, and the difference is made in place.
-        context = l2_normalise(weights[:, token_mask].to(regions.dtype) @ regions)
-        difference = context.sub_(words[token_mask])
-        return l2_normalise(self.sim_tranloc_w(difference.square()))
+        dtype = autocast_dtype(regions)
+        return l2_normalise(
+            project_squared_difference(*(x.to(dtype) for x in (weights, regions, words, linear.weight, linear.bias)))
+        )
+
+
+class _Captions(NamedTuple):
+    """Captions of one length: ``c`` pooled vectors, and all of their words, of which none is padding."""
+
+    pooled: Float[Tensor, "c D"]
+    words: Float[Tensor, "c L D"]
+
+    @classmethod
+    def choose(cls, texts: Encoded, columns: Int[Tensor, " c"], length: int) -> "_Captions":
+        assert texts.pooled is not None and texts.tokens is not None and texts.mask is not None
+        return cls(texts.pooled[columns], real_words(texts.tokens, texts.mask, columns, length))
