@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tangka_match.models.initialisation import xavier_linears_
 from tangka_match.models.similarity_attention import SimilarityAttentionFiltration
-from tangka_match.models.similarity_graph import FoldedQuery, SimilarityGraphStep, reason_over_graph
+from tangka_match.models.similarity_graph import GraphWeights, SimilarityGraphStep, reason_over_graph
 from tangka_match.models.text_self_attention import TextSelfAttention
 from tangka_match.models.visual_self_attention import VisualSelfAttention
 from tangka_match.ops import (
@@ -62,68 +62,83 @@ class SimilarityEncoder(nn.Module):
 
     def forward(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
         """Score every image against every caption, in (0, 1); both come with pooled vectors and sequences."""
-        assert texts.mask is not None
+        assert images.tokens is not None and texts.mask is not None
+        dtype = autocast_dtype(images.tokens)
         groups = group_by_length(texts.mask, None if self.training else CAPTIONS_AT_ONCE)
-        captions = [_Captions.choose(texts, *group) for group in zip(groups.columns, groups.lengths, strict=True)]
-        folded = [step.folded_query() for step in self.SGR_module] if self.reasoning == "sgr" else []
+        captions = _gather_captions(texts, groups, dtype)
+        weights = self._prepare(dtype)
+        node_mask = functional.pad(texts.mask, (1, 0), value=True)
         # Batch norm wants all images of a training batch at once; answers are quicker from what stays in cache.
         step = len(images) if self.training else IMAGES_AT_ONCE
-        rows = [
-            self._score(images[start : start + step], groups, captions, folded, texts.mask)
-            for start in range(0, len(images), step)
-        ]
-        return torch.cat(rows)
+        rows = []
+        for start in range(0, len(images), step):
+            block = _gather_images(images[start : start + step], dtype)
+            nodes = (_nodes(weights, block, group) for group in captions)
+            if self.reasoning == "sgr":
+                vectors = [reason_over_graph(weights.graph, group) for group in nodes]
+            else:
+                vectors = self.SAF_module(groups, list(nodes), node_mask)
+            rows.append(groups.restore(vectors))
+        return self._read_out(torch.cat(rows))
 
-    def _score(
-        self,
-        images: Encoded,
-        groups: LengthGroups,
-        captions: Sequence["_Captions"],
-        folded: Sequence[FoldedQuery],
-        token_mask: Bool[Tensor, "C T"],
-    ) -> Float[Tensor, "I C"]:
-        nodes = (self._nodes(images, group) for group in captions)
-        if self.reasoning == "sgr":
-            vectors = [reason_over_graph(self.SGR_module, folded, group) for group in nodes]
-        else:
-            vectors = self.SAF_module(groups, list(nodes), functional.pad(token_mask, (1, 0), value=True))
+    def _prepare(self, dtype: torch.dtype) -> "_Weights":
+        graph = [step.prepare(dtype) for step in self.SGR_module] if self.reasoning == "sgr" else []
+        projections = [(x.weight.to(dtype), x.bias.to(dtype)) for x in (self.sim_tranloc_w, self.sim_tranglo_w)]
+        return _Weights(*projections, graph=graph)
+
+    def _read_out(self, vectors: Float[Tensor, "I C S"]) -> Float[Tensor, "I C"]:
         # Scores in half precision would tie where a ranking must tell them apart.
-        with torch.autocast(token_mask.device.type, enabled=False):
+        with torch.autocast(vectors.device.type, enabled=False):
             weight, bias = at_least_float32(self.sim_eval_w.weight), at_least_float32(self.sim_eval_w.bias)
-            logits = functional.linear(at_least_float32(groups.restore(vectors)), weight, bias)
-        return logits.squeeze(2).sigmoid()
+            return functional.linear(at_least_float32(vectors), weight, bias).squeeze(2).sigmoid()
 
-    def _nodes(self, images: Encoded, captions: "_Captions") -> Float[Tensor, "I c Q S"]:
-        """Similarity vectors of the whole of every image and caption (node 0), and of each word (the others)."""
-        assert images.pooled is not None and images.tokens is not None and images.mask is not None
-        regions, (number, length) = images.tokens, captions.words.shape[:2]
-        weights = word_region_attention(captions.words, regions, images.mask).flatten(2)
-        weights = unit_context_weights(weights, regions)
-        local = self._project(self.sim_tranloc_w, weights.mT, regions, captions.words.flatten(0, 1))
-        ones = regions.new_ones(len(regions), number, 1)
-        overall = self._project(self.sim_tranglo_w, ones, images.pooled[:, None, :], captions.pooled)
-        return torch.cat([overall[:, :, None, :], local.unflatten(1, (number, length))], dim=2)
 
-    def _project(
-        self,
-        linear: nn.Linear,
-        weights: Float[Tensor, "I W R"],
-        regions: Float[Tensor, "I R D"],
-        words: Float[Tensor, "W D"],
-    ) -> Float[Tensor, "I W S"]:
-        dtype = autocast_dtype(regions)
-        return l2_normalise(
-            project_squared_difference(*(x.to(dtype) for x in (weights, regions, words, linear.weight, linear.bias)))
-        )
+class _Weights(NamedTuple):
+    """Weights in the dtype of the computation, cast once a call: of the projections to similarity vectors, and more."""
+
+    local: tuple[Float[Tensor, "S D"], Float[Tensor, " S"]]
+    overall: tuple[Float[Tensor, "S D"], Float[Tensor, " S"]]
+    graph: Sequence[GraphWeights]
+
+
+class _Images(NamedTuple):
+    pooled: Float[Tensor, "I D"]
+    regions: Float[Tensor, "I R D"]
+    mask: Bool[Tensor, "I R"]
+    gram: Float[Tensor, "I R R"]
 
 
 class _Captions(NamedTuple):
-    """Captions of one length: ``c`` pooled vectors, and all of their words, of which none is padding."""
+    """Captions of one length: none of their words is padding."""
 
     pooled: Float[Tensor, "c D"]
     words: Float[Tensor, "c L D"]
 
-    @classmethod
-    def choose(cls, texts: Encoded, columns: Int[Tensor, " c"], length: int) -> "_Captions":
-        assert texts.pooled is not None and texts.tokens is not None and texts.mask is not None
-        return cls(texts.pooled[columns], real_words(texts.tokens, texts.mask, columns, length))
+
+def _gather_images(images: Encoded, dtype: torch.dtype) -> _Images:
+    assert images.pooled is not None and images.tokens is not None and images.mask is not None
+    with torch.autocast(images.tokens.device.type, enabled=False):
+        wide = at_least_float32(images.tokens)
+        gram = wide @ wide.mT
+    return _Images(images.pooled.to(dtype), images.tokens.to(dtype), images.mask, gram)
+
+
+def _gather_captions(texts: Encoded, groups: LengthGroups, dtype: torch.dtype) -> list[_Captions]:
+    assert texts.pooled is not None and texts.tokens is not None and texts.mask is not None
+    pooled, tokens = texts.pooled.to(dtype), texts.tokens.to(dtype)
+    return [
+        _Captions(pooled[columns], real_words(tokens, texts.mask, columns, length))
+        for columns, length in zip(groups.columns, groups.lengths, strict=True)
+    ]
+
+
+def _nodes(weights: _Weights, images: _Images, captions: _Captions) -> Float[Tensor, "I c Q S"]:
+    """Similarity vectors of the whole of every image and caption (node 0), and of each word (the others)."""
+    regions, words = images.regions, captions.words.flatten(0, 1)
+    attention = unit_context_weights(
+        word_region_attention(captions.words, regions, images.mask).flatten(2), images.gram
+    )
+    local = project_squared_difference(attention.mT.to(regions.dtype), regions, words, *weights.local)
+    ones = regions.new_ones(len(regions), len(captions.pooled), 1)
+    overall = project_squared_difference(ones, images.pooled[:, None, :], captions.pooled, *weights.overall)
+    return l2_normalise(torch.cat([overall[:, :, None, :], local.unflatten(1, captions.words.shape[:2])], dim=2))

@@ -39,7 +39,7 @@ def word_region_attention(
 
 
 def unit_context_weights(
-    weights: Float[Tensor, "I R W"], regions: Float[Tensor, "I R D"], eps: float = 1e-8
+    weights: Float[Tensor, "I R W"], gram: Float[Tensor, "I R R"], eps: float = 1e-8
 ) -> Float[Tensor, "I R W"]:
     r"""Scale the weights of each word so that the context it sees has length one.
 
@@ -48,14 +48,12 @@ def unit_context_weights(
 
     Args:
         weights: How much each word looks at each region, :math:`a`.
-        regions: What each region shows, :math:`v`.
+        gram: Dot products of each image's regions, :math:`G`, in the dtype of the weights.
         eps: Added to the norm.
     """
     # In half precision the square of a short context would be mostly rounding error.
-    with torch.autocast(regions.device.type, enabled=False):
-        wide = at_least_float32(regions)
-        weights = weights.to(wide.dtype)
-        squared = (weights * (wide @ wide.mT @ weights)).sum(dim=1, keepdim=True)
+    with torch.autocast(gram.device.type, enabled=False):
+        squared = (weights * (gram @ weights)).sum(dim=1, keepdim=True)
         seen = squared > 0
         norm = torch.where(seen, squared, 1).sqrt()
         return weights * torch.where(seen, 1 / (norm + eps), 0)

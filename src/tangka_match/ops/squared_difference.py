@@ -89,6 +89,7 @@ def _differences(weights: Tensor, regions: Tensor, words: Tensor) -> Iterator[tu
     for start in range(0, len(regions), step):
         block = slice(start, start + step)
         part = regions[block]
-        yield block, torch.baddbmm(
-            words.expand(len(part), -1, -1), weights[block], part, beta=-1, out=buffer[: len(part)]
+        yield (
+            block,
+            torch.baddbmm(words.expand(len(part), -1, -1), weights[block], part, beta=-1, out=buffer[: len(part)]),
         )
