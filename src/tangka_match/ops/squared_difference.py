@@ -60,7 +60,7 @@ class _ProjectSquaredDifference(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         weights, regions, words, weight = ctx.saved_tensors
         gradient = gradient.contiguous()
-        to_weights, to_regions = torch.empty_like(weights), torch.empty_like(regions)
+        to_weights, to_regions = regions.new_empty(weights.shape), regions.new_empty(regions.shape)
         # Sums over blocks, in half precision, would lose what the later blocks add.
         to_words = torch.zeros_like(at_least_float32(words))
         to_weight = torch.zeros_like(at_least_float32(weight))
