@@ -23,7 +23,7 @@ def memory_rows() -> list[Row]:
     """GiB resident at most, interpreter and libraries included."""
     rows = []
     for what, (name, limit) in NAMES.items():
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             [sys.executable, "-m", "benchmarks.memory", what], check=True, capture_output=True, text=True
         )
         rows.append(Row(name, "GiB", [float(done.stdout.split()[-1])], limit, at_least=False))

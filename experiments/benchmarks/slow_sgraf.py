@@ -17,20 +17,26 @@ Weights = Mapping[str, Tensor]
 
 
 class SlowImage(NamedTuple):
-    features: Tensor  # (r, F): the real regions only
-    slots: list[int]  # which region slot each of them sits in
+    """The real regions of an image, (r, F), and which region slot each of them sits in."""
+
+    features: Tensor
+    slots: list[int]
 
 
 class Stack(NamedTuple):
-    rows: list[int]  # which images these are
-    regions: Tensor  # (n, r, D): embedded regions
+    """Which images these are, and their embedded regions, (n, r, D)."""
+
+    rows: list[int]
+    regions: Tensor
 
 
 def slow_images(regions: Tensor, region_mask: Tensor) -> list[SlowImage]:
+    """Take images (I, R, F) out of their padding."""
     return [SlowImage(x[m], m.nonzero().flatten().tolist()) for x, m in zip(regions, region_mask, strict=True)]
 
 
 def slow_captions(token_ids: Tensor, token_mask: Tensor) -> list[list[int]]:
+    """Take captions (C, T) out of their padding."""
     return [ids[m].tolist() for ids, m in zip(token_ids, token_mask, strict=True)]
 
 

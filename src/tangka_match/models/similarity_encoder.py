@@ -1,7 +1,7 @@
 """The half of SGRAF that compares images with captions."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -82,9 +82,9 @@ class SimilarityEncoder(nn.Module):
         return self._read_out(torch.cat(rows))
 
     def _prepare(self, dtype: torch.dtype) -> "_Weights":
-        graph = [step.prepare(dtype) for step in self.SGR_module] if self.reasoning == "sgr" else []
-        projections = [(x.weight.to(dtype), x.bias.to(dtype)) for x in (self.sim_tranloc_w, self.sim_tranglo_w)]
-        return _Weights(*projections, graph=graph)
+        local, overall = ((x.weight.to(dtype), x.bias.to(dtype)) for x in (self.sim_tranloc_w, self.sim_tranglo_w))
+        steps = cast("Iterable[SimilarityGraphStep]", self.SGR_module) if self.reasoning == "sgr" else ()
+        return _Weights(local, overall, [step.prepare(dtype) for step in steps])
 
     def _read_out(self, vectors: Float[Tensor, "I C S"]) -> Float[Tensor, "I C"]:
         # Scores in half precision would tie where a ranking must tell them apart.

@@ -71,9 +71,10 @@ def attended_cosine(
     r"""Cosine of every word with what it sees in every image.
 
     Word :math:`t` attends to the regions of an image by :math:`a_r = \mathrm{softmax}_r(\lambda\, q_t \cdot k_r)` and
-    sees the context :math:`c = \sum_r a_r v_r`. The context has ``A`` components for each of I x W pairs and is never
+    sees the context :math:`c = \sum_r a_r v_r`. The context has ``A`` components for each of I x W pairs and is not
     made: :math:`c \cdot w = \sum_r a_r (v_r \cdot w)` and :math:`\lVert c \rVert^2 = a^\top G a`, where
-    :math:`G_{rs} = v_r \cdot v_s` belongs to the image alone. Only (I, R, W) tensors appear.
+    :math:`G_{rs} = v_r \cdot v_s` belongs to the image alone. Only (I, R, W) tensors appear. With fewer words than
+    regions, as in a search for one caption, :math:`G` would cost more than the contexts, and these are made.
 
     Args:
         queries: What each word looks for; ``W`` real words, ``A`` components.
@@ -86,6 +87,8 @@ def attended_cosine(
     Returns:
         Cosines in [-1, 1] up to rounding; 0 for an image without a real region.
     """
+    if len(words) < values.shape[1]:
+        return _cosine_of_contexts(queries, words, keys, values, region_mask, smooth=smooth)
     weights = masked_softmax(smooth * (keys @ queries.T), region_mask[:, :, None], dim=1)
     dot = (weights * (values @ words.T)).sum(dim=1)
     # In half precision the square of a short context would be mostly rounding error.
@@ -94,3 +97,23 @@ def attended_cosine(
         weights = weights.to(wide.dtype)
         squared_norm = (weights * (wide @ wide.mT @ weights)).sum(dim=1)
     return dot / squared_norm.clamp(min=1e-12).sqrt()
+
+
+def _cosine_of_contexts(
+    queries: Float[Tensor, "W A"],
+    words: Float[Tensor, "W A"],
+    keys: Float[Tensor, "I R A"],
+    values: Float[Tensor, "I R A"],
+    region_mask: Bool[Tensor, "I R"],
+    *,
+    smooth: float,
+) -> Float[Tensor, "I W"]:
+    """``attended_cosine`` with the contexts made; each image's keys and values are read once."""
+    # One small product an image: as one tall and thin product it would take twice as long on a CPU.
+    affinity = queries.expand(len(keys), -1, -1) @ keys.mT
+    weights = masked_softmax(smooth * affinity, region_mask[:, None, :])
+    with torch.autocast(values.device.type, enabled=False):
+        wide = at_least_float32(values)
+        contexts = weights.to(wide.dtype) @ wide
+        dot = (contexts * words).sum(dim=2)
+        return dot / contexts.square().sum(dim=2).clamp(min=1e-12).sqrt()

@@ -41,12 +41,13 @@ def project_squared_difference(
         >>> project_squared_difference(weights, regions, words, torch.eye(2), torch.zeros(2))
         tensor([[[4., 9.]]])
     """
-    return _ProjectSquaredDifference.apply(weights, regions, words, weight, bias)  # type: ignore[no-any-return]
+    return _ProjectSquaredDifference.apply(weights, regions, words, weight, bias)
 
 
 class _ProjectSquaredDifference(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weights: Tensor, regions: Tensor, words: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+        weights, regions, words, weight, bias = inputs
         ctx.save_for_backward(weights, regions, words, weight)
         result = regions.new_empty(len(regions), len(words), len(weight))
         with torch.autocast(regions.device.type, enabled=False):
