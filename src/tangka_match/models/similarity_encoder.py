@@ -27,7 +27,7 @@ from tangka_match.ops import (
 from tangka_match.types import Encoded
 
 IMAGES_AT_ONCE, CAPTIONS_AT_ONCE = 16, 64
-"""Pairs that are scored together where no batch norm looks at a whole batch."""
+"""Pairs that a CPU scores together when it is not training."""
 
 
 class SimilarityEncoder(nn.Module):
@@ -64,12 +64,13 @@ class SimilarityEncoder(nn.Module):
         """Score every image against every caption, in (0, 1); both come with pooled vectors and sequences."""
         assert images.tokens is not None and texts.mask is not None
         dtype = autocast_dtype(images.tokens)
-        groups = group_by_length(texts.mask, None if self.training else CAPTIONS_AT_ONCE)
+        # Batch norm wants all images of a training batch at once, a GPU all it can get; a CPU what stays in its cache.
+        in_pieces = texts.mask.device.type == "cpu" and not self.training
+        groups = group_by_length(texts.mask, CAPTIONS_AT_ONCE if in_pieces else None)
         captions = _gather_captions(texts, groups, dtype)
         weights = self._prepare(dtype)
         node_mask = functional.pad(texts.mask, (1, 0), value=True)
-        # Batch norm wants all images of a training batch at once; answers are quicker from what stays in cache.
-        step = len(images) if self.training else IMAGES_AT_ONCE
+        step = IMAGES_AT_ONCE if in_pieces else len(images)
         rows = []
         for start in range(0, len(images), step):
             block = _gather_images(images[start : start + step], dtype)
