@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test lint bench format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: setup ## ruff, mypy and the import rules
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: setup ## measure speed and memory against the targets, about 15 minutes; results go to experiments/benchmarks
+	PYTHONPATH=experiments $(BIN)/python -m benchmarks
 
 format: setup ## rewrite the code in the house's format
 	$(BIN)/ruff check --fix
