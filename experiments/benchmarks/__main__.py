@@ -1,7 +1,7 @@
 """Measure, print the table, write it down: `make bench`, or `python -m benchmarks --only scoring,latency`.
 
-Everything runs on two CPU threads with random weights of the published sizes; rivals take turns. Other work on the
-machine spoils the rates more than the ratios.
+Everything runs on the CPU with random weights of the published sizes; rivals take turns. With two threads other work on
+the machine spoils the numbers; with `--threads 1` time is what the process had of its core, and it hardly does.
 """
 
 import argparse
@@ -33,9 +33,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="sections, separated by commas; all if not given")
     parser.add_argument("--rounds", type=int, default=3, help="how often rivals take turns")
-    parser.add_argument("--machine", default=_machine(), help="name of the file in results/")
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(options.threads)
+    results = RESULTS / f"{'-'.join(_cpu().lower().split())}-{options.threads}-threads"
     rounds = options.rounds
     sections: dict[str, Callable[[], list[Row]]] = {
         "startup": lambda: start_up_rows(rounds),
@@ -43,10 +44,10 @@ def main() -> None:
         "loading": lambda: loading_rows(rounds),
         "precision": precision_rows,
         "scoring": lambda: scoring_rows("sgr", 200, 500, rounds) + scoring_rows("saf", 200, 500, rounds),
-        "large": lambda: scoring_rows("sgr", 1000, 500, rounds),
+        "large": lambda: scoring_rows("sgr", 1000, 5000, rounds),
         "training": lambda: training_rows("sgr", 128, rounds),
         "memory": memory_rows,
-        "growth": lambda: growth_rows(RESULTS / f"{options.machine}_growth.png", rounds),
+        "growth": lambda: growth_rows(results.with_suffix(".png"), rounds),
     }
     chosen = options.only.split(",") if options.only else list(sections)
     if unknown := set(chosen) - set(sections):
@@ -56,9 +57,9 @@ def main() -> None:
     for name in chosen:
         console.print(f"measuring {name} …")
         found += sections[name]()
-        _write(RESULTS / f"{options.machine}.json", found)
+        _write(results.with_suffix(".json"), found)
     print_rows(found, console)
-    console.print(f"written to {RESULTS / options.machine}.json")
+    console.print(f"written to {results}.json")
 
 
 def _write(path: Path, rows: list[Row]) -> None:
@@ -75,10 +76,6 @@ def _write(path: Path, rows: list[Row]) -> None:
 def _commit() -> str:
     command = ["git", "describe", "--always", "--dirty"]
     return subprocess.run(command, check=True, capture_output=True, text=True, cwd=RESULTS.parent).stdout.strip()
-
-
-def _machine() -> str:
-    return "-".join(_cpu().lower().split()) + f"-{torch.get_num_threads()}-cores"
 
 
 def _cpu() -> str:

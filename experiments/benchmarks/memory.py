@@ -46,6 +46,5 @@ def _training() -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
     {"evaluation": _evaluation, "training": _training}[sys.argv[1]]()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)

@@ -11,7 +11,9 @@ from benchmarks.timing import take_turns
 def start_up_rows(rounds: int) -> list[Row]:
     """Seconds of a fresh process."""
     commands = {"--help": ["--help"], "--cfg job": ["+experiment=targeted", "--cfg", "job"]}
-    timings = take_turns({name: lambda a=arguments: _run(a) for name, arguments in commands.items()}, rounds)
+    timings = take_turns(
+        {name: lambda a=arguments: _run(a) for name, arguments in commands.items()}, rounds, children=True
+    )
     return [
         Row(f"python -m tangka_match.train {name}", "s", timing.seconds, 1.5, at_least=False)
         for name, timing in timings.items()

@@ -24,7 +24,7 @@ def training_rows(reasoning: str, batch: int, rounds: int) -> list[Row]:
         "float32": partial(gradients, model, SGRAF.similarity, batch),
         "bfloat16": partial(gradients, model, SGRAF.similarity, batch, half=True),
     }
-    timings = take_turns(steps, rounds)
+    timings = take_turns(steps, rounds, warm_up=False)
     name = f"{reasoning.upper()} step, batch {batch}"
     goals = (2.5, 4.0) if reasoning == "sgr" else (None, None)
     return [
