@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 RUNS   ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format wandb-sync clean
+.PHONY: help setup demo test lint bench format wandb-sync clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ lint: setup ## ruff, mypy and the import rules
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: setup ## measure speed and memory against the targets, about 15 minutes; results go to experiments/benchmarks
+	PYTHONPATH=experiments $(BIN)/python -m benchmarks
 
 format: setup ## rewrite the code in the house's format
 	$(BIN)/ruff check --fix

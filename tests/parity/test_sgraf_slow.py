@@ -4,8 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from benchmarks.slow_sgraf import slow_captions, slow_images, slow_sgraf
 from helpers.random_pairs import pairs, random_pairs
-from helpers.slow_sgraf import slow_captions, slow_images, slow_sgraf
 from helpers.small_matchers import small_matcher
 
 

@@ -14,12 +14,14 @@ from tangka_match.data.collate import collate_captions, collate_images, collate_
 from tangka_match.data.dataset import CaptionDataset, ImageDataset, PairDataset
 from tangka_match.data.difficulty import word_rarity
 from tangka_match.data.encoding import EncodedCaptions, check_max_tokens, encode_captions
+from tangka_match.data.resident import ResidentFeatures, worth_keeping
 from tangka_match.data.samplers import ResumableBatchSampler, check_sampling
 from tangka_match.data.split import Split, load_split
 from tangka_match.data.subset import check_share, take_share
 from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import ConfigError, DataFormatError
+from tangka_match.types import RegionTextBatch
 
 
 class SetWriter(Protocol):
@@ -44,6 +46,8 @@ class RegionTextDataModule(pl.LightningDataModule):
         eval_batch_size: Images, or captions, a validation batch.
         num_workers: Processes that read ahead; 0 reads in the training process.
         pin_memory: Copy batches to page-locked memory, which speeds up the way to a GPU.
+        device_features: Keep the training features on the device, so that batches are indices: ``True``, ``False``, or
+            ``"auto"``, on a GPU where they take at most ``resident.SHARE_OF_MEMORY`` of its free memory.
         drop_last: Leave out the last training batch of an epoch where it is short.
         seed: Fixes the order of the training pairs; 0 or more.
         initial_competence: Share of the training pairs, easiest captions first, that the first epoch draws from, in
@@ -89,6 +93,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         eval_batch_size: int = 128,
         num_workers: int = 0,
         pin_memory: bool = False,
+        device_features: bool | str = "auto",
         drop_last: bool = True,
         seed: int = 0,
         initial_competence: float = 1.0,
@@ -107,6 +112,8 @@ class RegionTextDataModule(pl.LightningDataModule):
             raise ConfigError(f"data.eval_batch_size={eval_batch_size}; allowed: 1 and more images or captions.")
         if num_workers < 0:
             raise ConfigError(f"data.num_workers={num_workers}; allowed: 0 (read in the training process) and more.")
+        if device_features not in {True, False, "auto"}:
+            raise ConfigError(f"data.device_features={device_features!r}; allowed: auto, true or false.")
         self.root = root
         self.tokenizer = JiebaTokenizer() if tokenizer is None else tokenizer
         self.writer = writer
@@ -117,6 +124,8 @@ class RegionTextDataModule(pl.LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.pin_memory = pin_memory
+        self.device_features = device_features
+        self._resident: ResidentFeatures | None = None
         self.drop_last = drop_last
         self.seed = seed
         self.initial_competence = initial_competence
@@ -181,12 +190,25 @@ class RegionTextDataModule(pl.LightningDataModule):
             self.batch_sampler.total_epochs = total_epochs
 
     def train_dataloader(self) -> "DataLoader[Any]":
-        """Batches of matching pairs, ``RegionTextBatch``, in the order of ``batch_sampler``."""
+        """Batches of matching pairs, ``RegionTextBatch``, in the order of ``batch_sampler``.
+
+        Where features are kept on the device, the batches come without regions; ``on_after_batch_transfer`` adds them.
+        """
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        keep = worth_keeping(self.train.features, device) if self.device_features == "auto" else self.device_features
+        if keep and self._resident is None and self.trainer is not None:
+            self._resident = ResidentFeatures.load(self.train, device)
         return DataLoader(
-            PairDataset(self.train, self._train_captions),
+            PairDataset(self.train, self._train_captions, read_images=self._resident is None),
             batch_sampler=self.batch_sampler,
             **self._loading(collate_pairs, self.num_workers),
         )
+
+    def on_after_batch_transfer(self, batch: NamedTuple, dataloader_idx: int) -> NamedTuple:
+        """Add the regions to a training batch that came to the device without them."""
+        if self._resident is None or not isinstance(batch, RegionTextBatch):
+            return batch
+        return self._resident.fill(batch)
 
     def val_dataloader(self) -> "list[DataLoader[Any]]":
         """Every image once, ``ImageBatch``, and every caption once, ``CaptionBatch``, in order, on each process."""

@@ -46,10 +46,11 @@ class PairDataset(Dataset[PairRows]):
     Args:
         split: Where the images come from.
         encoded: Its C captions, encoded.
+        read_images: Whether batches bring the regions; without them they have 0 regions, and someone else knows them.
     """
 
-    def __init__(self, split: Split, encoded: EncodedCaptions) -> None:
-        self.images = ImageDataset(split)
+    def __init__(self, split: Split, encoded: EncodedCaptions, *, read_images: bool = True) -> None:
+        self.images: ImageDataset | _UnreadImages = ImageDataset(split) if read_images else _UnreadImages(split)
         self.captions = CaptionDataset(encoded)
         self.caption_to_image = split.caption_to_image
         self.text_group = group_texts(split.captions)
@@ -99,6 +100,17 @@ class ImageDataset(Dataset[ImageRows]):
         """
         rows = np.asarray(indices, dtype=np.int64)
         return ImageRows(*read_regions(self.features, rows, self.image_ids), image_index=rows)
+
+
+class _UnreadImages:
+    """Images of which only the index is given."""
+
+    def __init__(self, split: Split) -> None:
+        self.nothing = np.empty((0, split.features.feature_dim), split.features.dtype)
+
+    def __getitems__(self, indices: npt.NDArray[np.int64]) -> ImageRows:
+        regions = np.broadcast_to(self.nothing, (len(indices), *self.nothing.shape))
+        return ImageRows(regions.copy(), np.empty((len(indices), 0), np.bool_), indices)
 
 
 class CaptionDataset(Dataset[CaptionRows]):

@@ -1,11 +1,14 @@
 """Similarity attention filtration, the SAF of SGRAF (equations 8 and 9)."""
 
+from collections.abc import Sequence
+
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tangka_match.models.initialisation import xavier_linears_
 from tangka_match.models.masked_batch_norm import CaptionBatchNorm
-from tangka_match.ops import l2_normalise
+from tangka_match.ops import LengthGroups, at_least_float32, l2_normalise
 
 
 class SimilarityAttentionFiltration(nn.Module):
@@ -24,8 +27,24 @@ class SimilarityAttentionFiltration(nn.Module):
         self.bn = CaptionBatchNorm()
         xavier_linears_(self)
 
-    def forward(self, nodes: Float[Tensor, "I C Q S"], mask: Bool[Tensor, "C Q"]) -> Float[Tensor, "I C S"]:
-        """Pool the real ones of a pair's ``Q`` vectors into one L2-normalised vector of ``S`` = ``sim_dim``."""
-        scores = self.bn(self.attn_sim_w(nodes).squeeze(3), mask).sigmoid().masked_fill(~mask, 0)
-        weights = scores / (scores.sum(dim=2, keepdim=True) + 1e-8)
-        return l2_normalise((weights[:, :, None, :] @ nodes).squeeze(2))
+    def forward(
+        self, groups: LengthGroups, nodes: Sequence[Float[Tensor, "I _c _q S"]], mask: Bool[Tensor, "C Q"]
+    ) -> list[Float[Tensor, "I _c S"]]:
+        """Pool the ``_q`` vectors of each pair into one L2-normalised vector of ``S`` = ``sim_dim``.
+
+        Args:
+            groups: Which captions belong together.
+            nodes: The vectors of the captions of each group, all of them real.
+            mask: ``True`` where a caption, in the order of the batch, has a vector; batch norm takes its statistics
+                from all of them.
+        """
+        longest = mask.shape[1]
+        logits = [self.attn_sim_w(group).squeeze(3) for group in nodes]
+        padded = groups.restore([functional.pad(group, (0, longest - group.shape[2])) for group in logits])
+        shares = at_least_float32(self.bn(padded, mask)).sigmoid()
+        pooled = []
+        for columns, group in zip(groups.columns, nodes, strict=True):
+            weights = shares[:, columns, : group.shape[2]]
+            weights = weights / (weights.sum(dim=2, keepdim=True) + 1e-8)
+            pooled.append(l2_normalise((weights.to(group.dtype)[:, :, None, :] @ group).squeeze(2)))
+        return pooled

@@ -1,5 +1,8 @@
 """The half of SGRAF that compares images with captions."""
 
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, cast
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -7,11 +10,24 @@ from torch.nn import functional
 
 from tangka_match.models.initialisation import xavier_linears_
 from tangka_match.models.similarity_attention import SimilarityAttentionFiltration
-from tangka_match.models.similarity_graph import SimilarityGraphStep, reason_over_graph
+from tangka_match.models.similarity_graph import GraphWeights, SimilarityGraphStep, reason_over_graph
 from tangka_match.models.text_self_attention import TextSelfAttention
 from tangka_match.models.visual_self_attention import VisualSelfAttention
-from tangka_match.ops import at_least_float32, l2_normalise, unpack_words, word_region_attention
+from tangka_match.ops import (
+    LengthGroups,
+    at_least_float32,
+    autocast_dtype,
+    group_by_length,
+    l2_normalise,
+    project_squared_difference,
+    real_words,
+    unit_context_weights,
+    word_region_attention,
+)
 from tangka_match.types import Encoded
+
+IMAGES_AT_ONCE, CAPTIONS_AT_ONCE = 16, 64
+"""Pairs that a CPU scores together when it is not training."""
 
 
 class SimilarityEncoder(nn.Module):
@@ -46,31 +62,84 @@ class SimilarityEncoder(nn.Module):
 
     def forward(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
         """Score every image against every caption, in (0, 1); both come with pooled vectors and sequences."""
-        assert images.pooled is not None and images.tokens is not None and images.mask is not None
-        assert texts.pooled is not None and texts.tokens is not None and texts.mask is not None
-        overall = self.sim_tranglo_w((images.pooled[:, None, :] - texts.pooled).square())
-        local = self._local_similarities(images.tokens, images.mask, texts.tokens, texts.mask)
-        nodes = torch.cat([l2_normalise(overall)[:, :, None, :], unpack_words(local, texts.mask)], dim=2)
-        mask = functional.pad(texts.mask, (1, 0), value=True)
-        vectors = (
-            reason_over_graph(self.SGR_module, nodes, mask) if self.reasoning == "sgr" else self.SAF_module(nodes, mask)
-        )
+        assert images.tokens is not None and texts.mask is not None
+        dtype = autocast_dtype(images.tokens)
+        # Batch norm wants all images of a training batch at once, a GPU all it can get; a CPU what stays in its cache.
+        in_pieces = texts.mask.device.type == "cpu" and not self.training
+        groups = group_by_length(texts.mask, CAPTIONS_AT_ONCE if in_pieces else None)
+        captions = _gather_captions(texts, groups, dtype)
+        weights = self._prepare(dtype)
+        node_mask = functional.pad(texts.mask, (1, 0), value=True)
+        step = IMAGES_AT_ONCE if in_pieces else len(images)
+        rows = []
+        for start in range(0, len(images), step):
+            block = _gather_images(images[start : start + step], dtype)
+            nodes = (_nodes(weights, block, group) for group in captions)
+            if self.reasoning == "sgr":
+                vectors = [reason_over_graph(weights.graph, group) for group in nodes]
+            else:
+                vectors = self.SAF_module(groups, list(nodes), node_mask)
+            rows.append(groups.restore(vectors))
+        return self._read_out(torch.cat(rows))
+
+    def _prepare(self, dtype: torch.dtype) -> "_Weights":
+        local, overall = ((x.weight.to(dtype), x.bias.to(dtype)) for x in (self.sim_tranloc_w, self.sim_tranglo_w))
+        steps = cast("Iterable[SimilarityGraphStep]", self.SGR_module) if self.reasoning == "sgr" else ()
+        return _Weights(local, overall, [step.prepare(dtype) for step in steps])
+
+    def _read_out(self, vectors: Float[Tensor, "I C S"]) -> Float[Tensor, "I C"]:
         # Scores in half precision would tie where a ranking must tell them apart.
         with torch.autocast(vectors.device.type, enabled=False):
             weight, bias = at_least_float32(self.sim_eval_w.weight), at_least_float32(self.sim_eval_w.bias)
-            logits = functional.linear(at_least_float32(vectors), weight, bias)
-        return logits.squeeze(2).sigmoid()
+            return functional.linear(at_least_float32(vectors), weight, bias).squeeze(2).sigmoid()
 
-    def _local_similarities(
-        self,
-        regions: Float[Tensor, "I R D"],
-        region_mask: Bool[Tensor, "I R"],
-        words: Float[Tensor, "C T D"],
-        token_mask: Bool[Tensor, "C T"],
-    ) -> Float[Tensor, "I W S"]:
-        """Similarity vectors between each of the W real words and what it attends to in every image."""
-        weights = word_region_attention(words, token_mask, regions, region_mask)
-        # (I, W, D) tensors are by far the largest here: only real words get one, and the difference is made in place.
-        context = l2_normalise(weights[:, token_mask].to(regions.dtype) @ regions)
-        difference = context.sub_(words[token_mask])
-        return l2_normalise(self.sim_tranloc_w(difference.square()))
+
+class _Weights(NamedTuple):
+    """Weights in the dtype of the computation, cast once a call: of the projections to similarity vectors, and more."""
+
+    local: tuple[Float[Tensor, "S D"], Float[Tensor, " S"]]
+    overall: tuple[Float[Tensor, "S D"], Float[Tensor, " S"]]
+    graph: Sequence[GraphWeights]
+
+
+class _Images(NamedTuple):
+    pooled: Float[Tensor, "I D"]
+    regions: Float[Tensor, "I R D"]
+    mask: Bool[Tensor, "I R"]
+    gram: Float[Tensor, "I R R"]
+
+
+class _Captions(NamedTuple):
+    """Captions of one length: none of their words is padding."""
+
+    pooled: Float[Tensor, "c D"]
+    words: Float[Tensor, "c L D"]
+
+
+def _gather_images(images: Encoded, dtype: torch.dtype) -> _Images:
+    assert images.pooled is not None and images.tokens is not None and images.mask is not None
+    with torch.autocast(images.tokens.device.type, enabled=False):
+        wide = at_least_float32(images.tokens)
+        gram = wide @ wide.mT
+    return _Images(images.pooled.to(dtype), images.tokens.to(dtype), images.mask, gram)
+
+
+def _gather_captions(texts: Encoded, groups: LengthGroups, dtype: torch.dtype) -> list[_Captions]:
+    assert texts.pooled is not None and texts.tokens is not None and texts.mask is not None
+    pooled, tokens = texts.pooled.to(dtype), texts.tokens.to(dtype)
+    return [
+        _Captions(pooled[columns], real_words(tokens, texts.mask, columns, length))
+        for columns, length in zip(groups.columns, groups.lengths, strict=True)
+    ]
+
+
+def _nodes(weights: _Weights, images: _Images, captions: _Captions) -> Float[Tensor, "I c Q S"]:
+    """Similarity vectors of the whole of every image and caption (node 0), and of each word (the others)."""
+    regions, words = images.regions, captions.words.flatten(0, 1)
+    attention = unit_context_weights(
+        word_region_attention(captions.words, regions, images.mask).flatten(2), images.gram
+    )
+    local = project_squared_difference(attention.mT.to(regions.dtype), regions, words, *weights.local)
+    ones = regions.new_ones(len(regions), len(captions.pooled), 1)
+    overall = project_squared_difference(ones, images.pooled[:, None, :], captions.pooled, *weights.overall)
+    return l2_normalise(torch.cat([overall[:, :, None, :], local.unflatten(1, captions.words.shape[:2])], dim=2))

@@ -1,20 +1,28 @@
 """Pure tensor functions: norms, masked reductions, pooling, cross attention."""
 
-from tangka_match.ops.attention import attended_cosine, word_region_attention
+from tangka_match.ops.attention import attended_cosine, unit_context_weights, word_region_attention
+from tangka_match.ops.length_groups import LengthGroups, group_by_length, real_words
 from tangka_match.ops.masking import masked_max, masked_mean, masked_softmax
 from tangka_match.ops.normalise import l2_normalise
 from tangka_match.ops.packing import unpack_words
 from tangka_match.ops.pooling import attention_pool
-from tangka_match.ops.precision import at_least_float32
+from tangka_match.ops.precision import at_least_float32, autocast_dtype
+from tangka_match.ops.squared_difference import project_squared_difference
 
 __all__ = [
+    "LengthGroups",
     "at_least_float32",
     "attended_cosine",
     "attention_pool",
+    "autocast_dtype",
+    "group_by_length",
     "l2_normalise",
     "masked_max",
     "masked_mean",
     "masked_softmax",
+    "project_squared_difference",
+    "real_words",
+    "unit_context_weights",
     "unpack_words",
     "word_region_attention",
 ]

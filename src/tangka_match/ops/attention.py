@@ -12,11 +12,10 @@ from tangka_match.ops.precision import at_least_float32
 
 def word_region_attention(
     words: Float[Tensor, "C T D"],
-    token_mask: Bool[Tensor, "C T"],
     regions: Float[Tensor, "I R D"],
     region_mask: Bool[Tensor, "I R"],
     smooth: float = 9.0,
-) -> Float[Tensor, "I C T R"]:
+) -> Float[Tensor, "I R C T"]:
     r"""How much every word looks at every region, as SCAN and SGRAF define it.
 
     With the dot products :math:`s_{tr}` of an image and a caption, :math:`l_{tr} = \mathrm{LeakyReLU}_{0.1}(s_{tr})` is
@@ -25,18 +24,39 @@ def word_region_attention(
     Matching", arXiv 1803.08024, equations 1 and 2 of the text-to-image form; there :math:`\lambda = 9`.
 
     Args:
-        words: Embedded words.
-        token_mask: ``True`` where a word is real; others take no part in the norm.
+        words: Embedded words of captions of one length, all of them real.
         regions: Embedded regions.
         region_mask: ``True`` where a region is real; others get a weight of zero.
         smooth: :math:`\lambda`; higher = sharper.
 
     Returns:
-        Weights that add up to one over the regions; those of padding words mean nothing.
+        Weights that add up to one over the regions, in float32 at least.
     """
-    affinity = functional.leaky_relu(torch.einsum("ird,ctd->ictr", regions, words), 0.1)
-    affinity = l2_normalise(affinity.masked_fill(~token_mask[:, :, None], 0), dim=2)
-    return masked_softmax(smooth * affinity, region_mask[:, None, None, :])
+    # Regions first: one product for all pairs, and a softmax that runs over whole rows of words.
+    affinity = functional.linear(regions, words.flatten(0, 1)).unflatten(2, words.shape[:2])
+    shared = l2_normalise(functional.leaky_relu(at_least_float32(affinity), 0.1), dim=3)
+    return masked_softmax(smooth * shared, region_mask[:, :, None, None], dim=1)
+
+
+def unit_context_weights(
+    weights: Float[Tensor, "I R W"], gram: Float[Tensor, "I R R"], eps: float = 1e-8
+) -> Float[Tensor, "I R W"]:
+    r"""Scale the weights of each word so that the context it sees has length one.
+
+    The context :math:`c = \sum_r a_r v_r` is L2-normalised as by ``l2_normalise``, before it is made: its norm is
+    :math:`\sqrt{a^\top G a}`, where :math:`G_{rs} = v_r \cdot v_s` belongs to the image alone.
+
+    Args:
+        weights: How much each word looks at each region, :math:`a`.
+        gram: Dot products of each image's regions, :math:`G`, in the dtype of the weights.
+        eps: Added to the norm.
+    """
+    # In half precision the square of a short context would be mostly rounding error.
+    with torch.autocast(gram.device.type, enabled=False):
+        squared = (weights * (gram @ weights)).sum(dim=1, keepdim=True)
+        seen = squared > 0
+        norm = torch.where(seen, squared, 1).sqrt()
+        return weights * torch.where(seen, 1 / (norm + eps), 0)
 
 
 def attended_cosine(
@@ -51,9 +71,10 @@ def attended_cosine(
     r"""Cosine of every word with what it sees in every image.
 
     Word :math:`t` attends to the regions of an image by :math:`a_r = \mathrm{softmax}_r(\lambda\, q_t \cdot k_r)` and
-    sees the context :math:`c = \sum_r a_r v_r`. The context has ``A`` components for each of I x W pairs and is never
+    sees the context :math:`c = \sum_r a_r v_r`. The context has ``A`` components for each of I x W pairs and is not
     made: :math:`c \cdot w = \sum_r a_r (v_r \cdot w)` and :math:`\lVert c \rVert^2 = a^\top G a`, where
-    :math:`G_{rs} = v_r \cdot v_s` belongs to the image alone. Only (I, R, W) tensors appear.
+    :math:`G_{rs} = v_r \cdot v_s` belongs to the image alone. Only (I, R, W) tensors appear. With fewer words than
+    regions, as in a search for one caption, :math:`G` would cost more than the contexts, and these are made.
 
     Args:
         queries: What each word looks for; ``W`` real words, ``A`` components.
@@ -66,6 +87,8 @@ def attended_cosine(
     Returns:
         Cosines in [-1, 1] up to rounding; 0 for an image without a real region.
     """
+    if len(words) < values.shape[1]:
+        return _cosine_of_contexts(queries, words, keys, values, region_mask, smooth=smooth)
     weights = masked_softmax(smooth * (keys @ queries.T), region_mask[:, :, None], dim=1)
     dot = (weights * (values @ words.T)).sum(dim=1)
     # In half precision the square of a short context would be mostly rounding error.
@@ -74,3 +97,23 @@ def attended_cosine(
         weights = weights.to(wide.dtype)
         squared_norm = (weights * (wide @ wide.mT @ weights)).sum(dim=1)
     return dot / squared_norm.clamp(min=1e-12).sqrt()
+
+
+def _cosine_of_contexts(
+    queries: Float[Tensor, "W A"],
+    words: Float[Tensor, "W A"],
+    keys: Float[Tensor, "I R A"],
+    values: Float[Tensor, "I R A"],
+    region_mask: Bool[Tensor, "I R"],
+    *,
+    smooth: float,
+) -> Float[Tensor, "I W"]:
+    """``attended_cosine`` with the contexts made; each image's keys and values are read once."""
+    # One small product an image: as one tall and thin product it would take twice as long on a CPU.
+    affinity = queries.expand(len(keys), -1, -1) @ keys.mT
+    weights = masked_softmax(smooth * affinity, region_mask[:, None, :])
+    with torch.autocast(values.device.type, enabled=False):
+        wide = at_least_float32(values)
+        contexts = weights.to(wide.dtype) @ wide
+        dot = (contexts * words).sum(dim=2)
+        return dot / contexts.square().sum(dim=2).clamp(min=1e-12).sqrt()

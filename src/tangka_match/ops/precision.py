@@ -13,3 +13,17 @@ def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         torch.float32
     """
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def autocast_dtype(x: Float[Tensor, "*shape"]) -> torch.dtype:
+    """The dtype that autocast would compute a matrix product of ``x`` in; that of ``x`` where autocast is off.
+
+    Example:
+        >>> with torch.autocast("cpu", torch.bfloat16):
+        ...     autocast_dtype(torch.ones(1)), autocast_dtype(torch.ones(1, dtype=torch.float64))
+        (torch.bfloat16, torch.float64)
+    """
+    kind = x.device.type
+    if x.dtype == torch.float64 or not torch.is_autocast_enabled(kind):
+        return x.dtype
+    return torch.get_autocast_dtype(kind)

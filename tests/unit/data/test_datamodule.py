@@ -300,3 +300,40 @@ def test_splits_of_different_shapes(tmp_path, other):
 
 def test_the_split_is_what_load_split_gives(root):
     assert set_up(root).val.fingerprint == load_split(root, "val").fingerprint
+
+
+class Keeper(Recorder):
+    """Keeps the batches that reach the training step."""
+
+    def training_step(self, batch, batch_idx):
+        self.seen.append(batch)
+        return self.weight.sum()
+
+
+def batches_trained_on(root, **settings):
+    model, data = Keeper(), set_up(root, **settings)
+    make_trainer(max_epochs=2).fit(model, datamodule=data)
+    return model.seen, data
+
+
+class TestDeviceFeatures:
+    def test_training_sees_the_same_batches(self, root):
+        kept, _ = batches_trained_on(root, device_features=True)
+        read, _ = batches_trained_on(root, device_features=False)
+        assert len(kept) == len(read) == 12
+        for ours, theirs in zip(kept, read, strict=True):
+            for name, a, b in zip(RegionTextBatch._fields, ours, theirs, strict=True):
+                assert torch.equal(a, b), name
+                assert a.dtype == b.dtype, name
+
+    def test_nothing_is_read_a_second_time(self, root):
+        _, data = batches_trained_on(root, device_features=True)
+        assert {tuple(batch.regions.shape[:2]) for batch in data.train_dataloader()} == {(4, 0)}
+
+    def test_a_cpu_reads_from_the_file(self, root):
+        _, data = batches_trained_on(root)
+        assert data.train_dataloader().dataset[0].images.regions.shape[1] == data.num_regions
+
+    def test_other_values(self, root):
+        with pytest.raises(ConfigError, match=r"data\.device_features='gpu'; allowed: auto, true or false"):
+            RegionTextDataModule(root, device_features="gpu")

@@ -1,8 +1,9 @@
+import pytest
 import torch
 from hypothesis import given, settings
 
 from helpers.random_pairs import Pairs, pairs
-from tangka_match.ops import attended_cosine, unpack_words, word_region_attention
+from tangka_match.ops import attended_cosine, unit_context_weights, unpack_words, word_region_attention
 
 
 def vectors(data: Pairs, seed: int, dim: int = 4):
@@ -15,14 +16,32 @@ def vectors(data: Pairs, seed: int, dim: int = 4):
 @given(data=pairs)
 def test_word_region_attention_equals_the_formula_pair_by_pair(data):
     words, regions = vectors(data, seed=0)
-    found = word_region_attention(words, data.token_mask, regions, data.region_mask)
-    assert (found.masked_select(~data.region_mask[:, None, None, :]) == 0).all()
+    found = word_region_attention(words, regions, data.region_mask)
+    assert (found[~data.region_mask] == 0).all()
     for image, (rows, real_rows) in enumerate(zip(regions, data.region_mask, strict=True)):
-        for caption, (columns, real_columns) in enumerate(zip(words, data.token_mask, strict=True)):
-            affinity = torch.nn.functional.leaky_relu(columns[real_columns] @ rows[real_rows].T, 0.1)
-            affinity = affinity / (affinity.norm(dim=0, keepdim=True) + 1e-8)
-            expected = torch.softmax(9 * affinity, dim=1)
-            torch.testing.assert_close(found[image, caption, real_columns][:, real_rows], expected)
+        for caption, columns in enumerate(words):
+            affinity = torch.nn.functional.leaky_relu(rows[real_rows] @ columns.T, 0.1)
+            affinity = affinity / (affinity.norm(dim=1, keepdim=True) + 1e-8)
+            torch.testing.assert_close(found[image, real_rows, caption], torch.softmax(9 * affinity, dim=0))
+
+
+@settings(deadline=None, max_examples=20)
+@given(data=pairs)
+def test_contexts_of_unit_context_weights_have_length_one(data):
+    words, regions = vectors(data, seed=0)
+    weights = word_region_attention(words, regions, data.region_mask).flatten(2)
+    scaled = unit_context_weights(weights, regions @ regions.mT)
+    contexts = scaled.mT @ regions
+    torch.testing.assert_close(contexts, torch.nn.functional.normalize(weights.mT @ regions, dim=2))
+
+
+def test_a_context_of_zeros_stays_zero_with_a_gradient_of_zero():
+    weights, gram = torch.ones(1, 2, 3, requires_grad=True), torch.zeros(1, 2, 2, requires_grad=True)
+    scaled = unit_context_weights(weights, gram)
+    scaled.sum().backward()
+    assert (scaled == 0).all()
+    assert (weights.grad == 0).all()
+    assert gram.grad.isfinite().all()
 
 
 @settings(deadline=None, max_examples=20)
@@ -38,10 +57,11 @@ def test_attended_cosine_equals_the_materialised_context(data):
         torch.testing.assert_close(found[image], expected)
 
 
-def test_attended_cosine_of_an_image_without_regions_is_zero():
-    mask = torch.tensor([[False, False]])
-    x = torch.ones(1, 2, 3, requires_grad=True)
-    found = attended_cosine(torch.ones(2, 3), torch.ones(2, 3), x, x, mask)
+@pytest.mark.parametrize("count", [2, 5])
+def test_attended_cosine_of_an_image_without_regions_is_zero(count):
+    mask = torch.tensor([[False] * 3])
+    x = torch.ones(1, 3, 3, requires_grad=True)
+    found = attended_cosine(torch.ones(count, 3), torch.ones(count, 3), x, x, mask)
     found.sum().backward()
     assert (found == 0).all()
     assert (x.grad == 0).all()

@@ -1,29 +1,42 @@
-"""SGRAF a second time, straight from the paper's equations (arXiv 2101.01368): a loop over captions and images.
+"""SGRAF a second time, straight from the paper's equations (arXiv 2101.01368): a loop over captions.
 
-Nothing is padded and nothing is shared with the package but the names of the weights: an image is a list of the
-regions it really has, a caption a list of the words it really has, and the GRU is written out. Equation numbers are
-the paper's.
+What the tests compare the package with, and what the benchmarks measure it against. As in the published code, one
+caption at a time meets all images. Nothing is padded and nothing is shared with the package but the names of the
+weights: images are stacked with those that have equally many real regions, a caption is a list of the words it really
+has, and the GRU is written out. Equation numbers are the paper's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import leaky_relu, linear
 
 Weights = Mapping[str, Tensor]
 
 
 class SlowImage(NamedTuple):
-    features: Tensor  # (r, F): the real regions only
-    slots: list[int]  # which region slot each of them sits in
+    """The real regions of an image, (r, F), and which region slot each of them sits in."""
+
+    features: Tensor
+    slots: list[int]
+
+
+class Stack(NamedTuple):
+    """Which images these are, and their embedded regions, (n, r, D)."""
+
+    rows: list[int]
+    regions: Tensor
 
 
 def slow_images(regions: Tensor, region_mask: Tensor) -> list[SlowImage]:
+    """Take images (I, R, F) out of their padding."""
     return [SlowImage(x[m], m.nonzero().flatten().tolist()) for x, m in zip(regions, region_mask, strict=True)]
 
 
 def slow_captions(token_ids: Tensor, token_mask: Tensor) -> list[list[int]]:
+    """Take captions (C, T) out of their padding."""
     return [ids[m].tolist() for ids, m in zip(token_ids, token_mask, strict=True)]
 
 
@@ -31,48 +44,64 @@ def slow_sgraf(weights: Weights, images: list[SlowImage], captions: list[list[in
     """Scores (I, C) of a network with L2-normalised regions and words and without dropout."""
     regions = [_unit(_linear(weights, "img_enc.fc", image.features)) for image in images]
     image_vectors = _image_vectors(weights, regions, [image.slots for image in images], training)
-    return torch.stack([_caption_column(weights, regions, image_vectors, c, training) for c in captions], dim=1)
+    words = [_unit(_gru(weights, weights["txt_enc.embed.weight"][caption])) for caption in captions]
+    return slow_scores(weights, _stacks(regions), torch.stack(image_vectors), words, training)
+
+
+def slow_scores(
+    weights: Weights, stacks: Sequence[Stack], image_vectors: Tensor, captions: Sequence[Tensor], training: bool = False
+) -> Tensor:
+    """Scores (I, C) of embedded regions, pooled images (I, D) and embedded words, each caption (t, D)."""
+    order = torch.tensor([row for stack in stacks for row in stack.rows])
+    columns = [_caption_column(weights, stacks, image_vectors[order], words, training) for words in captions]
+    return torch.stack(columns, dim=1)[order.argsort()]
+
+
+def _stacks(regions: list[Tensor]) -> list[Stack]:
+    rows_of: dict[int, list[int]] = {}
+    for row, image in enumerate(regions):
+        rows_of.setdefault(len(image), []).append(row)
+    return [Stack(rows, torch.stack([regions[row] for row in rows])) for rows in rows_of.values()]
 
 
 def _caption_column(
-    weights: Weights, regions: list[Tensor], image_vectors: list[Tensor], caption: list[int], training: bool
+    weights: Weights, stacks: Sequence[Stack], image_vectors: Tensor, words: Tensor, training: bool
 ) -> Tensor:
-    words = _unit(_gru(weights, weights["txt_enc.embed.weight"][caption]))
     caption_vector = _caption_vector(weights, words)
-    nodes = []
-    for image_regions, image_vector in zip(regions, image_vectors, strict=True):
-        overall = _unit(_linear(weights, "sim_enc.sim_tranglo_w", (image_vector - caption_vector) ** 2))  # 3
-        context = _unit(_attention(words, image_regions) @ image_regions)  # 4
-        local = _unit(_linear(weights, "sim_enc.sim_tranloc_w", (context - words) ** 2))  # 5
-        nodes.append(torch.stack([overall, *local]))
+    overall = _unit(_linear(weights, "sim_enc.sim_tranglo_w", (image_vectors - caption_vector) ** 2))  # 3
+    local = []
+    for _, regions in stacks:
+        repeated = words.repeat(len(regions), 1, 1)
+        context = _context(repeated, regions)  # 4
+        local.append(_unit(_linear(weights, "sim_enc.sim_tranloc_w", (context - repeated) ** 2)))  # 5
+    nodes = torch.cat([overall[:, None], torch.cat(local)], dim=1)
     if "sim_enc.SAF_module.bn.weight" in weights:
-        vectors = _filtrate(weights, torch.stack(nodes), training)
+        vectors = _filtrate(weights, nodes, training)
     else:
-        vectors = torch.stack([_reason(weights, pair) for pair in nodes])
+        vectors = _reason(weights, nodes)
     return torch.sigmoid(_linear(weights, "sim_enc.sim_eval_w", vectors)).squeeze(1)
 
 
-def _attention(words: Tensor, regions: Tensor) -> Tensor:
-    """Weights (t, r): every region is shared out among the words, then every word chooses among the regions."""
-    affinity = words @ regions.T
-    affinity = torch.where(affinity > 0, affinity, 0.1 * affinity)
-    affinity = affinity / ((affinity**2).sum(0, keepdim=True).sqrt() + 1e-8)
-    exponentials = torch.exp(9 * affinity)
-    return exponentials / exponentials.sum(1, keepdim=True)
+def _context(words: Tensor, regions: Tensor) -> Tensor:
+    """What the words (n, t, D) see in regions (n, r, D): a region is shared out among words, a word chooses regions."""
+    affinity = leaky_relu(regions @ words.mT, 0.1)
+    affinity = affinity / ((affinity**2).sum(2, keepdim=True).sqrt() + 1e-8)
+    chosen = torch.softmax(9 * affinity.mT.contiguous(), dim=2)
+    return _unit((regions.mT @ chosen.mT.contiguous()).mT)
 
 
 def _reason(weights: Weights, nodes: Tensor) -> Tensor:
-    """Graph reasoning, equations 6 and 7; node 0 is read out."""
+    """Graph reasoning, equations 6 and 7, of all images (I, n, S) with one caption; node 0 is read out."""
     step = 0
     while (prefix := f"sim_enc.SGR_module.{step}.") + "sim_graph_w.weight" in weights:
         queries, keys = (
             _linear(weights, prefix + "graph_query_w", nodes),
             _linear(weights, prefix + "graph_key_w", nodes),
         )
-        edges = torch.softmax(queries @ keys.T, dim=1)
-        nodes = _linear(weights, prefix + "sim_graph_w", edges @ nodes).clamp(min=0)
+        edges = torch.softmax(queries @ keys.mT, dim=2)
+        nodes = _linear(weights, prefix + "sim_graph_w", edges @ nodes).relu()
         step += 1
-    return nodes[0]
+    return nodes[:, 0]
 
 
 def _filtrate(weights: Weights, nodes: Tensor, training: bool) -> Tensor:
@@ -81,7 +110,8 @@ def _filtrate(weights: Weights, nodes: Tensor, training: bool) -> Tensor:
     scores = _linear(weights, prefix + "attn_sim_w", nodes).squeeze(2)
     mean, var = (scores.mean(), scores.var(correction=0)) if training else _running(weights, prefix + "bn")
     attention = torch.sigmoid(_batch_norm(weights, prefix + "bn", scores, mean, var))
-    return torch.stack([_unit((a / (a.sum() + 1e-8)) @ x) for a, x in zip(attention, nodes, strict=True)])
+    attention = attention / (attention.sum(1, keepdim=True) + 1e-8)
+    return _unit((attention[:, None] @ nodes).squeeze(1))
 
 
 def _image_vectors(weights: Weights, regions: list[Tensor], slots: list[list[int]], training: bool) -> list[Tensor]:
@@ -148,7 +178,7 @@ def _gru_direction(weights: Weights, inputs: Tensor, suffix: str) -> Tensor:
 
 
 def _linear(weights: Weights, name: str, x: Tensor) -> Tensor:
-    return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+    return linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
 
 
 def _running(weights: Weights, name: str) -> tuple[Tensor, Tensor]:

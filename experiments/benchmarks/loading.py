@@ -1,0 +1,106 @@
+"""What reading features costs a VSE training step, and that a file larger than memory is read as fast."""
+
+import re
+import tempfile
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.rows import Row
+from benchmarks.timing import take_turns
+from benchmarks.workload import FEATURES, REGIONS, vse
+from tangka_match.data.datamodule import RegionTextDataModule
+from tangka_match.losses import InfoNCELoss, positive_mask
+from tangka_match.types import RegionTextBatch
+
+BATCH, BATCHES = 128, 10
+
+
+def loading_rows(rounds: int) -> list[Row]:
+    """The share of a step, the rate of a sparse file larger than memory, and what memory it takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        small, large = Path(folder) / "small", Path(folder) / "large"
+        images_in_memory = 1 + _memory() // (REGIONS * FEATURES * 2)
+        loaders = {"small": write_set(small, BATCH * BATCHES), "large": write_set(large, images_in_memory)}
+        model, batch = vse().train(), next(iter(loaders["small"].train_dataloader()))
+        timings = take_turns(
+            {name: partial(read_batches, data) for name, data in loaders.items()}
+            | {"step": partial(step, model, batch)},
+            rounds,
+        )
+        before = _anonymous()
+        for _ in range(3):
+            read_batches(loaders["large"])
+        grown = (_anonymous() - before) / 2**20
+    return [
+        Row(
+            f"reading's share of a VSE step, batch {BATCH}",
+            "%",
+            [
+                100 * read / BATCHES / (read / BATCHES + training)
+                for read, training in zip(timings["small"].seconds, timings["step"].seconds, strict=True)
+            ],
+            3.0,
+            at_least=False,
+        ),
+        Row("reading a batch, 189 MB of features", "ms", _per_batch(timings["small"].seconds)),
+        Row(
+            "reading a batch, more features than memory", "ms", _per_batch(timings["large"].seconds), note="sparse file"
+        ),
+        Row("memory that this takes", "MiB", [grown], 64.0, at_least=False, note="after 10 batches, over 30 more"),
+    ]
+
+
+def write_set(folder: Path, images: int) -> RegionTextDataModule:
+    """Write a set with a feature file that is sparse but for the rows of the first batches, and open it."""
+    folder.mkdir()
+    words = [f"{a}{b}" for a in "山水花鸟人马佛云日月" for b in "红黄蓝白黑绿大小高低"]
+    draw = np.random.default_rng(0)
+    for split, number in (("train", images), ("dev", 2)):
+        lines = ["".join(draw.choice(words, 5)) for _ in range(number)]
+        (folder / f"{split}_caps.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        shape = (number, REGIONS, FEATURES)
+        np.lib.format.open_memmap(folder / f"{split}_ims.npy", mode="w+", dtype=np.float16, shape=shape)[:2, :, 0] = 1
+    array = np.lib.format.open_memmap(folder / "train_ims.npy", mode="r+")
+    array[np.unique(np.linspace(0, images - 1, 64).astype(int)), :, 0] = 1  # rows that are looked at on opening
+    data = RegionTextDataModule(str(folder), batch_size=BATCH)
+    data.setup()
+    for rows in islice(data.batch_sampler, BATCHES):
+        array[np.array(rows), :, 0] = 1
+    array.flush()
+    return data
+
+
+def read_batches(data: RegionTextDataModule) -> None:
+    """Read the first batches of an epoch."""
+    for _ in islice(data.train_dataloader(), BATCHES):
+        pass
+
+
+def step(model: nn.Module, batch: RegionTextBatch) -> Tensor:
+    """Forward and backward."""
+    images = model.encode_images(batch.regions.float(), batch.region_mask)
+    texts = model.encode_texts(batch.token_ids, batch.token_mask)
+    items = torch.arange(BATCH)
+    loss = InfoNCELoss()(model.similarity(images, texts), positive_mask(items, items), 0.0).total
+    model.zero_grad()
+    loss.backward()
+    return loss
+
+
+def _per_batch(seconds: list[float]) -> list[float]:
+    return [1000 * s / BATCHES for s in seconds]
+
+
+def _memory() -> int:
+    """Bytes of this machine's memory."""
+    return 1024 * int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())[1])
+
+
+def _anonymous() -> int:
+    """Bytes of this process that are no cache of a file."""
+    return 1024 * int(re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())[1])

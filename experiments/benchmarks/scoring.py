@@ -1,0 +1,89 @@
+"""SGRAF's score matrix against the published loop, in time and in numbers."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from benchmarks.rows import Row
+from benchmarks.timing import Timing, ratios, take_turns
+from benchmarks.workload import Products, encode, sgraf, slow_matrix
+from tangka_match.retrieval import score_matrix
+from tangka_match.types import Encoded
+
+TARGETS = {"sgr": (4.0, 8.0), "saf": (3.0, 6.0)}
+SLICE = 100
+"""Captions that the loop is timed with: its cost is one caption's times their number."""
+
+WHOLE = 1000
+"""Captions that ours is timed with in full."""
+
+
+def scoring_rows(reasoning: str, images: int, captions: int, rounds: int) -> list[Row]:
+    """Ratios, rates, the share of the product limit, and how far the scores are from the loop's.
+
+    Of thousands of captions, ours scores a random tenth.
+    """
+    model = sgraf(reasoning)
+    gallery, texts = encode(model, images, captions)
+    name = f"{reasoning.upper()}, {images:,} x {captions:,}"
+    if captions > WHOLE:
+        texts, captions = texts[: captions // 10], captions // 10
+    part = texts[: min(SLICE, captions)]
+    timings = take_turns(
+        {
+            "loop": partial(slow_matrix, model, gallery, part),
+            "float32": partial(score_matrix, model, gallery, texts),
+            "bfloat16": partial(score_matrix, model, gallery, texts, dtype=torch.bfloat16),
+            "products": _products,
+        },
+        rounds,
+        warm_up=False,
+    )
+    work, pairs = captions / len(part), images * captions
+    needed = images * _products_needed(texts, reasoning)
+    loop_rate = images * len(part) / timings["loop"].median
+    return [
+        Row(f"{name}, loop", "pairs/s", _rate(images * len(part), timings["loop"]), note=f"{len(part)} captions"),
+        Row(f"{name}, float32", "pairs/s", _rate(pairs, timings["float32"])),
+        Row(f"{name}, bfloat16", "pairs/s", _rate(pairs, timings["bfloat16"])),
+        Row(f"{name}, float32 / loop", "x", ratios(timings["loop"], timings["float32"], work), TARGETS[reasoning][0]),
+        Row(f"{name}, bfloat16 / loop", "x", ratios(timings["loop"], timings["bfloat16"], work), TARGETS[reasoning][1]),
+        Row(
+            f"{name}, share of the product limit",
+            "%",
+            [
+                100 * (needed / float32) / (_PRODUCT_WORK / products)
+                for float32, products in zip(timings["float32"].seconds, timings["products"].seconds, strict=True)
+            ],
+            50.0 if reasoning == "sgr" else None,
+            note=f"at the limit: {pairs / (needed / (_PRODUCT_WORK / timings['products'].median)) / loop_rate:.1f}x",
+        ),
+        _difference(f"{name}, float32 - loop", score_matrix(model, gallery, part), slow_matrix(model, gallery, part)),
+    ]
+
+
+_PRODUCT_SHAPE = (2048, 1024, 256)
+_PRODUCT_WORK = 40 * 2048 * 1024 * 256
+
+
+def _products() -> None:
+    """The largest of SGRAF's products by themselves, over and over."""
+    rows, inner, columns = _PRODUCT_SHAPE
+    left, right = torch.ones(rows, inner), torch.ones(columns, inner)
+    result = torch.empty(rows, columns)
+    for _ in range(40):
+        torch.mm(left, right.T, out=result)
+
+
+def _products_needed(texts: Encoded, reasoning: str) -> float:
+    return float(Products().of_pair(texts.mask.sum(dim=1).double(), reasoning).sum())
+
+
+def _rate(pairs: int, timing: Timing) -> list[float]:
+    return [pairs / seconds for seconds in timing.seconds]
+
+
+def _difference(name: str, found: Tensor, expected: Tensor) -> Row:
+    largest = float((found - expected).abs().max())
+    return Row(name, "", [largest], 2e-6, at_least=False, note="largest difference of scores")

@@ -1,0 +1,64 @@
+"""One training step of SGRAF, forward and backward, against the published loop."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from benchmarks.rows import Row
+from benchmarks.timing import ratios, take_turns
+from benchmarks.workload import draw_captions, draw_regions, sgraf, slow_similarity
+from tangka_match.losses import TripletMarginLoss, positive_mask
+from tangka_match.models import SGRAF
+from tangka_match.types import Encoded
+
+Similarity = Callable[[SGRAF, Encoded, Encoded], Tensor]
+
+
+def training_rows(reasoning: str, batch: int, rounds: int) -> list[Row]:
+    """Ratios, and how far the gradients are from the loop's."""
+    model = sgraf(reasoning)
+    steps = {
+        "loop": partial(gradients, model, slow_similarity, batch),
+        "float32": partial(gradients, model, SGRAF.similarity, batch),
+        "bfloat16": partial(gradients, model, SGRAF.similarity, batch, half=True),
+    }
+    timings = take_turns(steps, rounds, warm_up=False)
+    name = f"{reasoning.upper()} step, batch {batch}"
+    goals = (2.5, 4.0) if reasoning == "sgr" else (None, None)
+    return [
+        *(Row(f"{name}, {key}", "s", timing.seconds) for key, timing in timings.items()),
+        Row(f"{name}, float32 / loop", "x", ratios(timings["loop"], timings["float32"]), goals[0]),
+        Row(f"{name}, bfloat16 / loop", "x", ratios(timings["loop"], timings["bfloat16"]), goals[1]),
+        Row(
+            f"{name}, gradients",
+            "",
+            [largest_error(steps["float32"](), steps["loop"]())],
+            2e-4,
+            at_least=False,
+            note="largest error, relative to each tensor's largest entry",
+        ),
+    ]
+
+
+def gradients(model: SGRAF, similarity: Similarity, batch: int, half: bool = False) -> list[Tensor]:
+    """The gradient of a triplet loss by every parameter; dropout is off, so that both ways compute the same."""
+    with torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=half):
+        images = model.encode_images(*draw_regions(batch))
+        texts = model.encode_texts(*draw_captions(batch))
+        scores = similarity(model, images, texts).float()
+    items = torch.arange(batch)
+    loss = TripletMarginLoss(hard_negatives=0)(scores, positive_mask(items, items), 0.0).total
+    return list(torch.autograd.grad(loss, list(model.parameters())))
+
+
+def largest_error(found: list[Tensor], expected: list[Tensor]) -> float:
+    """Relative to each tensor's largest entry; tensors whose gradient cancels out hold rounding and are left out."""
+    everywhere = max(float(x.abs().max()) for x in expected)
+    errors = [
+        float((a - b).abs().max() / b.abs().max())
+        for a, b in zip(found, expected, strict=True)
+        if b.abs().max() > 1e-5 * everywhere
+    ]
+    return max(errors)

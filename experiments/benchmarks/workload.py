@@ -1,0 +1,87 @@
+"""The shapes that the benchmarks measure: f8kcn's lengths of captions, SGRAF's and VSE's published sizes."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.slow_sgraf import Stack, slow_scores
+from tangka_match.models import SGRAF, VSE
+from tangka_match.types import Encoded
+
+VOCABULARY, REGIONS, FEATURES = 1562, 36, 2048
+
+CAPTIONS_OF_LENGTH = {
+    3: 5, 4: 40, 5: 307, 6: 914, 7: 911, 8: 634, 9: 210, 10: 86, 11: 44, 12: 23, 13: 8, 14: 2, 15: 1
+}  # fmt: skip
+"""f8kcn_small, the 3,185 captions of 637 test images: tokens, <start> and <end> included."""
+
+COCO_LENGTHS = {8: 1, 9: 4, 10: 14, 11: 22, 12: 21, 13: 15, 14: 9, 15: 6, 16: 3, 17: 2, 18: 1, 20: 1, 24: 1}
+"""About COCO's English captions, in shares of 100."""
+
+
+def sgraf(reasoning: str) -> SGRAF:
+    """SGRAF of the published size, with random weights, in evaluation mode: dropout off."""
+    torch.manual_seed(0)
+    return SGRAF(vocab_size=VOCABULARY, feature_dim=FEATURES, reasoning=reasoning).eval()
+
+
+def vse() -> VSE:
+    """VSE of the default size, with random weights, in evaluation mode."""
+    torch.manual_seed(0)
+    return VSE(vocab_size=VOCABULARY, feature_dim=FEATURES).eval()
+
+
+def draw_regions(images: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Features (images, 36, 2048), like those of a detector not negative, and a mask without a gap."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(images, REGIONS, FEATURES, generator=generator), torch.ones(images, REGIONS, dtype=torch.bool)
+
+
+def draw_captions(captions: int, lengths: dict[int, int] = CAPTIONS_OF_LENGTH, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Random words, with lengths drawn like the given numbers of captions."""
+    generator = torch.Generator().manual_seed(seed)
+    shares = torch.tensor(list(lengths.values()), dtype=torch.float)
+    drawn = torch.tensor(list(lengths))[shares.multinomial(captions, replacement=True, generator=generator)]
+    mask = torch.arange(int(drawn.max())) < drawn[:, None]
+    return torch.randint(4, VOCABULARY, mask.shape, generator=generator), mask
+
+
+@torch.no_grad()
+def encode(model: nn.Module, images: int, captions: int) -> tuple[Encoded, Encoded]:
+    """Encode random images and captions, in pieces."""
+    parts = [model.encode_images(*draw_regions(len(x), seed=int(x[0]))) for x in torch.arange(images).split(100)]
+    return Encoded.concatenate(parts), model.encode_texts(*draw_captions(captions))
+
+
+def slow_similarity(model: SGRAF, images: Encoded, texts: Encoded) -> Tensor:
+    """The published loop on what our encoders made, so that the loop alone is what differs."""
+    weights = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    stack = Stack(list(range(len(images))), images.tokens)
+    words = [tokens[mask] for tokens, mask in zip(texts.tokens, texts.mask, strict=True)]
+    return slow_scores(weights, [stack], images.pooled, words)
+
+
+def slow_matrix(model: SGRAF, images: Encoded, texts: Encoded, shard: int = 100) -> Tensor:
+    """The loop over captions with 100 images at a time, as the published evaluation calls it."""
+    with torch.inference_mode():
+        rows = [slow_similarity(model, images[start : start + shard], texts) for start in range(0, len(images), shard)]
+        return torch.cat(rows)
+
+
+@dataclass(frozen=True)
+class Products:
+    """Multiply-adds that SGRAF's matrix products need, when nothing is computed twice or for padding."""
+
+    embed: int = 1024
+    sim: int = 256
+    steps: int = 3
+
+    def of_pair(self, words: Tensor, reasoning: str) -> Tensor:
+        """For captions of so many words, each against one image."""
+        nodes = words + 1
+        local = words * (2 * REGIONS * self.embed + self.embed * self.sim) + self.embed * self.sim
+        if reasoning == "saf":
+            return local + 2 * nodes * self.sim
+        step = 2 * nodes * self.sim**2 + 2 * nodes**2 * self.sim
+        return local + (self.steps - 1) * step + 2 * self.sim**2 + 2 * nodes * self.sim
