@@ -10,7 +10,7 @@ from tangka_match.models.checks import check_dropout, check_regions, check_sizes
 from tangka_match.models.region_projection import RegionProjection
 from tangka_match.models.similarity_encoder import SimilarityEncoder
 from tangka_match.models.text_gru import TextGRU
-from tangka_match.ops import word_region_attention
+from tangka_match.ops import group_by_length, real_words, word_region_attention
 from tangka_match.types import Encoded, WordAttention
 
 _PARTS = ("img_enc", "txt_enc", "sim_enc")
@@ -143,7 +143,12 @@ class SGRAF(nn.Module):
         """Weights of the attention behind the local similarities (SGRAF, section 3.2)."""
         assert images.tokens is not None and images.mask is not None
         assert texts.tokens is not None and texts.mask is not None
-        weights = word_region_attention(texts.tokens, texts.mask, images.tokens, images.mask)
+        weights = images.tokens.new_zeros(len(images), *texts.mask.shape, images.mask.shape[1])
+        groups = group_by_length(texts.mask)
+        for columns, length in zip(groups.columns, groups.lengths, strict=True):
+            words = real_words(texts.tokens, texts.mask, columns, length)
+            attention = word_region_attention(words, images.tokens, images.mask)
+            weights[:, columns, :length] = attention.permute(0, 2, 3, 1)
         return WordAttention(
             weights, "SGRAF's attention from words to regions, which every local similarity is made of"
         )

@@ -1,10 +1,10 @@
 """The ledger: one JSON object a line, written as things happen and never changed afterwards.
 
 A line is ``{"event": ..., "time": seconds since 1970, ...}``. Events: ``start`` (once; with the ``overrides`` of the
-command line and, in a sweep, its id ``sweep`` and the number ``job``), ``resume`` (``step``: optimizer steps that the checkpoint holds) and ``environment``
-(where it went on), ``metrics`` (``step``, from 0, ``epoch``, ``values``), ``checkpoint`` (``last.ckpt`` was written,
-``step``), ``verdict`` (of the guard), ``end`` (``status``: ``finished``, ``pruned``, ``stopped`` or ``failed``). A run
-that was killed has no ``end``.
+command line and, in a sweep, its id ``sweep`` and the number ``job``), ``resume`` (``step``: optimizer steps that the
+checkpoint holds) and ``environment`` (where it went on), ``metrics`` (``step``, from 0, ``epoch``, ``values``),
+``checkpoint`` (``last.ckpt`` was written, ``step``), ``verdict`` (of the guard), ``end`` (``status``: ``finished``,
+``pruned``, ``stopped`` or ``failed``). A run that was killed has no ``end``.
 """
 
 import json
