@@ -47,7 +47,7 @@ def report(config: DictConfig) -> None:
 
     recipes = fold_seeds(read_runs(folders, keep))
     verdicts = _compare(recipes, settings)
-    write_report(Report(settings.runs, recipes, curves, verdicts, time.time()), settings.out)
+    write_report(Report(settings.runs.absolute(), recipes, curves, verdicts, time.time()), settings.out)
     _print([run for recipe in recipes for run in recipe.runs], recipes, settings.out)
 
 

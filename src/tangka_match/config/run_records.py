@@ -50,7 +50,7 @@ def find_runs(root: Path) -> list[Path]:
     """
     if not root.is_dir():
         raise ConfigError(f"runs={root}: no such folder; give the one that paths.runs named when the runs were made")
-    found = find_run_folders(root)
+    found = find_run_folders(root.absolute())
     if not found:
         raise ConfigError(
             f"runs={root}: no run here (no folder with a ledger.jsonl at any depth); give the folder that paths.runs "

@@ -1,8 +1,8 @@
 // A chart of curves on a canvas: drag to zoom, double-click to go back, the nearest curve named at the pointer.
 
-import { report, runs } from "./data.js";
+import { report, runs, settingOf } from "./data.js";
 import { el, hideTip, select, showTip } from "./dom.js";
-import { number } from "./format.js";
+import { number, setting } from "./format.js";
 import { numericScale, padded } from "./scale.js";
 import { forgetCurves, rowCurves, unit } from "./series.js";
 import { change, drawnRows, onChange, state } from "./state.js";
@@ -254,6 +254,6 @@ function describe({ near, panel }) {
   const at = state.axis === "step" ? `${t("byStep")} ${number(near.x, 5)}` : `${number(near.x, 3)} ${t(unit().name)}`;
   const run = runs[near.run];
   const settings = report.columns.filter(({ key }) => state.columns.has(key));
-  const text = settings.map(({ key, name }) => `${name}=${run.settings[report.settings.indexOf(key)] ?? "–"}`);
+  const text = settings.map(({ key, name }) => `${name}=${setting(settingOf(run, key))}`);
   return [`${run.name} ${run.id}`, `${panel.metric} ${number(near.y, 4)} · ${at}`, [...text, `${t("seed")}=${run.seed}`].join("  ")];
 }
