@@ -25,8 +25,8 @@ def read_run(folder: Path) -> dict[str, Any]:
     environment = json.loads((folder / "environment.json").read_text("utf-8"))
     events = read_ledger(folder / "ledger.jsonl")
     words = shlex.split(environment["command"])
-    if "-m" in words:  # otherwise a console script, whose name says enough
-        words = ["python", *words[words.index("-m") :]]
+    # `python -m tangka_match.train ...`, or a console script, of which the name is enough
+    words = ["python", *words[1:]] if words[1] == "-m" else [Path(words[1]).name, *words[2:]]
     start = next(event for event in events if event["event"] == "start")
     return {
         "run_id": result["run_id"],

@@ -23,8 +23,8 @@ USER_ERRORS = (TangkaMatchError, HydraException, OmegaConfBaseException)
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-STRUCTURE = ",[]{}()"
-WITH_LETTER = re.compile(r"[^\s,\[\]{}():]*[^\x00-\x7f][^\s,\[\]{}():]*")
+SEVERAL = re.compile(r"[\[{]|\w+\(|[^,]*,")  # a list, a dict, a function of Hydra's, or the values of a sweep
+ONE = re.compile(r"[^\s,\[\]{}():](?:[^,\[\]{}():]*[^\s,\[\]{}():])?")
 
 
 def quote_letters(word: str) -> str:
@@ -32,15 +32,17 @@ def quote_letters(word: str) -> str:
 
     What is quoted already stays as it is.
 
-    >>> quote_letters("data.root=/数据/唐卡"), quote_letters("tags=[唐卡,first]"), quote_letters("seed=0,1")
-    ("data.root='/数据/唐卡'", "tags=['唐卡',first]", 'seed=0,1')
+    >>> quote_letters("data.root=/数据/唐卡 (1)"), quote_letters("tags=[唐卡 一,first]"), quote_letters("seed=0,1")
+    ("data.root='/数据/唐卡 (1)'", "tags=['唐卡 一',first]", 'seed=0,1')
     """
     name, equals, value = word.partition("=")
     if word.startswith("-") or not equals or value.isascii() or "'" in value or '"' in value:
         return word
-    if not any(sign in value for sign in STRUCTURE):
-        return f"{name}='{value}'"
-    return f"{name}={WITH_LETTER.sub(lambda found: repr(found.group()), value)}"
+    if SEVERAL.match(value):
+        quoted = ONE.sub(lambda found: found[0] if found[0].isascii() else f"'{found[0]}'", value)
+    else:
+        quoted = f"'{value}'"
+    return f"{name}={quoted}"
 
 
 def run_cli(task: Callable[[DictConfig], Any], config_name: str) -> None:

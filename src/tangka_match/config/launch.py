@@ -15,8 +15,9 @@ from tangka_match.training.records.ledger import read_ledger
 from tangka_match.training.records.run_folder import RunFolder, find_run
 from tangka_match.training.runner import RunResult, train
 
-ALLOWED_WITH_RESUME = ("resume", "paths.runs", "paths.checkpoints", "data.root", "debug")
-PATHS = ("paths.data", *ALLOWED_WITH_RESUME[1:4], "data.vocabulary_path", "data.tokenizer.user_dictionaries")
+MAY_HAVE_MOVED = ("paths.runs", "paths.checkpoints", "paths.data", "data.root")
+ALLOWED_WITH_RESUME = ("resume", *MAY_HAVE_MOVED, "debug")
+PATHS = (*MAY_HAVE_MOVED, "data.vocabulary_path", "data.tokenizer.user_dictionaries")
 
 
 def launch(config: DictConfig) -> RunResult:
@@ -50,7 +51,10 @@ def _stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig
         )
     path = find_run(Path(config.paths.runs), run_id)
     saved = _load(path / "config.yaml")
-    for name in set(given) & set(PATHS):
+    in_data, root = Path(saved.paths.data), Path(saved.data.root)
+    if "paths.data" in given and root.is_relative_to(in_data):  # a set that lies there has moved with it
+        saved.data.root = str(Path(config.paths.data) / root.relative_to(in_data))
+    for name in set(given) & set(MAY_HAVE_MOVED):
         OmegaConf.update(saved, name, OmegaConf.select(config, name))
     _make_absolute(saved)
     return RunFolder(path.name, path, Path(saved.paths.checkpoints) / saved.name / path.name), saved

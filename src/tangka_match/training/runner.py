@@ -198,12 +198,14 @@ class _Run:
             if status != "finished":  # what to do about a failure is in its own message
                 hint = f"; go on with resume={self.folder.run_id}" if status == "stopped" else ""
                 logger.info("run %s has %s%s", self.folder.run_id, status, hint)
-            self._note("end", status=status)
-            finish_service_logger(service, exit_code=0 if status == "finished" else 1, summary=summary)
+            try:
+                self._note("end", status=status)
+            finally:  # the disk may be full
+                finish_service_logger(service, exit_code=0 if status == "finished" else 1, summary=summary)
         return result
 
     def _last_checkpoint(self) -> str | None:
-        events = read_ledger(self.folder.ledger)
+        events = read_ledger(self.folder.ledger) if self.folder.ledger.exists() else []  # killed in its first moment
         ended = [e for e in events if e["event"] == "end"]
         if ended and ended[-1]["status"] == "finished":
             raise ConfigError(

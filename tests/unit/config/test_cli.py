@@ -27,9 +27,9 @@ def test_the_task_gets_the_composed_config():
 
 def test_other_letters_need_no_quotes():
     seen = []
-    done = run(seen.append, "+experiment=debug", "data.root=/数据/唐卡 一", "tags=[唐卡,first]", "name=x")
+    done = run(seen.append, "+experiment=debug", "data.root=/数据/唐卡 (1)", "tags=[唐卡 一,first]", "name=x")
     assert (done.code, done.stderr) == (0, "")
-    assert [(config.data.root, list(config.tags)) for config in seen] == [("/数据/唐卡 一", ["唐卡", "first"])]
+    assert [(config.data.root, list(config.tags)) for config in seen] == [("/数据/唐卡 (1)", ["唐卡 一", "first"])]
 
 
 def test_a_users_mistake_is_one_line_and_code_2():

@@ -91,9 +91,12 @@ def test_resume_refuses_other_settings(saved):
     assert "optimizer.lr=1 model=vse_tiny: leave that out" in message
 
 
-def test_resume_refuses_what_would_change_nothing(saved):
-    """The set's own folder is data.root; where new sets would be written is of no use to an old run."""
-    assert "the command also gives paths.data=there" in refused(saved, "paths.data=there")
+def test_resume_finds_a_set_that_has_moved_with_all_data(saved, tmp_path):
+    config = OmegaConf.load(saved)
+    config.paths.data, config.data.root = str(tmp_path / "old"), str(tmp_path / "old" / "demo_small")
+    OmegaConf.save(config, saved)
+    plan, _ = launched("resume=last", f"paths.runs={tmp_path / 'runs'}", f"paths.data={tmp_path / 'new'}")
+    assert plan.data.root == str(tmp_path / "new" / "demo_small")
 
 
 def test_resume_takes_a_path_with_quotes_as_it_is(saved, tmp_path):

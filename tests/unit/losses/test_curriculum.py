@@ -93,7 +93,7 @@ class TestMistakes:
 
 
 def test_a_learnt_scale_that_has_run_away_is_a_temperature_without_end_and_no_crash():
-    """The guard then sees the loss; e to the -200 is 0 in float32."""
+    """Its curve shows it; e to the -200 is 0 in float32."""
     loss = CurriculumLoss(learn_temperature=True)
     loss.logit_scale.log_scale.data.fill_(-200.0)
     assert loss(SCORES, PAIRS, 0.0).values["temperature"] == float("inf")

@@ -39,11 +39,28 @@ def test_processes_that_torchrun_starts_take_the_id_that_they_are_given(tmp_path
     started_together(monkeypatch, "my-run.1")
     folder = make(tmp_path)
     assert (folder.path, folder.run_id) == (tmp_path / "runs" / "my-run.1", "my-run.1")
+    folder.config.touch()
     with pytest.raises(ConfigError, match=rf"{RUN_ID_VARIABLE}=my-run\.1: .*is there already: .*resume=my-run\.1"):
         make(tmp_path)
 
 
-@pytest.mark.parametrize("run_id", ["", "my run", "../up"])
+def test_a_taken_id_leaves_no_half_of_a_folder_and_no_false_hope(tmp_path, monkeypatch):
+    started_together(monkeypatch, "taken")
+    (tmp_path / "checkpoints" / "targeted" / "taken").mkdir(parents=True)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"checkpoints/targeted/taken is there already: choose another id$"):
+            make(tmp_path)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_slurm_variables_that_lightning_refuses_are_one_message(tmp_path, monkeypatch):
+    for name, value in {"SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_JOB_NAME": "train"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r"SLURMEnvironment: .*ntasks"):
+        make(tmp_path)
+
+
+@pytest.mark.parametrize("run_id", ["", "my run", "../up", "..", "last"])
 def test_processes_that_torchrun_starts_need_one_id(tmp_path, monkeypatch, run_id):
     started_together(monkeypatch, run_id)
     with pytest.raises(ConfigError, match=rf"{RUN_ID_VARIABLE}='{run_id}': the 2 processes .* need one run id"):
@@ -64,6 +81,11 @@ def test_runs_are_found_by_id_by_its_beginning_and_as_the_last(tmp_path):
     assert find_run(tmp_path, "last").name == "20260102-000000-bb-33"
     assert find_run(tmp_path, "20260101").name == "20260101-000000-aa-11"
     assert find_run(tmp_path, "20260102-000000-bb-22").name == "20260102-000000-bb-22"
+    own = tmp_path / "my-run"  # a name of the user's, older than the others
+    own.mkdir()
+    (own / "config.yaml").touch()
+    os.utime(own / "config.yaml", (0, 0))
+    assert find_run(tmp_path, "last").name == "20260102-000000-bb-33"
     with pytest.raises(ConfigError, match=r"resume=20260102: 2 runs fit"):
         find_run(tmp_path, "20260102")
     with pytest.raises(ConfigError, match=r"resume=zzz: no run fits(.|\n)*20260102-000000-bb-33"):
@@ -100,10 +122,11 @@ def test_a_killed_run_is_free_though_a_process_of_its_loader_lives_on(tmp_path):
     held, told = multiprocessing.Pipe()
 
     def die_with_a_child():
-        folder.lock()
+        held_until_death = folder.lock()
         if (child := os.fork()) == 0:
             time.sleep(60)
         told.send(child)
+        assert not held_until_death.closed
         os._exit(9)
 
     in_a_fork(die_with_a_child).join()

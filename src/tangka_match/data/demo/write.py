@@ -1,6 +1,7 @@
 """Write a whole demo set to a folder in the precomp layout."""
 
 import json
+import math
 import shutil
 import tempfile
 from collections import Counter
@@ -83,7 +84,7 @@ def write_demo_set(
     """
     settings = {"noise": float(noise), "duplicate_share": float(duplicate_share), "completeness": float(completeness)}
     sizes = {"train": train, "val": val, "test": test}
-    check_settings(sizes, settings)
+    check_settings(seed, sizes, settings)
     root = Path(root).absolute()
     _check_free(root)
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -110,21 +111,24 @@ def make_captions(scenes: Sequence[Scene], seed: int, completeness: float) -> li
     return [write_caption(scene, completeness, stream(seed, scene.split, scene.index, "caption")) for scene in scenes]
 
 
-def check_settings(sizes: Mapping[str, int], settings: Mapping[str, float]) -> None:
+def check_settings(seed: int, sizes: Mapping[str, int], settings: Mapping[str, float]) -> None:
     """Refuse what ``write_demo_set`` cannot write.
 
     Args:
+        seed: Of everything.
         sizes: Pairs of each split.
         settings: ``noise``, ``duplicate_share`` and ``completeness``.
 
     Raises:
         ConfigError: If a setting is out of its range.
     """
+    if seed < 0:
+        raise ConfigError(f"seed={seed}: must be at least 0.")
     for split, size in sizes.items():
         if size < 1:
             raise ConfigError(f"{split}={size}: every split of the demo set needs at least 1 pair.")
     allowed = {
-        "noise": (settings["noise"] >= 0, "at least 0"),
+        "noise": (0 <= settings["noise"] < math.inf, "at least 0, and finite"),
         "duplicate_share": (0 <= settings["duplicate_share"] < 1, "in [0, 1)"),
         "completeness": (0 < settings["completeness"] <= 1, "in (0, 1]"),
     }

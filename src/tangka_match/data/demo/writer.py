@@ -43,7 +43,7 @@ class DemoWriter:
         sizes = {"train": self.train, "val": self.val, "test": self.test}
         knobs = {"noise": self.noise, "duplicate_share": self.duplicate_share, "completeness": self.completeness}
         try:
-            check_settings(sizes, knobs)
+            check_settings(self.seed, sizes, knobs)
         except ConfigError as error:
             raise ConfigError(f"data.writer.{error}") from None
 
@@ -56,12 +56,18 @@ class DemoWriter:
         Raises:
             DataFormatError: If ``root`` holds a set with other knobs, or something else.
         """
-        root.absolute().parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(root.absolute().parent / f".{root.name}.lock"):
-            if root.is_dir() and any(root.iterdir()):
-                self._check(root)
-            else:
-                self._write(root)
+        if not _holds_something(root):
+            parent = root.absolute().parent
+            try:
+                parent.mkdir(parents=True, exist_ok=True)
+                with FileLock(parent / f".{root.name}.lock"):
+                    if not _holds_something(root):
+                        self._write(root)
+            except PermissionError as error:
+                raise DataFormatError(
+                    f"{error.filename}: cannot write the demo set here ({error.strerror}); set paths.data or data.root"
+                ) from error
+        self._check(root)
 
     def _write(self, root: Path) -> None:
         bar = Progress(
@@ -92,6 +98,10 @@ class DemoWriter:
                 f"{root} was written with other settings ({'; '.join(different)}): delete the folder, or set data.root "
                 "to another one"
             )
+
+
+def _holds_something(root: Path) -> bool:
+    return root.is_dir() and any(root.iterdir())
 
 
 def _settings_in(path: Path) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from tangka_match.errors import ConfigError, TrainingError
 from tangka_match.training.lightning_facts import is_main_process, processes_started
 
 RUN_ID_VARIABLE = "TANGKA_MATCH_RUN_ID"
+LAST = "last"
+"""Stands for the run that was started last, wherever a run id is asked for."""
 
 
 @dataclass(frozen=True)
@@ -114,16 +116,14 @@ def create_run_folder(runs: Path, checkpoints: Path, name: str, digest: str) -> 
     try:
         folder.path.mkdir(parents=True)
         folder.checkpoints.mkdir(parents=True)
-    except FileExistsError as error:
-        if together == 1:
-            raise
-        raise ConfigError(
-            f"{RUN_ID_VARIABLE}={run_id}: {error.filename} is there already: choose another id, or go on with "
-            f"resume={run_id}"
-        ) from error
     except OSError as error:
-        if folder.path.is_dir():
-            folder.path.rmdir()
+        if error.filename != str(folder.path) and folder.path.is_dir():
+            folder.path.rmdir()  # made a moment ago
+        if isinstance(error, FileExistsError) and together > 1:
+            raise ConfigError(
+                f"{RUN_ID_VARIABLE}={run_id}: {error.filename} is there already: choose another id"
+                + (f", or go on with resume={run_id}" if folder.config.exists() else "")
+            ) from error
         raise TrainingError(
             f"{error.filename}: cannot make the run folder ({error.strerror}); set paths.runs and paths.checkpoints"
         ) from error
@@ -132,10 +132,10 @@ def create_run_folder(runs: Path, checkpoints: Path, name: str, digest: str) -> 
 
 def _given_run_id(together: int) -> str:
     run_id = os.environ.get(RUN_ID_VARIABLE, "")
-    if not re.fullmatch(r"[\w.-]+", run_id):
+    if run_id == LAST or not re.fullmatch(r"\w[\w.-]*", run_id):
         raise ConfigError(
             f"{RUN_ID_VARIABLE}={run_id!r}: the {together} processes that were started together need one run id: set "
-            "the variable to a new name of letters, digits, dots and dashes, the same for all of them"
+            f"the variable to a new name of letters, digits, dots and dashes (not {LAST!r}), the same for all of them"
         )
     return run_id
 
@@ -151,10 +151,11 @@ def find_run(runs: Path, run_id: str, setting: str = "resume") -> Path:
     Raises:
         ConfigError: If there is no such run, or several fit; the message lists the newest.
     """
-    known = sorted(p.parent.name for p in runs.glob("*/config.yaml"))
+    configs = sorted(runs.glob("*/config.yaml"), key=lambda path: (path.stat().st_mtime_ns, path.parent.name))
+    known = [path.parent.name for path in configs]
     found = (
         known[-1:]
-        if run_id == "last"
+        if run_id == LAST
         else [k for k in known if k == run_id] or [k for k in known if k.startswith(run_id)]
     )
     if len(found) == 1:

@@ -147,6 +147,8 @@ def test_a_broken_write_leaves_nothing_behind(tmp_path):
     [
         ({"noise": -0.5}, "noise=-0.5: must be at least 0"),
         ({"noise": float("nan")}, "noise=nan: must be at least 0"),
+        ({"noise": float("inf")}, "noise=inf: must be at least 0, and finite"),
+        ({"seed": -1}, "seed=-1: must be at least 0"),
         ({"duplicate_share": 1.0}, r"duplicate_share=1: must be in \[0, 1\)"),
         ({"completeness": 0.0}, r"completeness=0: must be in \(0, 1\]"),
         ({"val": 0}, "val=0: every split"),

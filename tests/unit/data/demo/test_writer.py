@@ -1,9 +1,11 @@
+import errno
 import json
 import multiprocessing
 from dataclasses import replace
 
 import pytest
 
+from tangka_match.data.demo import writer
 from tangka_match.data.demo.writer import DemoWriter
 from tangka_match.data.split import load_split
 from tangka_match.errors import DataFormatError
@@ -46,6 +48,21 @@ def test_two_processes_that_miss_it_at_once_write_it_once(tmp_path):
     for process in both:
         process.join()
     assert [process.exitcode for process in both] == [0, 0]
+
+
+def no_place(path):
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+
+def test_a_set_of_somebody_else_is_only_read(root, monkeypatch):
+    monkeypatch.setattr(writer, "FileLock", no_place)
+    WRITER.ensure(root)
+
+
+def test_a_folder_where_nothing_may_be_written_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "FileLock", no_place)
+    with pytest.raises(DataFormatError, match=r"\.set\.lock: cannot write the demo set here .*; set paths\.data"):
+        WRITER.ensure(tmp_path / "set")
 
 
 @pytest.mark.parametrize(
