@@ -1,4 +1,4 @@
-"""What the manifests of finished sweeps say: jobs by state, optimizer steps, seconds. ``python summary.py <folder> ...``."""
+"""What manifests say: jobs by state, optimizer steps, seconds. ``python summary.py <folder of runs> ...``."""
 
 import json
 import sys
@@ -16,4 +16,4 @@ for root in sys.argv[1:]:
         best = max((job.end["metrics"]["mean_r1"] for job in jobs if job.status == "finished" and job.end), default=0)
         seconds = sum((job.end or {}).get("seconds", 0) for job in jobs)
         steps = sum(result["total_steps"] for result in results)
-        print(f"{path.parent.name}: {states}; {steps:,} optimizer steps, {seconds:.0f} s in jobs, best mean R@1 {best:.2f}")
+        print(f"{path.parent.name}: {states}; {steps:,} steps, {seconds:.0f} s in jobs, best mean R@1 {best:.2f}")

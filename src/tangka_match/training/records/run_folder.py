@@ -123,8 +123,8 @@ def _shared_id() -> str | None:
         return given if int(os.environ.get("LOCAL_RANK", "0")) else None
     if given is None:
         raise ConfigError(
-            f"torchrun starts processes that cannot agree on a run folder: set {RUN_ID_VARIABLE}=<a new name> for all of "
-            "them, on every machine"
+            f"torchrun starts processes that cannot agree on a run folder: set {RUN_ID_VARIABLE}=<a new name> for "
+            "all of them, on every machine"
         )
     return given
 
