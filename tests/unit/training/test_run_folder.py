@@ -66,3 +66,7 @@ def test_the_processes_of_torchrun_share_the_folder_that_the_user_names(tmp_path
         monkeypatch.setenv("LOCAL_RANK", rank)
         folder = create_run_folder(tmp_path / "runs", tmp_path / "checkpoints", "x", "abcdef")
         assert folder.run_id == "two-machines"
+    folder.config.touch()
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(ConfigError, match=f"{RUN_ID_VARIABLE}=two-machines: there is such a run already, .*new name"):
+        create_run_folder(tmp_path / "runs", tmp_path / "checkpoints", "x", "abcdef")

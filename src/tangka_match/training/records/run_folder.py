@@ -100,12 +100,15 @@ def create_run_folder(runs: Path, checkpoints: Path, name: str, digest: str) -> 
         digest: ``config_hash`` of the run.
 
     Raises:
+        ConfigError: If torchrun's processes were given no name, or one that another run has.
         TrainingError: If the folder cannot be made.
     """
     run_id = _shared_id()
     fresh = run_id is None
     run_id = run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{digest}-{secrets.token_hex(2)}"
     folder = RunFolder(run_id, runs / run_id, checkpoints / name / run_id)
+    if os.environ.get("RANK") == "0" and folder.config.exists():  # torchrun's first process, and a name used before
+        raise ConfigError(f"{RUN_ID_VARIABLE}={run_id}: there is such a run already, {folder.path}; give a new name")
     try:
         folder.path.mkdir(parents=True, exist_ok=not fresh)
         folder.checkpoints.mkdir(parents=True, exist_ok=not fresh)
