@@ -1,6 +1,5 @@
 """What one job of a sweep does: its runs, skipped, resumed or trained, and a line in the manifest however it ends."""
 
-import errno
 import logging
 import time
 import traceback
@@ -11,6 +10,7 @@ from typing import Any
 import rich
 from rich.markup import escape
 
+from tangka_match.config.cli import DISK_FULL
 from tangka_match.config.launch import draw
 from tangka_match.errors import CheckpointError, TangkaMatchError
 from tangka_match.sweeps.folder import SweepFolder, process_facts
@@ -25,7 +25,6 @@ from tangka_match.training.runner import train
 from tangka_match.training.sweep_job import SweepJob
 
 logger = logging.getLogger(__name__)
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def do_job(folder: SweepFolder, job: SweepJob, plans: Sequence[RunPlan], *, any_commit: bool) -> dict[str, Any]:

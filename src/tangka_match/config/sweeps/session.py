@@ -1,6 +1,5 @@
 """What a sweep needs of Hydra: read the command line, compose a job, and hand jobs to the launcher."""
 
-import errno
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,13 +15,12 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from tangka_match.config.cli import DISK_FULL
 from tangka_match.config.sweeps.job import failed_without_word, is_worth_another_try
 from tangka_match.errors import TrainingError
 from tangka_match.sweeps.folder import SweepFolder
 from tangka_match.sweeps.manifest import JobRecord
 from tangka_match.sweeps.objectives import MAIN
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Session:
