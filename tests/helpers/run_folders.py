@@ -13,6 +13,16 @@ BEGAN = 1_790_000_000.0
 RECALLS = [f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in (1, 5, 10)]
 
 
+SMALL = {
+    "data": {"root": "data/demo_small", "batch_size": 32},
+    "model": {"_target_": "tangka_match.models.VSE", "embed_dim": 64},
+    "loss": {"_target_": "tangka_match.losses.TripletMarginLoss", "margin": 0.2},
+    "optimizer": {"lr": 5e-4},
+    "name": "targeted",
+    "tags": ["unit"],
+}
+
+
 def write_run(
     runs: Path,
     run_id: str,
@@ -46,17 +56,7 @@ def write_run(
     """
     folder = runs / run_id
     folder.mkdir(parents=True)
-    whole = {
-        "paths": {"runs": str(runs)},
-        "data": {"root": "data/demo_small", "batch_size": 32},
-        "model": {"_target_": "tangka_match.models.VSE", "embed_dim": 64},
-        "loss": {"_target_": "tangka_match.losses.TripletMarginLoss", "margin": 0.2},
-        "optimizer": {"lr": 5e-4},
-        "name": "targeted",
-        "tags": ["unit"],
-        "seed": seed,
-        **(config or {}),
-    }
+    whole = {"paths": {"runs": str(runs)}, **SMALL, "seed": seed, **(config or {})}
     (folder / "config.yaml").write_text(yaml.safe_dump(whole, sort_keys=False, allow_unicode=True), "utf-8")
     values = dict(zip(RECALLS, 2 * [r1, min(100.0, 2 * r1), min(100.0, 2.4 * r1)], strict=True))
     best = {**values, "mean_r1": r1, "rsum": sum(values.values())}

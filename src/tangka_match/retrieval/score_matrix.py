@@ -68,17 +68,21 @@ def score_matrix(
             step = image_chunk or max(1, budget)
             for start in range(0, len(images), step):
                 rows = _trim(images[start : start + step]).to(target)
-                scores = matcher.similarity(rows, captions)
-                if tuple(scores.shape) != (len(rows), len(columns)):
-                    raise ShapeError(
-                        f"{type(matcher).__name__}.similarity returned {tuple(scores.shape)} for {len(rows)} images "
-                        f"and {len(columns)} captions; it must return (I, C), rows images"
-                    )
-                result[start : start + step, columns] = scores.to("cpu", torch.float32)
+                result[start : start + step, columns] = _score(matcher, rows, captions).to("cpu", torch.float32)
             done += len(columns)
             if progress is not None:
                 progress(done, len(texts))
     return result
+
+
+def _score(matcher: Matcher, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
+    scores = matcher.similarity(images, texts)
+    if tuple(scores.shape) != (len(images), len(texts)):
+        raise ShapeError(
+            f"{type(matcher).__name__}.similarity returned {tuple(scores.shape)} for {len(images)} images "
+            f"and {len(texts)} captions; it must return (I, C), rows images"
+        )
+    return scores
 
 
 def _caption_chunks(

@@ -128,18 +128,16 @@ def make_record(
     best_step, best = _best_validation(events)
     metrics = _numbers(result.get("val_metrics")) or best
     clock, seconds = _clock(events)
-    sizes = [_whole(result.get(key)) for key in ("num_images", "num_captions")]
-    tags, overrides = start.get("tags", config.get("tags")), start.get("overrides")
     return RunRecord(
         path=path,
         run_id=path.name,
         name=str(start.get("name") or config.get("name") or ""),
         status=status,
-        tags=_texts(tags),
+        tags=_texts(start.get("tags", config.get("tags"))),
         seed=_whole(start.get("seed", config.get("seed"))),
         sweep=None if start.get("sweep") is None else str(start["sweep"]),
         job=_whole(start.get("job")),
-        overrides=_texts(overrides),
+        overrides=_texts(start.get("overrides")),
         started=_number(start.get("time")),
         clock=clock,
         seconds=seconds,
@@ -151,15 +149,22 @@ def make_record(
         data=_text(start.get("data_fingerprint") or result.get("data_fingerprint")),
         commit=_text(start.get("git_commit") or environment.get("git_commit")),
         num_parameters=_whole(start.get("num_parameters")),
-        queries=(sizes[0], sizes[1]) if sizes[0] is not None and sizes[1] is not None else None,
+        queries=_queries(result),
         command=_text(environment.get("command")),
-        verdicts=tuple(
-            (str(event.get("code")), str(event.get("message"))) for event in events if event["event"] == "verdict"
-        ),
+        verdicts=_verdicts(events),
         has_ranks=has_ranks and status == "finished",
         skipped=skipped,
         problems=problems,
     )
+
+
+def _queries(result: Mapping[str, Any]) -> tuple[int, int] | None:
+    images, captions = (_whole(result.get(key)) for key in ("num_images", "num_captions"))
+    return None if images is None or captions is None else (images, captions)
+
+
+def _verdicts(events: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    return tuple((str(event.get("code")), str(event.get("message"))) for event in events if event["event"] == "verdict")
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
