@@ -116,9 +116,12 @@ def test_jobs_side_by_side_end_with_ctrl_c_and_go_on_half_way(words, tmp_path):
     def ledgers():
         return [p for p in tmp_path.glob("runs/*/ledger.jsonl") if '"step": 3' in p.read_text("utf-8")]
 
-    wait_for(lambda: len(ledgers()) == 2, process)
-    os.kill(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=120)
+    try:
+        wait_for(lambda: len(ledgers()) == 2, process)
+        os.kill(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == 130, output
     (sweep,) = sweeps(tmp_path)
     assert [jobs_of(sweep)[n].status for n in (0, 1)] == ["stopped", "stopped"]

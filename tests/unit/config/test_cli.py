@@ -41,7 +41,7 @@ def test_a_mistake_in_the_command_is_one_line_and_code_2():
     seen = []
     done = run(seen.append, "sedd=3")
     assert (done.code, done.stdout, seen) == (2, "", [])
-    assert done.stderr == "ConfigError: sedd: there is no such setting. Did you mean seed?\n"
+    assert done.stderr == "ConfigError: sedd: there is no such setting. Did you mean seed or seeds?\n"
 
 
 @pytest.mark.parametrize("word", ["-v", "--verbose", "debug=true"])
@@ -86,7 +86,7 @@ def test_ctrl_c_ends_with_130_and_says_nothing():
     assert run(raise_(KeyboardInterrupt())) == (130, "", "")
 
 
-def test_a_sweep_runs_every_job_and_ends_with_2_if_one_failed(tmp_path):
+def test_a_multirun_of_hydras_own_runs_every_job_and_ends_with_2_if_one_failed(tmp_path):
     seen = []
 
     def task(config):
@@ -94,5 +94,5 @@ def test_a_sweep_runs_every_job_and_ends_with_2_if_one_failed(tmp_path):
         if config.seed == 1:
             raise DataFormatError("is empty")
 
-    done = run(task, "-m", "seed=1,2", f"paths.runs={tmp_path}")
+    done = run(task, "-m", "hydra/sweeper=basic", "seed=1,2", f"paths.runs={tmp_path}")
     assert (done.code, done.stderr, seen) == (2, "DataFormatError: is empty\n", [1, 2])
