@@ -4,7 +4,7 @@ Events, each with ``time``: ``sweep`` (once; ``sweep`` id, ``kind`` grid, study 
 ``identity`` in words, ``objectives``, ``git_commit``, ``command``), ``job`` (``job`` number, ``overrides``; in a study
 also ``params``), ``start`` (``job``, ``host``, ``pid``), ``end`` (``job``, ``status`` finished, pruned, failed or
 stopped, ``runs``: ids, ``metrics``: means over its seeds, ``std`` where there are several, ``seconds``, ``error``;
-``reused`` where nothing had to run).
+``reused`` where nothing had to run), ``summary`` (of several seeds, for people: ``runs``, ``metrics``, ``std``).
 """
 
 import fcntl
@@ -96,6 +96,8 @@ def _take(content: ManifestContent, event: dict[str, Any]) -> bool:
     kind, number = event.get("event"), event.get("job")
     if kind == "sweep" and {"sweep", "digest", "kind"} <= event.keys():
         content.header = event
+        return True
+    if kind == "summary":
         return True
     if not isinstance(number, int) or kind not in ("job", "start", "end"):
         return False

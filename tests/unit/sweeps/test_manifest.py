@@ -56,3 +56,9 @@ def test_many_writers_lose_nothing(manifest):
 def test_what_is_not_there_is_empty(tmp_path):
     content = Manifest(tmp_path / "none").read()
     assert (content.header, content.jobs, content.corrupt) == ({}, {}, 0)
+
+
+def test_what_is_written_for_people_is_no_damage(manifest):
+    manifest.write("summary", runs=["a", "b"], metrics={"mean_r1": 3.5}, std={"mean_r1": 0.7})
+    content = manifest.read()
+    assert (content.jobs, content.corrupt) == ({}, 0)
