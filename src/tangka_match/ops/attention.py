@@ -115,5 +115,4 @@ def _cosine_of_contexts(
     with torch.autocast(values.device.type, enabled=False):
         wide = at_least_float32(values)
         contexts = weights.to(wide.dtype) @ wide
-        dot = (contexts * words).sum(dim=2)
-        return dot / contexts.square().sum(dim=2).clamp(min=1e-12).sqrt()
+        return (contexts * words).sum(dim=2) / torch.linalg.vector_norm(contexts, dim=2).clamp(min=1e-6)

@@ -4,7 +4,7 @@ import torch
 from helpers.random_pairs import random_pairs
 from helpers.small_matchers import DATA, small_matcher
 from tangka_match.errors import ConfigError, ShapeError
-from tangka_match.models import SGRAF
+from tangka_match.models import SGRAF, similarity_encoder
 
 
 @pytest.mark.parametrize(("reasoning", "count"), [("sgr", 16_033_475), ("saf", 15_441_606)])
@@ -67,3 +67,34 @@ def test_normalisation_of_tokens(settings):
         norms = encoded.tokens[encoded.mask].norm(dim=1)
         assert (torch.allclose(norms, torch.ones_like(norms), atol=1e-6)) == settings.get(option, True)
         assert (encoded.tokens[~encoded.mask] == 0).all()
+
+
+@pytest.mark.parametrize("reasoning", ["sgr", "saf"])
+@torch.no_grad()
+def test_pieces_that_a_cpu_scores_at_once_change_nothing(reasoning, monkeypatch):
+    model, data = small_matcher(reasoning).double().eval(), random_pairs(seed=6, images=7, captions=9, words=3)
+    data = data._replace(regions=data.regions.double())
+    whole = data.score(model)
+    monkeypatch.setattr(similarity_encoder, "IMAGES_AT_ONCE", 3)
+    monkeypatch.setattr(similarity_encoder, "CAPTIONS_AT_ONCE", 2)
+    torch.testing.assert_close(data.score(model), whole, atol=1e-12, rtol=0)
+
+
+def test_key_bias_has_a_gradient_of_exactly_zero():
+    """The softmax over a graph's edges forgets it; optimizers and DDP still want a gradient."""
+    model = small_matcher("sgr").train()
+    random_pairs(seed=7, images=3, captions=3, words=4).score(model).sum().backward()
+    assert all((step.graph_key_w.bias.grad == 0).all() for step in model.sim_enc.SGR_module)
+
+
+@pytest.mark.parametrize("reasoning", ["sgr", "saf"])
+def test_half_precision_gradients_point_the_same_way(reasoning):
+    model, data = small_matcher(reasoning).train(), random_pairs(seed=8, images=6, captions=6, words=4)
+    gradients = []
+    for half in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss = data.score(model).diagonal().mean()
+        found = torch.autograd.grad(loss, [*model.sim_enc.parameters(), *model.img_enc.parameters()])
+        assert all(gradient.dtype == torch.float32 for gradient in found)
+        gradients.append(torch.cat([gradient.flatten() for gradient in found]))
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
