@@ -56,7 +56,7 @@ def test_the_list_comes_without_torch(folder):
     [
         (["name=sgraf"], ["20260103"]),
         (["status=killed"], ["20260104", "20260103"]),
-        (["sweep=s1"], ["20260104"]),
+        (["of_sweep=s1"], ["20260104"]),
         (["sort=-mean_r1", "limit=1"], ["20260102"]),
         (["sort=loss.margin", "status=finished"], ["20260101", "20260102"]),
         (["tag=nothing"], []),

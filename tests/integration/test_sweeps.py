@@ -175,7 +175,7 @@ def test_a_trial_of_several_seeds_is_their_mean_and_the_front_has_no_pruning(wor
         figures = [json.loads((tmp_path / "runs" / run / "result.json").read_text()) for run in job.end["runs"]]
         mean = sum(figure["val_metrics"]["mean_r1"] for figure in figures) / 2
         assert job.end["metrics"]["mean_r1"] == pytest.approx(mean)
-        assert job.end["metrics"]["parameters"] == figures[0]["parameters"]
+        assert job.end["metrics"]["parameters"] == figures[0]["num_parameters"]
         assert "reports" not in job.end
 
 

@@ -11,7 +11,8 @@ from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
 from tangka_match.config.location import conf_dir
 from tangka_match.errors import TangkaMatchError
 
-HIDDEN = re.compile(r"(^|\.)(defaults|_\w+)(\.|$)|^hydra\b")
+# Of a study's space the keys are names of other settings.
+HIDDEN = re.compile(r"(^|\.)(defaults|_\w+)(\.|$)|^hydra\b|^sweep\.space\.")
 # What torch puts before the message of an error in a process that reads data.
 WORKER_TRACEBACK = re.compile(
     r"\ACaught \w+ in DataLoader worker .*^tangka_match\.errors\.\w+: ", re.DOTALL | re.MULTILINE

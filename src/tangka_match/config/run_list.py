@@ -31,7 +31,7 @@ class RunListSettings(BaseModel):
     show: Name
     name: Name
     tag: Name
-    sweep: Name
+    of_sweep: Name
     status: Literal["finished", "running", "stopped", "failed", "killed", "pruned"] | None
     sort: str
     limit: Annotated[int, Field(ge=1)] | None
@@ -51,7 +51,9 @@ def list_runs(config: DictConfig) -> None:
         print_run(console, *read_runs([by_id[choose_run(list(by_id), settings.show, "show", settings.runs)]]))
         return
     everything = read_runs(folders)
-    chosen = select_runs(everything, name=settings.name, tag=settings.tag, sweep=settings.sweep, status=settings.status)
+    chosen = select_runs(
+        everything, name=settings.name, tag=settings.tag, sweep=settings.of_sweep, status=settings.status
+    )
     ordered = sort_runs(chosen, settings.sort)
     shown = ordered if settings.limit is None else ordered[: settings.limit]
     if shown:

@@ -3,6 +3,7 @@ import json
 import pytest
 import yaml
 
+from helpers.held_lock import held_lock
 from tangka_match.sweeps.past_runs import find_runs
 from tangka_match.training.records.run_folder import config_hash
 
@@ -70,6 +71,6 @@ def test_only_a_half_way_run_that_nobody_runs_can_go_on(tmp_path):
     write_run(tmp_path, "20260103-000000-{}-cccc", status="stopped")
     stopped, pruned, finished = find_runs(tmp_path, CONFIG, "f", "c")
     assert [run.can_go_on() for run in (stopped, pruned, finished)] == [True, False, False]
-    with stopped.folder.lock():
+    with held_lock(stopped.folder.path):
         assert not stopped.can_go_on()
     assert stopped.can_go_on()

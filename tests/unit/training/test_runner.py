@@ -299,7 +299,7 @@ def test_a_run_of_a_sweep_says_so(tmp_path):
     events = read_ledger(result.folder.ledger)
     assert (events[0]["sweep"], events[0]["job"], events[0]["overrides"]) == (job.sweep, 7, ["optimizer.lr=0.1"])
     assert (result.pruned, events[-1]["status"], result.total_steps) == (True, "pruned", 3)
-    assert json.loads((result.folder.path / "result.json").read_text())["parameters"] == result.parameters > 0
+    assert json.loads((result.folder.path / "result.json").read_text())["num_parameters"] == result.num_parameters > 0
 
 
 def test_the_group_of_a_run_is_its_sweep(tmp_path, monkeypatch):

@@ -115,7 +115,8 @@ class Session:
 
 def _batches(launcher: Launcher, jobs: Mapping[int, list[str]]) -> Iterator[dict[int, list[str]]]:
     """One job at a time where the launcher runs them one after the other, so that a full disk stops the rest."""
-    if isinstance(launcher, BasicLauncher):
+    # By name: Hydra loads its plug-ins itself, and the class may be another object than the one imported here.
+    if type(launcher).__name__ == BasicLauncher.__name__:
         yield from ({number: overrides} for number, overrides in jobs.items())
     elif jobs:
         yield dict(jobs)
