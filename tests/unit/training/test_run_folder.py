@@ -8,6 +8,7 @@ import pytest
 from pytorch_lightning.utilities import rank_zero_only
 
 from tangka_match.errors import ConfigError, TrainingError
+from tangka_match.training.records import run_folder
 from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, config_hash, create_run_folder, find_run
 
 
@@ -19,6 +20,13 @@ def test_a_hundred_runs_in_the_same_second_get_a_hundred_folders(tmp_path):
     ids = {make(tmp_path).run_id for _ in range(100)}
     assert len(ids) == 100
     assert all(re.fullmatch(r"\d{8}-\d{6}-abc123-[0-9a-f]{4}", run_id) for run_id in ids)
+
+
+def test_a_run_that_draws_the_digits_of_another_draws_again(tmp_path, monkeypatch):
+    drawn = iter(("aaaa", "aaaa", "bbbb"))
+    monkeypatch.setattr(run_folder.secrets, "token_hex", lambda _: next(drawn))
+    monkeypatch.setattr(run_folder.time, "strftime", lambda _: "20261124-120000")
+    assert [make(tmp_path).run_id[-4:] for _ in range(2)] == ["aaaa", "bbbb"]
 
 
 def test_other_ranks_join_the_first_ones_folder(tmp_path, monkeypatch):
@@ -40,7 +48,7 @@ def test_processes_that_torchrun_starts_take_the_id_that_they_are_given(tmp_path
     folder = make(tmp_path)
     assert (folder.path, folder.run_id) == (tmp_path / "runs" / "my-run.1", "my-run.1")
     folder.config.touch()
-    with pytest.raises(ConfigError, match=rf"{RUN_ID_VARIABLE}=my-run\.1: .*is there already: .*resume=my-run\.1"):
+    with pytest.raises(ConfigError, match=rf"{RUN_ID_VARIABLE}=my-run\.1: there is such .*resume=my-run\.1"):
         make(tmp_path)
 
 
@@ -48,7 +56,7 @@ def test_a_taken_id_leaves_no_half_of_a_folder_and_no_false_hope(tmp_path, monke
     started_together(monkeypatch, "taken")
     (tmp_path / "checkpoints" / "targeted" / "taken").mkdir(parents=True)
     for _ in range(2):
-        with pytest.raises(ConfigError, match=r"checkpoints/targeted/taken is there already: choose another id$"):
+        with pytest.raises(ConfigError, match=r"checkpoints/targeted/taken: choose another id$"):
             make(tmp_path)
     assert list((tmp_path / "runs").iterdir()) == []
 

@@ -110,28 +110,36 @@ def create_run_folder(runs: Path, checkpoints: Path, name: str, digest: str) -> 
         TrainingError: If the folder cannot be made.
     """
     first, together = is_main_process(), processes_started()
-    if first and together == 1:
-        run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{digest}-{secrets.token_hex(2)}"
-    else:
+    if not first or together > 1:
         run_id = _given_run_id(together)
-    folder = RunFolder(run_id, runs / run_id, checkpoints / name / run_id)
-    if not first:
-        return folder
+        folder = RunFolder(run_id, runs / run_id, checkpoints / name / run_id)
+        if not first or _make(folder):
+            return folder
+        raise ConfigError(
+            f"{RUN_ID_VARIABLE}={run_id}: there is such a run already, in {folder.path} or {folder.checkpoints}: choose "
+            "another id" + (f", or go on with resume={run_id}" if folder.config.exists() else "")
+        )
+    while True:  # until no other run of this second has drawn the same digits
+        run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{digest}-{secrets.token_hex(2)}"
+        folder = RunFolder(run_id, runs / run_id, checkpoints / name / run_id)
+        if _make(folder):
+            return folder
+
+
+def _make(folder: RunFolder) -> bool:
+    """Make both folders, or none and return ``False`` where one of them is there already."""
     try:
         folder.path.mkdir(parents=True)
         folder.checkpoints.mkdir(parents=True)
     except OSError as error:
         if error.filename != str(folder.path) and folder.path.is_dir():
             folder.path.rmdir()  # made a moment ago
-        if isinstance(error, FileExistsError) and together > 1:
-            raise ConfigError(
-                f"{RUN_ID_VARIABLE}={run_id}: {error.filename} is there already: choose another id"
-                + (f", or go on with resume={run_id}" if folder.config.exists() else "")
-            ) from error
+        if isinstance(error, FileExistsError) and error.filename in (str(folder.path), str(folder.checkpoints)):
+            return False
         raise TrainingError(
             f"{error.filename}: cannot make the run folder ({error.strerror}); set paths.runs and paths.checkpoints"
         ) from error
-    return folder
+    return True
 
 
 def _given_run_id(together: int) -> str:
