@@ -116,8 +116,8 @@ def create_run_folder(runs: Path, checkpoints: Path, name: str, digest: str) -> 
         if not first or _make(folder):
             return folder
         raise ConfigError(
-            f"{RUN_ID_VARIABLE}={run_id}: there is such a run already, in {folder.path} or {folder.checkpoints}: choose "
-            "another id" + (f", or go on with resume={run_id}" if folder.config.exists() else "")
+            f"{RUN_ID_VARIABLE}={run_id}: there is such a run already, in {folder.path} or {folder.checkpoints}: "
+            "choose another id" + (f", or go on with resume={run_id}" if folder.config.exists() else "")
         )
     while True:  # until no other run of this second has drawn the same digits
         run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{digest}-{secrets.token_hex(2)}"
