@@ -1,4 +1,4 @@
-"""An image as statistics of its regions: mean, spread, maximum, and how well they fit the words of a visual codebook."""
+"""An image as statistics of its regions: mean, spread, maximum, and how well they fit a visual codebook."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,7 +19,7 @@ class RegionStatistics(nn.Module):
     codebook, the largest and the mean squared cosine (below 0 counted as 0) that a region has with it. The codebook is
     what makes "which things are in the picture" a linear question (bag of visual words: Sivic & Zisserman, "Video
     Google", ICCV 2003; Coates & Ng, "Learning Feature Representations with K-means", 2012). Every block is centred and
-    scaled by one number, so that all blocks have the same variance and dimensions inside a block keep their proportions.
+    scaled by one number: all blocks have the same variance, and dimensions inside a block keep their proportions.
 
     Args:
         feature_dim: Dimensions of a region feature.

@@ -75,7 +75,7 @@ def test_the_seed_decides_and_its_generator_is_left_alone():
 
 
 def test_too_few_images():
-    with pytest.raises(ShapeError, match="11 training images; .* at least 12"):
+    with pytest.raises(ShapeError, match=r"11 training images; .* at least 12"):
         fit(small(), planted(11, seed=0))
 
 
