@@ -42,10 +42,10 @@ class CCA(nn.Module):
         vocab_size: int,
         feature_dim: int,
         num_regions: int = 36,
-        embed_dim: int = 512,
-        codebook_size: int = 512,
+        embed_dim: int = 256,
+        codebook_size: int = 256,
         num_hashes: int = 16384,
-        rank: int = 600,
+        rank: int = 400,
     ) -> None:
         super().__init__()
         check_sizes(
@@ -115,8 +115,8 @@ class CCA(nn.Module):
         second = self.bag.fit(captions.token_ids, captions.token_mask, captions.words)
         dim = self.image_projection.shape[1]
         ridges = choose_ridges(first, second, captions.caption_to_image, rank=self.rank, dim=dim, generator=generator)
-        spectra = [Spectrum.of(view, self.rank, generator) for view in (first, second)]
-        projections = correlate(*spectra, ridges, dim)
+        spectrum, text_spectrum = (Spectrum.of(view, self.rank, generator) for view in (first, second))
+        projections = correlate(spectrum, text_spectrum, ridges, dim)
         self.image_projection.copy_(projections.first)
         self.text_projection.copy_(projections.second)
         return {"image_ridge": ridges[0], "text_ridge": ridges[1]}

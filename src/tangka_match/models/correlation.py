@@ -12,7 +12,7 @@ from tangka_match.ops import l2_normalise
 
 RIDGES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 """Ridges to choose from, for either view, as shares of the view's total variance."""
-_POWER_ITERATIONS = 4
+_POWER_ITERATIONS = 2
 
 
 class Projections(NamedTuple):
@@ -35,16 +35,20 @@ class Spectrum:
     def of(matrix: Tensor, rank: int, generator: torch.Generator) -> "Spectrum":
         """Decompose a dense or sparse matrix (N, P) by a randomised range finder.
 
-        Halko, Martinsson & Tropp, "Finding Structure with Randomness", arXiv 0909.4061, algorithm 4.4 with 4 rounds.
+        Halko, Martinsson & Tropp, "Finding Structure with Randomness", arXiv 0909.4061, algorithm 4.4 with 2 rounds.
         """
         rank = min(rank, *matrix.shape)
         probe = torch.randn(matrix.shape[1], min(rank + 16, *matrix.shape), generator=generator, dtype=matrix.dtype)
         basis = torch.linalg.qr(matrix @ probe).Q
         for _ in range(_POWER_ITERATIONS):
             basis = torch.linalg.qr(matrix @ torch.linalg.qr(matrix.T @ basis).Q).Q
-        left, values, right = torch.linalg.svd((matrix.T @ basis).T, full_matrices=False)
+        small = (matrix.T @ basis).double()
+        squares, left = torch.linalg.eigh(small.T @ small)
+        values, left = squares.flip(0)[:rank].clamp(min=1e-12).sqrt(), left.flip(1)[:, :rank]
+        right = (small @ left / values).to(matrix.dtype)
         norm = matrix.coalesce().values() if matrix.is_sparse else matrix
-        return Spectrum((basis @ left)[:, :rank], values[:rank], right[:rank].T, float(norm.square().sum()))
+        total = float(norm.square().sum())
+        return Spectrum(basis @ left.to(matrix.dtype), values.to(matrix.dtype), right, total)
 
     def whitening(self, ridge: float) -> Float[Tensor, " q"]:
         """Factors ``1 / sqrt(values² + ridge · total)`` of the directions."""

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from tangka_match.ops import at_least_float32, l2_normalise, masked_max, masked_mean
 from tangka_match.types import RegionBatches
 
-_KMEANS_ROUNDS = 8
-_REGIONS_A_CENTROID = 64
-"""Regions that k-means looks at, as a multiple of the codebook's size; more than that changes nothing."""
+_KMEANS_ROUNDS = 5
+_REGIONS_A_CENTROID = 32
+"""Regions that k-means looks at, as a multiple of the codebook's size."""
 
 
 class RegionStatistics(nn.Module):
