@@ -13,6 +13,9 @@ from tangka_match.models.word_bag import WordBag
 from tangka_match.ops import l2_normalise
 from tangka_match.types import Encoded, PairedCaptions, RegionBatches
 
+_INITIAL_SCALE = 0.02
+"""Root mean square of the entries of the matrices, before and after the fit."""
+
 
 class CCA(nn.Module):
     """Canonical correlation between statistics of regions and a bag of words, as the start of a matcher.
@@ -64,8 +67,8 @@ class CCA(nn.Module):
         self.rank = rank
         self.statistics = RegionStatistics(feature_dim, codebook_size)
         self.bag = WordBag(vocab_size, num_hashes)
-        self.image_projection = nn.Parameter(0.02 * torch.randn(self.statistics.output_dim, embed_dim))
-        self.text_projection = nn.Parameter(0.02 * torch.randn(vocab_size + num_hashes, embed_dim))
+        self.image_projection = nn.Parameter(_INITIAL_SCALE * torch.randn(self.statistics.output_dim, embed_dim))
+        self.text_projection = nn.Parameter(_INITIAL_SCALE * torch.randn(vocab_size + num_hashes, embed_dim))
 
     def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
         """Encode images into L2-normalised vectors, ``pooled``.
@@ -117,6 +120,7 @@ class CCA(nn.Module):
         ridges = choose_ridges(first, second, captions.caption_to_image, rank=self.rank, dim=dim, generator=generator)
         spectrum, text_spectrum = (Spectrum.of(view, self.rank, generator) for view in (first, second))
         projections = correlate(spectrum, text_spectrum, ridges, dim)
-        self.image_projection.copy_(projections.first)
-        self.text_projection.copy_(projections.second)
+        for weight, projection in zip((self.image_projection, self.text_projection), projections, strict=True):
+            # The cosine does not see a scale, but a learning rate does: leave the weights as large as they began.
+            weight.copy_(projection * (_INITIAL_SCALE / projection.square().mean().sqrt()))
         return {"image_ridge": ridges[0], "text_ridge": ridges[1]}

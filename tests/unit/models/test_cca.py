@@ -53,6 +53,13 @@ def test_learns_what_is_in_pictures_that_it_has_not_seen():
     assert mean_r1(model, unseen) > 60
 
 
+def test_the_fit_leaves_the_weights_as_large_as_they_were():
+    model = small()
+    fit(model, planted(60, seed=0))
+    for weight in (model.image_projection, model.text_projection):
+        assert weight.square().mean().sqrt().item() == pytest.approx(0.02, rel=1e-3)
+
+
 def test_several_captions_an_image():
     regions, region_mask, ids, token_mask = planted(240, seed=0)
     twice = (regions, region_mask, ids.repeat_interleave(2, dim=0), token_mask.repeat_interleave(2, dim=0))
