@@ -45,10 +45,10 @@ class CCA(nn.Module):
         vocab_size: int,
         feature_dim: int,
         num_regions: int = 36,
-        embed_dim: int = 256,
+        embed_dim: int = 512,
         codebook_size: int = 256,
         num_hashes: int = 16384,
-        rank: int = 400,
+        rank: int = 800,
     ) -> None:
         super().__init__()
         check_sizes(
