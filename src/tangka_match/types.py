@@ -20,7 +20,7 @@ letter    meaning
 Masks are boolean and ``True`` where an entry is real. Tensors are padded at the end of the ``R``, ``T`` and ``L`` axes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -155,4 +155,26 @@ class Matcher(Protocol):
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
         """Scores of every image against every caption; higher = closer."""
+        ...
+
+
+RegionBatches = Callable[[], Iterable[tuple[Float[Tensor, "B R F"], Bool[Tensor, "B R"]]]]
+"""Gives the training images, regions and mask, from the first to the last, each time it is called."""
+
+
+class PairedCaptions(NamedTuple):
+    """All training captions, the row of the image that each describes, and the V words of the vocabulary by id."""
+
+    token_ids: Int[Tensor, "C T"]
+    token_mask: Bool[Tensor, "C T"]
+    caption_to_image: Int[Tensor, " C"]
+    words: tuple[str, ...]
+
+
+@runtime_checkable
+class FittedMatcher(Protocol):
+    """A matcher that is set from the training pairs as a whole before the first gradient step."""
+
+    def fit(self, images: RegionBatches, captions: PairedCaptions) -> dict[str, float]:
+        """Set weights and buffers from the training pairs; returns what was chosen on the way, by name."""
         ...

@@ -3,7 +3,7 @@
 import torch
 
 from helpers.random_pairs import FEATURE_DIM, NUM_REGIONS, VOCAB_SIZE
-from tangka_match.models import SGRAF, VSE, DualPath
+from tangka_match.models import CCA, SGRAF, VSE, DualPath
 
 DATA = {"vocab_size": VOCAB_SIZE, "feature_dim": FEATURE_DIM, "num_regions": NUM_REGIONS}
 SMALL = {
@@ -15,6 +15,7 @@ SMALL = {
     "dual_path": lambda: DualPath(
         **DATA, embed_dim=8, word_dim=5, lstm_dim=4, region_dim=8, num_heads=2, hidden_dim=7, dropout=0.0
     ),
+    "cca": lambda: CCA(**DATA, embed_dim=8, codebook_size=7, num_hashes=40),
 }
 
 
@@ -28,4 +29,6 @@ def small_matcher(name: str, seed: int = 0) -> torch.nn.Module:
             buffer.copy_(0.2 * torch.randn(buffer.shape, generator=generator))
         elif key.endswith("running_var"):
             buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
+        elif key.startswith(("statistics.", "bag.")):
+            buffer.copy_(torch.rand(buffer.shape, generator=generator))
     return model

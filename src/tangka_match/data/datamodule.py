@@ -1,7 +1,7 @@
 """The Lightning data module: two splits, tokenised once, and batches in an order that can be resumed."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from tangka_match.data.collate import collate_captions, collate_images, collate_pairs
+from tangka_match.data.collate import collate_captions, collate_images, collate_pairs, pad_tokens
 from tangka_match.data.dataset import CaptionDataset, ImageDataset, PairDataset
 from tangka_match.data.difficulty import word_rarity
 from tangka_match.data.encoding import EncodedCaptions, check_max_tokens, encode_captions
@@ -21,7 +21,7 @@ from tangka_match.data.subset import check_share, take_share
 from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import ConfigError, DataFormatError
-from tangka_match.types import RegionTextBatch
+from tangka_match.types import ImageBatch, PairedCaptions, RegionTextBatch
 
 
 class SetWriter(Protocol):
@@ -218,6 +218,18 @@ class RegionTextDataModule(pl.LightningDataModule):
             # Captions are in memory already; workers would only copy them.
             DataLoader(captions, self.eval_batch_size, **self._loading(collate_captions, 0)),
         ]
+
+    def image_batches(self) -> "Iterator[ImageBatch]":
+        """Every training image once, in order."""
+        images = ImageDataset(self.train)
+        for start in range(0, len(images), self.eval_batch_size):
+            rows = range(start, min(start + self.eval_batch_size, len(images)))
+            yield collate_images(images.__getitems__(rows))
+
+    def training_captions(self) -> PairedCaptions:
+        """Every training caption once, in order."""
+        ids, mask = pad_tokens(list(self._train_captions))
+        return PairedCaptions(ids, mask, torch.as_tensor(self.train.caption_to_image), self.vocabulary.words)
 
     def _loading(self, collate: Callable[..., NamedTuple], num_workers: int) -> dict[str, Any]:
         """What all loaders share."""

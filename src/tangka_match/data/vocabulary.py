@@ -63,6 +63,11 @@ class Vocabulary:
         counts = Counter(word for tokens in tokenised for word in tokens)
         return cls(word for word, count in counts.items() if count >= min_count and word not in _SPECIALS)
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All words in the order of their ids, the four special ones first."""
+        return self._words
+
     def __len__(self) -> int:
         return len(self._words)
 

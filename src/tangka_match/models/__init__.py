@@ -1,7 +1,8 @@
 """Matchers and their parts: region encoders, text encoders, pooling, SGRAF (SAF, SGR), VSE, dual path."""
 
+from tangka_match.models.cca import CCA
 from tangka_match.models.dual_path import DualPath
 from tangka_match.models.sgraf import SGRAF
 from tangka_match.models.vse import VSE
 
-__all__ = ["SGRAF", "VSE", "DualPath"]
+__all__ = ["CCA", "SGRAF", "VSE", "DualPath"]

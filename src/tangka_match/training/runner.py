@@ -26,6 +26,7 @@ from tangka_match.training.allocator import keep_freed_memory
 from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.callbacks import (
     BestCheckpoint,
+    ClosedFormStart,
     EarlyStopping,
     ExactResume,
     LastCheckpoint,
@@ -159,7 +160,7 @@ class _Run:
         service, status, summary = None, "failed", {}
         try:
             service = self._start_service()
-            trainer = self._trainer(service)
+            trainer = self._trainer(service, resumed=checkpoint is not None)
             logger.info("run %s: %s", self.folder.run_id, self._describe())
             trainer.fit(self.module, datamodule=self.data, ckpt_path=checkpoint)
             self.guard.conclude(trainer.global_step)
@@ -254,7 +255,7 @@ class _Run:
             config=self.plan.config,
         )
 
-    def _trainer(self, service: Logger | None) -> pl.Trainer:
+    def _trainer(self, service: Logger | None, *, resumed: bool) -> pl.Trainer:
         settings = self.plan.settings.trainer
         bar = settings.progress_bar and rich.get_console().is_terminal
         return pl.Trainer(
@@ -271,16 +272,17 @@ class _Run:
             check_val_every_n_epoch=settings.val_every_n_epochs,
             num_sanity_val_steps=0,  # a part of the gallery has no recall
             use_distributed_sampler=False,  # the batch sampler shares out the batches itself
-            callbacks=self._callbacks(bar=bar),
+            callbacks=self._callbacks(bar=bar, resumed=resumed),
             logger=[self.records] if service is None else [self.records, service],
             plugins=[AtomicCheckpointIO()],
             enable_progress_bar=bar,
             enable_model_summary=False,
         )
 
-    def _callbacks(self, *, bar: bool) -> list[pl.Callback]:
+    def _callbacks(self, *, bar: bool, resumed: bool) -> list[pl.Callback]:
         training = self.plan.settings.training
         callbacks: list[pl.Callback] = [
+            ClosedFormStart(self.data, resumed=resumed),
             ExactResume(self.data.batch_sampler),
             self.guard,
             LastValidation(),

@@ -1,6 +1,7 @@
 """Lightning callbacks: exact resume, checkpoints, validation, guard, pruning, a line a validation in the terminal."""
 
 from tangka_match.training.callbacks.best_checkpoint import MONITORED, BestCheckpoint
+from tangka_match.training.callbacks.closed_form import ClosedFormStart
 from tangka_match.training.callbacks.early_stopping import EarlyStopping
 from tangka_match.training.callbacks.guard import TrainingGuard
 from tangka_match.training.callbacks.last_checkpoint import LastCheckpoint
@@ -12,6 +13,7 @@ from tangka_match.training.callbacks.validation_lines import ValidationLines
 __all__ = [
     "MONITORED",
     "BestCheckpoint",
+    "ClosedFormStart",
     "EarlyStopping",
     "ExactResume",
     "LastCheckpoint",

@@ -1,0 +1,130 @@
+"""Regularised canonical correlation analysis of two matrices with matching rows, in closed form."""
+
+import itertools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tangka_match.ops import l2_normalise
+
+RIDGES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+"""Ridges to choose from, for either view, as shares of the view's total variance."""
+_POWER_ITERATIONS = 2
+
+
+class Projections(NamedTuple):
+    """Matrices from the columns of either view into the joint space, (P, D) and (Q, D)."""
+
+    first: Float[Tensor, "P D"]
+    second: Float[Tensor, "Q D"]
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The leading part of a singular value decomposition: ``matrix ≈ left · diag(values) · right.T``."""
+
+    left: Float[Tensor, "N q"]
+    values: Float[Tensor, " q"]
+    right: Float[Tensor, "P q"]
+    total: float
+
+    @staticmethod
+    def of(matrix: Tensor, rank: int, generator: torch.Generator) -> "Spectrum":
+        """Decompose a dense or sparse matrix (N, P) by a randomised range finder.
+
+        Halko, Martinsson & Tropp, "Finding Structure with Randomness", arXiv 0909.4061, algorithm 4.4 with 2 rounds.
+        """
+        rank = min(rank, *matrix.shape)
+        probe = torch.randn(matrix.shape[1], min(rank + 16, *matrix.shape), generator=generator, dtype=matrix.dtype)
+        basis = torch.linalg.qr(matrix @ probe).Q
+        for _ in range(_POWER_ITERATIONS):
+            basis = torch.linalg.qr(matrix @ torch.linalg.qr(matrix.T @ basis).Q).Q
+        small = (matrix.T @ basis).double()
+        squares, left = torch.linalg.eigh(small.T @ small)
+        values, left = squares.flip(0)[:rank].clamp(min=1e-12).sqrt(), left.flip(1)[:, :rank]
+        right = (small @ left / values).to(matrix.dtype)
+        norm = matrix.coalesce().values() if matrix.is_sparse else matrix
+        total = float(norm.square().sum())
+        return Spectrum(basis @ left.to(matrix.dtype), values.to(matrix.dtype), right, total)
+
+    def whitening(self, ridge: float) -> Float[Tensor, " q"]:
+        """Factors ``1 / sqrt(values² + ridge · total)`` of the directions."""
+        return (self.values.square() + ridge * self.total).clamp(min=1e-12).rsqrt()
+
+
+def correlate(first: Spectrum, second: Spectrum, ridges: tuple[float, float], dim: int) -> Projections:
+    r"""Find the directions of two views that are most correlated.
+
+    With :math:`A = U_a S_a V_a^T`, :math:`B = U_b S_b V_b^T` and :math:`g = (S^2 + \lambda)^{-1/2}`, take the singular
+    vectors :math:`P \Sigma Q^T` of :math:`g_a S_a U_a^T U_b S_b g_b`; the projections are
+    :math:`V_a g_a P \Sigma^{1/2} \Sigma^{1/2}` and :math:`V_b g_b Q \Sigma`: a direction counts by its correlation.
+    Hotelling, "Relations Between Two Sets of Variates", 1936; the ridge is Vinod's, 1976; the weighting by correlation
+    is that of Gong et al., "A Multi-View Embedding Space", arXiv 1212.4522, section 3.3.
+
+    Args:
+        first: Of the first view.
+        second: Of the second, with the same N rows.
+        ridges: A view's ridge, as a share of its total variance.
+        dim: Directions to keep; where there are fewer, the others are zero.
+    """
+    g_first, g_second = first.whitening(ridges[0]), second.whitening(ridges[1])
+    cross = (g_first * first.values)[:, None] * (first.left.T @ second.left) * (second.values * g_second)
+    # An eigendecomposition takes a fifth of the time of an SVD; what it loses are correlations below 1e-3, which count
+    # for nothing here.
+    squares, right = torch.linalg.eigh(cross.T @ cross)
+    right, correlations = right.flip(1)[:, :dim], squares.flip(0)[:dim].clamp(min=0).sqrt()
+    pad = (0, dim - len(correlations))
+    views = ((first.right * g_first) @ (cross @ right), (second.right * g_second) @ (right * correlations))
+    return Projections(*(torch.nn.functional.pad(view, pad) for view in views))
+
+
+def choose_ridges(
+    first: Tensor, second: Tensor, groups: Int[Tensor, " N"], *, rank: int, dim: int, generator: torch.Generator
+) -> tuple[float, float]:
+    """Hold out a sixth of the groups, and choose the ridges that rank them best.
+
+    Args:
+        first: (N, P) dense.
+        second: (N, Q) dense or sparse.
+        groups: Rows of one group (captions of one image) are held out together, and one of them is ranked.
+        rank: Singular values to keep.
+        dim: Directions to keep.
+        generator: Chooses the groups, and starts the decompositions.
+
+    Returns:
+        The pair out of ``RIDGES`` with the highest mean reciprocal rank over both directions.
+    """
+    held, kept = hold_out(groups, generator)
+    parts = [(first[kept], first[held]), (second.index_select(0, kept), second.index_select(0, held))]
+    spectra = [Spectrum.of(train, rank, generator) for train, _ in parts]
+
+    def quality(ridges: tuple[float, float]) -> float:
+        projections = correlate(spectra[0], spectra[1], ridges, dim)
+        scores = l2_normalise(parts[0][1] @ projections.first) @ l2_normalise(parts[1][1] @ projections.second).T
+        return mean_reciprocal_rank(scores) + mean_reciprocal_rank(scores.T)
+
+    return max(itertools.product(RIDGES, RIDGES), key=quality)
+
+
+def mean_reciprocal_rank(scores: Float[Tensor, "N N"]) -> float:
+    """Mean of 1 / rank of the diagonal within its row; ties count as losses.
+
+    >>> mean_reciprocal_rank(torch.tensor([[0.9, 0.1], [0.8, 0.3]]))
+    0.75
+    """
+    ranks = (scores >= scores.diagonal()[:, None]).sum(dim=1)
+    return float(ranks.double().reciprocal().mean())
+
+
+def hold_out(groups: Int[Tensor, " N"], generator: torch.Generator) -> tuple[Int[Tensor, " H"], Int[Tensor, " M"]]:
+    """Choose a sixth of the groups, at most 600: the first row of each of these, and all rows of the others."""
+    names = groups.unique()
+    chosen = names[torch.randperm(len(names), generator=generator)[: min(max(len(names) // 6, 1), 600)]]
+    held = torch.isin(groups, chosen)
+    rows = held.nonzero()[:, 0]
+    _, inverse = groups[rows].unique(return_inverse=True)
+    firsts = torch.full((len(chosen),), len(groups)).scatter_reduce(0, inverse, rows, "amin")
+    return firsts, (~held).nonzero()[:, 0]

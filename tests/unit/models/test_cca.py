@@ -1,0 +1,97 @@
+import pytest
+import torch
+
+from tangka_match.errors import ConfigError, ShapeError
+from tangka_match.metrics import retrieval_ranks, summarise
+from tangka_match.models import CCA
+from tangka_match.types import FittedMatcher, Matcher, PairedCaptions
+
+CONCEPTS, FEATURES = 12, 24
+
+
+def planted(count, seed):
+    """Pictures of three of twelve things, a region each among two of noise, and captions that name them."""
+    generator = torch.Generator().manual_seed(seed)
+    codes = torch.randn(CONCEPTS, FEATURES, generator=torch.Generator().manual_seed(99))
+    things = torch.stack([torch.randperm(CONCEPTS, generator=generator)[:3] for _ in range(count)])
+    noise = torch.randn(count, 2, FEATURES, generator=generator)
+    regions = torch.cat([codes[things] + 0.3 * torch.randn(count, 3, FEATURES, generator=generator), noise], dim=1)
+    ids = torch.cat([torch.ones(count, 1, dtype=torch.long), 4 + things, torch.full((count, 1), 2)], dim=1)
+    return regions, torch.ones(count, 5, dtype=torch.bool), ids, torch.ones(count, 5, dtype=torch.bool)
+
+
+def small():
+    return CCA(vocab_size=4 + CONCEPTS, feature_dim=FEATURES, embed_dim=16, codebook_size=16, num_hashes=64, rank=60)
+
+
+def fit(model, data, captions_an_image=1):
+    regions, region_mask, ids, token_mask = data
+    words = ("<pad>", "<start>", "<end>", "<unk>", *"宝剑经书莲花白云高山流水"[:CONCEPTS])
+    captions = PairedCaptions(ids, token_mask, torch.arange(len(ids)) // captions_an_image, words)
+    return model.fit(lambda: zip(regions.split(50), region_mask.split(50), strict=True), captions)
+
+
+@torch.no_grad()
+def mean_r1(model, data):
+    regions, region_mask, ids, token_mask = data
+    scores = model.similarity(model.encode_images(regions, region_mask), model.encode_texts(ids, token_mask))
+    return summarise(retrieval_ranks(scores, torch.arange(len(ids))))["mean_r1"]
+
+
+def test_is_a_matcher_that_can_be_fitted():
+    assert isinstance(small(), Matcher)
+    assert isinstance(small(), FittedMatcher)
+
+
+def test_learns_what_is_in_pictures_that_it_has_not_seen():
+    torch.manual_seed(0)
+    model, unseen = small(), planted(60, seed=1)
+    before = mean_r1(model, unseen)
+    chosen = fit(model, planted(240, seed=0))
+    assert set(chosen) == {"image_ridge", "text_ridge"}
+    assert before < 15
+    assert mean_r1(model, unseen) > 60
+
+
+def test_the_fit_leaves_the_weights_as_large_as_they_were():
+    model = small()
+    fit(model, planted(60, seed=0))
+    for weight in (model.image_projection, model.text_projection):
+        assert weight.square().mean().sqrt().item() == pytest.approx(0.02, rel=1e-3)
+
+
+def test_several_captions_an_image():
+    regions, region_mask, ids, token_mask = planted(240, seed=0)
+    twice = (regions, region_mask, ids.repeat_interleave(2, dim=0), token_mask.repeat_interleave(2, dim=0))
+    model = small()
+    fit(model, twice, captions_an_image=2)
+    assert mean_r1(model, planted(60, seed=1)) > 60
+
+
+def test_the_seed_decides_and_its_generator_is_left_alone():
+    weights = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        model = small()
+        state = torch.get_rng_state()
+        fit(model, planted(60, seed=0))
+        assert torch.equal(torch.get_rng_state(), state)
+        weights.append(model.image_projection.detach())
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_too_few_images():
+    with pytest.raises(ShapeError, match=r"11 training images; .* at least 12"):
+        fit(small(), planted(11, seed=0))
+
+
+def test_other_features_than_it_was_built_for():
+    with pytest.raises(ShapeError, match="regions have 7 features, the model was built for feature_dim=24"):
+        small().encode_images(torch.zeros(1, 5, 7), torch.ones(1, 5, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("name", ["embed_dim", "codebook_size", "num_hashes", "rank"])
+def test_sizes(name):
+    with pytest.raises(ConfigError, match=f"CCA: {name} is 0"):
+        CCA(vocab_size=9, feature_dim=4, **{name: 0})

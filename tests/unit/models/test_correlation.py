@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import torch
+
+from tangka_match.models.correlation import RIDGES, Spectrum, choose_ridges, correlate, hold_out, mean_reciprocal_rank
+
+
+def two_views(rows=200, shared=3, noise=0.3, seed=0):
+    """Two centred views, 6 and 5 columns, that mix the same signals differently."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    signals = draw(rows, shared)
+    views = [signals @ draw(shared, size) + noise * draw(rows, size) for size in (6, 5)]
+    return [view - view.mean(dim=0) for view in views]
+
+
+def spectra_of(*views, rank=50):
+    return [Spectrum.of(view, rank, torch.Generator().manual_seed(0)) for view in views]
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_spectrum_of_full_rank_is_the_svd(sparse):
+    view = two_views()[0]
+    found = spectra_of(view.to_sparse() if sparse else view)[0]
+    torch.testing.assert_close(found.left * found.values @ found.right.T, view)
+    torch.testing.assert_close(found.values, torch.linalg.svdvals(view))
+    assert found.total == pytest.approx(float(view.square().sum()))
+
+
+def test_a_short_spectrum_keeps_the_largest_values():
+    view = two_views(noise=0.01)[0]
+    found = spectra_of(view, rank=3)[0]
+    assert found.left.shape == (200, 3)
+    torch.testing.assert_close(found.values, torch.linalg.svdvals(view)[:3], rtol=1e-5, atol=0)
+
+
+def test_correlations_are_those_of_the_textbook():
+    """Canonical correlations are the roots of the eigenvalues of inv(Sxx) Sxy inv(Syy) Syx."""
+    first, second = two_views()
+    x, y = first.numpy(), second.numpy()
+    product = np.linalg.inv(x.T @ x) @ (x.T @ y) @ np.linalg.inv(y.T @ y) @ (y.T @ x)
+    expected = np.sort(np.sqrt(np.linalg.eigvals(product).real.clip(0)))[::-1][:4]
+    projections = correlate(*spectra_of(first, second), (0.0, 0.0), 4)
+    images, texts = (first @ projections.first).numpy(), (second @ projections.second).numpy()
+    found = [np.corrcoef(images[:, d], texts[:, d])[0, 1] for d in range(4)]
+    assert found == pytest.approx(expected, abs=1e-9)
+    # Each direction is weighed by its correlation, on either side.
+    assert np.linalg.norm(images, axis=0) == pytest.approx(expected, abs=1e-9)
+    assert np.linalg.norm(texts, axis=0) == pytest.approx(expected, abs=1e-9)
+
+
+def test_directions_that_are_not_there_are_zero():
+    projections = correlate(*spectra_of(*two_views()), (1e-3, 1e-3), 9)
+    assert projections.first.shape == (6, 9)
+    assert projections.second.shape == (5, 9)
+    assert not projections.first[:, 6:].any()
+
+
+def test_a_ridge_shrinks_the_weak_directions_most():
+    spectrum = spectra_of(two_views()[0])[0]
+    kept = (spectrum.values * spectrum.whitening(0.1)).square()
+    assert kept[0] > 0.8
+    assert kept[-1] < 0.1
+    torch.testing.assert_close(kept, spectrum.values**2 / (spectrum.values**2 + 0.1 * spectrum.total))
+
+
+def test_many_noise_columns_ask_for_a_larger_ridge():
+    generator = torch.Generator().manual_seed(1)
+    signals = torch.randn(120, 4, generator=generator)
+    text = signals @ torch.randn(4, 6, generator=generator) + 0.3 * torch.randn(120, 6, generator=generator)
+    clean = signals @ torch.randn(4, 8, generator=generator) + 0.3 * torch.randn(120, 8, generator=generator)
+    noisy = torch.cat([clean, 0.7 * torch.randn(120, 80, generator=generator)], dim=1)
+    settings = {"rank": 90, "dim": 4}
+    chosen = [
+        choose_ridges(view, text, torch.arange(120), generator=torch.Generator().manual_seed(0), **settings)
+        for view in (clean, noisy)
+    ]
+    assert chosen[0][0] <= 1e-4
+    assert chosen[1][0] >= 1e-3
+    assert all(set(ridges) <= set(RIDGES) for ridges in chosen)
+
+
+def test_groups_are_held_out_whole():
+    groups = torch.arange(12).repeat_interleave(3)
+    held, kept = hold_out(groups, torch.Generator().manual_seed(0))
+    assert len(held) == 2
+    assert len(kept) == 30
+    assert not set(groups[held].tolist()) & set(groups[kept].tolist())
+    assert (held % 3 == 0).all()
+
+
+def test_ties_count_as_losses():
+    assert mean_reciprocal_rank(torch.zeros(4, 4)) == 0.25
+    assert mean_reciprocal_rank(torch.eye(4)) == 1.0

@@ -1,0 +1,44 @@
+import pytest
+import torch
+
+from helpers.small_runs import quiet_trainer, small_data, small_module
+from tangka_match.models import CCA
+from tangka_match.training.callbacks import ClosedFormStart
+
+
+def module_for(data):
+    sizes = {"vocab_size": len(data.vocabulary), "feature_dim": data.feature_dim}
+    return small_module(CCA(**sizes, embed_dim=4, codebook_size=5, num_hashes=16, rank=8))
+
+
+@pytest.fixture
+def data(tmp_path):
+    data = small_data(tmp_path)
+    data.setup("fit")
+    return data
+
+
+def test_fits_before_the_first_step(data):
+    module = module_for(data)
+    start = ClosedFormStart(data, resumed=False)
+    seen = []
+    module.on_fit_start = lambda: seen.append(module.matcher.image_projection.detach().clone())
+    quiet_trainer(max_epochs=1, callbacks=[start]).fit(module, datamodule=data)
+    twin = module_for(data)
+    twin.matcher.fit(start._images, data.training_captions())
+    assert torch.equal(seen[0], twin.matcher.image_projection)
+    assert not torch.equal(seen[0], module.matcher.image_projection)  # and then it trains
+
+
+def test_a_resumed_run_keeps_the_weights_of_its_checkpoint(data):
+    module = module_for(data)
+    before = module.matcher.image_projection.detach().clone()
+    ClosedFormStart(data, resumed=True).setup(quiet_trainer(max_epochs=1), module, "fit")
+    assert torch.equal(module.matcher.image_projection, before)
+
+
+def test_other_matchers_are_left_alone(data):
+    module = small_module()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    ClosedFormStart(data, resumed=False).setup(quiet_trainer(max_epochs=1), module, "fit")
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
