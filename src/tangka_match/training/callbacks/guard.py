@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from tangka_match.errors import TrainingError
 from tangka_match.losses import TripletMarginLoss
 from tangka_match.training.lightning_facts import is_logged_step
+from tangka_match.types import FittedMatcher
 
 # Spread of a batch's scores below which they count as equal: rounding alone gives about 1e-7, a model that
 # tells pairs apart gives more than 0.05.
@@ -49,7 +50,9 @@ class TrainingGuard(pl.Callback):
         self._history: list[dict[str, float]] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Compare the run's length with what its loss needs."""
+        """Compare the run's length with what its loss needs; a model that was fitted in closed form needs no steps."""
+        if isinstance(pl_module.matcher, FittedMatcher):
+            return
         steps, epoch = int(trainer.estimated_stepping_batches), int(trainer.num_training_batches)
         needed, source = steps_needed(pl_module.loss)
         if steps < needed:

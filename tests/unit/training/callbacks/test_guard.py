@@ -3,8 +3,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from helpers.stub_matchers import PooledMatcher
 from tangka_match.errors import TrainingError
 from tangka_match.losses import CurriculumLoss, InfoNCELoss, TripletMarginLoss
+from tangka_match.models import CCA
 from tangka_match.training.callbacks.guard import COLLAPSED_CHECKS, TrainingGuard, Verdict, steps_needed
 
 
@@ -14,7 +16,9 @@ class Watched:
     def __init__(self, *, every=1, steps=10_000, loss=None):
         self.said = []
         self.guard = TrainingGuard(self.said.append)
-        self.module = SimpleNamespace(loss=loss or TripletMarginLoss(0.2, 0.0), collapse_value=0.2)
+        self.module = SimpleNamespace(
+            loss=loss or TripletMarginLoss(0.2, 0.0), collapse_value=0.2, matcher=PooledMatcher(8, 4, 60)
+        )
         self.trainer = SimpleNamespace(
             global_step=0,
             current_epoch=0,
@@ -123,6 +127,13 @@ def test_a_short_schedule_is_said_with_its_numbers():
     assert "this run has 800 optimizer steps, and its loss may need about 7,900" in message
     assert "An epoch here is 20 steps" in message
     assert message.endswith("raise trainer.max_epochs to 395")  # 7,900 / 20
+
+
+def test_a_model_fitted_in_closed_form_is_long_enough_without_a_step():
+    run = Watched(steps=1)
+    run.module.matcher = CCA(vocab_size=60, feature_dim=8, embed_dim=4, codebook_size=5, num_hashes=16, rank=8)
+    run.guard.on_train_start(run.trainer, run.module)
+    assert run.codes == []
 
 
 @pytest.mark.parametrize(
