@@ -35,7 +35,7 @@ def test_every_job_is_a_run_of_its_own(sweep):
 
 def test_the_jobs_are_one_group(sweep):
     folder, _, runs = sweep
-    groups = {start_of(folder, run).get("sweep", "debug") for run in runs.values()}
+    groups = {start_of(folder, run)["sweep"] for run in runs.values()}
     assert {run.group for run in runs.values()} == groups
     assert len(groups) == 1
     assert {run.job_type for run in runs.values()} == {"train"}

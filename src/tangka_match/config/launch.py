@@ -62,7 +62,7 @@ def _stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig
             f"resume={run_id} goes on with the run's own settings, but the command also gives {' '.join(refused)}: "
             f"leave that out ({', '.join(ALLOWED_WITH_RESUME[1:])} may be given), or start a new run"
         )
-    path = find_run(Path(config.paths.runs), run_id)
+    path = find_run(Path(config.paths.runs).absolute(), run_id)
     saved = _load(path / "config.yaml")
     in_data, root = Path(saved.paths.data), Path(saved.data.root)
     if "paths.data" in given and root.is_relative_to(in_data):  # a set that lies there has moved with it

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import secrets
 import time
@@ -14,6 +15,8 @@ from typing import Any, TextIO
 
 from tangka_match.errors import ConfigError, TrainingError
 from tangka_match.sweeps.manifest import Manifest
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ def open_sweep(root: Path, name: str | None, kind: str, identity: dict[str, Any]
             if _try_lock(lock, fcntl.LOCK_EX):
                 return OpenSweep(folder, _shared(lock, kind), alone=True, is_new=False)
             lock.close()
+            logger.warning("%s: another process is doing the same sweep; this one does it once more", folder.path)
         sweep_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{digest[:6]}-{secrets.token_hex(2)}"
         (root / sweep_id).mkdir()
         return _begin(SweepFolder(root / sweep_id), kind, identity, digest, header)

@@ -103,9 +103,12 @@ def _take(content: ManifestContent, event: dict[str, Any]) -> bool:
         return False
     if kind == "end" and not isinstance(event.get("status"), str):
         return False
+    overrides, params = event.get("overrides", []), event.get("params", {})
+    if not isinstance(overrides, list) or not isinstance(params, dict):
+        return False
     job = content.jobs.setdefault(number, JobRecord(number))
     if kind == "job":
-        job.overrides, job.params = list(event.get("overrides", [])), dict(event.get("params", {}))
+        job.overrides, job.params = list(overrides), dict(params)
     elif kind == "start":
         job.starts, job.end = job.starts + 1, None
     else:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from tangka_match.errors import TrainingError
 from tangka_match.sweeps.gpu_lease import GpuPlaces
 
 GRACE_SECONDS = 30.0
@@ -35,6 +36,9 @@ class ProcessPool:
         Args:
             words: Of the command line, after the interpreter.
             output: File that everything printed is appended to.
+
+        Raises:
+            TrainingError: After `end_all`.
         """
         environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
         environment |= dict.fromkeys(THREAD_VARIABLES, str(self._threads))
@@ -45,7 +49,7 @@ class ProcessPool:
                 environment["CUDA_VISIBLE_DEVICES"] = lease.gpu
             with output.open("ab") as file, self._guard:
                 if self._closed:
-                    return 128 + signal.SIGTERM
+                    raise TrainingError("the sweep is being stopped: no further job is started")
                 process = subprocess.Popen(  # noqa: S603 (our own interpreter and words, no shell)
                     [sys.executable, *words],
                     stdin=subprocess.DEVNULL,

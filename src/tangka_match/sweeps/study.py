@@ -83,10 +83,15 @@ class Study:
         Their half-way runs go on when the parameters are drawn again.
         """
         buried = []
+        jobs = self._folder.manifest.read().jobs
         with self._folder.exclusive_step():
             for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
                 worker = trial.user_attrs.get(WORKER)
                 if self._folder.is_held(trial.number) or (worker and is_locked(self._folder.path / worker)):
+                    continue
+                job = jobs.get(trial.number)
+                if job is not None and job.status in ENDED_WELL:  # whoever waited for it died before telling
+                    self.tell(job)
                     continue
                 self._storage.set_trial_user_attr(trial._trial_id, DEAD, True)
                 self._study.tell(trial.number, state=TrialState.FAIL)
@@ -178,7 +183,7 @@ class Study:
         )
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """One for each trial, seeded by its number: a study that was killed proposes what an unbroken one would."""
+        """One for each trial, seeded by its number, so that a study that goes on does not propose its first points."""
         seed = self._settings.sampler_seed + number
         kind = self._settings.sampler
         if kind == "grid":

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.markup import escape
 from rich.table import Table
 
 from tangka_match.sweeps.manifest import JobRecord
@@ -33,7 +34,8 @@ def jobs_table(jobs: Sequence[JobRecord], *, title: str, objectives: Sequence[st
         values = [_value(job, name) for name in objectives]
         runs = (job.end or {}).get("runs", [])
         state = "finished before" if (job.end or {}).get("reused") else job.status
-        table.add_row(str(job.number), " ".join(differing[job.number]), state, *values, "\n".join(runs), style=style)
+        settings = escape(" ".join(differing[job.number]))
+        table.add_row(str(job.number), settings, state, *values, "\n".join(runs), style=style)
     return table
 
 

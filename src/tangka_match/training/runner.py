@@ -176,7 +176,8 @@ class _Run:
         finally:
             ended_well = status in ("finished", "pruned")
             if not ended_well:  # what to do about a failure is in its own message
-                hint = f"; go on with resume={self.folder.run_id}" if status == "stopped" else ""
+                again = f"resume={self.folder.run_id}" if self.job is None else "the same command"
+                hint = f"; go on with {again}" if status == "stopped" else ""
                 logger.info("run %s has %s%s", self.folder.run_id, status, hint)
             try:
                 self._note("end", status=status)

@@ -11,11 +11,11 @@ from tangka_match.config.location import conf_dir
 from tangka_match.errors import DataFormatError
 
 MISTAKES = [
-    ("model=vsee", "model=vsee: there is no conf/model/vsee.yaml. Did you mean vse? Allowed: dual_path, sgraf_saf"),
+    ("model=vsee", "model=vsee: there is no conf/model/vsee.yaml. Did you mean vse? Allowed: cca, dual_path"),
     ("+experiment=targetd", "experiment=targetd: there is no conf/experiment/targetd.yaml. Did you mean targeted?"),
     (
         "experiment=targeted",
-        "experiment is not in the defaults list: write +experiment=<name>. Allowed: debug",
+        "experiment is not in the defaults list: write +experiment=<name>. Allowed: best, debug",
     ),
     ("data.batch_szie=4", "data.batch_szie: there is no such setting. Did you mean data.batch_size or data.eval_batch"),
     ("datta.batch_size=4", "datta.batch_size: there is no such setting. Did you mean data.batch_size"),

@@ -33,6 +33,12 @@ def test_two_sweeps_started_in_the_same_second_have_two_folders(tmp_path, monkey
     assert second.is_new
 
 
+def test_a_sweep_that_another_process_is_doing_is_named(tmp_path, caplog):
+    going = opened(tmp_path)
+    opened(tmp_path)
+    assert f"{going.folder.path}: another process is doing the same sweep" in caplog.text
+
+
 def test_another_sweep_has_another_folder(tmp_path):
     opened(tmp_path).lock.close()
     assert opened(tmp_path, jobs=["a=2"]).is_new

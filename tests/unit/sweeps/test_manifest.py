@@ -34,7 +34,14 @@ def test_a_second_try_is_running_until_it_ends(manifest):
 
 @pytest.mark.parametrize(
     "damage",
-    [b'{"event": "end", "job": 1, "sta', b"\xff\xfe\x00", b"[1, 2]", b'{"event": "end", "job": 1}', b'{"job": 1}'],
+    [
+        b'{"event": "end", "job": 1, "sta',
+        b"\xff\xfe\x00",
+        b"[1, 2]",
+        b'{"event": "end", "job": 1}',
+        b'{"job": 1}',
+        b'{"event": "job", "job": 1, "overrides": 5}',
+    ],
 )
 def test_a_damaged_line_is_skipped_and_counted_and_does_not_touch_the_next(manifest, damage):
     manifest.write("end", job=0, status="finished")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tangka_match.errors import TrainingError
 from tangka_match.sweeps.gpu_lease import GpuPlaces
 from tangka_match.sweeps.pool import ProcessPool
 
@@ -49,7 +50,8 @@ def test_end_all_ends_every_process_and_starts_no_other(tmp_path):
     for thread in threads:
         thread.join(10)
     assert codes == [-signal.SIGTERM, -signal.SIGTERM]
-    assert pool.run(["-c", SLEEP], tmp_path / "late") == 143
+    with pytest.raises(TrainingError, match="is being stopped"):
+        pool.run(["-c", SLEEP], tmp_path / "late")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system tells a child of its parent's death on Linux alone")

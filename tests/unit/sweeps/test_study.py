@@ -90,6 +90,18 @@ def test_a_killed_trial_is_marked_and_its_parameters_come_again_under_the_next_n
     assert sweep.folder.manifest.read().jobs[1].status == "stopped"
 
 
+def test_a_trial_whose_end_nobody_was_told_is_told_and_not_buried(opened):
+    sweep, study = opened(n_trials=2)
+    trial = study.ask()
+    sweep.folder.manifest.write("job", job=0, overrides=trial.overrides, params=trial.params)
+    sweep.folder.manifest.write("end", job=0, status="finished", runs=["r"], metrics=figures(trial.params))
+    study.close()
+    sweep, study = opened(n_trials=2)
+    assert study.bury_dead() == []
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
+    assert sweep.folder.manifest.read().jobs[0].status == "finished"
+
+
 def test_trials_of_a_living_process_are_left_alone(opened):
     _, one = opened(n_trials=2)
     one.ask()

@@ -34,6 +34,13 @@ def test_a_row_shows_what_differs_how_it_ended_and_what_it_reached():
     assert re.search(r"3 │ optimizer\.lr=0\.2 +│ waiting +│ +– │", text)
 
 
+def test_lists_are_shown_as_they_are():
+    jobs = [job(0, "tags=[a,b]"), job(1, "tags=[/c/d]")]
+    text = text_of(jobs_table(jobs, title="sweep x", objectives=["mean_r1"], best=set()))
+    assert "tags=[a,b]" in text
+    assert "tags=[/c/d]" in text
+
+
 def test_failures_say_which_and_why():
     assert failures(JOBS) == [
         "job 2 (+experiment=debug optimizer.lr=9): RuntimeError: out of memory",

@@ -21,11 +21,14 @@ class Recipe:
 
     @property
     def counted(self) -> tuple[RunRecord, ...]:
-        """The runs whose numbers stand for the recipe: those that finished, or all where none did.
+        """The runs whose numbers stand for the recipe: those that finished, one a seed, or all where none did.
 
-        The recall of a run cut short is no sample of the recipe's.
+        The recall of a run cut short is no sample of the recipe's, and a seed that ran twice is one sample: the
+        younger run is taken.
         """
-        return tuple(run for run in self.runs if run.status == "finished") or self.runs
+        finished = [run for run in self.runs if run.status == "finished"]
+        youngest = {run.seed: run for run in sorted(finished, key=lambda run: run.started or 0.0)}
+        return tuple(run for run in finished if run.seed is None or youngest[run.seed] is run) or self.runs
 
     def values(self, metric: str) -> list[float]:
         """The metric of each run that counts and has it."""

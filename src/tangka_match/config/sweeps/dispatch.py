@@ -70,7 +70,6 @@ def _run_seeds(config: DictConfig, settings: SweepSettings, overrides: tuple[str
     data.prepare_data()
     data.setup("fit")
     environment = describe_environment()
-    commit = "any" if settings.any_commit else environment["git_commit"]
     shown = [o for o in overrides if not o.startswith("seeds=")]
     points = [
         Point(number, [*shown, f"seed={plan.settings.seed}"], [plan], data.fingerprint)
@@ -82,7 +81,7 @@ def _run_seeds(config: DictConfig, settings: SweepSettings, overrides: tuple[str
             root,
             settings.name,
             "seeds",
-            identity_of(points, commit),
+            identity_of(points),
             objectives=[MAIN],
             git_commit=environment["git_commit"],
             command=environment["command"],

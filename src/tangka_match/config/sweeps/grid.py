@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import rich
+from rich.markup import escape
 
 from tangka_match.config.sweeps.points import Point, check_points, read_sweep_settings
 from tangka_match.config.sweeps.session import Session, full_disk_explained
@@ -40,7 +41,7 @@ def run_grid(session: Session, arguments: Sequence[str]) -> list[JobRecord]:
             session.root,
             settings.name,
             "grid",
-            identity_of(points, commit),
+            identity_of(points),
             objectives=[MAIN],
             git_commit=environment["git_commit"],
             command=environment["command"],
@@ -54,13 +55,15 @@ def run_grid(session: Session, arguments: Sequence[str]) -> list[JobRecord]:
             return _report(sweep)
 
 
-def identity_of(points: Sequence[Point], commit: str | None) -> dict[str, object]:
-    """What makes a sweep the same sweep: its jobs, everything else that decides their numbers, data and code."""
+def identity_of(points: Sequence[Point]) -> dict[str, object]:
+    """What makes a sweep the same sweep: its jobs, everything else that decides their numbers, and the data.
+
+    The code is not part of it: which finished points count is asked of the runs themselves.
+    """
     return {
         "jobs": [point.shown for point in points],
         "settings": [decisive_settings(plan.config) for point in points for plan in point.plans],
         "data": sorted({point.fingerprint for point in points}),
-        "commit": commit,
     }
 
 
@@ -89,7 +92,7 @@ def _announce(sweep: OpenSweep, points: Sequence[Point], todo: Sequence[Point]) 
     done = len(points) - len(todo)
     before = f", {done} finished before" if done else ""
     rich.print(f"sweep {sweep.folder.sweep_id}: {len(points)} jobs{before}, {len(todo)} to go")
-    rich.print(f"its folder   {sweep.folder.path}")
+    rich.print(f"its folder   {escape(str(sweep.folder.path))}")
 
 
 def _report(sweep: OpenSweep) -> list[JobRecord]:
@@ -104,7 +107,7 @@ def _report(sweep: OpenSweep) -> list[JobRecord]:
     )
     rich.print(table)
     if content.corrupt:
-        rich.print(f"{sweep.folder.manifest.path}: {content.corrupt} damaged line(s) skipped")
+        rich.print(f"{escape(str(sweep.folder.manifest.path))}: {content.corrupt} damaged line(s) skipped")
     wrong = failures(jobs)
     if wrong:
         raise TrainingError(

@@ -8,6 +8,7 @@ from typing import Any
 import rich
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.plugins.launcher import Launcher
+from rich.markup import escape
 
 from tangka_match.config.sweeps.grid import identity_of
 from tangka_match.config.sweeps.points import check_points, own_overrides, read_sweep_settings
@@ -48,11 +49,10 @@ def run_study(session: Session, arguments: Sequence[str], batch_size: int) -> li
     points = check_points(session.compose, corners, "corner of the space")
     session.launcher(None)
     environment = describe_environment()
-    commit = "any" if settings.any_commit else environment["git_commit"]
     identity = {
         "space": {dimension.name: repr(dimension.distribution) for dimension in space},
         "objectives": settings.objectives,
-        **identity_of(points, commit),
+        **identity_of(points),
         "jobs": own_overrides(fixed),
     }
     with full_disk_explained(session.root):
@@ -65,6 +65,14 @@ def run_study(session: Session, arguments: Sequence[str], batch_size: int) -> li
             git_commit=environment["git_commit"],
             command=environment["command"],
         )
+        begun_at = sweep.folder.manifest.read().header.get("git_commit")
+        if begun_at != environment["git_commit"] and not settings.any_commit:
+            logger.warning(
+                "the study was begun at commit %s, this is %s: its trials are compared as if the code were the same; "
+                "sweep.name=<a new name> starts another, sweep.any_commit=true says that this is meant",
+                begun_at,
+                environment["git_commit"],
+            )
         with sweep.lock:
             study = Study(sweep, space, settings)
             _Search(session, settings, study, fixed, batch_size).run(session.launcher(sweep.folder), sweep.folder)
@@ -89,8 +97,13 @@ class _Search:
             f"study {folder.sweep_id}: {done} of {self._study.total} trials done"
             + (f", {len(buried)} killed before ({', '.join(map(str, buried))}), tried again" if buried else "")
         )
-        rich.print(f"its folder   {folder.path}")
-        slots = getattr(launcher, "slots", 1)
+        rich.print(f"its folder   {escape(str(folder.path))}")
+        while True:
+            self._work_side_by_side(launcher, folder, getattr(launcher, "slots", 1))
+            if not self._study.bury_dead():  # of another process that died meanwhile
+                return
+
+    def _work_side_by_side(self, launcher: Launcher, folder: Any, slots: int) -> None:
         if slots == 1:
             self._work(launcher, folder, self._batch)
             return
@@ -120,6 +133,8 @@ class _Search:
 
     def _tell(self, job: JobRecord, folder: Any) -> None:
         assert job.end is not None
+        if job.status == "stopped":  # asked to end: buried, and tried again, when the study goes on
+            return
         missing = [name for name in self._settings.objectives if name not in job.end.get("metrics", {})]
         if job.status == "finished" and missing:
             end = {key: value for key, value in job.end.items() if key not in ("event", "time", "job")}
@@ -194,7 +209,7 @@ def _report(folder: Any, study: Study, settings: SweepSettings) -> list[JobRecor
     if best:
         rich.print(f"{what}: {', '.join(str(number) for number in sorted(best))}")
     if content.corrupt:
-        rich.print(f"{folder.manifest.path}: {content.corrupt} damaged line(s) skipped")
+        rich.print(f"{escape(str(folder.manifest.path))}: {content.corrupt} damaged line(s) skipped")
     wrong = failures([job for job in jobs if job.status == "failed"])
     if wrong and not counts["finished"]:
         raise TrainingError("no trial of the study finished:\n  " + "\n  ".join(wrong))

@@ -151,7 +151,9 @@ def _raise_full_disk(job: JobReturn | None) -> None:
 def _code(job: JobReturn | None, reason: object) -> str:
     if job is None:
         return " ".join(str(reason).split())[:300]
-    return " ".join(f"{type(job._return_value).__name__} {job._return_value}".split())[:300]
+    value = job._return_value
+    said = value if isinstance(value, str) else f"{type(value).__name__} {value}"
+    return " ".join(said.split())[:300]
 
 
 @contextmanager

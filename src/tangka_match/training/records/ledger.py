@@ -12,6 +12,9 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+LATEST = 2.0**40
+"""Seconds since 1970 that no clock shows: a later time is damage."""
+
 
 class Ledger:
     """Appends events to a ``ledger.jsonl``; each line is on disk when ``write`` returns.
@@ -77,17 +80,24 @@ def _parse(line: str) -> dict[str, Any] | None:
         event = json.loads(line)
     except (json.JSONDecodeError, RecursionError):
         return None
-    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-        return None
-    if event["event"] in ("metrics", "resume") and not _is_number(event.get("step")):
-        return None
-    if event["event"] == "end" and not isinstance(event.get("status"), str):
-        return None
-    values = event.get("values", {}) if event["event"] == "metrics" else {}
-    if not isinstance(values, dict) or not all(map(_is_number, values.values())):
-        return None
-    return event
+    return event if isinstance(event, dict) and _holds_what_is_read(event) else None
+
+
+def _holds_what_is_read(event: dict[str, Any]) -> bool:
+    kind, step, values = event.get("event"), event.get("step"), event.get("values", {})
+    if not isinstance(kind, str) or not _is_time(event.get("time", 0.0)):
+        return False
+    if kind in ("metrics", "resume") and not (isinstance(step, int) and _is_number(step)):
+        return False
+    if kind == "metrics" and not (isinstance(values, dict) and all(map(_is_number, values.values()))):
+        return False
+    return kind != "end" or isinstance(event.get("status"), str)
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Infinities and no-numbers are numbers that a run may log; whole numbers beyond any float are none."""
+    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53)
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LATEST

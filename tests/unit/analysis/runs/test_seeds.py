@@ -26,6 +26,14 @@ def test_a_run_cut_short_does_not_count(tmp_path):
     assert (len(recipe.runs), recipe.mean("mean_r1"), recipe.std("mean_r1")) == (2, 30.0, None)
 
 
+def test_a_seed_that_ran_twice_is_one_sample_the_younger_run(tmp_path):
+    for name, r1, seed, began in (("a", 30.0, 0, 1e9), ("b", 34.0, 1, 1e9), ("c", 32.0, 0, 2e9)):
+        write_run(tmp_path, name, r1=r1, seed=seed, began=began)
+    (recipe,) = fold_seeds([record_of(tmp_path / name) for name in "abc"])
+    assert [run.run_id for run in recipe.counted] == ["b", "c"]
+    assert recipe.mean("mean_r1") == pytest.approx(33.0)
+
+
 def test_where_none_finished_all_count(tmp_path):
     (recipe,) = fold_seeds(
         [record_of(write_run(tmp_path, name, r1=r1, status=None)) for name, r1 in (("a", 30.0), ("b", 10.0))]

@@ -1,14 +1,17 @@
 """From Hydra's grammar to the dimensions of a study."""
 
+from types import SimpleNamespace
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from helpers.configs import compose_config
 from tangka_match.config.sweeps.points import read_sweep_settings
-from tangka_match.config.sweeps.search import _corners, _split
+from tangka_match.config.sweeps.search import _corners, _Search, _split
 from tangka_match.config.sweeps.session import quoted
 from tangka_match.errors import ConfigError
+from tangka_match.sweeps.manifest import JobRecord
 
 
 class Grammar:
@@ -72,3 +75,12 @@ def test_corners_try_every_bound_and_choice_once():
 def test_a_quoted_path_is_read_back_by_hydra(text):
     (override,) = Grammar().parse([f"a={quoted(text)}"])
     assert override.value() == text
+
+
+@pytest.mark.parametrize(("status", "told"), [("stopped", []), ("failed", [3])])
+def test_a_trial_that_was_asked_to_end_is_not_told_so_that_it_comes_again(status, told):
+    seen = []
+    study = SimpleNamespace(tell=lambda job: seen.append(job.number))
+    job = JobRecord(3, starts=1, end={"status": status})
+    _Search(None, SimpleNamespace(objectives=["mean_r1"]), study, [], 1)._tell(job, None)
+    assert seen == told
