@@ -64,7 +64,9 @@ def diagnose_power(name: str, images: int, recall: float | None) -> Section:
         recall: R@1 in percent, of the model in question; ``None`` takes 50 %, where the interval is widest.
     """
     at = 50.0 if recall is None else recall
-    width, smallest, needed = half_width(at, images), smallest_difference(at, images), queries_needed(at, 1.0)
+    # Two successes and two failures more (Agresti and Coull 1998): a model that answers nothing promises no certainty.
+    planned = 100.0 * (at / 100.0 * images + 2) / (images + 4)
+    width, smallest, needed = half_width(at, images), smallest_difference(planned, images), queries_needed(planned, 1.0)
     facts = [
         (f"95 % interval of R@1 at {at:.1f} %", f"± {width:.1f} points ({images:,} images of {name})"),
         ("smallest difference of two models that is seen in 80 % of cases", f"{smallest:.1f} points"),

@@ -48,3 +48,10 @@ def test_without_a_recall_the_widest_interval_is_told():
 
 def test_enough_queries_need_no_word():
     assert diagnose_power("test", 6_000, 37.0).findings == []
+
+
+def test_a_model_that_answers_nothing_promises_no_certainty():
+    """At 0 of 40 the normal form alone says that a difference of 0 could be seen."""
+    section = diagnose_power("val", 40, 0.0)
+    assert section.values["smallest_difference"] > 2.5  # one image
+    assert section.values["queries_for_one_point"] > 1000
