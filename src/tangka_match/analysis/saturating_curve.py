@@ -136,7 +136,9 @@ class SaturatingCurve:
 
     def _reached(self, target: float) -> float | None:
         recall, slope, exponent = self._best
-        if target >= recall + slope or slope == 0.0:
+        if slope == 0.0:  # flat: there from the first pair on, or never
+            return 1.0 if target <= recall else None
+        if target >= recall + slope:
             return None
         return float(max(self.pairs) * np.exp(-log((recall + slope - target) / slope) / exponent))
 

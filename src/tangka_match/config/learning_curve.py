@@ -112,7 +112,11 @@ def _of_point(base: DictConfig, share: float, seed: int) -> DictConfig:
     config.seed = seed
     config.data.train_share = share
     config.trainer.max_epochs = math.ceil(config.trainer.max_epochs / share)
-    config.trainer.val_every_n_epochs = round(config.trainer.val_every_n_epochs / share)
+    apart = config.trainer.val_every_n_epochs / share
+    config.trainer.val_every_n_epochs = round(apart)
+    patience = config.training.early_stopping_patience
+    if patience is not None:  # in steps, the same for every share, though validations come at whole epochs
+        config.training.early_stopping_patience = math.ceil(patience * apart / round(apart))
     return config
 
 

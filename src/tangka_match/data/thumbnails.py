@@ -1,5 +1,6 @@
 """Small pictures beside a data set, for people to look at; models never read them."""
 
+import os
 from pathlib import Path
 
 FOLDER = "thumbnails"
@@ -20,4 +21,5 @@ def find_thumbnail(root: Path, image_id: str) -> Path | None:
         return None
     own = [image_id] if image_id.lower().endswith(SUFFIXES) else []
     candidates = (root / FOLDER / name for name in [*own, *(f"{image_id}{suffix}" for suffix in SUFFIXES)])
-    return next((path for path in candidates if path.is_file()), None)
+    # Unlike Path.is_file, False also for a name that is longer than the file system takes.
+    return next((path for path in candidates if os.path.isfile(path)), None)  # noqa: PTH113

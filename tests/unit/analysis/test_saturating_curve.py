@@ -33,6 +33,10 @@ def test_flat_points_never_reach_the_target():
     assert curve.misfit > 0.9
 
 
+def test_flat_points_above_the_target_are_there_from_the_first_pair_on():
+    assert curve_of(lambda n: 60.0).pairs_for(58).pairs == 1.0
+
+
 def test_an_asymptote_below_the_target_is_not_reachable_and_one_above_is():
     assert curve_of(lambda n: 50 - 2e6 * n**-2.0, spread=0.1).pairs_for(70).low is None
     assert curve_of(lambda n: 50 - 2e6 * n**-2.0, spread=0.1).pairs_for(49).high < 2910

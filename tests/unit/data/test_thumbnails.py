@@ -27,3 +27,7 @@ def test_no_id_leads_out_of_the_folder(root, image_id):
 
 def test_a_set_without_pictures_has_none(tmp_path):
     assert find_thumbnail(tmp_path, "a") is None
+
+
+def test_an_id_too_long_for_a_file_has_no_picture(root):
+    assert find_thumbnail(root, "唐卡" * 50) is None

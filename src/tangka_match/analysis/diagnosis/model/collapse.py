@@ -24,9 +24,10 @@ def judge_collapse(scored: Scored) -> Finding | None:
     spread = similarity.double().std(correction=0).item()
     chance = (number + 1) / 2
     mean_rank = scored.ranks.t2i.double().mean().item()
-    if chance - mean_rank > CERTAIN * sqrt((number**2 - 1) / 12 / number):
+    # So few images that chance cannot be beaten by as much: all right answers first are none of its making.
+    if mean_rank == 1.0 or chance - mean_rank > CERTAIN * sqrt((number**2 - 1) / 12 / number):
         return None
-    ranked = f"a caption's image stands at place {mean_rank:.0f} of {number:,} on average, {chance:.0f} is chance"
+    ranked = f"a caption's image stands at place {mean_rank:.0f} of {number:,} on average, {chance:g} is chance"
     if spread < EQUAL:
         low, high = similarity.min().item(), similarity.max().item()
         scores = f"are {low:.6g}" if low == high else f"lie between {low:.6g} and {high:.6g}"

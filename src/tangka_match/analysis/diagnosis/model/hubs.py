@@ -86,9 +86,9 @@ def count_hubs(scored: Scored) -> dict[str, Hubs]:
 def judge_hubs(scored: Scored, hubs: Mapping[str, Hubs]) -> tuple[list[Finding], dict[str, Difference]]:
     """What hubs cost, and whether one item answers far too much.
 
-    The cost is bounded by what a correction wins that knows nothing of the test queries: query-bank normalisation or
-    NNN with training queries, whichever wins more. It counts where the paired bootstrap's 95 % interval of the gain in
-    mean R@1 is above 0.
+    The cost is at least what a correction wins that knows nothing of the test queries: query-bank normalisation or
+    NNN with training queries, whichever wins more. It counts where the 95 % interval of the gain in mean R@1, by the
+    paired permutation test, is above 0.
 
     Args:
         scored: The model's view of a split.
@@ -132,21 +132,22 @@ def _cost(name: str, gain: Difference) -> Finding:
 
 def _dominant(scored: Scored, direction: str, counted: Hubs) -> list[Finding]:
     item = counted.strongest(1)[0]
-    share = 100.0 * int(counted.first[item]) / counted.queries
-    if share <= ANSWERS_MUCH or int(counted.first[item]) < 3:
+    first, own = int(counted.first[item]), int(scored.direction(direction)[1][:, item].sum())
+    share, excess = 100.0 * first / counted.queries, 100.0 * (first - own) / counted.queries
+    if excess <= ANSWERS_MUCH or first < 3:
         return []
     one, asking = WORDS[direction]
     named = name_of(scored, direction, item)
     return [
         Finding(
             f"dominant_{one}",
-            "fault" if share > 50 else "warning",
-            f"the {one} {named} is the first answer of {int(counted.first[item]):,} of {counted.queries:,} {asking} "
-            f"({share:.0f} %); one would be its share",
+            "fault" if excess > 50 else "warning",
+            f"the {one} {named} is the first answer of {first:,} of {counted.queries:,} {asking} "
+            f"({share:.0f} %); {own:,} would be its share",
             f"of those {asking} at most the ones that belong to it are answered rightly",
             "see what it shows: a blank or a very common picture, a caption of function words alone; if it is neither, "
             "training is close to collapse",
-            points=share - 100.0 / counted.queries,
+            points=excess,
             ids=tuple(name_of(scored, direction, hub) for hub in counted.strongest()),
         )
     ]

@@ -149,12 +149,12 @@ def _space_facts(space: Space) -> list[tuple[str, str]]:
 def _slices(
     matcher: TrainedMatcher, scored: Scored, train_words: Sequence[Sequence[str]]
 ) -> tuple[list[Slice], list[Slice], list[Slice]]:
-    found = (scored.ranks.t2i == 1).numpy()
+    found, owners = (scored.ranks.t2i == 1).numpy(), scored.owners.numpy()
     seen = Counter(word for caption in train_words for word in caption)
     return (
-        by_length(scored.words, found),
-        by_kind(scored.words, found, matcher.vocabulary, seen),
-        worst_words(scored.words, found),
+        by_length(scored.words, found, owners),
+        by_kind(scored.words, found, owners, matcher.vocabulary, seen),
+        worst_words(scored.words, found, owners),
     )
 
 

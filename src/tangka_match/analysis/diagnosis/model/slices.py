@@ -33,7 +33,8 @@ class Slice:
         captions: How many they are.
         recall: Their R@1, text→image, in percent.
         others: That of all other captions.
-        p: Chance that two equal groups differ as much, by a two-proportion z-test.
+        p: Chance that two equal groups differ as much, by a z-test whose error is clustered by image.
+        images: Images that the captions belong to: captions of one image succeed and fail together.
     """
 
     name: str
@@ -41,27 +42,31 @@ class Slice:
     recall: float
     others: float
     p: float
+    images: int
 
     @property
     def half_width(self) -> float:
-        """Half of the 95 % interval of ``recall``, in points."""
-        return half_width(self.recall, self.captions)
+        """Half of the 95 % interval of ``recall``, in points; as wide as that of one caption an image."""
+        return half_width(self.recall, self.images)
 
     def points(self, total: int) -> float:
         """Points of R@1 that all captions together would win if these were found as often as the others."""
         return (self.others - self.recall) * self.captions / total
 
 
-def slice_of(name: str, member: npt.NDArray[np.bool_], found: npt.NDArray[np.bool_]) -> Slice | None:
+def slice_of(
+    name: str, member: npt.NDArray[np.bool_], found: npt.NDArray[np.bool_], owners: npt.NDArray[np.int64]
+) -> Slice | None:
     """Compare the captions of a slice with the others; ``None`` where either side has too few.
 
     Args:
         name: Of the slice.
         member: (C,) which captions are in it.
         found: (C,) which captions find their image first.
+        owners: (C,) the image of each caption.
 
     >>> member = np.arange(60) < 20
-    >>> made = slice_of("short", member, ~member)
+    >>> made = slice_of("short", member, ~member, owners=np.arange(60))
     >>> made.recall, made.others, made.p < 1e-9, made.points(60)
     (0.0, 100.0, True, 33.33...)
     """
@@ -69,13 +74,16 @@ def slice_of(name: str, member: npt.NDArray[np.bool_], found: npt.NDArray[np.boo
     if min(inside, outside) < FEWEST:
         return None
     recall, others = float(found[member].mean()), float(found[~member].mean())
-    pooled = float(found.mean())
-    error = sqrt(pooled * (1 - pooled) * (1 / inside + 1 / outside))
+    # The captions of one image are no independent draws: errors clustered by image (Liang and Zeger 1986).
+    pull = (found - found.mean()) * np.where(member, 1 / inside, -1 / outside)
+    error = sqrt(float((np.bincount(owners, pull) ** 2).sum()))
     p = erfc(abs(recall - others) / error / sqrt(2)) if error > 0 else 1.0
-    return Slice(name, inside, 100 * recall, 100 * others, p)
+    return Slice(name, inside, 100 * recall, 100 * others, p, len(np.unique(owners[member])))
 
 
-def by_length(words: Sequence[Sequence[str]], found: npt.NDArray[np.bool_]) -> list[Slice]:
+def by_length(
+    words: Sequence[Sequence[str]], found: npt.NDArray[np.bool_], owners: npt.NDArray[np.int64]
+) -> list[Slice]:
     """Captions in four groups of about the same size, from the shortest to the longest."""
     lengths = np.array([len(caption) for caption in words])
     edges = np.unique(np.quantile(lengths, [0.25, 0.5, 0.75], method="lower"))
@@ -85,13 +93,14 @@ def by_length(words: Sequence[Sequence[str]], found: npt.NDArray[np.bool_]) -> l
         member = group == number
         low, high = int(lengths[member].min()), int(lengths[member].max())
         name = f"{low} words" if low == high else f"{low} to {high} words"
-        slices.append(slice_of(name, member, found))
+        slices.append(slice_of(name, member, found, owners))
     return [made for made in slices if made is not None]
 
 
 def by_kind(
     words: Sequence[Sequence[str]],
     found: npt.NDArray[np.bool_],
+    owners: npt.NDArray[np.int64],
     vocabulary: Vocabulary,
     seen: Mapping[str, int],
 ) -> list[Slice]:
@@ -103,6 +112,7 @@ def by_kind(
     Args:
         words: Of each caption.
         found: (C,) which captions find their image first.
+        owners: (C,) the image of each caption.
         vocabulary: What the model knows.
         seen: How often each word stands in the training captions.
     """
@@ -115,15 +125,20 @@ def by_kind(
     slices = []
     for name, holds in tests.items():
         member = np.array([any(map(holds, caption)) for caption in words])
-        slices.append(slice_of(name, member, found))
+        slices.append(slice_of(name, member, found, owners))
     return sorted((made for made in slices if made is not None), key=lambda made: made.recall - made.others)
 
 
-def worst_words(words: Sequence[Sequence[str]], found: npt.NDArray[np.bool_], count: int = 12) -> list[Slice]:
+def worst_words(
+    words: Sequence[Sequence[str]],
+    found: npt.NDArray[np.bool_],
+    owners: npt.NDArray[np.int64],
+    count: int = 12,
+) -> list[Slice]:
     """Words whose captions fail most, among those that at least ``FEWEST`` captions hold."""
     holders = Counter(word for caption in words for word in set(caption))
     frequent = sorted(word for word, number in holders.items() if number >= FEWEST)
-    slices = (slice_of(word, np.array([word in caption for caption in words]), found) for word in frequent)
+    slices = (slice_of(word, np.array([word in caption for caption in words]), found, owners) for word in frequent)
     failing = [made for made in slices if made is not None and made.recall < made.others]
     return sorted(failing, key=lambda made: (made.p, made.name))[:count]
 

@@ -13,7 +13,7 @@ def test_constant_scores_are_named():
     finding = judge_collapse(make_scored(torch.full((40, 40), 0.5)))
     assert (finding.code, finding.severity) == ("collapsed", "fault")
     assert "all 1,600 scores of val are 0.5 " in finding.seen
-    assert "at place 20 of 40 on average" in finding.seen
+    assert "at place 20 of 40 on average, 20.5 is chance" in finding.seen
 
 
 def test_scores_that_differ_by_rounding_alone_have_collapsed():
@@ -29,6 +29,10 @@ def test_noise_ranks_as_chance_does():
 @pytest.mark.parametrize("scale", [1.0, 1e-4], ids=["wide", "narrow scores that rank well"])
 def test_a_weak_model_is_no_chance(scale):
     assert judge_collapse(make_scored(scale * (noise() + 0.5 * torch.eye(60)))) is None
+
+
+def test_a_model_that_is_always_right_is_no_chance_however_few_the_images():
+    assert judge_collapse(make_scored(torch.eye(4))) is None
 
 
 def test_noise_is_hardly_ever_called_a_model():

@@ -41,7 +41,7 @@ def test_hubs_show_how_often_they_answer():
 
 
 def test_a_bar_is_as_long_as_its_recall():
-    html = well_formed(draw_slices("By length", [Slice("3 to <5> words", 40, 25.0, 50.0, 0.01)]))
+    html = well_formed(draw_slices("By length", [Slice("3 to <5> words", 40, 25.0, 50.0, 0.01, 40)]))
     assert 'class="fill" width="50.0"' in html
     assert 'class="mark" x="99.0"' in html
     assert "3 to &lt;5&gt; words" in html

@@ -88,3 +88,10 @@ def test_a_correction_that_loses_is_no_finding():
     findings, gains = judge_hubs(scored, count_hubs(scored))
     assert findings == []
     assert gains["nnn"].difference == -100.0
+
+
+def test_an_image_that_answers_its_own_captions_is_no_hub():
+    """A perfect model on 8 images of five captions: each image is the first answer of an eighth of them."""
+    owners = [image for image in range(8) for _ in range(5)]
+    scored = make_scored(torch.eye(8)[:, owners], owners)
+    assert judge_hubs(scored, count_hubs(scored))[0] == []

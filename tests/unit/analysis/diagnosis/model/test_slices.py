@@ -18,7 +18,7 @@ def test_a_slice_worked_by_hand():
     member = np.arange(100) < 25
     found = np.zeros(100, bool)
     found[:5] = found[25:70] = True
-    made = slice_of("x", member, found)
+    made = slice_of("x", member, found, np.arange(100))
     assert (made.captions, made.recall, made.others) == (25, pytest.approx(20.0), pytest.approx(60.0))
     assert made.p == pytest.approx(0.000532, abs=1e-5)
     assert made.points(100) == pytest.approx(10.0)
@@ -26,17 +26,17 @@ def test_a_slice_worked_by_hand():
 
 @pytest.mark.parametrize("inside", [19, 82])
 def test_too_few_captions_on_either_side_are_no_slice(inside):
-    assert slice_of("x", np.arange(100) < inside, np.ones(100, bool)) is None
+    assert slice_of("x", np.arange(100) < inside, np.ones(100, bool), np.arange(100)) is None
 
 
 def test_where_all_captions_are_found_nothing_differs():
-    assert slice_of("x", np.arange(100) < 50, np.ones(100, bool)).p == 1.0
+    assert slice_of("x", np.arange(100) < 50, np.ones(100, bool), np.arange(100)).p == 1.0
 
 
 def test_captions_are_cut_into_lengths():
     words = [["字"] * length for length in (3, 5, 8, 12) for _ in range(25)]
     found = np.repeat([False, True, True, True], 25)
-    slices = by_length(words, found)
+    slices = by_length(words, found, np.arange(100))
     assert [made.name for made in slices] == ["3 words", "5 words", "8 words", "12 words"]
     (finding,) = judge_slices("caption_length", slices, 100, "do")
     assert "captions with 3 words find their image first in 0.0 %" in finding.seen
@@ -44,7 +44,7 @@ def test_captions_are_cut_into_lengths():
 
 
 def test_captions_of_one_length_have_no_slices():
-    assert by_length([["字"]] * 100, np.ones(100, bool)) == []
+    assert by_length([["字"]] * 100, np.ones(100, bool), np.arange(100)) == []
 
 
 def test_kinds_that_fail_come_first_and_are_found():
@@ -53,7 +53,7 @@ def test_kinds_that_fail_come_first_and_are_found():
     found = np.repeat([False, False, True, True], [25, 25, 25, 75])
     vocabulary = Vocabulary(["结跏趺坐", "红色", "跑"])
     seen = {"结跏趺坐": 9, "红色": 9, "跑": 2}
-    slices = {made.name: made for made in by_kind(captions, found, vocabulary, seen)}
+    slices = {made.name: made for made in by_kind(captions, found, np.arange(150), vocabulary, seen)}
     assert slices[UNKNOWN].recall == slices["坐姿与立姿 Postures"].recall == 0.0
     assert slices[SELDOM].captions == 75
     assert slices["nouns"].recall == 100.0
@@ -69,11 +69,23 @@ def test_by_chance_hardly_anything_fails():
     """200 sets in which all captions are found alike: no more than one in twenty may cry wolf."""
     random = np.random.default_rng(0)
     words = [["字"] * length for length in random.integers(3, 20, 300)]
-    alarms = sum(bool(judge_slices("x", by_length(words, random.random(300) < 0.4), 300, "do")) for _ in range(200))
+    owners = np.arange(300)
+    slices = (by_length(words, random.random(300) < 0.4, owners) for _ in range(200))
+    alarms = sum(bool(judge_slices("x", made, 300, "do")) for made in slices)
     assert alarms <= 14
+
+
+def test_captions_of_one_image_are_no_independent_draws():
+    """All five captions of an image are found, or none; and all are in the slice, or none: nothing differs."""
+    random, owners = np.random.default_rng(0), np.repeat(np.arange(400), 5)
+    alarms = 0
+    for _ in range(400):
+        member, found = (np.repeat(random.random(400) < share, 5) for share in (0.3, 0.4))
+        alarms += slice_of("x", member, found, owners).p < 0.05
+    assert alarms <= 36  # 5 % of 400, and three standard deviations and a half
 
 
 def test_the_word_that_fails_most_is_named():
     captions = [["龙", "云"]] * 30 + [["云", "山"]] * 30 + [["山"]] * 30
     found = np.repeat([False, True, True], 30)
-    assert [made.name for made in worst_words(captions, found)] == ["龙", "云"]
+    assert [made.name for made in worst_words(captions, found, np.arange(90))] == ["龙", "云"]
