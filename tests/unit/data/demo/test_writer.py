@@ -55,8 +55,10 @@ def no_place(path):
 
 
 def test_a_set_of_somebody_else_is_only_read(root, monkeypatch):
+    before = times(root)
     monkeypatch.setattr(writer, "FileLock", no_place)
     WRITER.ensure(root)
+    assert times(root) == before
 
 
 def test_a_folder_where_nothing_may_be_written_is_named(tmp_path, monkeypatch):
