@@ -7,8 +7,7 @@ from torch import Tensor
 
 from benchmarks.rows import Row
 from benchmarks.timing import Timing, ratios, take_turns
-from benchmarks.workload import Products, encode, sgraf, slow_matrix
-from tangka_match.retrieval import score_matrix
+from benchmarks.workload import Products, encode, fast_matrix, sgraf, slow_matrix
 from tangka_match.types import Encoded
 
 TARGETS = {"sgr": (4.0, 8.0), "saf": (3.0, 6.0)}
@@ -33,8 +32,8 @@ def scoring_rows(reasoning: str, images: int, captions: int, rounds: int) -> lis
     timings = take_turns(
         {
             "loop": partial(slow_matrix, model, gallery, part),
-            "float32": partial(score_matrix, model, gallery, texts),
-            "bfloat16": partial(score_matrix, model, gallery, texts, dtype=torch.bfloat16),
+            "float32": partial(fast_matrix, model, gallery, texts),
+            "bfloat16": partial(fast_matrix, model, gallery, texts, torch.bfloat16),
             "products": _products,
         },
         rounds,
@@ -59,7 +58,7 @@ def scoring_rows(reasoning: str, images: int, captions: int, rounds: int) -> lis
             50.0 if reasoning == "sgr" else None,
             note=f"at the limit: {pairs / (needed / (_PRODUCT_WORK / timings['products'].median)) / loop_rate:.1f}x",
         ),
-        _difference(f"{name}, float32 - loop", score_matrix(model, gallery, part), slow_matrix(model, gallery, part)),
+        _difference(f"{name}, float32 - loop", fast_matrix(model, gallery, part), slow_matrix(model, gallery, part)),
     ]
 
 

@@ -1,5 +1,6 @@
 """One training step of SGRAF, forward and backward, against the published loop."""
 
+import copy
 from collections.abc import Callable
 from functools import partial
 
@@ -11,7 +12,11 @@ from benchmarks.timing import ratios, take_turns
 from benchmarks.workload import draw_captions, draw_regions, sgraf, slow_similarity
 from tangka_match.losses import TripletMarginLoss, positive_mask
 from tangka_match.models import SGRAF
+from tangka_match.ops import at_least_float32
 from tangka_match.types import Encoded
+
+SMALL = 32
+"""Pairs that gradients are compared on."""
 
 Similarity = Callable[[SGRAF, Encoded, Encoded], Tensor]
 
@@ -31,13 +36,21 @@ def training_rows(reasoning: str, batch: int, rounds: int) -> list[Row]:
         *(Row(f"{name}, {key}", "s", timing.seconds) for key, timing in timings.items()),
         Row(f"{name}, float32 / loop", "x", ratios(timings["loop"], timings["float32"]), goals[0]),
         Row(f"{name}, bfloat16 / loop", "x", ratios(timings["loop"], timings["bfloat16"]), goals[1]),
-        Row(
-            f"{name}, gradients",
-            "",
-            [largest_error(steps["float32"](), steps["loop"]())],
-            2e-4,
-            at_least=False,
-            note="largest error, relative to each tensor's largest entry",
+        *_gradient_rows(model, f"{reasoning.upper()} gradients, batch {SMALL}"),
+    ]
+
+
+def _gradient_rows(model: SGRAF, name: str) -> list[Row]:
+    """Whether both ways are one function, and how far from it float32 is: a ReLU near zero may fall to either side."""
+    ways = {"loop": slow_similarity, "ours": SGRAF.similarity}
+    narrow = {key: gradients(model, way, SMALL) for key, way in ways.items()}
+    wide = {key: gradients(copy.deepcopy(model).double(), way, SMALL) for key, way in ways.items()}
+    note = "largest error, relative to each tensor's largest entry"
+    return [
+        Row(f"{name}, ours - loop, float64", "", [largest_error(wide["ours"], wide["loop"])], 2e-4, False, note),
+        *(
+            Row(f"{name}, {key}, float32 - float64", "", [largest_error(narrow[key], wide["loop"])], note=note)
+            for key in ways
         ),
     ]
 
@@ -45,9 +58,10 @@ def training_rows(reasoning: str, batch: int, rounds: int) -> list[Row]:
 def gradients(model: SGRAF, similarity: Similarity, batch: int, half: bool = False) -> list[Tensor]:
     """The gradient of a triplet loss by every parameter; dropout is off, so that both ways compute the same."""
     with torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=half):
-        images = model.encode_images(*draw_regions(batch))
+        regions, region_mask = draw_regions(batch)
+        images = model.encode_images(regions.to(next(model.parameters()).dtype), region_mask)
         texts = model.encode_texts(*draw_captions(batch))
-        scores = similarity(model, images, texts).float()
+        scores = at_least_float32(similarity(model, images, texts))
     items = torch.arange(batch)
     loss = TripletMarginLoss(hard_negatives=0)(scores, positive_mask(items, items), 0.0).total
     return list(torch.autograd.grad(loss, list(model.parameters())))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from benchmarks.slow_sgraf import Stack, slow_scores
 from tangka_match.models import SGRAF, VSE
+from tangka_match.retrieval import score_matrix
 from tangka_match.types import Encoded
 
 VOCABULARY, REGIONS, FEATURES = 1562, 36, 2048
@@ -62,11 +63,35 @@ def slow_similarity(model: SGRAF, images: Encoded, texts: Encoded) -> Tensor:
     return slow_scores(weights, [stack], images.pooled, words)
 
 
-def slow_matrix(model: SGRAF, images: Encoded, texts: Encoded, shard: int = 100) -> Tensor:
-    """The loop over captions with 100 images at a time, as the published evaluation calls it."""
-    with torch.inference_mode():
-        rows = [slow_similarity(model, images[start : start + shard], texts) for start in range(0, len(images), shard)]
-        return torch.cat(rows)
+SHARD = 100
+"""Images, and captions, that the published evaluation scores at once."""
+
+
+@torch.inference_mode()
+def slow_matrix(model: SGRAF, images: Encoded, texts: Encoded) -> Tensor:
+    """The loop over captions as the published evaluation calls it: self-attention of the images anew in each shard."""
+    rows = []
+    for first in range(0, len(images), SHARD):
+        shard = images[first : first + SHARD]
+        columns = [
+            slow_similarity(model, pool_images(model, shard), texts[start : start + SHARD])
+            for start in range(0, len(texts), SHARD)
+        ]
+        rows.append(torch.cat(columns, dim=1))
+    return torch.cat(rows)
+
+
+@torch.inference_mode()
+def fast_matrix(model: SGRAF, images: Encoded, texts: Encoded, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Our scores from the same: self-attention of every image and caption once, then `score_matrix`."""
+    parts = [pool_images(model, images[start : start + SHARD]) for start in range(0, len(images), SHARD)]
+    captions = Encoded(model.sim_enc.t_global_w(texts.tokens, texts.mask), texts.tokens, texts.mask)
+    return score_matrix(model, Encoded.concatenate(parts), captions, dtype=dtype)
+
+
+def pool_images(model: SGRAF, images: Encoded) -> Encoded:
+    """Self-attention over the regions of every image."""
+    return Encoded(model.sim_enc.v_global_w(images.tokens, images.mask), images.tokens, images.mask)
 
 
 @dataclass(frozen=True)
