@@ -25,7 +25,9 @@ SMALL = {
     ),
     "gru_gpo": lambda: _dual_encoder(region_encoder="linear", text_encoder="gru", pooling="gpo"),
     "lstm_k_max": lambda: _dual_encoder(region_encoder="linear", text_encoder="lstm", pooling="k_max", text_layers=2),
-    "transformers_mean": lambda: _dual_encoder(region_encoder="transformer", text_encoder="transformer", pooling="mean"),
+    "transformers_mean": lambda: _dual_encoder(
+        region_encoder="transformer", text_encoder="transformer", pooling="mean"
+    ),
     "characters_max": lambda: _dual_encoder(
         region_encoder="transformer", text_encoder="gru", pooling="max", character_dim=3
     ),
