@@ -93,7 +93,7 @@ class WordInput(nn.Module):
         dim = pretrained.vectors.shape[1]
         if dim != self.start.shape[1]:
             raise ConfigError(
-                f"model.word_dim is {self.start.shape[1]}, the vectors of data.word_vectors_path have {dim} dimensions: "
+                f"model.word_dim is {self.start.shape[1]}, those of data.word_vectors_path have {dim} dimensions; "
                 f"set model.word_dim={dim}"
             )
         known = pretrained.vectors[pretrained.known]

@@ -34,6 +34,6 @@ class WordStart(pl.Callback):
             pl_module.matcher.learn_words(self._data.vocabulary.words, vectors)
         elif vectors is not None:
             raise ConfigError(
-                f"data.word_vectors_path is set, and {type(pl_module.matcher).__name__} takes no word vectors: set it to "
-                "null, or take model=dual_encoder"
+                f"data.word_vectors_path is set, and {type(pl_module.matcher).__name__} takes no word vectors: "
+                "set it to null, or take model=dual_encoder"
             )
