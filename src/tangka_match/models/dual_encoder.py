@@ -16,13 +16,6 @@ from tangka_match.models.word_input import WordInput
 from tangka_match.ops import at_least_float32, l2_normalise
 from tangka_match.types import Encoded, WordVectors
 
-_CHOICES = {
-    "region_encoder": ("linear", "transformer"),
-    "text_encoder": ("gru", "lstm", "transformer"),
-    "image_pooling": POOLINGS,
-    "text_pooling": POOLINGS,
-}
-
 
 class DualEncoder(nn.Module):
     """Regions and words encoded, pooled and L2-normalised; the score is the cosine of the two vectors.
@@ -94,23 +87,18 @@ class DualEncoder(nn.Module):
             "pooling_k": pooling_k,
             "num_heads": num_heads,
             "word_dim": word_dim,
+            "character_dim": character_dim or 1,  # 0 is allowed here alone
             "num_characters": num_characters,
         }
-        check_sizes("DualEncoder", sizes if character_dim == 0 else {**sizes, "character_dim": character_dim})
+        check_sizes("DualEncoder", sizes)
         check_dropout("DualEncoder", dropout)
-        chosen = {"region_encoder": region_encoder, "text_encoder": text_encoder}
-        _check_choices({**chosen, "image_pooling": image_pooling, "text_pooling": text_pooling})
+        _check_choice("image_pooling", image_pooling, POOLINGS)
+        _check_choice("text_pooling", text_pooling, POOLINGS)
         if not 0 <= word_lr_scale <= 1:
             raise ConfigError(f"DualEncoder: word_lr_scale is {word_lr_scale!r}; it must be from 0 (frozen) to 1")
-        if "transformer" in chosen.values() and embed_dim % num_heads:
-            raise ConfigError(f"DualEncoder: num_heads is {num_heads}; it must divide embed_dim={embed_dim}")
         self.feature_dim = feature_dim
-        self.region_encoder: nn.Module = (
-            RegionMLP(feature_dim, embed_dim, dropout)
-            if region_encoder == "linear"
-            else SequenceTransformer(
-                feature_dim, embed_dim, num_heads=num_heads, num_layers=region_layers, dropout=dropout, positions=False
-            )
+        self.region_encoder = _region_encoder(
+            region_encoder, feature_dim, embed_dim, num_heads=num_heads, num_layers=region_layers, dropout=dropout
         )
         self.image_pooling = build_pooling(image_pooling, pooling_k)
         self.word_input = WordInput(
@@ -122,12 +110,8 @@ class DualEncoder(nn.Module):
             dropout=dropout,
         )
         word_size = self.word_input.output_dim
-        self.text_encoder: nn.Module = (
-            SequenceTransformer(
-                word_size, embed_dim, num_heads=num_heads, num_layers=text_layers, dropout=dropout, positions=True
-            )
-            if text_encoder == "transformer"
-            else SequenceRNN(nn.GRU if text_encoder == "gru" else nn.LSTM, word_size, embed_dim, text_layers)
+        self.text_encoder = _text_encoder(
+            text_encoder, word_size, embed_dim, num_heads=num_heads, num_layers=text_layers, dropout=dropout
         )
         self.text_pooling = build_pooling(text_pooling, pooling_k)
 
@@ -142,8 +126,6 @@ class DualEncoder(nn.Module):
             ShapeError: The features have other dimensions than the model was built for.
         """
         check_regions("DualEncoder", regions, self.feature_dim)
-        # Where nothing is real, zeros instead of what may lie there.
-        regions = regions.masked_fill(~region_mask[:, :, None], 0)
         pooled = self.image_pooling(self.region_encoder(regions, region_mask), region_mask)
         return Encoded(pooled=l2_normalise(at_least_float32(pooled)))
 
@@ -164,7 +146,34 @@ class DualEncoder(nn.Module):
             return images.pooled @ texts.pooled.T
 
 
-def _check_choices(chosen: dict[str, str]) -> None:
-    for name, value in chosen.items():
-        if value not in _CHOICES[name]:
-            raise ConfigError(f"DualEncoder: {name} is {value!r}; it must be one of {', '.join(_CHOICES[name])}")
+def _region_encoder(
+    name: str, input_dim: int, dim: int, *, num_heads: int, num_layers: int, dropout: float | int
+) -> nn.Module:
+    _check_choice("region_encoder", name, ("linear", "transformer"))
+    if name == "linear":
+        return RegionMLP(input_dim, dim, dropout)
+    return _transformer(input_dim, dim, num_heads=num_heads, num_layers=num_layers, dropout=dropout, positions=False)
+
+
+def _text_encoder(
+    name: str, input_dim: int, dim: int, *, num_heads: int, num_layers: int, dropout: float | int
+) -> nn.Module:
+    _check_choice("text_encoder", name, ("gru", "lstm", "transformer"))
+    if name == "transformer":
+        return _transformer(input_dim, dim, num_heads=num_heads, num_layers=num_layers, dropout=dropout, positions=True)
+    return SequenceRNN(nn.GRU if name == "gru" else nn.LSTM, input_dim, dim, num_layers)
+
+
+def _transformer(
+    input_dim: int, dim: int, *, num_heads: int, num_layers: int, dropout: float | int, positions: bool
+) -> SequenceTransformer:
+    if dim % num_heads:
+        raise ConfigError(f"DualEncoder: num_heads is {num_heads}; it must divide embed_dim={dim}")
+    return SequenceTransformer(
+        input_dim, dim, num_heads=num_heads, num_layers=num_layers, dropout=dropout, positions=positions
+    )
+
+
+def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"DualEncoder: {name} is {value!r}; it must be one of {', '.join(allowed)}")
