@@ -32,5 +32,9 @@ def build_pooling(name: str, k: int) -> nn.Module:
     """Make one of ``POOLINGS``; ``k_max`` averages the ``k`` largest values."""
     if name == "gpo":
         return GeneralisedPooling()
-    functions = {"mean": masked_mean, "max": masked_max, "k_max": partial(k_max_pool, k=k)}
+    functions: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "mean": masked_mean,
+        "max": masked_max,
+        "k_max": partial(k_max_pool, k=k),
+    }
     return FixedPooling(functions[name])
