@@ -9,7 +9,7 @@ from tangka_match.models.initialisation import xavier_linears_
 class RegionMLP(nn.Module):
     """A linear layer plus a two-layer perceptron beside it, on every region.
 
-    Chen et al., arXiv 2011.04305, section 5.1. Their perceptron has batch norm inside; here it has none, so that an
+    Chen et al., arXiv 2011.04305. Their perceptron has batch norm inside; here it has none, so that an
     image's vector depends on no other image, and masked regions on nothing.
 
     Args:

@@ -9,7 +9,7 @@ def k_max_pool(x: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"], k: int) -> 
     """Mean of the ``k`` largest values of every dimension over the real positions of every sequence.
 
     A sequence of fewer than ``k`` positions gives its mean; ``k = 1`` is the maximum. K-max pooling as in Chen et al.,
-    "Learning the Best Pooling Strategy for Visual Semantic Embedding", arXiv 2011.04305, section 3. Positions outside
+    "Learning the Best Pooling Strategy for Visual Semantic Embedding", arXiv 2011.04305. Positions outside
     the mask get a gradient of exactly zero, and a sequence without a real position gives zeros.
 
     Example:

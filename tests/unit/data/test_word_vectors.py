@@ -31,7 +31,7 @@ def test_words_characters_and_what_is_missing(tmp_path, header, caplog):
     [
         ("其他 1 2\n莲花 1\n", "line 2, word 莲花: 1 numbers, the first line says 2"),
         ("3 2\n其他 1 2\n莲花 1 2 3\n", "line 3, word 莲花: 3 numbers, the first line says 2"),
-        ("莲花 1 2\n宝剑 1 zwei\n", "line 2, word 宝剑: b'zwei'; the form is UTF-8 text"),
+        ("莲花 1 2\n宝剑 1 zwei\n", "line 2, word 宝剑: .*b'zwei'; the form is UTF-8 text"),
         ("莲花 1 nan\n", "line 1, word 莲花: a number is not finite"),
         ("其他 1 2\n", "none of the vocabulary's 4 words"),
         ("", "none of the vocabulary's 4 words"),
