@@ -178,3 +178,24 @@ class FittedMatcher(Protocol):
     def fit(self, images: RegionBatches, captions: PairedCaptions) -> dict[str, float]:
         """Set weights and buffers from the training pairs; returns what was chosen on the way, by name."""
         ...
+
+
+class WordVectors(NamedTuple):
+    """Pretrained vectors of the words of a vocabulary, by id.
+
+    Attributes:
+        vectors: (V, E) float32; zeros where nothing is known.
+        known: (V,) whether a word has a vector, its own or the mean of its characters'.
+    """
+
+    vectors: Float[Tensor, "V E"]
+    known: Bool[Tensor, " V"]
+
+
+@runtime_checkable
+class WordAware(Protocol):
+    """A matcher that looks at the words behind the ids, before the first gradient step."""
+
+    def learn_words(self, words: Sequence[str], pretrained: WordVectors | None) -> None:
+        """Take what is needed of the V words of the vocabulary by id, and their vectors, if there are any."""
+        ...

@@ -3,9 +3,17 @@
 import torch
 
 from helpers.random_pairs import FEATURE_DIM, NUM_REGIONS, VOCAB_SIZE
-from tangka_match.models import CCA, SGRAF, VSE, DualPath
+from tangka_match.models import CCA, SGRAF, VSE, DualEncoder, DualPath
 
 DATA = {"vocab_size": VOCAB_SIZE, "feature_dim": FEATURE_DIM, "num_regions": NUM_REGIONS}
+
+
+def _dual_encoder(*, pooling: str, **settings: str | int) -> DualEncoder:
+    pooled = {"image_pooling": pooling, "text_pooling": pooling, "pooling_k": 2}
+    sizes = {"embed_dim": 8, "word_dim": 5, "num_heads": 2, "num_characters": 20, "dropout": 0.0}
+    return DualEncoder(**DATA, **pooled, **sizes, **settings)
+
+
 SMALL = {
     "sgr": lambda: SGRAF(**DATA, reasoning="sgr", embed_dim=8, word_dim=5, sim_dim=6, dropout=0.0),
     "saf": lambda: SGRAF(**DATA, reasoning="saf", embed_dim=8, word_dim=5, sim_dim=6, dropout=0.0),
@@ -14,6 +22,14 @@ SMALL = {
     ),
     "dual_path": lambda: DualPath(
         **DATA, embed_dim=8, word_dim=5, lstm_dim=4, region_dim=8, num_heads=2, hidden_dim=7, dropout=0.0
+    ),
+    "gru_gpo": lambda: _dual_encoder(region_encoder="linear", text_encoder="gru", pooling="gpo"),
+    "lstm_k_max": lambda: _dual_encoder(region_encoder="linear", text_encoder="lstm", pooling="k_max", text_layers=2),
+    "transformers_mean": lambda: _dual_encoder(
+        region_encoder="transformer", text_encoder="transformer", pooling="mean"
+    ),
+    "characters_max": lambda: _dual_encoder(
+        region_encoder="transformer", text_encoder="gru", pooling="max", character_dim=3
     ),
     "cca": lambda: CCA(**DATA, embed_dim=8, codebook_size=7, num_hashes=40),
 }
@@ -31,4 +47,8 @@ def small_matcher(name: str, seed: int = 0) -> torch.nn.Module:
             buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
         elif key.startswith(("statistics.", "bag.")):
             buffer.copy_(torch.rand(buffer.shape, generator=generator))
+        elif key.endswith("word_input.start"):
+            buffer.copy_(torch.randn(buffer.shape, generator=generator))
+        elif key.endswith("characters"):
+            buffer.copy_(torch.randint(0, 22, buffer.shape, generator=generator))
     return model

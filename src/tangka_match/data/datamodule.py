@@ -20,8 +20,9 @@ from tangka_match.data.split import Split, load_split
 from tangka_match.data.subset import check_share, take_share
 from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
+from tangka_match.data.word_vectors import read_word_vectors
 from tangka_match.errors import ConfigError, DataFormatError
-from tangka_match.types import ImageBatch, PairedCaptions, RegionTextBatch
+from tangka_match.types import ImageBatch, PairedCaptions, RegionTextBatch, WordVectors
 
 
 class SetWriter(Protocol):
@@ -40,6 +41,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         tokenizer: Cuts captions into words; ``JiebaTokenizer()`` where ``None``.
         writer: Writes the set in ``prepare_data`` when it is missing; ``None`` where the files are the user's own.
         vocabulary_path: A vocabulary as JSON; built from the captions of ``train_split`` where ``None``.
+        word_vectors_path: Pretrained vectors as text, which `read_word_vectors` reads; ``None`` for none.
         min_count: Fewest occurrences of a word in the training captions for it to enter a vocabulary that is built.
         max_tokens: Longest caption, in tokens with ``<start>`` and ``<end>``; longer ones are cut. At least 3.
         batch_size: Pairs a training batch, on each process.
@@ -62,6 +64,7 @@ class RegionTextDataModule(pl.LightningDataModule):
     Attributes (after ``setup``):
         tokenizer: As given, or the default.
         vocabulary: As loaded or built.
+        word_vectors: Of the vocabulary's words, if there is a file of them.
         train, val: The two splits, ``train`` cut to its share.
         num_regions, feature_dim: Shape of an image, the same in both splits.
         fingerprint: 16 hex digits over both splits.
@@ -73,6 +76,7 @@ class RegionTextDataModule(pl.LightningDataModule):
     """
 
     vocabulary: Vocabulary
+    word_vectors: WordVectors | None
     train: Split
     val: Split
     fingerprint: str
@@ -87,6 +91,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         tokenizer: JiebaTokenizer | None = None,
         writer: SetWriter | None = None,
         vocabulary_path: str | None = None,
+        word_vectors_path: str | None = None,
         min_count: int = 1,
         max_tokens: int = 80,
         batch_size: int = 128,
@@ -118,6 +123,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         self.tokenizer = JiebaTokenizer() if tokenizer is None else tokenizer
         self.writer = writer
         self.vocabulary_path = vocabulary_path
+        self.word_vectors_path = word_vectors_path
         self.min_count = min_count
         self.max_tokens = max_tokens
         self.batch_size = batch_size
@@ -251,6 +257,9 @@ class RegionTextDataModule(pl.LightningDataModule):
             self.vocabulary = Vocabulary.build(tokenised, self.min_count)
         else:
             self.vocabulary = Vocabulary.load(self.vocabulary_path)
+        self.word_vectors = (
+            None if self.word_vectors_path is None else read_word_vectors(self.word_vectors_path, self.vocabulary.words)
+        )
         self._train_captions = self._encode(train, tokenised)
         self._val_captions = self._encode(val, [self.tokenizer(caption) for caption in val.captions])
         self.train, self.val = train, val

@@ -1,8 +1,9 @@
 """Matchers and their parts: region encoders, text encoders, pooling, SGRAF (SAF, SGR), VSE, dual path."""
 
 from tangka_match.models.cca import CCA
+from tangka_match.models.dual_encoder import DualEncoder
 from tangka_match.models.dual_path import DualPath
 from tangka_match.models.sgraf import SGRAF
 from tangka_match.models.vse import VSE
 
-__all__ = ["CCA", "SGRAF", "VSE", "DualPath"]
+__all__ = ["CCA", "SGRAF", "VSE", "DualEncoder", "DualPath"]

@@ -40,6 +40,12 @@ def run_masked(
     return inputs.masked_fill(~token_mask[:, :, None], 0)
 
 
+def average_directions(states: Float[Tensor, "C T H"]) -> Float[Tensor, "C T h"]:
+    """Mean of the forward and the backward states, which ``run_masked`` returns one after the other."""
+    forward_states, backward_states = states.chunk(2, dim=2)
+    return (forward_states + backward_states) / 2
+
+
 def _run_direction(
     rnn: nn.GRU | nn.LSTM, layer: int, inputs: Float[Tensor, "C T E"], *, backward: bool = False
 ) -> Float[Tensor, "C T h"]:

@@ -3,7 +3,7 @@
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tangka_match.models.masked_rnn import run_masked
+from tangka_match.models.masked_rnn import average_directions, run_masked
 from tangka_match.ops import l2_normalise
 
 
@@ -44,6 +44,5 @@ class TextGRU(nn.Module):
         """Embed the real words in the light of their caption; padding becomes zero."""
         states = run_masked(self.cap_rnn, self.dropout(self.embed(token_ids)), token_mask)
         if self.cap_rnn.bidirectional:
-            forward_states, backward_states = states.chunk(2, dim=2)
-            states = (forward_states + backward_states) / 2
+            states = average_directions(states)
         return l2_normalise(states) if self.normalise else states

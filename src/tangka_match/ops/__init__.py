@@ -1,11 +1,13 @@
 """Pure tensor functions: norms, masked reductions, pooling, cross attention."""
 
 from tangka_match.ops.attention import attended_cosine, unit_context_weights, word_region_attention
+from tangka_match.ops.k_max_pooling import k_max_pool
 from tangka_match.ops.length_groups import LengthGroups, group_by_length, real_words
 from tangka_match.ops.masking import masked_max, masked_mean, masked_softmax
 from tangka_match.ops.normalise import l2_normalise
 from tangka_match.ops.packing import unpack_words
 from tangka_match.ops.pooling import attention_pool
+from tangka_match.ops.positions import sinusoidal_positions
 from tangka_match.ops.precision import at_least_float32, autocast_dtype
 from tangka_match.ops.squared_difference import project_squared_difference
 
@@ -16,12 +18,14 @@ __all__ = [
     "attention_pool",
     "autocast_dtype",
     "group_by_length",
+    "k_max_pool",
     "l2_normalise",
     "masked_max",
     "masked_mean",
     "masked_softmax",
     "project_squared_difference",
     "real_words",
+    "sinusoidal_positions",
     "unit_context_weights",
     "unpack_words",
     "word_region_attention",

@@ -34,6 +34,7 @@ from tangka_match.training.callbacks import (
     Pruning,
     TrainingGuard,
     ValidationLines,
+    WordStart,
 )
 from tangka_match.training.callbacks.guard import Verdict
 from tangka_match.training.checkpoint_io import AtomicCheckpointIO
@@ -283,6 +284,7 @@ class _Run:
     def _callbacks(self, *, bar: bool, resumed: bool) -> list[pl.Callback]:
         training = self.plan.settings.training
         callbacks: list[pl.Callback] = [
+            WordStart(self.data, resumed=resumed),
             ClosedFormStart(self.data, resumed=resumed),
             ExactResume(self.data.batch_sampler),
             self.guard,

@@ -26,7 +26,7 @@ def test_refused_targets(target):
     with pytest.raises(CheckpointError) as error:
         build_matcher({"_target_": target}, **DATA)
     assert repr(target) in str(error.value)
-    assert "allowed are tangka_match.models.CCA, tangka_match.models.DualPath" in str(error.value)
+    assert "allowed are tangka_match.models.CCA, tangka_match.models.DualEncoder" in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["embed_dimm", "vocab_size"])

@@ -9,6 +9,7 @@ from tangka_match.training.callbacks.last_validation import LastValidation
 from tangka_match.training.callbacks.pruning import Pruning
 from tangka_match.training.callbacks.resume import ExactResume
 from tangka_match.training.callbacks.validation_lines import ValidationLines
+from tangka_match.training.callbacks.word_start import WordStart
 
 __all__ = [
     "MONITORED",
@@ -21,4 +22,5 @@ __all__ = [
     "Pruning",
     "TrainingGuard",
     "ValidationLines",
+    "WordStart",
 ]

@@ -1,0 +1,114 @@
+"""Pretrained word vectors from a text file, as word2vec, fastText and Tencent AI Lab give theirs out."""
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import rich
+import torch
+from rich.progress import Progress
+from torch import Tensor
+
+from tangka_match.errors import DataFormatError
+from tangka_match.types import WordVectors
+
+logger = logging.getLogger(__name__)
+_FORM = "the form is UTF-8 text, 'word v1 ... vn' a line, after an optional first line 'words n'"
+
+
+def read_word_vectors(path: str | Path, words: Sequence[str]) -> WordVectors:
+    """Read the vectors of a vocabulary's words; lines of other words are passed over, and never kept.
+
+    A word that the file does not have gets the mean of its characters' vectors, if it has any of those. Where a word
+    comes twice, its first line counts. Says in the log how many words were found.
+
+    Args:
+        path: Text, one ``word v1 ... vn`` a line, separated by single spaces; a first line of two whole numbers is
+            taken for ``number of words, n``.
+        words: The vocabulary by id; words in angle brackets are special tokens and get none.
+
+    Raises:
+        DataFormatError: The file cannot be read, has no word of the vocabulary, or a line of such a word does not hold
+            ``n`` finite numbers.
+    """
+    plain = [word for word in words if not (word.startswith("<") and word.endswith(">"))]
+    wanted = {part.encode() for word in plain for part in (word, *word)}
+    try:
+        found = _find(Path(path), wanted)
+    except OSError as error:
+        raise DataFormatError(
+            f"{path}: cannot read the word vectors ({error.strerror}); check data.word_vectors_path"
+        ) from error
+    whole = sum(word.encode() in found for word in plain)
+    vectors = {word: vector for word in plain if (vector := _vector_of(word, found)) is not None}
+    if not vectors:
+        raise DataFormatError(
+            f"{path}: holds none of the vocabulary's {len(plain):,} words, nor their characters; {_FORM}"
+        )
+    logger.info(
+        "word vectors of %s: %s of %s words, %s more from their characters; %s have none",
+        path,
+        f"{whole:,}",
+        f"{len(plain):,}",
+        f"{len(vectors) - whole:,}",
+        f"{len(plain) - len(vectors):,}",
+    )
+    zeros = torch.zeros(len(next(iter(vectors.values()))))
+    return WordVectors(
+        torch.stack([vectors.get(word, zeros) for word in words]), torch.tensor([word in vectors for word in words])
+    )
+
+
+def _vector_of(word: str, found: dict[bytes, Tensor]) -> Tensor | None:
+    if word.encode() in found:
+        return found[word.encode()]
+    characters = [found[character.encode()] for character in word if character.encode() in found]
+    return torch.stack(characters).mean(dim=0) if characters else None
+
+
+def _find(path: Path, wanted: set[bytes]) -> dict[bytes, Tensor]:
+    found: dict[bytes, Tensor] = {}
+    dim = 0
+    for number, line in _lines(path):
+        if number == 1:
+            fields = line.split()
+            dim = len(fields) - 1
+            if dim < 1:
+                raise DataFormatError(f"{path}, line 1: {_shown(line)}; {_FORM}")
+            if dim == 1 and all(field.isdigit() for field in fields):
+                dim = int(fields[1])
+                continue
+        word, _, numbers = line.partition(b" ")
+        if word in wanted and word not in found:
+            found[word] = _parse(numbers, dim, f"{path}, line {number:,}, word {word.decode()}")
+    return found
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines, numbered from 1, with a bar for the bytes read; no part of the file is kept."""
+    hidden = not rich.get_console().is_terminal
+    with path.open("rb") as file, Progress(transient=True, disable=hidden) as progress:
+        bar = progress.add_task(f"reading {path.name}", total=path.stat().st_size)
+        read = 0
+        for number, line in enumerate(file, start=1):
+            read += len(line)
+            if number % 10_000 == 0:
+                progress.update(bar, completed=read)
+            yield number, line
+
+
+def _parse(numbers: bytes, dim: int, place: str) -> Tensor:
+    try:
+        values = [float(value) for value in numbers.split()]
+    except ValueError as error:
+        raise DataFormatError(f"{place}: {error}; {_FORM}") from error
+    if len(values) != dim:
+        raise DataFormatError(f"{place}: {len(values)} numbers, the first line says {dim}; {_FORM}")
+    if not all(math.isfinite(value) for value in values):
+        raise DataFormatError(f"{place}: a number is not finite; {_FORM}")
+    return torch.tensor(values)
+
+
+def _shown(line: bytes) -> str:
+    return repr(line[:40].decode("utf-8", errors="replace"))

@@ -1,0 +1,179 @@
+"""DualEncoder: one vector an image, one a caption, each from an encoder and a pooling of choice."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from tangka_match.errors import ConfigError
+from tangka_match.models.checks import check_dropout, check_regions, check_sizes
+from tangka_match.models.pooling import POOLINGS, build_pooling
+from tangka_match.models.region_mlp import RegionMLP
+from tangka_match.models.sequence_rnn import SequenceRNN
+from tangka_match.models.sequence_transformer import SequenceTransformer
+from tangka_match.models.word_input import WordInput
+from tangka_match.ops import at_least_float32, l2_normalise
+from tangka_match.types import Encoded, WordVectors
+
+
+class DualEncoder(nn.Module):
+    """Regions and words encoded, pooled and L2-normalised; the score is the cosine of the two vectors.
+
+    With ``linear`` regions, a ``gru`` and ``gpo`` on both sides this is VSE∞ (Chen et al., "Learning the Best Pooling
+    Strategy for Visual Semantic Embedding", arXiv 2011.04305); with ``mean`` instead it is close to VSE++ on regions
+    (Faghri et al., arXiv 1707.05612).
+
+    Args:
+        vocab_size: Words in the vocabulary, the four special tokens included.
+        feature_dim: Dimensions of a region feature.
+        num_regions: Regions of an image in the data; any number works.
+        embed_dim: Dimensions of the joint space, and of both encoders.
+        region_encoder: ``"linear"`` (linear layer plus two-layer perceptron) or ``"transformer"``.
+        region_layers: Layers of a Transformer over regions.
+        image_pooling: ``"mean"``, ``"max"``, ``"k_max"`` or ``"gpo"``.
+        text_encoder: ``"gru"`` or ``"lstm"`` (bidirectional, directions averaged) or ``"transformer"``.
+        text_layers: Layers of the text encoder.
+        text_pooling: As ``image_pooling``.
+        pooling_k: Largest values that ``"k_max"`` averages.
+        num_heads: Attention heads of a Transformer; must divide ``embed_dim``.
+        word_dim: Dimensions of a word vector.
+        word_lr_scale: Learning rate of the word vectors, as a multiple of the optimizer's; 0 freezes them.
+        character_dim: Dimensions of the characters' part of a word; 0 = words only.
+        num_characters: Characters with a vector of their own; the rarer ones share one.
+        dropout: Probability to drop a component of a word, a hidden unit of the perceptron or of a Transformer.
+
+    Raises:
+        ConfigError: A size is not positive, a name is unknown, ``dropout`` or ``word_lr_scale`` is out of range, or
+            ``num_heads`` does not divide ``embed_dim`` where there is a Transformer.
+
+    Example:
+        >>> model = DualEncoder(vocab_size=50, feature_dim=16, embed_dim=8, image_pooling="max").eval()
+        >>> images = model.encode_images(torch.rand(2, 3, 16), torch.ones(2, 3, dtype=torch.bool))
+        >>> texts = model.encode_texts(torch.randint(50, (5, 7)), torch.ones(5, 7, dtype=torch.bool))
+        >>> model.similarity(images, texts).shape
+        torch.Size([2, 5])
+    """
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        feature_dim: int,
+        num_regions: int = 36,
+        embed_dim: int = 1024,
+        region_encoder: str = "linear",
+        region_layers: int = 1,
+        image_pooling: str = "gpo",
+        text_encoder: str = "gru",
+        text_layers: int = 1,
+        text_pooling: str = "gpo",
+        pooling_k: int = 5,
+        num_heads: int = 8,
+        word_dim: int = 300,
+        word_lr_scale: float | int = 1.0,
+        character_dim: int = 0,
+        num_characters: int = 4096,
+        dropout: float | int = 0.2,
+    ) -> None:
+        super().__init__()
+        sizes = {
+            "vocab_size": vocab_size,
+            "feature_dim": feature_dim,
+            "num_regions": num_regions,
+            "embed_dim": embed_dim,
+            "region_layers": region_layers,
+            "text_layers": text_layers,
+            "pooling_k": pooling_k,
+            "num_heads": num_heads,
+            "word_dim": word_dim,
+            "character_dim": character_dim or 1,  # 0 is allowed here alone
+            "num_characters": num_characters,
+        }
+        check_sizes("DualEncoder", sizes)
+        check_dropout("DualEncoder", dropout)
+        _check_choice("image_pooling", image_pooling, POOLINGS)
+        _check_choice("text_pooling", text_pooling, POOLINGS)
+        if not 0 <= word_lr_scale <= 1:
+            raise ConfigError(f"DualEncoder: word_lr_scale is {word_lr_scale!r}; it must be from 0 (frozen) to 1")
+        self.feature_dim = feature_dim
+        self.region_encoder = _region_encoder(
+            region_encoder, feature_dim, embed_dim, num_heads=num_heads, num_layers=region_layers, dropout=dropout
+        )
+        self.image_pooling = build_pooling(image_pooling, pooling_k)
+        self.word_input = WordInput(
+            vocab_size,
+            word_dim=word_dim,
+            character_dim=character_dim,
+            num_characters=num_characters,
+            lr_scale=word_lr_scale,
+            dropout=dropout,
+        )
+        word_size = self.word_input.output_dim
+        self.text_encoder = _text_encoder(
+            text_encoder, word_size, embed_dim, num_heads=num_heads, num_layers=text_layers, dropout=dropout
+        )
+        self.text_pooling = build_pooling(text_pooling, pooling_k)
+
+    def learn_words(self, words: Sequence[str], pretrained: WordVectors | None) -> None:
+        """Take the words' characters and pretrained vectors; `WordInput.learn_words` says how."""
+        self.word_input.learn_words(words, pretrained)
+
+    def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
+        """Encode images into L2-normalised vectors, ``pooled``.
+
+        Raises:
+            ShapeError: The features have other dimensions than the model was built for.
+        """
+        check_regions("DualEncoder", regions, self.feature_dim)
+        pooled = self.image_pooling(self.region_encoder(regions, region_mask), region_mask)
+        return Encoded(pooled=l2_normalise(at_least_float32(pooled)))
+
+    def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
+        """Encode captions into L2-normalised vectors, ``pooled``.
+
+        Raises:
+            ShapeError: A recurrent encoder got a caption without a real token.
+        """
+        states = self.text_encoder(self.word_input(token_ids), token_mask)
+        return Encoded(pooled=l2_normalise(at_least_float32(self.text_pooling(states, token_mask))))
+
+    def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
+        """Cosine of every image with every caption, in [-1, 1] up to rounding; higher = closer."""
+        assert images.pooled is not None and texts.pooled is not None
+        # Cosines in half precision would tie where a ranking must tell them apart.
+        with torch.autocast(images.pooled.device.type, enabled=False):
+            return images.pooled @ texts.pooled.T
+
+
+def _region_encoder(
+    name: str, input_dim: int, dim: int, *, num_heads: int, num_layers: int, dropout: float | int
+) -> nn.Module:
+    _check_choice("region_encoder", name, ("linear", "transformer"))
+    if name == "linear":
+        return RegionMLP(input_dim, dim, dropout)
+    return _transformer(input_dim, dim, num_heads=num_heads, num_layers=num_layers, dropout=dropout, positions=False)
+
+
+def _text_encoder(
+    name: str, input_dim: int, dim: int, *, num_heads: int, num_layers: int, dropout: float | int
+) -> nn.Module:
+    _check_choice("text_encoder", name, ("gru", "lstm", "transformer"))
+    if name == "transformer":
+        return _transformer(input_dim, dim, num_heads=num_heads, num_layers=num_layers, dropout=dropout, positions=True)
+    return SequenceRNN(nn.GRU if name == "gru" else nn.LSTM, input_dim, dim, num_layers)
+
+
+def _transformer(
+    input_dim: int, dim: int, *, num_heads: int, num_layers: int, dropout: float | int, positions: bool
+) -> SequenceTransformer:
+    if dim % num_heads:
+        raise ConfigError(f"DualEncoder: num_heads is {num_heads}; it must divide embed_dim={dim}")
+    return SequenceTransformer(
+        input_dim, dim, num_heads=num_heads, num_layers=num_layers, dropout=dropout, positions=positions
+    )
+
+
+def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"DualEncoder: {name} is {value!r}; it must be one of {', '.join(allowed)}")

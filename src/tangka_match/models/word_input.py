@@ -1,0 +1,112 @@
+"""What a text encoder reads of a word: its vector, and its characters."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from tangka_match.errors import ConfigError
+from tangka_match.ops import masked_mean
+from tangka_match.types import WordVectors
+
+_LONGEST_WORD = 8
+"""Characters that a word counts with."""
+_NO_CHARACTER, _RARE_CHARACTER = 0, 1
+
+
+class WordInput(nn.Module):
+    """Word vectors, and beside them the mean vector of a word's characters.
+
+    A word's vector is ``start + lr_scale * change``: ``start`` is random, or pretrained after `learn_words`, and stays;
+    ``change`` begins at zero and is trained. To an optimizer that goes by the sign and not the size of a gradient
+    (Adam, AdamW) ``lr_scale`` is a multiplier of the learning rate, and weight decay pulls a word to where it started
+    and not to zero (Li et al., "Explicit Inductive Bias for Transfer Learning", arXiv 1802.01483).
+
+    Characters let words share what they mean, as 白度母 and 绿度母 do. They are those of the vocabulary's words, which
+    `learn_words` numbers by how many words they occur in; until then no word has any. All of it is in the buffers, so
+    that a checkpoint loads without vocabulary or vector file.
+
+    Args:
+        vocab_size: Words in the vocabulary.
+        word_dim: Dimensions of a word vector.
+        character_dim: Dimensions of a character vector; 0 = words only.
+        num_characters: Characters with a vector of their own; the rarer ones share one.
+        lr_scale: Learning rate of the word vectors, as a multiple of the optimizer's; 0 freezes them.
+        dropout: Probability to drop a component.
+    """
+
+    start: Tensor
+    characters: Tensor
+
+    def __init__(
+        self,
+        vocab_size: int,
+        *,
+        word_dim: int,
+        character_dim: int,
+        num_characters: int,
+        lr_scale: float | int,
+        dropout: float | int,
+    ) -> None:
+        super().__init__()
+        self.output_dim = word_dim + character_dim
+        self.lr_scale = lr_scale
+        self.register_buffer("start", torch.empty(vocab_size, word_dim).uniform_(-0.1, 0.1))
+        self.change = nn.Parameter(torch.zeros(vocab_size, word_dim)) if lr_scale > 0 else None
+        self.character_vectors = None
+        if character_dim > 0:
+            self.register_buffer("characters", torch.zeros(vocab_size, _LONGEST_WORD, dtype=torch.int64))
+            self.character_vectors = nn.Embedding(num_characters + 2, character_dim)
+            nn.init.uniform_(self.character_vectors.weight, -0.1, 0.1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, token_ids: Int[Tensor, "C T"]) -> Float[Tensor, "C T E"]:
+        """Look up tokens; ``E`` = ``word_dim`` + ``character_dim``. A word without characters has zeros there."""
+        vectors = nn.functional.embedding(token_ids, self.start)
+        if self.change is not None:
+            vectors = vectors + self.lr_scale * nn.functional.embedding(token_ids, self.change)
+        if self.character_vectors is not None:
+            codes = self.characters[token_ids].flatten(0, 1)
+            pooled = masked_mean(self.character_vectors(codes), codes != _NO_CHARACTER)
+            vectors = torch.cat([vectors, pooled.unflatten(0, token_ids.shape)], dim=2)
+        return self.dropout(vectors)
+
+    @torch.no_grad()
+    def learn_words(self, words: Sequence[str], pretrained: WordVectors | None) -> None:
+        """Number the characters of the words, and start from pretrained vectors, if there are any.
+
+        A word without a pretrained vector starts at random, as spread out as the others are.
+
+        Args:
+            words: The vocabulary by id; words in angle brackets are special tokens and have no characters.
+            pretrained: Vectors of the same words.
+
+        Raises:
+            ConfigError: The vectors have other dimensions than the model was built for.
+        """
+        if self.character_vectors is not None:
+            self._number_characters(words)
+        if pretrained is None:
+            return
+        dim = pretrained.vectors.shape[1]
+        if dim != self.start.shape[1]:
+            raise ConfigError(
+                f"model.word_dim is {self.start.shape[1]}, those of data.word_vectors_path have {dim} dimensions; "
+                f"set model.word_dim={dim}"
+            )
+        known = pretrained.vectors[pretrained.known]
+        self.start.normal_(std=known.std().item())
+        self.start[pretrained.known] = known
+
+    def _number_characters(self, words: Sequence[str]) -> None:
+        assert self.character_vectors is not None
+        plain = [() if w.startswith("<") and w.endswith(">") else tuple(w[:_LONGEST_WORD]) for w in words]
+        counts = Counter(character for word in plain for character in dict.fromkeys(word))
+        room = self.character_vectors.num_embeddings - 2
+        numbers = {character: 2 + place for place, (character, _) in enumerate(counts.most_common(room))}
+        self.characters.fill_(_NO_CHARACTER)
+        for row, word in enumerate(plain):
+            for column, character in enumerate(word):
+                self.characters[row, column] = numbers.get(character, _RARE_CHARACTER)

@@ -1,0 +1,75 @@
+import pytest
+import torch
+
+from tangka_match.errors import ConfigError
+from tangka_match.models.word_input import WordInput
+from tangka_match.types import WordVectors
+
+WORDS = ("<pad>", "<start>", "<end>", "<unk>", "白度母", "白云", "莲")
+
+
+def word_input(*, characters=0, room=50, lr_scale=1.0):
+    torch.manual_seed(0)
+    return WordInput(
+        len(WORDS), word_dim=3, character_dim=characters, num_characters=room, lr_scale=lr_scale, dropout=0.0
+    )
+
+
+def characters_of(model, word):
+    return model(torch.tensor([[word]]))[0, 0, 3:]
+
+
+def test_characters_are_the_mean_of_their_vectors_and_special_tokens_have_none():
+    model = word_input(characters=2)
+    model.learn_words(WORDS, None)
+    codes = model.characters[5, :2]
+    torch.testing.assert_close(characters_of(model, 5), model.character_vectors.weight[codes].mean(dim=0))
+    assert model.characters[4, 0] == model.characters[5, 0]  # 白 of both words
+    assert len(model.characters[4:].unique()) == 1 + 5  # none, and 白 度 母 云 莲
+    assert not characters_of(model, 3).any()
+
+
+def test_rare_characters_share_a_vector():
+    model = word_input(characters=2, room=1)
+    model.learn_words(WORDS, None)
+    assert model.characters[4].tolist() == [2, 1, 1, 0, 0, 0, 0, 0]
+    assert model.characters[6].tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
+
+
+def test_a_checkpoint_needs_no_words():
+    model, other = word_input(characters=2), word_input(characters=2)
+    model.learn_words(WORDS, WordVectors(torch.randn(7, 3), torch.ones(7, dtype=torch.bool)))
+    other.load_state_dict(model.state_dict())
+    ids = torch.arange(7)[None]
+    assert torch.equal(other(ids), model(ids))
+
+
+def test_pretrained_vectors_and_those_that_are_missing():
+    known = torch.tensor([False, False, False, False, True, True, False])
+    vectors = torch.where(known[:, None], torch.tensor([[100.0, 300.0, 200.0]]), 0.0)
+    vectors[5] = -vectors[4]
+    model = word_input()
+    model.learn_words(WORDS, WordVectors(vectors, known))
+    words = model(torch.arange(7)[None])[0]
+    assert torch.equal(words[4:6], vectors[4:6])
+    assert 30 < words[~known].std().item() < 500  # as spread out as the known ones
+
+
+def test_vectors_of_other_dimensions():
+    with pytest.raises(ConfigError, match=r"model\.word_dim is 3, .* have 5 dimensions; set model\.word_dim=5"):
+        word_input().learn_words(WORDS, WordVectors(torch.ones(7, 5), torch.ones(7, dtype=torch.bool)))
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.1])
+def test_the_scale_multiplies_what_adam_changes(scale):
+    model = word_input(lr_scale=scale)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    before = model(torch.tensor([[4]])).detach()
+    model(torch.tensor([[4]])).sum().backward()
+    optimizer.step()
+    after = model(torch.tensor([[4]])).detach()
+    torch.testing.assert_close(before - after, torch.full((1, 1, 3), 0.01 * scale), atol=1e-5, rtol=0)
+
+
+def test_frozen_words_are_no_parameters():
+    assert not list(word_input(lr_scale=0).parameters())
