@@ -132,7 +132,7 @@ def _data_sections(
         diagnose_pictures(splits, scans),
         diagnose_texts(texts, vocabulary, _terms(tokenizer), data.max_tokens),
         duplicates,
-        diagnose_ceiling(name, groups[name].images, groups[name].captions, split.caption_to_image, profile),
+        diagnose_ceiling(name, groups[name], split.caption_to_image, profile),
         diagnose_power(name, split.num_images, None if profile is None else profile[0]),
     ]
 
