@@ -28,6 +28,14 @@ def check_settings(
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     known = [*kind.model_fields, *beside]
     faults = [f"{name}: there is no such setting.{nearest(name, known)}" for name in plain if name not in known]
+    # An empty path would be the folder one stands in, and an empty run id the beginning of every one.
+    faults += [
+        f"{name} is empty: write {name}=<value>, or leave it out"
+        for name in kind.model_fields
+        if plain.get(name) == "" or (isinstance(plain.get(name), list) and "" in plain[name])
+    ]
+    if (plain.get("data") or {}).get("root") == "":
+        faults.append("data.root is empty: write data.root=<folder of the data set>")
     settings = None
     try:
         settings = kind.model_validate({name: plain[name] for name in kind.model_fields if name in plain})

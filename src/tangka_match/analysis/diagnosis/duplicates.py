@@ -36,7 +36,8 @@ def diagnose_duplicates(
     for name, text in texts.items():
         split = text.split
         pairs = near_images(split, scans[name], split, scans[name])
-        found = groups[name] = _groups(name, texts, scans, pairs)
+        found = _groups(name, texts, scans, pairs)
+        groups[name] = found
         reordered = same_words(text.words, found.captions)
         near = _in_groups(found.images)
         shared = _shared_texts(found.captions, split.caption_to_image)
