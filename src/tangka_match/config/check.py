@@ -1,5 +1,6 @@
 """Checks a composed config before anything is built: every fault is reported, not the first one only."""
 
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,6 +14,8 @@ from tangka_match.training.settings import RunSettings
 SETTINGS = tuple(RunSettings.model_fields)
 BUILT_BY_TARGET = ("data", "model", "loss", "optimizer", "scheduler")
 GROUPS = (*SETTINGS, *BUILT_BY_TARGET)
+NO_SUCH = ("extra_forbidden", "unexpected_keyword_argument")
+"""What pydantic calls a setting that a model, or a dataclass, does not have."""
 OF_THE_COMMAND = ("resume", "debug", "seeds", "sweep")
 FILLED_LATER = {
     "data": {"seed", "tokenizer"},
@@ -59,18 +62,23 @@ def raise_faults(faults: list[str]) -> None:
         raise ConfigError("the settings contradict themselves or are out of range:\n  " + "\n  ".join(faults))
 
 
-def describe_fault(item: Any) -> str:
-    """A fault as pydantic found it, in the words of the other checks."""
+def describe_fault(item: Any, kind: type[BaseModel] = RunSettings) -> str:
+    """A fault as pydantic found it, in the words of the other checks.
+
+    Args:
+        item: One of ``ValidationError.errors()``.
+        kind: What the settings had to fit.
+    """
     name = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        return f"{name}: there is no such setting.{nearest(item['loc'][-1], _siblings(item['loc']))}"
+    if item["type"] in NO_SUCH:
+        return f"{name}: there is no such setting.{nearest(item['loc'][-1], _siblings(kind, item['loc']))}"
     if item["type"] == "value_error":
         return f"{name + ': ' if name else ''}{item['ctx']['error']}"
     return f"{name}={item['input']!r}: {item['msg']}"
 
 
-def _siblings(location: tuple[str | int, ...]) -> list[str]:
-    group = RunSettings.model_fields[str(location[0])].annotation
-    assert isinstance(group, type)
-    assert issubclass(group, BaseModel)
-    return list(group.model_fields)
+def _siblings(kind: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
+    group: Any = kind
+    for part in location[:-1]:
+        group = group.model_fields[str(part)].annotation
+    return [field.name for field in fields(group)] if is_dataclass(group) else list(group.model_fields)

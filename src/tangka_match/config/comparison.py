@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import rich
-from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from omegaconf import DictConfig
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tangka_match.analysis.comparison_report import PRIMARY, better, comparison_table, verdict
 from tangka_match.analysis.same_queries import in_one_order
 from tangka_match.analysis.significance import Difference, compare_ranks
-from tangka_match.config.check import describe_fault, raise_faults
+from tangka_match.config.command_settings import check_settings
 from tangka_match.errors import ConfigError
 from tangka_match.retrieval.ranks_table import read_ranks_table
 from tangka_match.training.records.run_folder import find_run
@@ -43,15 +43,10 @@ def compare(config: DictConfig) -> dict[str, Difference]:
     Raises:
         TangkaMatchError: For whatever a user can mend.
     """
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    try:
-        settings = ComparisonSettings.model_validate({name: plain[name] for name in ComparisonSettings.model_fields})
-    except ValidationError as error:
-        raise_faults([describe_fault(item) for item in error.errors()])
-        raise
+    settings = check_settings(config, ComparisonSettings, beside=("paths", "debug"))
     if settings.out is not None and settings.out.exists():
         raise ConfigError(f"out={settings.out} exists, and nothing is overwritten: give another file")
-    runs = Path(plain["paths"]["runs"])
+    runs = Path(config.paths.runs)
     a, b = _tables("a", settings.a, runs), _tables("b", settings.b, runs)
     ranks, caption_to_image = in_one_order({path: read_ranks_table(path) for path in dict.fromkeys([*a, *b])})
     differences = compare_ranks(

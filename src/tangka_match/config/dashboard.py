@@ -5,13 +5,13 @@ import os
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import rich
-from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from omegaconf import DictConfig
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tangka_match.config.check import describe_fault, raise_faults
+from tangka_match.config.command_settings import check_settings
 from tangka_match.config.explain import nearest
 from tangka_match.errors import ConfigError
 
@@ -51,12 +51,7 @@ def dashboard(config: DictConfig) -> None:
     Raises:
         TangkaMatchError: For whatever a user can mend.
     """
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    try:
-        settings = DashboardSettings.model_validate({name: plain[name] for name in DashboardSettings.model_fields})
-    except ValidationError as error:
-        raise_faults([describe_fault(item) for item in error.errors()])
-        raise
+    settings = check_settings(config, DashboardSettings, beside=("debug",))
     analysis = _builder()
     built = analysis.build_dashboard(**settings.model_dump(exclude={"entity", "out", "push"}))
     if settings.push:

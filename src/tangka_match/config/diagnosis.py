@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import rich
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from omegaconf import DictConfig
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from tangka_match import load
 from tangka_match.analysis.diagnosis.ceiling import diagnose_ceiling
@@ -21,9 +21,8 @@ from tangka_match.analysis.diagnosis.profile import check_profile
 from tangka_match.analysis.diagnosis.terminal import print_diagnosis
 from tangka_match.analysis.diagnosis.texts import Texts, diagnose_texts
 from tangka_match.analysis.diagnosis.training import diagnose_training, profile_of
-from tangka_match.config.check import describe_fault, raise_faults
+from tangka_match.config.command_settings import check_settings
 from tangka_match.config.evaluation import usable_device
-from tangka_match.config.explain import nearest
 from tangka_match.config.learning_curve import CurveSettings, diagnose_more_pairs
 from tangka_match.config.model_diagnosis import best_of_run, model_sections, run_config
 from tangka_match.data.layout import available_splits
@@ -36,7 +35,6 @@ from tangka_match.errors import ConfigError
 from tangka_match.training.records.ledger import read_ledger
 from tangka_match.training.records.run_folder import find_run
 
-OF_THE_COMMAND = ("data", "paths", "debug")
 # What jieba can keep whole: it always cuts at other characters.
 WHOLE = re.compile("[\u4e00-\u9fd5A-Za-z0-9]{2,}")
 
@@ -67,7 +65,7 @@ def diagnose(config: DictConfig) -> list[Section]:
     Raises:
         TangkaMatchError: For whatever a user can mend.
     """
-    settings = _check(config)
+    settings = check_settings(config, DiagnosisSettings)
     check_out(settings.out)
     if settings.profile is not None:
         check_profile(settings.profile)
@@ -102,21 +100,6 @@ def diagnose(config: DictConfig) -> list[Section]:
     return sections
 
 
-def _check(config: DictConfig) -> DiagnosisSettings:
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    known = [*DiagnosisSettings.model_fields, *OF_THE_COMMAND]
-    faults = [f"{name}: there is no such setting.{nearest(name, known)}" for name in plain if name not in known]
-    settings = None
-    try:
-        given = {name: plain[name] for name in DiagnosisSettings.model_fields}
-        settings = DiagnosisSettings.model_validate(given)
-    except ValidationError as error:
-        faults += [describe_fault(item) for item in error.errors()]
-    raise_faults(faults)
-    assert settings is not None
-    return settings
-
-
 def _splits(data: DictConfig, asked: str) -> dict[str, Split]:
     """``train``, the split asked for, and what else of val and test lies there; damaged features are read too."""
     there = available_splits(data.root)
@@ -149,7 +132,7 @@ def _data_sections(
         diagnose_pictures(splits, scans),
         diagnose_texts(texts, vocabulary, _terms(tokenizer), data.max_tokens),
         duplicates,
-        diagnose_ceiling(name, groups[name].images, groups[name].captions, split.caption_to_image, profile),
+        diagnose_ceiling(name, groups[name], split.caption_to_image, profile),
         diagnose_power(name, split.num_images, None if profile is None else profile[0]),
     ]
 

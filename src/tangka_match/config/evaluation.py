@@ -7,12 +7,11 @@ from typing import Annotated, Any, Literal
 import rich
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from omegaconf import DictConfig
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from tangka_match import load
-from tangka_match.config.check import describe_fault, raise_faults
-from tangka_match.config.explain import nearest
+from tangka_match.config.command_settings import check_settings
 from tangka_match.data.split import Split, load_split
 from tangka_match.retrieval.corrections import WITH_BANK, Bank, CorrectionSettings, check_corrections
 from tangka_match.retrieval.evaluation import Evaluation, Extras, evaluate_split
@@ -22,7 +21,6 @@ from tangka_match.retrieval.recall_table import recall_table
 from tangka_match.retrieval.variants_table import variants_table
 
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16}
-OF_THE_COMMAND = ("data", "paths", "debug")
 
 
 def _as_list(value: Any) -> Any:
@@ -85,7 +83,7 @@ def evaluate(config: DictConfig) -> Evaluation:
     Raises:
         TangkaMatchError: For whatever a user can mend.
     """
-    settings = _check(config)
+    settings = check_settings(config, EvaluationSettings)
     replaces = check_out(settings.out)
     data = config.data
     if data.get("writer") is not None:
@@ -114,30 +112,6 @@ def evaluate(config: DictConfig) -> Evaluation:
     write_evaluation(settings.out, evaluation, split, about)
     _print(settings, evaluation, replaces)
     return evaluation
-
-
-def _check(config: DictConfig) -> EvaluationSettings:
-    """The typed settings.
-
-    Raises:
-        ConfigError: Listing every fault.
-    """
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    known = [*EvaluationSettings.model_fields, *OF_THE_COMMAND]
-    faults = [f"{name}: there is no such setting.{nearest(name, known)}" for name in plain if name not in known]
-    settings = None
-    try:
-        settings = EvaluationSettings.model_validate({k: v for k, v in plain.items() if k not in OF_THE_COMMAND})
-    except ValidationError as error:
-        faults += [describe_fault(item) for item in error.errors() if item["type"] != "extra_forbidden"]
-        faults += [
-            f"{'.'.join(map(str, item['loc']))}: there is no such setting"
-            for item in error.errors()
-            if item["type"] == "extra_forbidden" and len(item["loc"]) > 1
-        ]
-    raise_faults(faults)
-    assert settings is not None
-    return settings
 
 
 def _open(data: DictConfig, name: str) -> Split:

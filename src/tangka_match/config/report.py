@@ -16,7 +16,8 @@ from tangka_match.analysis.report.payload import Report
 from tangka_match.analysis.report.verdicts import Verdict, compare_with_best
 from tangka_match.analysis.runs.record import RunRecord
 from tangka_match.analysis.runs.seeds import Recipe, fold_seeds
-from tangka_match.config.run_records import check_settings, damage, find_runs, read_runs
+from tangka_match.config.command_settings import check_settings
+from tangka_match.config.run_records import damage, find_runs, read_runs
 from tangka_match.training.records.run_files import RunFiles
 
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from tangka_match.analysis.diagnosis.finding import count
 from tangka_match.analysis.runs.selection import select_runs, sort_runs
 from tangka_match.analysis.runs.terminal import print_run, run_table
-from tangka_match.config.run_records import check_settings, damage, find_runs, read_runs
+from tangka_match.config.command_settings import check_settings
+from tangka_match.config.run_records import damage, find_runs, read_runs
 from tangka_match.training.records.choose_run import choose_run
 
 

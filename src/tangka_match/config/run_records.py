@@ -2,44 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 import rich
-from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, ValidationError
 from rich.progress import track
 
 from tangka_match.analysis.diagnosis.finding import count
 from tangka_match.analysis.runs.record import RunRecord, make_record
-from tangka_match.config.check import OF_THE_COMMAND, describe_fault, raise_faults
-from tangka_match.config.explain import nearest
 from tangka_match.errors import ConfigError
 from tangka_match.training.records.run_files import RunFiles, find_run_folders, read_run_files
-
-Settings = TypeVar("Settings", bound=BaseModel)
-
-
-def check_settings(config: DictConfig, kind: type[Settings]) -> Settings:
-    """Check a command's settings, all of them before the first message.
-
-    Args:
-        config: As Hydra composed it.
-        kind: What it must fit.
-
-    Raises:
-        ConfigError: Listing every fault.
-    """
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    known = [*kind.model_fields, *OF_THE_COMMAND, "paths"]
-    faults = [f"{name}: there is no such setting.{nearest(name, known)}" for name in plain if name not in known]
-    settings = None
-    try:
-        settings = kind.model_validate({name: plain[name] for name in kind.model_fields})
-    except ValidationError as error:
-        faults += [describe_fault(item) for item in error.errors()]
-    raise_faults(faults)
-    assert settings is not None
-    return settings
 
 
 def find_runs(root: Path) -> list[Path]:

@@ -8,20 +8,7 @@ from torch import Tensor
 
 from tangka_match.data.split import Split
 from tangka_match.metrics import Ranks
-
-
-class Answer(NamedTuple):
-    """One item that a query got.
-
-    Args:
-        item: Its number: of an image for caption queries, of a caption for image queries.
-        score: Its score.
-        right: Whether it belongs to the query.
-    """
-
-    item: int
-    score: float
-    right: bool
+from tangka_match.retrieval.answers import Answer, list_answers
 
 
 class Example(NamedTuple):
@@ -65,12 +52,6 @@ def pick_examples(
 
 
 def _direction(scores: Tensor, own: Tensor, ranks: Tensor, queries: int, answers: int) -> list[Example]:
-    picked = torch.linspace(0, len(scores) - 1, min(queries, len(scores))).round().long().tolist()
-    examples = []
-    for query in picked:
-        # Equal scores rank by index, the highest first, as `retrieval_ranks` has it.
-        order = scores[query].flip(0).sort(descending=True, stable=True).indices[:answers]
-        items = (scores.shape[1] - 1 - order).tolist()
-        found = tuple(Answer(item, float(scores[query, item]), bool(own[query, item])) for item in items)
-        examples.append(Example(query, int(ranks[query]), found))
-    return examples
+    picked = torch.linspace(0, len(scores) - 1, min(queries, len(scores))).round().long()
+    found = list_answers(scores[picked], own[picked], answers)
+    return [Example(*row) for row in zip(picked.tolist(), ranks[picked].tolist(), found, strict=True)]

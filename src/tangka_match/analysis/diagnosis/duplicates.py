@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,24 +9,14 @@ import numpy.typing as npt
 from tangka_match.analysis.diagnosis.ceiling import ceiling
 from tangka_match.analysis.diagnosis.feature_scan import FeatureScan
 from tangka_match.analysis.diagnosis.finding import Finding, Section, count
+from tangka_match.analysis.diagnosis.groups import Groups
 from tangka_match.analysis.diagnosis.near_images import SAME, NearPair, group_pairs, near_images
 from tangka_match.analysis.diagnosis.texts import Texts
+from tangka_match.analysis.diagnosis.told_apart import told_apart
 from tangka_match.data.captions import group_texts
 from tangka_match.data.normalise import text_key
 
 SHOWN = 5
-
-
-class Groups(NamedTuple):
-    """What belongs together in a split of N images and C captions.
-
-    Attributes:
-        images: (N,) equal for images that are nearly the same.
-        captions: (C,) equal for captions of the same text.
-    """
-
-    images: npt.NDArray[np.int64]
-    captions: npt.NDArray[np.int64]
 
 
 def diagnose_duplicates(
@@ -47,7 +36,7 @@ def diagnose_duplicates(
     for name, text in texts.items():
         split = text.split
         pairs = near_images(split, scans[name], split, scans[name])
-        found = Groups(group_pairs(pairs, split.num_images), group_texts(split.captions))
+        found = _groups(name, texts, scans, pairs)
         groups[name] = found
         reordered = same_words(text.words, found.captions)
         near = _in_groups(found.images)
@@ -59,7 +48,12 @@ def diagnose_duplicates(
                 f"{len(reordered):,} more with the same words in another order",
             )
         )
-        values[name] = {"near_images": near, "shared_captions": len(shared), "reordered_captions": len(reordered)}
+        values[name] = {
+            "near_images": near,
+            "shared_captions": len(shared),
+            "reordered_captions": len(reordered),
+            "told_apart": len({caption for caption, _ in found.told}),
+        }
         findings += _within(name, text, found, pairs, shared)
         findings += _reordered(name, reordered)
     if "train" in texts:
@@ -67,6 +61,20 @@ def diagnose_duplicates(
             if name != "train":
                 findings += _leaks(texts, scans, name)
     return Section("duplicates", "Duplicates and leaks", facts, findings, values=values), groups
+
+
+def _groups(name: str, texts: Mapping[str, Texts], scans: Mapping[str, FeatureScan], pairs: list[NearPair]) -> Groups:
+    split = texts[name].split
+    images, same_images = (
+        group_pairs(chosen, split.num_images) for chosen in (pairs, [p for p in pairs if p.distance <= SAME])
+    )
+    found = Groups(images, same_images, group_texts(split.captions))
+    if name == "train" or "train" not in texts or not pairs:
+        return found
+    train = texts["train"]
+    if train.split.features.feature_dim != split.features.feature_dim:
+        return found
+    return found._replace(told=told_apart(texts[name], images, found.captions, train, scans["train"]))
 
 
 def same_words(words: Sequence[Sequence[str]], text_group: npt.NDArray[np.int64]) -> list[int]:
@@ -98,16 +106,16 @@ def _within(name: str, text: Texts, found: Groups, pairs: Sequence[NearPair], sh
     split, owners = text.split, text.split.caption_to_image
     findings = []
     if pairs:
-        alone = Groups(found.images, np.arange(split.num_captions))
-        lost = 100.0 - ceiling(alone.images, alone.captions, owners)["mean_r1"]
-        members = [image for image, count in enumerate(np.bincount(found.images)[found.images]) if count > 1]
-        listed = _listed([(split.image_ids[p.query], split.image_ids[p.gallery]) for p in pairs])
+        lost = 100.0 - ceiling(found.images, np.arange(split.num_captions), owners, found.told)["mean_r1"]
+        members = np.flatnonzero(np.bincount(found.images)[found.images] > 1)
+        together = [np.flatnonzero(found.images == group) for group in dict.fromkeys(found.images[members].tolist())]
+        listed = _listed([tuple(split.image_ids[image] for image in group) for group in together])
         findings.append(
             Finding(
                 "near_images",
                 "warning",
                 f"{len(members):,} of {split.num_images:,} images of {name} have a near-duplicate in it, by their "
-                f"features; {len({int(found.images[image]) for image in members}):,} groups: {listed}",
+                f"features; {count(len(together), 'group')}: {listed}",
                 "only one of a group counts as right"
                 if name != "train"
                 else "as negatives of each other they are pushed apart",
@@ -185,18 +193,21 @@ def _image_leak(code: str, texts: Mapping[str, Texts], name: str, pairs: Sequenc
     if not pairs:
         return []
     train, held = texts["train"].split, texts[name].split
-    images = sorted({pair.query for pair in pairs})
     named = [(held.image_ids[pair.query], f"train {train.image_ids[pair.gallery]}") for pair in pairs]
+    sources: dict[int, list[str]] = defaultdict(list)
+    for pair in pairs:
+        sources[pair.query].append(f"train {train.image_ids[pair.gallery]}")
+    listed = _listed([(held.image_ids[image], *found) for image, found in sources.items()])
     exact = code == "image_leak"
     return [
         Finding(
             code,
             "fault" if exact else "warning",
-            f"{len(images):,} of {held.num_images:,} images of {name} are {'' if exact else 'nearly '}images of train: "
-            f"{_listed(named)}",
+            f"{len(sources):,} of {held.num_images:,} images of {name} are {'' if exact else 'nearly '}images of "
+            f"train: {listed}",
             f"the model may know these pictures by heart, so that {name} flatters it",
             "remove them from train, and split by picture, not by caption",
-            points=100.0 * len(images) / held.num_images,
+            points=100.0 * len(sources) / held.num_images,
             ids=tuple(f"{held_id} = {train_id}" for held_id, train_id in named),
         )
     ]

@@ -141,16 +141,22 @@ def _region_distances(
 
     Both directions, because every region of an empty sky has a good match in any picture with some sky.
     """
-    own, own_good = _regions(query, np.array([image]), centre)
-    theirs, good = _regions(gallery, others, centre)
+    own, own_good = unit_regions(query, np.array([image]), centre)
+    theirs, good = unit_regions(gallery, others, centre)
     cosines = torch.einsum("rf,osf->ors", own[0][own_good[0]], theirs).masked_fill(~good[:, None], -1.0)
     there = cosines.amax(dim=2).mean(dim=1)
     back = (cosines.amax(dim=1) * good).sum(dim=1) / good.sum(dim=1)
     return 1.0 - torch.minimum(there, back).double().numpy()
 
 
-def _regions(split: Split, rows: npt.NDArray[np.int64], centre: Tensor) -> tuple[Tensor, Tensor]:
-    """Regions scaled to norm 1, centred, and scaled again (rows, R, F), and which of them are good."""
+def unit_regions(split: Split, rows: npt.NDArray[np.int64], centre: Tensor) -> tuple[Tensor, Tensor]:
+    """Regions scaled to norm 1, centred, and scaled again (rows, R, F), and which of them are good (rows, R).
+
+    Args:
+        split: Where they are read from.
+        rows: Of the images.
+        centre: (F,), mean of a split's regions of norm 1.
+    """
     values = torch.from_numpy(split.features.read(rows)).float()
     good = values.isfinite().all(dim=-1) & (values != 0).any(dim=-1)
     units = torch.nn.functional.normalize(values.masked_fill(~good[..., None], 0.0), dim=-1)

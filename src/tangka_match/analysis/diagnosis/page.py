@@ -36,12 +36,14 @@ def counted(findings: Sequence[Finding]) -> Mapping[str, int]:
     return {severity: sum(f.severity == severity for f in findings) for severity in SEVERITIES}
 
 
-def _tally(findings: Sequence[Finding]) -> str:
+def tally(findings: Sequence[Finding]) -> Mapping[str, str]:
+    """How many findings there are of each severity, in words."""
     nouns = {"fault": "fault", "warning": "warning", "info": "note"}
-    items = (
-        f'<li style="color:var(--{severity})">{count(number, nouns[severity])}</li>'
-        for severity, number in counted(findings).items()
-    )
+    return {severity: count(number, nouns[severity]) for severity, number in counted(findings).items()}
+
+
+def _tally(findings: Sequence[Finding]) -> str:
+    items = (f'<li style="color:var(--{severity})">{told}</li>' for severity, told in tally(findings).items())
     return f'<ul class="tally">{"".join(items)}</ul>'
 
 

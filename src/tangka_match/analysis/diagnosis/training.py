@@ -5,7 +5,7 @@ from statistics import median
 from typing import Any
 
 from tangka_match.analysis.diagnosis.charts import Curve, lines
-from tangka_match.analysis.diagnosis.finding import Finding, Section, Severity
+from tangka_match.analysis.diagnosis.finding import Finding, Section, Severity, count
 
 GUARD: Mapping[str, tuple[Severity, str, str]] = {
     "collapse": ("fault", "a model that tells no pair apart ranks as chance does", "see what the guard advises"),
@@ -27,7 +27,9 @@ FROZEN = 0.005
 VANISHED = 1e-5
 """Gradient norm below which nothing is learnt."""
 SPIKE = 50.0
-"""A gradient so many times its median is a spike."""
+"""A gradient so many times its median is a spike ..."""
+SETTLED = 0.1
+"""... after this share of the run: before, weights are random and gradients are large in any run."""
 FEWEST_POINTS = 5
 FEWEST_STEPS = 100
 """Optimizer steps in which a learnt temperature moves if it can."""
@@ -145,15 +147,16 @@ def _gradients(curve: Curve | None) -> list[Finding]:
                 "look for a collapsed loss, a dead temperature, or a learning rate of 0",
             )
         ]
-    spikes = [step for step, norm in zip(steps, norms, strict=True) if norm > SPIKE * usual]
+    settled = SETTLED * steps[-1]
+    spikes = {step: norm for step, norm in zip(steps, norms, strict=True) if step > settled and norm > SPIKE * usual}
     if not spikes:
         return []
     return [
         Finding(
             "gradient_spikes",
             "warning",
-            f"{len(spikes)} logged gradients are over {SPIKE:.0f} times the median of {usual:.3g}, the largest "
-            f"{max(norms):.3g}, the first at step {spikes[0]:,.0f}",
+            f"after the first tenth of the run: {count(len(spikes), 'logged gradient')} over {SPIKE:.0f} times the "
+            f"median of {usual:.3g}, the largest {max(spikes.values()):.3g}, the first at step {min(spikes):,.0f}",
             "each throws away what Adam had learnt about the scale of the gradients",
             "lower trainer.gradient_clip_val or optimizer.lr, or lengthen scheduler.warmup_steps",
         )

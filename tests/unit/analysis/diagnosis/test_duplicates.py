@@ -65,6 +65,14 @@ def test_near_images_of_a_split(tmp_path):
     assert "dev-0003 = dev-0009" in finding.seen
 
 
+def test_groups_are_listed_as_they_are_counted(tmp_path):
+    def change(features):
+        features[9], features[12], features[40] = features[3], features[3], features[20]
+
+    (finding,) = diagnosed(val=planted_split(tmp_path, "val", captions=sentences("val"), change=change))[0].findings
+    assert "2 groups: dev-0003 = dev-0009 = dev-0012; dev-0020 = dev-0040" in finding.seen
+
+
 def test_leaks_are_named_by_id(tmp_path):
     train = planted_split(tmp_path, "train", captions=sentences("train"))
     taken = train.features.read(np.array([10, 20]))

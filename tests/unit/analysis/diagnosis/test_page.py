@@ -47,11 +47,12 @@ def test_the_page_asks_for_nothing():
     assert not re.search(r"https?:|//[a-z]|@import|url\(|<script|<link(?! rel=\"icon\" href=\"data:,\")", page)
 
 
-def test_the_terminal_ends_with_the_gravest():
+def test_the_terminal_has_the_order_of_the_page_and_ends_with_a_tally():
     console = Console(file=io.StringIO(), width=100)
-    print_diagnosis(console, [section(LEAK, NOTE)])
+    print_diagnosis(console, [section(NOTE, LEAK)])
     text = console.file.getvalue()
-    assert text.index("few_queries") < text.index("image_leak")
+    assert text.index("image_leak") < text.index("few_queries")
+    assert text.endswith("1 fault, 0 warnings, 1 note; first see to image_leak\n")
     assert "<img src=x>" in text
     assert CLEAN not in text
     print_diagnosis(console, [section(NOTE)])

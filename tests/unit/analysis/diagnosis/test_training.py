@@ -53,7 +53,11 @@ FAULTS = [
     ({"train__temperature": lambda t: 0.07}, "dead_temperature", "stayed at 0.0700"),
     ({"train__temperature": lambda t: max(0.01, 0.07 - t)}, "temperature_at_floor", "at its floor of 0.01"),
     ({"train__grad_norm": lambda t: 1e-9 if t > 0.5 else 1.0}, "vanishing_gradient", "gradient norm is 1.0e-09"),
-    ({"train__grad_norm": lambda t: 900.0 if t == 0.5 else 1.0}, "gradient_spikes", "the first at step 100"),
+    (
+        {"train__grad_norm": lambda t: 900.0 if t == 0.5 else 1.0},
+        "gradient_spikes",
+        "1 logged gradient over 50 times the median of 1, the largest 900, the first at step 100",
+    ),
     ({"status": None}, "unfinished_run", "was killed, or is still going"),
     ({"status": "failed"}, "unfinished_run", "ended as failed"),
 ]
@@ -64,6 +68,10 @@ def test_a_planted_fault_is_found_and_no_other(plant, code, seen):
     (finding,) = diagnose_training("run-1", events(**plant), LOSS, None).findings
     assert finding.code == code
     assert seen in finding.seen
+
+
+def test_one_large_gradient_at_the_start_is_no_spike():
+    assert diagnose_training("run-1", events(train__grad_norm=lambda t: 1.0 if t else 900.0), LOSS, None).findings == []
 
 
 def test_a_temperature_that_is_fixed_may_stay():

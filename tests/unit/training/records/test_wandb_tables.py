@@ -3,7 +3,8 @@ from PIL import Image
 
 from helpers.precomp import write_precomp
 from tangka_match.data.split import load_split
-from tangka_match.retrieval.examples import Answer, Example, Examples
+from tangka_match.retrieval.answers import Answer
+from tangka_match.retrieval.examples import Example, Examples
 from tangka_match.training.records.wandb_tables import examples_tables
 
 EXAMPLES = Examples(

@@ -37,7 +37,8 @@ def judge_collapse(scored: Scored) -> Finding | None:
             f"all {similarity.numel():,} scores of {scored.split.name} {scores} (spread {spread:.1e}); {ranked}",
             "the model tells nothing apart; hubs, failing words and worst queries mean nothing and are left out",
             "train again from all negatives (loss.hard_negatives=0.0, or loss=curriculum), with a lower optimizer.lr "
-            "or a longer scheduler.warmup_steps; run=<run id> shows when it happened",
+            "or a longer scheduler.warmup_steps; the curves of its run (section Training, drawn where run= is given) "
+            "show when it happened",
         )
     return Finding(
         "chance",

@@ -11,7 +11,8 @@ from tangka_match.analysis.diagnosis.model.attention import Example, Look
 from tangka_match.analysis.diagnosis.model.hubs import WORDS, Hubs, name_of
 from tangka_match.analysis.diagnosis.model.scored import Scored
 from tangka_match.analysis.diagnosis.model.slices import Slice
-from tangka_match.analysis.diagnosis.model.worst import Answer, Query
+from tangka_match.analysis.diagnosis.model.worst import Query
+from tangka_match.retrieval.answers import Answer
 
 OPEN = 5
 """Worst queries shown at once; the others are folded."""

@@ -8,8 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tangka_match.analysis.diagnosis.finding import Finding
-from tangka_match.analysis.diagnosis.model.scored import Scored, first_answers
+from tangka_match.analysis.diagnosis.model.scored import Scored
 from tangka_match.analysis.significance import Difference, compare_ranks
+from tangka_match.retrieval.answers import first_answers
 
 K = 10
 SHOWN = 10

@@ -100,13 +100,3 @@ def undamaged_bank(train: Split, scan: FeatureScan, size: int = BANK, seed: int 
 def undamaged(scan: FeatureScan) -> npt.NDArray[np.bool_]:
     """(N,), ``True`` for images that a model can read: no NaN or Inf, and not all zeros."""
     return np.logical_and(scan.finite.all(axis=1), scan.real.any(axis=1))
-
-
-def first_answers(scores: Float[Tensor, "Q G"], k: int) -> Int[Tensor, "Q K"]:
-    """The ``k`` best columns of every row, the best first; equal scores as ``metrics.retrieval_ranks`` has them.
-
-    >>> first_answers(torch.tensor([[0.1, 0.9, 0.5], [0.2, 0.2, 0.1]]), 2).tolist()
-    [[1, 2], [1, 0]]
-    """
-    last = scores.shape[1] - 1
-    return last - scores.flip(1).argsort(dim=1, descending=True, stable=True)[:, :k]

@@ -6,25 +6,11 @@ from typing import Any
 import torch
 
 from tangka_match.analysis.diagnosis.model.hubs import name_of
-from tangka_match.analysis.diagnosis.model.scored import Scored, first_answers
+from tangka_match.analysis.diagnosis.model.scored import Scored
+from tangka_match.retrieval.answers import Answer, list_answers
 
 WORST = 50
 ANSWERS = 5
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One item that a query got.
-
-    Args:
-        item: Its row: of an image for caption queries, of a caption for image queries.
-        score: Its score.
-        right: Whether it belongs to the query.
-    """
-
-    item: int
-    score: float
-    right: bool
 
 
 @dataclass(frozen=True)
@@ -63,8 +49,7 @@ def worst_queries(scored: Scored, direction: str, count: int = WORST) -> list[Qu
         return []
     rows = torch.tensor(chosen)
     found = []
-    for query, items in zip(chosen, first_answers(scores[rows], ANSWERS).tolist(), strict=True):
-        answers = tuple(Answer(item, float(scores[query, item]), bool(own[query, item])) for item in items)
+    for query, answers in zip(chosen, list_answers(scores[rows], own[rows], ANSWERS), strict=True):
         right = Answer(int(right_items[query]), float(right_scores[query]), right=True)
         found.append(Query(direction, query, int(ranks[query]), right, answers))
     return found

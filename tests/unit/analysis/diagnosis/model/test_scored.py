@@ -3,17 +3,8 @@ import torch
 
 from helpers.planted import planted_split
 from tangka_match.analysis.diagnosis.feature_scan import scan_features
-from tangka_match.analysis.diagnosis.model.scored import first_answers, score_split, undamaged_bank
-from tangka_match.metrics import retrieval_ranks
+from tangka_match.analysis.diagnosis.model.scored import score_split, undamaged_bank
 from tangka_match.retrieval.corrections import Bank
-
-
-def test_first_answers_follow_the_rule_of_the_ranks():
-    scores = torch.randint(0, 4, (30, 20), generator=torch.Generator().manual_seed(0)).float()
-    first = first_answers(scores, 20)
-    ranks = retrieval_ranks(scores.T.contiguous(), torch.arange(30) % 20).t2i
-    places = (first == (torch.arange(30) % 20)[:, None]).nonzero()[:, 1] + 1
-    assert torch.equal(places, ranks)
 
 
 def test_a_bank_leaves_out_damaged_images_and_their_captions(tmp_path):
