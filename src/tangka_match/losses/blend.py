@@ -17,8 +17,9 @@ class BlendLoss(ContextualLoss):
     """Weighted sum of named losses; each weight is one number, or moves from ``start`` to ``end``.
 
     A part logs as its name: its loss, ``<name>_weight``, and its own values as ``<name>_<value>``; the terms of a part
-    that has several as ``<name>_<term>``. A part whose weight is 0 throughout is left out. Parts are any ``MatchingLoss`` or `ContextualLoss`, a `CurriculumLoss` too;
-    that one is the shorter way to blend the triplet loss and InfoNCE, whose hardness and margin it moves as well.
+    that has several as ``<name>_<term>``. A part whose weight is 0 throughout is left out. Parts are any
+    ``MatchingLoss`` or `ContextualLoss`, a `CurriculumLoss` too; that one is the shorter way to blend the triplet loss
+    and InfoNCE, whose hardness and margin it moves as well.
 
     Args:
         parts: The losses by name.
@@ -59,7 +60,8 @@ class BlendLoss(ContextualLoss):
         self.schedules = {name: s for name, s in schedules.items() if s.start > 0 or s.end > 0}
         self.parts = nn.ModuleDict({name: parts[name] for name in self.schedules})
         self.needs_context = any(needs_context(part) for part in self.parts.values())
-        momenta = {part.key_momentum for part in self.parts.values() if isinstance(part, ContextualLoss)} - {None}
+        asked = [part.key_momentum for part in self.parts.values() if isinstance(part, ContextualLoss)]
+        momenta = {momentum for momentum in asked if momentum is not None}
         if len(momenta) > 1:
             raise ConfigError(f"key_momentum={sorted(momenta)}: there is one momentum copy; give all parts one value")
         self.key_momentum = next(iter(momenta), None)

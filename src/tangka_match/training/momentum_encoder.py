@@ -39,10 +39,10 @@ class MomentumEncoder(nn.Module):
     def follow(self, matcher: nn.Module) -> None:
         """Take one step towards the matcher's weights, after the matcher took one."""
         share = 1.0 - self.momentum if self.started else 1.0
-        for mine, its in zip(self.matcher.parameters(), matcher.parameters(), strict=True):
-            mine.lerp_(its, share)
-        for mine, its in zip(self.matcher.buffers(), matcher.buffers(), strict=True):
-            mine.copy_(its)
+        for weight, its_weight in zip(self.matcher.parameters(), matcher.parameters(), strict=True):
+            weight.lerp_(its_weight, share)
+        for buffer, its_buffer in zip(self.matcher.buffers(), matcher.buffers(), strict=True):
+            buffer.copy_(its_buffer)
         self.started.fill_(True)
 
     @torch.no_grad()
