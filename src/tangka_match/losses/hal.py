@@ -58,7 +58,7 @@ def hal_loss(
 def hal_collapse_value(positives: Bool[Tensor, "B B"], gamma: float | int, epsilon: float | int) -> float:
     """The lowest loss that equal scores up to 1 reach: where a model that tells nothing apart settles.
 
-    The loss of equal scores is convex in the score: halving an interval by the sign of the slope finds its lowest point.
+    The loss of equal scores is convex in the score: halving an interval by the sign of the slope finds the lowest.
     """
     negatives = torch.cat([(~positives).sum(dim=1), (~positives).sum(dim=0)]).double()
     low, high = -abs(epsilon) - (2 + math.log(len(positives))) / gamma, 1.0
