@@ -92,8 +92,8 @@ class MomentumQueueLoss(ContextualLoss):
         min_temperature: float | int = 0.01,
     ) -> None:
         super().__init__()
-        check_range("embed_dim", embed_dim, 1, float("inf"), "as many as the model's pooled vectors have")
-        check_range("queue_size", queue_size, 1, 10_000_000, "pairs whose vectors are kept")
+        check_range("embed_dim", embed_dim, 1.0, float("inf"), "as many as the model's pooled vectors have")
+        check_range("queue_size", queue_size, 1.0, 10_000_000.0, "pairs whose vectors are kept")
         check_range("key_momentum", key_momentum, 0.0, 0.999999, "at 1 the momentum copy would never learn")
         self.key_momentum = float(key_momentum)
         self.logit_scale = LogitScale(temperature, min_temperature).requires_grad_(learn_temperature)
