@@ -33,7 +33,7 @@ def run_of(folder, loss, demo_data, *words):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_run_with_each_loss(demo_data, tmp_path, loss):
-    done = run_of(tmp_path, loss, demo_data, "trainer.max_steps=2")
+    done = run_of(tmp_path, loss, demo_data, "trainer.max_steps=3")
     assert done.code == 0, done.stderr
     (ledger,) = tmp_path.glob("runs/*/ledger.jsonl")
     metrics = [event["values"] for event in read_ledger(ledger) if event["event"] == "metrics"]
