@@ -9,7 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 from helpers.stub_matchers import MaxMeanMatcher, PooledMatcher
 from helpers.two_processes import Gatherer
 from tangka_match.losses import InfoNCELoss, positive_mask
-from tangka_match.training.gather import gather_encoded, gather_rows
+from tangka_match.training.gather import gather_encoded, gather_rows, gather_words
 from tangka_match.types import Encoded
 
 MATCHERS = {"pooled": PooledMatcher, "sequences": MaxMeanMatcher}
@@ -86,6 +86,8 @@ def one_of_two(rank: int) -> dict[str, Any]:
         mask=torch.ones(2, length, dtype=torch.bool),
     )
     gathered = gather_encoded(Gatherer(), ragged)
+    ids, words = gather_words(Gatherer(), batch.token_ids, batch.token_mask)
+    found |= {"token_ids": ids, "token_mask": words}
     return found | {"pooled_rows": gathered.pooled, "tokens": gathered.tokens, "mask": gathered.mask}
 
 

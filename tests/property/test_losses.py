@@ -2,7 +2,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tangka_match.losses import CurriculumLoss, info_nce_loss, positive_mask, triplet_margin_loss
+from helpers.pair_contexts import random_context
+from tangka_match.losses import (
+    AlignmentUniformityLoss,
+    BlendLoss,
+    CurriculumLoss,
+    HALLoss,
+    MultiPositiveInfoNCELoss,
+    PairContext,
+    SigmoidLoss,
+    SoftLabelLoss,
+    info_nce_loss,
+    positive_mask,
+    triplet_margin_loss,
+)
 
 CHECKS = settings(deadline=None, max_examples=40)
 
@@ -74,3 +87,39 @@ def test_raising_a_pair_lowers_the_loss_and_scores_of_other_positives_do_not_mat
     before = loss(scores, positives, progress).total
     torch.testing.assert_close(loss(scores.masked_fill(others, 99.0), positives, progress).total, before)
     assert loss(scores + torch.eye(len(scores)), positives, progress).total <= before + 1e-12
+
+
+def blend_of_all():
+    parts = {
+        "curriculum": CurriculumLoss(),
+        "multi_positive": MultiPositiveInfoNCELoss(),
+        "soft_label": SoftLabelLoss(),
+        "sigmoid": SigmoidLoss(),
+        "hal": HALLoss(),
+        "uniform": AlignmentUniformityLoss(),
+    }
+    return BlendLoss(parts, dict.fromkeys(parts, 1.0))
+
+
+@CHECKS
+@given(batches(), st.floats(0, 1))
+def test_no_loss_depends_on_the_order_of_the_pairs(batch, progress):
+    scores, positives, generator = batch
+    order, context = torch.randperm(len(scores), generator=generator), random_context(len(scores), dtype=scores.dtype)
+    shuffled = PairContext(
+        context.images[order], context.texts[order], context.token_ids[order], context.token_mask[order]
+    )
+    before = blend_of_all()(scores, positives, progress, context=context).terms
+    after = blend_of_all()(scores[order][:, order], positives[order][:, order], progress, context=shuffled).terms
+    torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-6)
+
+
+@CHECKS
+@given(batches(), st.floats(0, 1))
+def test_every_loss_treats_images_and_captions_alike(batch, progress):
+    scores, positives, _ = batch
+    context = random_context(len(scores), dtype=scores.dtype)
+    turned = context._replace(images=context.texts, texts=context.images)
+    before = blend_of_all()(scores, positives, progress, context=context).terms
+    after = blend_of_all()(scores.T, positives.T, progress, context=turned).terms
+    torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-6)

@@ -20,7 +20,7 @@ def argument_faults(name: str, node: dict[str, Any], filled_later: set[str]) -> 
 
     Args:
         name: Dotted name of the node, for the messages.
-        node: Plain values; nodes inside it that have a ``_target_`` are compared as well.
+        node: Plain values; nodes inside it that have a ``_target_`` are compared as well, also in a dict of them.
         filled_later: Arguments that the code adds.
 
     Returns:
@@ -51,6 +51,8 @@ def argument_faults(name: str, node: dict[str, Any], filled_later: set[str]) -> 
         value = given.get(key)
         if isinstance(value, dict) and "_target_" in value:
             faults += argument_faults(f"{name}.{key}", value, set())
+        elif value and isinstance(value, dict) and all(isinstance(v, dict) and "_target_" in v for v in value.values()):
+            faults += [f for each, v in value.items() for f in argument_faults(f"{name}.{key}.{each}", v, set())]
         elif key in given and key in types and not _fits(value, types[key]):
             faults.append(f"{name}.{key}={value!r}: {target} takes {_say(types[key])}")
     return faults

@@ -47,9 +47,9 @@ def info_nce_loss(
     """
     check_pairs(similarity, positives)
     logits = working_precision(similarity) * logit_scale
-    candidates = _candidates(positives)
-    i2t = _cross_entropy(logits, candidates, label_smoothing)
-    t2i = _cross_entropy(logits.T, candidates.T, label_smoothing)
+    allowed = candidates(positives)
+    i2t = pair_cross_entropy(logits, allowed, label_smoothing)
+    t2i = pair_cross_entropy(logits.T, allowed.T, label_smoothing)
     return (i2t + t2i) / 2
 
 
@@ -60,8 +60,8 @@ def info_nce_collapse_value(positives: Bool[Tensor, "B B"]) -> float:
     >>> round(info_nce_collapse_value(torch.eye(8, dtype=torch.bool)), 4)  # log(8)
     2.0794
     """
-    candidates = _candidates(positives)
-    counts = torch.cat([candidates.sum(dim=1), candidates.sum(dim=0)])
+    allowed = candidates(positives)
+    counts = torch.cat([allowed.sum(dim=1), allowed.sum(dim=0)])
     return counts.double().log().mean().item()
 
 
@@ -105,18 +105,18 @@ class InfoNCELoss(nn.Module):
         return info_nce_collapse_value(positives)
 
 
-def _candidates(positives: Bool[Tensor, "B B"]) -> Bool[Tensor, "B B"]:
+def candidates(positives: Bool[Tensor, "B B"]) -> Bool[Tensor, "B B"]:
     """Mark the pair itself and its negatives."""
     return ~positives | torch.eye(len(positives), dtype=torch.bool, device=positives.device)
 
 
-def _cross_entropy(
-    logits: Float[Tensor, "B B"], candidates: Bool[Tensor, "B B"], label_smoothing: float | int
+def pair_cross_entropy(
+    logits: Float[Tensor, "B N"], allowed: Bool[Tensor, "B N"], label_smoothing: float | int = 0.0
 ) -> Float[Tensor, ""]:
-    """Mean cross entropy of the diagonal over the candidates of every row."""
-    log_shares = logits.masked_fill(~candidates, float("-inf")).log_softmax(dim=1)
+    """Mean cross entropy of the diagonal among what is allowed in every row; N >= B."""
+    log_shares = logits.masked_fill(~allowed, float("-inf")).log_softmax(dim=1)
     pair = log_shares.diagonal().mean()
     if label_smoothing == 0:
         return -pair
-    even = log_shares.masked_fill(~candidates, 0.0).sum(dim=1) / candidates.sum(dim=1)
+    even = log_shares.masked_fill(~allowed, 0.0).sum(dim=1) / allowed.sum(dim=1)
     return -(1 - label_smoothing) * pair - label_smoothing * even.mean()

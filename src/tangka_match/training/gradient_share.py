@@ -7,18 +7,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def gradient_shares(weighted: Mapping[str, Float[Tensor, ""]], similarity: Float[Tensor, "B B"]) -> dict[str, float]:
-    """Share of each part of a loss in what is asked of the scores.
+def gradient_shares(weighted: Mapping[str, Float[Tensor, ""]], *meeting: Float[Tensor, "..."]) -> dict[str, float]:
+    """Share of each part of a loss in what is asked of the model.
 
-    Of every part the gradient towards the similarity matrix is taken, where all parts meet; behind it they are passed
-    on alike. The share is that of the gradient's Frobenius norm in the sum of all norms. Parts that pull against each
+    Of every part the gradient towards the tensors is taken in which all parts meet; behind them they are passed on
+    alike. The share is that of the gradient's Frobenius norm in the sum of all norms. Parts that pull against each
     other count in full, so that the shares say who pulls, not where to.
 
     Nothing of the step changes: no parameter's gradient is touched, and the graph stays for the backward pass.
 
     Args:
         weighted: The parts after their weights, scalars with a graph, by name.
-        similarity: The scores they were computed from, part of that graph.
+        meeting: What they were computed from, parts of that graph: the scores; or the encoded images and captions,
+            where a part looks past the scores.
 
     Returns:
         Percent, by the same names; they add up to 100, or are all 0 where no part asks for anything.
@@ -30,7 +31,7 @@ def gradient_shares(weighted: Mapping[str, Float[Tensor, ""]], similarity: Float
     """
     norms = {}
     for name, part in weighted.items():
-        (gradient,) = torch.autograd.grad(part, similarity, retain_graph=True)
-        norms[name] = gradient.float().norm().item()
+        gradients = torch.autograd.grad(part, meeting, retain_graph=True, allow_unused=True)
+        norms[name] = torch.stack([g.float().norm() for g in gradients if g is not None]).norm().item()
     total = sum(norms.values())
     return {name: 100.0 * norm / total if total > 0 else 0.0 for name, norm in norms.items()}

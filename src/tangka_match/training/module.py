@@ -10,7 +10,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from tangka_match.losses import LossTerms, MatchingLoss, positive_mask
+from tangka_match.losses import (
+    ContextualLoss,
+    LossTerms,
+    MatchingLoss,
+    PairContext,
+    measure,
+    needs_context,
+    positive_mask,
+)
 from tangka_match.metrics import Ranks, retrieval_ranks, summarise
 from tangka_match.retrieval import score_matrix
 from tangka_match.retrieval.passport import PASSPORT_KEY
@@ -18,6 +26,8 @@ from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.gather import gather_encoded, gather_rows
 from tangka_match.training.gradient_share import gradient_shares
 from tangka_match.training.lightning_facts import is_logged_step
+from tangka_match.training.momentum_encoder import MomentumEncoder
+from tangka_match.training.pair_context import training_context, validation_context
 from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher, RegionTextBatch
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
@@ -62,6 +72,8 @@ class MatchingModule(pl.LightningModule):
         assert isinstance(matcher, Matcher), f"{type(matcher).__name__} lacks a method of the Matcher protocol"
         self.matcher = matcher
         self.loss: MatchingLoss = loss  # type: ignore[assignment]
+        momentum = loss.key_momentum if isinstance(loss, ContextualLoss) else None
+        self.momentum = None if momentum is None else MomentumEncoder(matcher, momentum)
         self.last_ranks: Ranks | None = None
         self.collapse_value = float("nan")
         self._make_optimizer = optimizer
@@ -73,6 +85,7 @@ class MatchingModule(pl.LightningModule):
         self._passport = passport
         self._images: list[Encoded] = []
         self._texts: list[Encoded] = []
+        self._words: list[CaptionBatch] = []
 
     @property
     def progress(self) -> float:
@@ -95,7 +108,7 @@ class MatchingModule(pl.LightningModule):
 
     def training_step(self, batch: RegionTextBatch, batch_idx: int) -> Tensor:
         """Score every image of the (global) batch against every caption of it, and return the loss."""
-        batch = self._augment(batch)
+        whole, batch = batch, self._augment(batch)
         images = self.matcher.encode_images(batch.regions.float(), batch.region_mask)
         texts = self.matcher.encode_texts(batch.token_ids, batch.token_mask)
         image_index, text_group = batch.image_index, batch.text_group
@@ -104,20 +117,22 @@ class MatchingModule(pl.LightningModule):
             image_index, text_group = gather_rows(self, image_index), gather_rows(self, text_group)
         similarity = self.matcher.similarity(images, texts)
         positives = positive_mask(image_index, text_group)
-        terms = self.loss(similarity, positives, self.progress)
+        context = training_context(self, whole, images, texts) if needs_context(self.loss) else None
+        terms = measure(self.loss, similarity, positives, self.progress, context)
         if is_logged_step(self.trainer, self.global_step):
             self.collapse_value = self.loss.collapse_value(positives, self.progress)
-            self._log_training(terms, similarity)
+            self._log_training(terms, similarity, context)
         return terms.total
 
-    def _log_training(self, terms: LossTerms, similarity: Tensor) -> None:
+    def _log_training(self, terms: LossTerms, similarity: Tensor, context: PairContext | None) -> None:
         self.log("train/loss", terms.total.detach(), prog_bar=True)
         parts: dict[str, Tensor | float] = (
             {**terms.terms, **terms.values} if len(terms.terms) > 1 else dict(terms.values)
         )
         self.log_dict({f"train/{name}": value for name, value in parts.items()})
         if len(terms.weighted) > 1:
-            shares = gradient_shares(terms.weighted, similarity)
+            meeting = [similarity] if context is None else context.encodings()
+            shares = gradient_shares(terms.weighted, *meeting)
             self.log_dict({f"train/grad_share_{name}": share for name, share in shares.items()})
         self.log("train/similarity_std", similarity.detach().float().std(correction=0))
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
@@ -135,7 +150,7 @@ class MatchingModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the gallery of the validation before."""
-        self._images, self._texts = [], []
+        self._images, self._texts, self._words = [], [], []
 
     def validation_step(self, batch: ImageBatch | CaptionBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Encode one batch of the gallery, in float32 whatever the training precision."""
@@ -146,6 +161,7 @@ class MatchingModule(pl.LightningModule):
             else:
                 encoded = self.matcher.encode_texts(batch.token_ids, batch.token_mask)
                 self._texts.append(encoded)
+                self._words.append(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Score the whole gallery, and log recalls, ranks and the validation loss."""
@@ -155,9 +171,11 @@ class MatchingModule(pl.LightningModule):
         self.last_ranks = retrieval_ranks(similarity, self._caption_to_image)
         self.log_dict({f"val/{name}": value for name, value in summarise(self.last_ranks).items()})
         if self.trainer.state.fn == "fit":
-            self.log("val/loss", self._validation_loss(similarity))
+            context = validation_context(images, texts, self._words) if needs_context(self.loss) else None
+            self.log("val/loss", self._validation_loss(similarity, context))
+        self._words = []
 
-    def _validation_loss(self, similarity: Tensor) -> float:
+    def _validation_loss(self, similarity: Tensor, context: PairContext | None) -> float:
         """Mean loss over blocks of captions against their images, so that it compares with the training loss.
 
         A block is every n-th caption: neighbours in the file belong to one image, and a training batch is shuffled.
@@ -169,7 +187,8 @@ class MatchingModule(pl.LightningModule):
             rows = self._caption_to_image[block]
             scores = similarity[rows][:, block].to(self.device)
             positives = positive_mask(rows.to(self.device), self._text_group[block].to(self.device))
-            losses.append(self.loss(scores, positives, self.progress).total)
+            part = None if context is None else context.choose(rows, block)
+            losses.append(measure(self.loss, scores, positives, self.progress, part).total)
         return torch.stack(losses).mean().item()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -16,7 +16,18 @@ GOOD = [
     COSINE,
     {"_target_": "tangka_match.losses.CurriculumLoss", "margin": [0.1, 0.2], "hard_negatives": 1},
 ]
+PARTS = {"nce": {"_target_": "tangka_match.losses.InfoNCELoss"}, "hal": {"_target_": "tangka_match.losses.HALLoss"}}
+BLEND = {"_target_": "tangka_match.losses.BlendLoss", "parts": PARTS, "weights": {"nce": 1, "hal": [0, 1.0]}}
 BAD = [
+    (
+        BLEND | {"parts": PARTS | {"hal": PARTS["hal"] | {"gama": 3}}},
+        "part.parts.hal.gama: tangka_match.losses.HALLoss takes no such argument. Did you mean gamma?",
+    ),
+    (
+        BLEND | {"weights": {"nce": "much"}},
+        "part.weights={'nce': 'much'}: tangka_match.losses.BlendLoss takes Mapping[str, float | int | "
+        "Sequence[float | int]]",
+    ),
     (VSE | {"drpout": 0.1}, "part.drpout: tangka_match.models.VSE takes no such argument. Did you mean dropout?"),
     (VSE | {"embed_dim": "64"}, "part.embed_dim='64': tangka_match.models.VSE takes int"),
     (VSE | {"embed_dim": 0.5}, "part.embed_dim=0.5: tangka_match.models.VSE takes int"),
@@ -56,6 +67,10 @@ def test_what_fits_has_no_fault(node):
 def test_each_fault_names_the_setting_the_value_and_what_is_allowed(node, message):
     faults = argument_faults("part", node, LATER)
     assert faults == [message]
+
+
+def test_a_dict_of_targets_is_looked_into():
+    assert argument_faults("loss", BLEND, set()) == []
 
 
 def test_all_faults_of_a_node_are_listed():

@@ -2,10 +2,19 @@ import pytest
 import torch
 
 from tangka_match.errors import ConfigError, ShapeError
-from tangka_match.losses import CurriculumLoss, InfoNCELoss, MatchingLoss, TripletMarginLoss
+from tangka_match.losses import (
+    CurriculumLoss,
+    HALLoss,
+    InfoNCELoss,
+    MatchingLoss,
+    MultiPositiveInfoNCELoss,
+    SigmoidLoss,
+    TripletMarginLoss,
+)
 from tangka_match.losses.base import check_range, working_precision
 
-LOSSES = [TripletMarginLoss, InfoNCELoss, CurriculumLoss]
+SHIFT_INVARIANT = [TripletMarginLoss, InfoNCELoss, MultiPositiveInfoNCELoss, CurriculumLoss]
+LOSSES = [*SHIFT_INVARIANT, SigmoidLoss, HALLoss]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -44,19 +53,6 @@ class TestInterface:
         assert all(term.shape == () and not term.requires_grad for term in result.terms.values())
         assert all(isinstance(value, float) for value in result.values.values())
 
-    def test_collapse_value_is_the_loss_of_equal_scores(self, loss):
-        positives = torch.eye(5, dtype=torch.bool)
-        positives[0, 1] = positives[1, 0] = True
-        for progress in (0.0, 0.25, 1.0):
-            loss_now = loss()(torch.full((5, 5), 0.3), positives, progress).total.item()
-            assert loss_now == pytest.approx(loss().collapse_value(positives, progress), rel=1e-5)
-
-    def test_collapse_value_counts_anchors_without_negatives(self, loss):
-        positives = torch.eye(3, dtype=torch.bool)
-        positives[0, :] = True  # image 0 fits every caption and has no negative
-        loss_now = loss()(torch.zeros(3, 3), positives).total.item()
-        assert loss_now == pytest.approx(loss().collapse_value(positives), rel=1e-5)
-
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     def test_half_precision_is_computed_in_float32(self, loss, dtype):
         scores = torch.rand(6, 6, generator=torch.Generator().manual_seed(1)).to(dtype)
@@ -71,6 +67,24 @@ class TestInterface:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             under_autocast = loss()(scores, positives).total
         assert torch.equal(under_autocast, loss()(scores, positives).total)
+
+
+@pytest.mark.parametrize("loss", SHIFT_INVARIANT)
+class TestCollapse:
+    """Where one score for all is as good as another; the others are in the files of their losses."""
+
+    def test_collapse_value_is_the_loss_of_equal_scores(self, loss):
+        positives = torch.eye(5, dtype=torch.bool)
+        positives[0, 1] = positives[1, 0] = True
+        for progress in (0.0, 0.25, 1.0):
+            loss_now = loss()(torch.full((5, 5), 0.3), positives, progress).total.item()
+            assert loss_now == pytest.approx(loss().collapse_value(positives, progress), rel=1e-5)
+
+    def test_collapse_value_counts_anchors_without_negatives(self, loss):
+        positives = torch.eye(3, dtype=torch.bool)
+        positives[0, :] = True  # image 0 fits every caption and has no negative
+        loss_now = loss()(torch.zeros(3, 3), positives).total.item()
+        assert loss_now == pytest.approx(loss().collapse_value(positives), rel=1e-5)
 
 
 def test_working_precision_leaves_double_alone():

@@ -38,6 +38,13 @@ def test_shorter_sequences_are_padded_to_the_longest_of_all_ranks(ranks):
         assert rank["mask"].sum(1).tolist() == [2, 2, 3, 3]
 
 
+def test_captions_of_all_ranks_are_those_of_the_global_batch(ranks):
+    batch = global_batch()
+    for rank in ranks:
+        assert torch.equal(rank["token_mask"], batch.token_mask)
+        assert torch.equal(rank["token_ids"][rank["token_mask"]], batch.token_ids[batch.token_mask])
+
+
 def test_the_ranks_of_this_test_pad_to_different_lengths():
     """Else the tests above would not see what padding does."""
     assert [share_of(global_batch(), rank).token_ids.shape[1] for rank in (0, 1)] == [3, 5]

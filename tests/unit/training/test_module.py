@@ -6,7 +6,17 @@ import torch
 
 from helpers.small_runs import quiet_trainer, small_data, small_module
 from helpers.stub_matchers import PooledMatcher
-from tangka_match.losses import CurriculumLoss, InfoNCELoss, positive_mask, triplet_margin_loss
+from tangka_match.losses import (
+    AlignmentUniformityLoss,
+    BlendLoss,
+    CurriculumLoss,
+    InfoNCELoss,
+    MomentumQueueLoss,
+    PairContext,
+    SoftLabelLoss,
+    positive_mask,
+    triplet_margin_loss,
+)
 from tangka_match.metrics import retrieval_ranks, summarise
 from tangka_match.retrieval.passport import PASSPORT_KEY
 from tangka_match.training.augmentation import RegionWordDrop
@@ -120,6 +130,56 @@ def test_a_loss_of_several_parts_logs_each_and_its_schedules():
     assert len(terms.terms) == 2
     assert {f"train/{name}" for name in (*terms.terms, *terms.values)} < set(logged)
     assert sum(logged[f"train/grad_share_{name}"] for name in terms.terms) == pytest.approx(100)
+
+
+def encoded(module, batch):
+    images = module.matcher.encode_images(batch.regions.float(), batch.region_mask)
+    return images, module.matcher.encode_texts(batch.token_ids, batch.token_mask)
+
+
+def test_a_loss_that_reads_words_gets_them_before_any_is_dropped():
+    module, batch = small_module(loss=SoftLabelLoss(), augmentation=RegionWordDrop(0.0, 0.6)), pairs()
+    attach(module)
+    torch.manual_seed(0)
+    dropped = RegionWordDrop(0.0, 0.6)(batch)
+    context = PairContext(*encoded(module, dropped), batch.token_ids, batch.token_mask)
+    expected = module.loss(scores(module, dropped), torch.eye(4, dtype=torch.bool), context=context).total
+    torch.manual_seed(0)
+    assert torch.equal(module.training_step(batch, 0), expected)
+    context = context._replace(token_ids=dropped.token_ids, token_mask=dropped.token_mask)
+    assert module.loss(scores(module, dropped), torch.eye(4, dtype=torch.bool), context=context).total != expected
+
+
+def test_keys_are_the_whole_pairs_of_the_batch_as_the_copy_sees_them():
+    module, batch = small_module(loss=MomentumQueueLoss(embed_dim=4, queue_size=4)), pairs(image_index=[5, 6, 7, 8])
+    attach(module)
+    module.training_step(batch, 0)
+    torch.testing.assert_close(module.loss.text_queue, encoded(module, batch)[1].pooled.detach())
+    assert module.loss.image_index.tolist() == [5, 6, 7, 8]
+
+
+def test_a_part_that_looks_past_the_scores_has_its_share_of_the_gradient():
+    parts = {"nce": InfoNCELoss(), "uniform": AlignmentUniformityLoss()}
+    module = small_module(loss=BlendLoss(parts, {"nce": 1.0, "uniform": 1.0}))
+    logged = attach(module)
+    module.training_step(pairs(), 0)
+    shares = {name: value for name, value in logged.items() if "grad_share" in name}
+    assert len(shares) == 3
+    assert all(share > 1 for share in shares.values())
+    assert sum(shares.values()) == pytest.approx(100)
+
+
+def test_the_validation_loss_gives_each_block_its_own_context():
+    loss = BlendLoss({"soft": SoftLabelLoss(), "uniform": AlignmentUniformityLoss()}, {"soft": 1.0, "uniform": 1.0})
+    module, batch = small_module(loss=loss, val_caption_to_image=torch.arange(8), val_block=4), pairs(8)
+    logged = attach(module)
+    validate(module, batch)
+    expected = []
+    for block in (slice(0, 8, 2), slice(1, 8, 2)):
+        part = RegionTextBatch(*(value[block] for value in batch))
+        context = PairContext(*encoded(module, part), part.token_ids, part.token_mask)
+        expected.append(loss(scores(module, part), torch.eye(4, dtype=torch.bool), context=context).total.item())
+    assert logged["val/loss"] == pytest.approx(sum(expected) / 2, rel=1e-5)
 
 
 def test_steps_between_two_logged_ones_log_nothing():

@@ -88,7 +88,7 @@ class TrainingGuard(pl.Callback):
             return
         spread = float(trainer.callback_metrics["train/similarity_std"])
         value = float(pl_module.collapse_value)  # type: ignore[arg-type]  # a number of MatchingModule's
-        collapsed = spread < EQUAL_SCORES and math.isclose(loss, value, rel_tol=0.05)
+        collapsed = spread < EQUAL_SCORES and math.isclose(loss, value, rel_tol=0.05, abs_tol=EQUAL_SCORES)
         self._collapsed_checks = self._collapsed_checks + 1 if collapsed else 0
         if self._collapsed_checks == COLLAPSED_CHECKS:
             self._say(

@@ -27,6 +27,8 @@ def quiet_libraries() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")
             # Every process validates on the whole gallery, so all have the same numbers.
             warnings.filterwarnings("ignore", message=r"It is recommended to use .*sync_dist=True")
+            # The momentum copy of a matcher encodes as in validation.
+            warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
             yield
     finally:
         lightning.setLevel(before)

@@ -84,6 +84,15 @@ def test_spread_scores_or_a_loss_off_its_collapse_value_are_no_collapse(loss, sp
     assert run.codes == []
 
 
+def test_a_collapse_value_of_0_is_met_by_a_loss_of_nearly_0():
+    """As alignment and uniformity have it: equal vectors cost nothing."""
+    run = Watched()
+    run.module.collapse_value = 0.0
+    for _ in range(COLLAPSED_CHECKS):
+        run.step(-1e-4, spread=1e-6)
+    assert run.codes == ["collapse"]
+
+
 def test_scores_are_looked_at_where_they_are_logged():
     """Every fifth step: the spread of the steps between is not known."""
     run = Watched(every=5)

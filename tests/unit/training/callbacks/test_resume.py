@@ -9,6 +9,7 @@ import torch
 from helpers.small_runs import quiet_trainer, small_data, small_module
 from tangka_match.data.samplers import ResumableBatchSampler
 from tangka_match.errors import CheckpointError
+from tangka_match.losses import MomentumQueueLoss
 from tangka_match.training.callbacks import ExactResume, LastCheckpoint
 from tangka_match.training.callbacks.resume import random_state, restore_random_state
 
@@ -39,9 +40,9 @@ def draw():
     return [*torch.rand(3).tolist(), *np.random.rand(3), np.random.randn(), random.gauss(0, 1)]
 
 
-def fit(root, *callbacks, resume=None, every=100):
+def fit(root, *callbacks, resume=None, every=100, loss=None):
     """Three epochs of three steps, with dropout; returns the weights at the end."""
-    data, module = small_data(root), small_module()
+    data, module = small_data(root), small_module(loss=loss)
     data.setup("fit")
     keep = [ExactResume(data.batch_sampler), LastCheckpoint(root / "last.ckpt", every, lambda step: None)]
     quiet_trainer(max_epochs=3, callbacks=[*keep, *callbacks]).fit(module, datamodule=data, ckpt_path=resume)
@@ -77,6 +78,23 @@ def test_a_run_that_stopped_ends_with_the_weights_of_an_unbroken_one(tmp_path, s
     torch.manual_seed(99)
     resumed = fit(tmp_path, DrawsNumbers(), resume=tmp_path / "last.ckpt")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_momentum_copy_and_its_queue_go_on_bit_by_bit(tmp_path):
+    """Seven places and batches of four: the run stops with the queue half gone round."""
+
+    def loss():
+        return MomentumQueueLoss(embed_dim=4, queue_size=7, key_momentum=0.5)
+
+    torch.manual_seed(0)
+    whole = fit(tmp_path, loss=loss())
+    torch.manual_seed(0)
+    with pytest.raises(StoppedError):
+        fit(tmp_path, Stop(5), every=1, loss=loss())
+    resumed = fit(tmp_path, DrawsNumbers(), resume=tmp_path / "last.ckpt", loss=loss())
+    assert {"momentum.matcher.project", "loss.image_queue", "loss.position"} < set(whole)
+    assert not torch.equal(whole["momentum.matcher.project"], whole["matcher.project"])
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
 def test_dropout_makes_the_weights_depend_on_the_random_state(tmp_path):

@@ -1,0 +1,105 @@
+import pytest
+import torch
+
+from helpers.pair_contexts import random_context
+from tangka_match.errors import ConfigError
+from tangka_match.losses import (
+    AlignmentUniformityLoss,
+    BlendLoss,
+    CurriculumLoss,
+    HALLoss,
+    InfoNCELoss,
+    MomentumQueueLoss,
+    SoftLabelLoss,
+    TripletMarginLoss,
+    needs_context,
+)
+
+PAIRS = torch.eye(5, dtype=torch.bool)
+SCORES = torch.rand(5, 5, generator=torch.Generator().manual_seed(3))
+
+
+def test_total_is_the_weighted_sum_at_this_progress():
+    info_nce, triplet = InfoNCELoss(temperature=0.2), TripletMarginLoss(0.2, 0.5)
+    blend = BlendLoss({"a": info_nce, "b": triplet}, {"a": [1.0, 0.0], "b": 2.0}, begin=0.0, until=0.8)
+    result = blend(SCORES, PAIRS, progress=0.4)
+    torch.testing.assert_close(result.total, 0.5 * info_nce(SCORES, PAIRS).total + 2 * triplet(SCORES, PAIRS).total)
+    torch.testing.assert_close(result.terms, {"a": info_nce(SCORES, PAIRS).total, "b": triplet(SCORES, PAIRS).total})
+    assert result.values == pytest.approx({"a_weight": 0.5, "b_weight": 2.0, "a_temperature": 0.2})
+    torch.testing.assert_close(sum(result.weighted.values()), result.total)
+    assert blend.collapse_value(PAIRS, 0.4) == pytest.approx(
+        0.5 * info_nce.collapse_value(PAIRS) + 2 * triplet.collapse_value(PAIRS)
+    )
+
+
+def test_triplet_and_info_nce_blend_as_the_curriculum_does():
+    settings = {"begin": 0.1, "until": 0.7, "shape": "cosine"}
+    parts = {"info_nce": InfoNCELoss(temperature=0.2), "triplet": TripletMarginLoss(0.2, 1.0)}
+    blend = BlendLoss(parts, {"info_nce": [1.0, 0.5], "triplet": [0.0, 2.0]}, **settings)
+    curriculum = CurriculumLoss(
+        info_nce_weight=[1.0, 0.5],
+        triplet_weight=[0.0, 2.0],
+        hard_negatives=1.0,
+        margin=0.2,
+        temperature=0.2,
+        **settings,
+    )
+    for progress in (0.0, 0.4, 1.0):
+        torch.testing.assert_close(blend(SCORES, PAIRS, progress).total, curriculum(SCORES, PAIRS, progress).total)
+
+
+def test_a_curriculum_is_a_part_and_gets_the_progress():
+    curriculum = CurriculumLoss()
+    result = BlendLoss({"easy": curriculum, "hal": HALLoss()}, {"easy": 2.0, "hal": 1.0})(SCORES, PAIRS, 0.25)
+    own = curriculum(SCORES, PAIRS, 0.25)
+    assert list(result.weighted) == ["easy_triplet", "easy_info_nce", "hal"]
+    assert set(result.terms) == set(result.weighted)
+    assert result.values["easy_margin"] == own.values["margin"]
+    torch.testing.assert_close(result.weighted["easy_triplet"], 2 * own.weighted["triplet"])
+
+
+def test_parts_that_look_past_the_scores_get_the_context():
+    parts = {"soft": SoftLabelLoss(), "uniform": AlignmentUniformityLoss(alignment_weight=0.0)}
+    blend, context = BlendLoss(parts, {"soft": 1.0, "uniform": 0.1}), random_context(5)
+    expected = parts["soft"](SCORES, PAIRS, context=context).total
+    expected = expected + 0.1 * parts["uniform"](SCORES, PAIRS, context=context).total
+    result = blend(SCORES, PAIRS, context=context)
+    torch.testing.assert_close(result.total, expected)
+    assert list(result.weighted) == ["soft", "uniform"]
+    assert needs_context(blend)
+
+
+def test_a_part_without_weight_is_left_out():
+    blend = BlendLoss({"nce": InfoNCELoss(), "uniform": AlignmentUniformityLoss()}, {"nce": 1.0, "uniform": 0})
+    assert list(blend(SCORES, PAIRS).terms) == ["nce"]
+    assert not needs_context(blend)
+
+
+def test_the_momentum_copy_that_a_part_asks_for():
+    queue = MomentumQueueLoss(embed_dim=4, key_momentum=0.9)
+    assert BlendLoss({"nce": InfoNCELoss(), "queue": queue}, {"nce": 1, "queue": 1}).key_momentum == 0.9
+    assert BlendLoss({"nce": InfoNCELoss()}, {"nce": 1}).key_momentum is None
+    slower = MomentumQueueLoss(embed_dim=4, key_momentum=0.99)
+    with pytest.raises(ConfigError, match=r"key_momentum=\[0\.9, 0\.99\]: there is one momentum copy"):
+        BlendLoss({"a": queue, "b": slower}, {"a": 1, "b": 1})
+
+
+def test_parameters_and_buffers_of_parts_are_its_own():
+    blend = BlendLoss({"queue": MomentumQueueLoss(embed_dim=4)}, {"queue": 1})
+    assert "parts.queue.image_queue" in blend.state_dict()
+    assert [name for name, _ in blend.named_parameters()] == ["parts.queue.logit_scale.log_scale"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"a": 1.0}, r"parts=\['a', 'b'\] and weights=\['a'\]: give each part one weight"),
+        ({"a": 1.0, "b": -1}, r"weights\.b=-1 is outside \[0, inf\]"),
+        ({"a": [1, 0], "b": [1, 0]}, r"weights=\['a', 'b'\] are all 0 at the end of the run"),
+        ({"a": [0, 1], "b": 0}, r"weights=\['a', 'b'\] are all 0 at the start of the run"),
+        ({"a": [0, 1, 2], "b": 1}, r"weights\.a=\[0, 1, 2\] has 3 values"),
+    ],
+)
+def test_mistakes(weights, message):
+    with pytest.raises(ConfigError, match=message):
+        BlendLoss({"a": InfoNCELoss(), "b": HALLoss()}, weights)

@@ -1,0 +1,85 @@
+import math
+
+import pytest
+import torch
+
+from helpers.pair_contexts import random_context
+from tangka_match.errors import ConfigError
+from tangka_match.losses import SoftLabelLoss, multi_positive_info_nce_loss, soft_label_loss
+from tangka_match.ops import tfidf_overlap
+
+PAIRS = torch.eye(5, dtype=torch.bool)
+OVERLAP = torch.rand(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def random_scores(seed=0):
+    return torch.randn(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def test_by_hand():
+    """Overlaps (1, 0) at temperature 1 / log 3 share 3 : 1; half of the target is the pair's: 7/8 and 1/8."""
+    scores = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    overlap = torch.tensor([[0.2, 0.0], [0.0, 0.9]], dtype=torch.float64)  # the diagonal is set to 1
+    loss = soft_label_loss(
+        scores, torch.eye(2, dtype=torch.bool), overlap, 1.0, soft_share=0.5, target_temperature=1 / math.log(3)
+    )
+    assert loss.item() == pytest.approx(math.log(math.e + 1) - 7 / 8)
+
+
+def test_without_a_soft_share_overlap_does_not_matter():
+    expected = multi_positive_info_nce_loss(random_scores(), PAIRS, 2.0)
+    loss = soft_label_loss(random_scores(), PAIRS, OVERLAP, 2.0, soft_share=0.0, target_temperature=0.1)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_at_a_low_temperature_positives_share_the_target():
+    positives = PAIRS.clone()
+    positives[0, 3] = positives[3, 0] = True
+    expected = multi_positive_info_nce_loss(random_scores(), positives, 2.0)
+    loss = soft_label_loss(random_scores(), positives, 0.5 * OVERLAP, 2.0, soft_share=1.0, target_temperature=0.001)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_columns_have_the_target_of_the_transposed_overlap():
+    positives = PAIRS.clone()
+    positives[0, 3] = True
+    settings = {"soft_share": 0.7, "target_temperature": 0.3}
+    loss = soft_label_loss(random_scores(), positives, OVERLAP, 2.0, **settings)
+    torch.testing.assert_close(soft_label_loss(random_scores().T, positives.T, OVERLAP.T, 2.0, **settings), loss)
+
+
+def test_gradcheck():
+    scale = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda s, a: soft_label_loss(s, PAIRS, OVERLAP, a, soft_share=0.4, target_temperature=0.2),
+        (random_scores().requires_grad_(), scale),
+    )
+
+
+class TestModule:
+    def test_takes_the_overlap_from_the_words_of_the_batch(self):
+        context = random_context(5)
+        loss = SoftLabelLoss(soft_share=0.4, target_temperature=0.2, temperature=0.5, learn_temperature=False)
+        overlap = tfidf_overlap(context.token_ids, context.token_mask)
+        assert 0 < overlap[0, 1] < 1
+        scores = random_scores().float()
+        expected = soft_label_loss(scores, PAIRS, overlap, 2.0, soft_share=0.4, target_temperature=0.2)
+        torch.testing.assert_close(loss(scores, PAIRS, context=context).total, expected)
+
+    def test_equal_scores_cost_its_collapse_value(self):
+        positives = PAIRS.clone()
+        positives[1, 2] = True
+        loss = SoftLabelLoss()
+        found = loss(torch.full((5, 5), 0.3), positives, context=random_context(5)).total.item()
+        assert found == pytest.approx(loss.collapse_value(positives), rel=1e-5)
+
+    @pytest.mark.parametrize(
+        ("setting", "value", "message"),
+        [
+            ("soft_share", 1.5, r"soft_share=1\.5 is outside \[0, 1\]"),
+            ("target_temperature", 0, r"target_temperature=0 is outside \[0\.001, 100\]"),
+        ],
+    )
+    def test_out_of_range(self, setting, value, message):
+        with pytest.raises(ConfigError, match=message):
+            SoftLabelLoss(**{setting: value})

@@ -1,0 +1,37 @@
+import math
+
+import pytest
+import torch
+
+from tangka_match.ops import tfidf_overlap
+
+
+def test_worked_by_hand():
+    """Words 5 and 7 are in one caption of three (rarity log 2), 6 in two (log 4/3), 1 in all (0)."""
+    ids = torch.tensor([[1, 5, 6, 0], [1, 6, 7, 7], [1, 8, 0, 0]])
+    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1], [1, 1, 0, 0]], dtype=torch.bool)
+    rare, common = math.log(2), math.log(4 / 3)
+    expected = common**2 / math.hypot(rare, common) / math.hypot(common, 2 * rare)
+    overlap = tfidf_overlap(ids, mask)
+    assert overlap[0, 1].item() == pytest.approx(expected, rel=1e-5)
+    assert overlap[0, 2].item() == overlap[1, 2].item() == 0
+    assert overlap.diagonal().tolist() == pytest.approx([1, 1, 1], rel=1e-5)
+    assert torch.equal(overlap, overlap.T)
+
+
+def test_padding_and_order_have_no_influence():
+    mask = torch.tensor([[True, True, False], [True, True, False]])
+    ids = torch.tensor([[5, 6, 9], [6, 5, 8]])
+    assert tfidf_overlap(torch.cat([ids, ids + 20]), mask.repeat(2, 1))[0, 1].item() == pytest.approx(1, rel=1e-5)
+
+
+def test_captions_of_nothing_but_common_words_overlap_with_none():
+    """One caption alone: all its words are in all captions."""
+    assert tfidf_overlap(torch.tensor([[1, 5, 2]]), torch.ones(1, 3, dtype=torch.bool)).item() == 0
+
+
+def test_is_float32_under_autocast():
+    ids, mask = torch.randint(4, 40, (6, 9), generator=torch.Generator().manual_seed(0)), torch.ones(6, 9).bool()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = tfidf_overlap(ids, mask)
+    assert torch.equal(found, tfidf_overlap(ids, mask))
