@@ -12,7 +12,7 @@ DIAGNOSE = ("diagnose", DiagnosisSettings, ("data.root=set", "out=out"))
 COMPARE = ("compare", ComparisonSettings, ("a=one", "b=two"))
 FAULTS = [
     (EVALUATE, "checkpoint=", r"checkpoint is empty: write checkpoint=<value>"),
-    (EVALUATE, "checkpoint=[]", r"checkpoint=\[\]: List should have at least 1 item"),
+    (EVALUATE, "checkpoint=[]", r"checkpoint=\[\]: Value should have at least 1 item"),
     (EVALUATE, "checkpoint=[a.ckpt,'']", r"checkpoint is empty"),
     (EVALUATE, "data.root=", r"data\.root is empty: write data\.root=<folder of the data set>"),
     (EVALUATE, "+protocol.fold=5", r"protocol\.fold: there is no such setting\. Did you mean folds\?"),
