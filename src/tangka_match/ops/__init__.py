@@ -1,6 +1,11 @@
 """Pure tensor functions: norms, masked reductions, pooling, cross attention."""
 
-from tangka_match.ops.attention import attended_cosine, unit_context_weights, word_region_attention
+from tangka_match.ops.attention import (
+    attended_cosine,
+    stacked_cross_attention,
+    unit_context_weights,
+    word_region_attention,
+)
 from tangka_match.ops.length_groups import LengthGroups, group_by_length, real_words
 from tangka_match.ops.masking import masked_max, masked_mean, masked_softmax
 from tangka_match.ops.normalise import l2_normalise
@@ -22,6 +27,7 @@ __all__ = [
     "masked_softmax",
     "project_squared_difference",
     "real_words",
+    "stacked_cross_attention",
     "unit_context_weights",
     "unpack_words",
     "word_region_attention",
