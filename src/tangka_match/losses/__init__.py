@@ -2,6 +2,7 @@
 
 from tangka_match.losses.base import LossTerms, MatchingLoss
 from tangka_match.losses.curriculum import CurriculumLoss
+from tangka_match.losses.distillation import DistillationLoss, RankDistillationLoss, ScoreDistillationLoss
 from tangka_match.losses.info_nce import InfoNCELoss, info_nce_collapse_value, info_nce_loss
 from tangka_match.losses.logit_scale import LogitScale
 from tangka_match.losses.positives import positive_mask
@@ -10,11 +11,14 @@ from tangka_match.losses.triplet_margin import TripletMarginLoss, triplet_collap
 
 __all__ = [
     "CurriculumLoss",
+    "DistillationLoss",
     "InfoNCELoss",
     "LogitScale",
     "LossTerms",
     "MatchingLoss",
+    "RankDistillationLoss",
     "Schedule",
+    "ScoreDistillationLoss",
     "TripletMarginLoss",
     "info_nce_collapse_value",
     "info_nce_loss",
