@@ -23,7 +23,7 @@ class DistillationLoss(Protocol):
 
 
 class ScoreDistillationLoss(nn.Module):
-    r"""Divergence of the student's shares from the teacher's, over the captions of an image and the images of a caption.
+    r"""Divergence of the student's shares from the teacher's: of captions for an image, of images for a caption.
 
     .. math:: L = \frac{1}{2B} \sum_b \left[ \mathrm{KL}(p^T_b \| p^S_b) + \mathrm{KL}(q^T_b \| q^S_b) \right]
 

@@ -1,5 +1,4 @@
-"""Matchers and their parts: region encoders, text encoders, pooling, SCAN, SGRAF (SAF, SGR), VSE, dual path,
-cross-modal Transformer."""
+"""Matchers and their parts: region encoders, text encoders, pooling, SCAN, SGRAF (SAF, SGR), VSE, and others."""
 
 from tangka_match.models.cca import CCA
 from tangka_match.models.cross_modal_transformer import CrossModalTransformer

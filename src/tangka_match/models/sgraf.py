@@ -59,7 +59,8 @@ class SGRAF(nn.Module):
         normalise_texts: Whether embedded words are L2-normalised.
 
     Raises:
-        ConfigError: A size is not positive, ``dropout`` or ``global_share`` is not in [0, 1), or ``reasoning`` is unknown.
+        ConfigError: A size is not positive, ``dropout`` or ``global_share`` is not in [0, 1), or ``reasoning`` is
+            unknown.
 
     Example:
         >>> import torch

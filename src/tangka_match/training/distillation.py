@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from tangka_match.data.split import Split
 from tangka_match.losses import DistillationLoss, LossTerms
-from tangka_match.retrieval import TrainedMatcher, score_matrix
+from tangka_match.retrieval import score_matrix
+from tangka_match.retrieval.trained_matcher import TrainedMatcher
+from tangka_match.training.settings import DistillationSettings
 
 
 class Teachers:
@@ -73,7 +75,18 @@ class Distillation:
             terms={**terms.terms, "distillation": value.detach()},
             values=terms.values,
             weighted={
-                **(terms.weighted or {name: terms.total for name in terms.terms}),
+                **(terms.weighted or dict.fromkeys(terms.terms, terms.total)),
                 "distillation": self._weight * value,
             },
         )
+
+
+def load_distillation(
+    settings: DistillationSettings, loss: DistillationLoss | None, split: Split
+) -> Distillation | None:
+    """Load the teachers and encode the training split by each; ``None`` where there is no distillation loss.
+
+    Raises:
+        CheckpointError: As ``Teachers``.
+    """
+    return None if loss is None else Distillation(Teachers(settings.teachers, split), loss, settings.weight)

@@ -37,7 +37,7 @@ from tangka_match.training.callbacks import (
 )
 from tangka_match.training.callbacks.guard import Verdict
 from tangka_match.training.checkpoint_io import AtomicCheckpointIO
-from tangka_match.training.distillation import Distillation, Teachers
+from tangka_match.training.distillation import Distillation, load_distillation
 from tangka_match.training.lightning_facts import is_main_process, rank_zero_only
 from tangka_match.training.module import MatchingModule
 from tangka_match.training.plan import RunPlan
@@ -81,10 +81,7 @@ def train(plan: RunPlan, resume: RunFolder | None = None, job: SweepJob | None =
     plan.data.prepare_data()
     plan.data.setup("fit")
     check_schedule(plan)
-    distillation = None
-    if plan.distillation_loss is not None:  # before the folder is made, as a teacher may not fit
-        teachers = Teachers(settings.distillation.teachers, plan.data.train)
-        distillation = Distillation(teachers, plan.distillation_loss, settings.distillation.weight)
+    distillation = load_distillation(settings.distillation, plan.distillation_loss, plan.data.train)
     folder = resume or create_run_folder(
         settings.paths.runs, settings.paths.checkpoints, settings.name, config_hash(plan.config)
     )
