@@ -32,7 +32,7 @@ def test_a_student_whose_scaled_scores_are_the_teachers_has_nothing_to_learn():
 
 
 def test_rank_distillation_by_hand():
-    """Teacher's order of row 0 is 1, 0; the student scores 0 and log 3 there: 3/4 for the first place, 1 for the last."""
+    """The teacher's order of row 0 is 1, 0; the student's 0 and log 3 there give the first place a share of 3/4."""
     student = torch.tensor([[0.0, math.log(3)], [0.0, 0.0]])
     teacher = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
     rows = (-math.log(3 / 4) + math.log(2)) / 2

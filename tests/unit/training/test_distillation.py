@@ -37,7 +37,7 @@ def test_teachers_score_by_their_own_vocabularies_and_are_averaged_on_one_scale(
     expected = torch.zeros(3, 3)
     for path in paths:
         alone = TrainedMatcher.load(path)
-        regions = torch.as_tensor(split.features[rows.numpy()]).float()
+        regions = torch.as_tensor(split.features.read(rows.numpy())).float()
         scores = alone.similarity(regions, [split.captions[c] for c in captions])
         expected += (scores - scores.mean()) / scores.std(correction=0) / 2
     found = Teachers(paths, split).score(rows, captions, torch.device("cpu"))
