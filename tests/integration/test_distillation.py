@@ -17,7 +17,9 @@ def test_two_teachers_one_student(train, demo_data, tmp_path):
     done = train(*TINY, "name=student", "distillation=score", f"distillation.teachers=[{teachers[0]},{teachers[1]}]")
     assert done.code == 0, done.stderr
     (metrics,) = (
-        path.parent / "metrics.csv" for path in tmp_path.glob("runs/*/config.yaml") if "student" in path.read_text()
+        path.parent / "metrics.csv"
+        for path in tmp_path.glob("runs/*/config.yaml")
+        if "name: student" in path.read_text("utf-8")
     )
     assert "train/distillation" in metrics.read_text("utf-8")
     for path in teachers:

@@ -87,7 +87,7 @@ class RankDistillationLoss(nn.Module):
 
     def __init__(self, places: int, student_temperature: float | int) -> None:
         super().__init__()
-        check_range("places", places, 1, float(2**31), "give the number of first places to learn; 10 is usual")
+        check_range("places", places, 1.0, float(2**31), "give the number of first places to learn; 10 is usual")
         check_range("student_temperature", student_temperature, 1e-3, 1e3, "it divides the student's scores")
         self.places, self.student_temperature = places, float(student_temperature)
 
