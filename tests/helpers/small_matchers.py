@@ -3,7 +3,7 @@
 import torch
 
 from helpers.random_pairs import FEATURE_DIM, NUM_REGIONS, VOCAB_SIZE
-from tangka_match.models import CCA, SGRAF, VSE, DualEncoder, DualPath
+from tangka_match.models import CCA, SCAN, SGRAF, VSE, CrossModalTransformer, DualEncoder, DualPath
 
 DATA = {"vocab_size": VOCAB_SIZE, "feature_dim": FEATURE_DIM, "num_regions": NUM_REGIONS}
 
@@ -17,6 +17,10 @@ def _dual_encoder(*, pooling: str, **settings: str | int) -> DualEncoder:
 SMALL = {
     "sgr": lambda: SGRAF(**DATA, reasoning="sgr", embed_dim=8, word_dim=5, sim_dim=6, dropout=0.0),
     "saf": lambda: SGRAF(**DATA, reasoning="saf", embed_dim=8, word_dim=5, sim_dim=6, dropout=0.0),
+    "both": lambda: SGRAF(**DATA, reasoning="both", embed_dim=8, word_dim=5, sim_dim=6, dropout=0.0, global_share=0.5),
+    "scan_t2i": lambda: SCAN(**DATA, direction="t2i", smooth=9, embed_dim=8, word_dim=5),
+    "scan_i2t": lambda: SCAN(**DATA, direction="i2t", smooth=4, embed_dim=8, word_dim=5),
+    "cross_modal_transformer": lambda: CrossModalTransformer(**DATA, embed_dim=8, word_dim=5, num_heads=2, dropout=0.0),
     "vse": lambda: VSE(
         **DATA, embed_dim=8, word_dim=5, lstm_dim=4, head_dim=12, pooling_dim=5, attention_dim=6, dropout=0.0
     ),

@@ -52,6 +52,7 @@ def small_settings(
             "seed": 0,
             "paths": {"data": root / "data", "runs": root / "runs", "checkpoints": root / "checkpoints"},
             "augmentation": {"region_drop": 0.0, "word_drop": 0.0},
+            "distillation": {"teachers": [], "weight": 0.0, "loss": None},
             "training": {
                 "early_stopping_patience": early_stopping_patience,
                 "ema_decay": ema_decay,

@@ -15,7 +15,7 @@ from tangka_match.data.datamodule import SetWriter
 from tangka_match.errors import ConfigError, TangkaMatchError
 from tangka_match.training.lightning_facts import processes_started
 from tangka_match.training.plan import RunPlan
-from tangka_match.training.settings import TrainerSettings
+from tangka_match.training.settings import DistillationSettings, TrainerSettings
 
 # Of the rehearsal, before the data say what they are; the four words are the special ones.
 STAND_IN_SIZES = {"vocab_size": 4, "feature_dim": 1, "num_regions": 1}
@@ -39,7 +39,10 @@ def build_plan(config: DictConfig, overrides: Sequence[str] = ()) -> RunPlan:
     nodes = {name: OmegaConf.create(plain[name]) for name in BUILT_BY_TARGET}
     build: dict[str, Callable[..., Any]] = {name: partial(_build, node) for name, node in nodes.items()}
     build["data"] = partial(build["data"], seed=settings.seed)
-    raise_faults([*_device_faults(settings.trainer), *_rehearse(build, plain)])
+    teaching = settings.distillation
+    if teaching.loss is not None:
+        build["distillation.loss"] = partial(_build, OmegaConf.create(teaching.loss))
+    raise_faults([*_device_faults(settings.trainer), *_teacher_faults(teaching), *_rehearse(build, plain)])
     return RunPlan(
         settings=settings,
         config=plain,
@@ -50,6 +53,7 @@ def build_plan(config: DictConfig, overrides: Sequence[str] = ()) -> RunPlan:
         build_loss=build["loss"],
         optimizer=build["optimizer"](),
         scheduler=build["scheduler"](),
+        distillation_loss=build["distillation.loss"]() if teaching.loss is not None else None,
         overrides=tuple(overrides),
     )
 
@@ -99,6 +103,8 @@ def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> li
         "optimizer": build_optimizer,
         "scheduler": build_scheduler,
     }
+    if "distillation.loss" in build:
+        parts["distillation.loss"] = build["distillation.loss"]
     faults = []
     for name, build_part in parts.items():
         try:
@@ -106,9 +112,24 @@ def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> li
         except TangkaMatchError as error:
             faults.append(str(error) if str(error).startswith(f"{name}.") else f"{name}: {error}")
         except (TypeError, ValueError) as error:  # of a class that is not ours
-            target, given = plain[name]["_target_"], {k: v for k, v in plain[name].items() if k[0] != "_"}
+            group, _, part = name.partition(".")
+            node = plain[group][part] if part else plain[group]
+            target, given = node["_target_"], {k: v for k, v in node.items() if k[0] != "_"}
             faults.append(f"{name}: {target} refuses {given}: {error}")
     return faults
+
+
+def _teacher_faults(teaching: DistillationSettings) -> list[str]:
+    if teaching.loss is not None and not teaching.teachers:
+        return [
+            "distillation.teachers is empty: give the checkpoints that teach (distillation.teachers=[a.ckpt,b.ckpt]), "
+            "or distillation=none"
+        ]
+    return [
+        f"distillation.teachers: {path}: no such file; give the best.ckpt of a trained model"
+        for path in teaching.teachers
+        if not path.is_file()
+    ]
 
 
 def _device_faults(trainer: TrainerSettings) -> list[str]:

@@ -46,6 +46,9 @@ def check_config(config: DictConfig) -> tuple[RunSettings, dict[str, Any]]:
     ]
     for group in BUILT_BY_TARGET:
         faults += argument_faults(group, plain[group], FILLED_LATER[group])
+    taught_by = plain["distillation"].get("loss")
+    if taught_by is not None:
+        faults += argument_faults("distillation.loss", taught_by, set())
     settings = None
     try:
         settings = RunSettings.model_validate({name: plain[name] for name in SETTINGS})

@@ -5,6 +5,7 @@ from tangka_match.losses.base import LossTerms, MatchingLoss
 from tangka_match.losses.blend import BlendLoss
 from tangka_match.losses.context import ContextualLoss, MomentumKeys, PairContext, measure, needs_context
 from tangka_match.losses.curriculum import CurriculumLoss
+from tangka_match.losses.distillation import DistillationLoss, RankDistillationLoss, ScoreDistillationLoss
 from tangka_match.losses.hal import HALLoss, hal_collapse_value, hal_loss
 from tangka_match.losses.info_nce import InfoNCELoss, info_nce_collapse_value, info_nce_loss
 from tangka_match.losses.logit_scale import LogitScale
@@ -21,6 +22,7 @@ __all__ = [
     "BlendLoss",
     "ContextualLoss",
     "CurriculumLoss",
+    "DistillationLoss",
     "HALLoss",
     "InfoNCELoss",
     "LogitScale",
@@ -30,7 +32,9 @@ __all__ = [
     "MomentumQueueLoss",
     "MultiPositiveInfoNCELoss",
     "PairContext",
+    "RankDistillationLoss",
     "Schedule",
+    "ScoreDistillationLoss",
     "SigmoidLoss",
     "SoftLabelLoss",
     "TripletMarginLoss",

@@ -39,8 +39,8 @@ class SimilarityEncoder(nn.Module):
         embed_dim: Dimensions of the joint space.
         num_regions: Most regions an image may have.
         sim_dim: Dimensions of a similarity vector.
-        reasoning: ``"sgr"`` (graph reasoning) or ``"saf"`` (attention filtration).
-        graph_steps: Steps of graph reasoning; only for ``"sgr"``.
+        reasoning: ``"sgr"`` (graph reasoning), ``"saf"`` (attention filtration), or ``"both"``: their mean score.
+        graph_steps: Steps of graph reasoning; not for ``"saf"``.
         dropout: Probability to drop a component in the self-attention of both sides.
     """
 
@@ -54,10 +54,12 @@ class SimilarityEncoder(nn.Module):
         self.sim_tranglo_w = nn.Linear(embed_dim, sim_dim)
         self.sim_eval_w = nn.Linear(sim_dim, 1)
         self.reasoning = reasoning
-        if reasoning == "sgr":
+        if reasoning != "saf":
             self.SGR_module = nn.ModuleList(SimilarityGraphStep(sim_dim) for _ in range(graph_steps))
-        else:
+        if reasoning != "sgr":
             self.SAF_module = SimilarityAttentionFiltration(sim_dim)
+        if reasoning == "both":  # a read-out each: `sim_eval_w` is that of SGR
+            self.sim_eval_saf_w = nn.Linear(sim_dim, 1)
         xavier_linears_(self)
 
     def forward(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
@@ -71,27 +73,29 @@ class SimilarityEncoder(nn.Module):
         weights = self._prepare(dtype)
         node_mask = functional.pad(texts.mask, (1, 0), value=True)
         step = IMAGES_AT_ONCE if in_pieces else len(images)
-        rows = []
+        reasoned: dict[str, list[Tensor]] = {head: [] for head in self._heads()}
         for start in range(0, len(images), step):
             block = _gather_images(images[start : start + step], dtype)
-            nodes = (_nodes(weights, block, group) for group in captions)
-            if self.reasoning == "sgr":
+            nodes: Iterable[Tensor] = (_nodes(weights, block, group) for group in captions)
+            if self.reasoning != "sgr":
+                nodes = list(nodes)
+                reasoned["saf"].append(groups.restore(self.SAF_module(groups, nodes, node_mask)))
+            if self.reasoning != "saf":
                 vectors = [reason_over_graph(weights.graph, group) for group in nodes]
-            else:
-                vectors = self.SAF_module(groups, list(nodes), node_mask)
-            rows.append(groups.restore(vectors))
-        return self._read_out(torch.cat(rows))
+                reasoned["sgr"].append(groups.restore(vectors))
+        scores = [_read_out(layer, torch.cat(reasoned[head])) for head, layer in self._heads().items()]
+        return torch.stack(scores).mean(dim=0) if len(scores) > 1 else scores[0]
+
+    def _heads(self) -> dict[str, nn.Linear]:
+        """The layers that make a score of a reasoned vector."""
+        if self.reasoning == "both":
+            return {"sgr": self.sim_eval_w, "saf": self.sim_eval_saf_w}
+        return {self.reasoning: self.sim_eval_w}
 
     def _prepare(self, dtype: torch.dtype) -> "_Weights":
         local, overall = ((x.weight.to(dtype), x.bias.to(dtype)) for x in (self.sim_tranloc_w, self.sim_tranglo_w))
-        steps = cast("Iterable[SimilarityGraphStep]", self.SGR_module) if self.reasoning == "sgr" else ()
+        steps = cast("Iterable[SimilarityGraphStep]", self.SGR_module) if self.reasoning != "saf" else ()
         return _Weights(local, overall, [step.prepare(dtype) for step in steps])
-
-    def _read_out(self, vectors: Float[Tensor, "I C S"]) -> Float[Tensor, "I C"]:
-        # Scores in half precision would tie where a ranking must tell them apart.
-        with torch.autocast(vectors.device.type, enabled=False):
-            weight, bias = at_least_float32(self.sim_eval_w.weight), at_least_float32(self.sim_eval_w.bias)
-            return functional.linear(at_least_float32(vectors), weight, bias).squeeze(2).sigmoid()
 
 
 class _Weights(NamedTuple):
@@ -114,6 +118,13 @@ class _Captions(NamedTuple):
 
     pooled: Float[Tensor, "c D"]
     words: Float[Tensor, "c L D"]
+
+
+def _read_out(layer: nn.Linear, vectors: Float[Tensor, "I C S"]) -> Float[Tensor, "I C"]:
+    # Scores in half precision would tie where a ranking must tell them apart.
+    with torch.autocast(vectors.device.type, enabled=False):
+        weight, bias = at_least_float32(layer.weight), at_least_float32(layer.bias)
+        return functional.linear(at_least_float32(vectors), weight, bias).squeeze(2).sigmoid()
 
 
 def _gather_images(images: Encoded, dtype: torch.dtype) -> _Images:

@@ -1,6 +1,11 @@
 """Pure tensor functions: norms, masked reductions, pooling, cross attention."""
 
-from tangka_match.ops.attention import attended_cosine, unit_context_weights, word_region_attention
+from tangka_match.ops.attention import (
+    attended_cosine,
+    stacked_cross_attention,
+    unit_context_weights,
+    word_region_attention,
+)
 from tangka_match.ops.bag_of_words import tfidf_overlap
 from tangka_match.ops.k_max_pooling import k_max_pool
 from tangka_match.ops.length_groups import LengthGroups, group_by_length, real_words
@@ -27,6 +32,7 @@ __all__ = [
     "project_squared_difference",
     "real_words",
     "sinusoidal_positions",
+    "stacked_cross_attention",
     "tfidf_overlap",
     "unit_context_weights",
     "unpack_words",

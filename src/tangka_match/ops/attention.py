@@ -116,3 +116,38 @@ def _cosine_of_contexts(
         wide = at_least_float32(values)
         contexts = weights.to(wide.dtype) @ wide
         return (contexts * words).sum(dim=2) / torch.linalg.vector_norm(contexts, dim=2).clamp(min=1e-6)
+
+
+def stacked_cross_attention(
+    queries: Float[Tensor, "N L D"],
+    query_mask: Bool[Tensor, "N L"],
+    context: Float[Tensor, "M K D"],
+    context_mask: Bool[Tensor, "M K"],
+    smooth: float,
+) -> Float[Tensor, "M N L"]:
+    r"""Cosine of every query with what it sees in every context: the relevance :math:`R` of SCAN.
+
+    Lee et al., "Stacked Cross Attention for Image-Text Matching", arXiv 1803.08024. The cosines :math:`s_{kl}` of a
+    context's parts and an item's queries are clipped at zero and L2-normalised over the queries (equation 1); query
+    :math:`l` weighs the parts by :math:`\mathrm{softmax}_k(\lambda_1 \bar s_{kl})` (equations 2 and 3) and is compared
+    with the weighted sum (equation 4). Words that look at regions are the text-image form, regions that look at words
+    the image-text form. Only (M, K, N x L) tensors appear, as in ``attended_cosine``.
+
+    Args:
+        queries: L2-normalised parts of N items; zero where they are not real.
+        query_mask: ``True`` where a query is real.
+        context: L2-normalised parts of M other items, ``K`` each.
+        context_mask: ``True`` where a part is real.
+        smooth: :math:`\lambda_1`; higher = sharper.
+
+    Returns:
+        Cosines in [-1, 1] up to rounding, in float32 at least; 0 for a context without a real part. Those of queries
+        that are not real mean nothing.
+    """
+    cosines = at_least_float32(functional.linear(context, queries.flatten(0, 1))).unflatten(2, queries.shape[:2])
+    clipped = cosines.clamp(min=0).masked_fill(~(context_mask[:, :, None, None] & query_mask), 0)
+    weights = masked_softmax(smooth * l2_normalise(clipped, dim=3), context_mask[:, :, None, None], dim=1)
+    with torch.autocast(context.device.type, enabled=False):
+        wide = at_least_float32(context)
+        unit = unit_context_weights(weights.flatten(2), wide @ wide.mT).unflatten(2, queries.shape[:2])
+    return (unit * cosines).sum(dim=1)

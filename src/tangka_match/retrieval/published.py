@@ -131,6 +131,12 @@ def to_published(source: Path) -> dict[str, Any]:
     model = passport["model"]
     if model["_target_"] != TARGET:
         raise CheckpointError(f"{source} holds a {model['_target_']}; the published code knows SGRAF alone")
+    if model.get("reasoning", "sgr") == "both" or model.get("global_share", 0):
+        raise CheckpointError(
+            f"{source} holds an SGRAF with reasoning={model.get('reasoning', 'sgr')!r} and "
+            f"global_share={model.get('global_share', 0)}; the published code knows one of sgr and saf, without a "
+            "global branch"
+        )
     if passport["num_regions"] != PUBLISHED_REGIONS:
         raise CheckpointError(
             f"{source} is made for {passport['num_regions']} regions an image; the published code has "

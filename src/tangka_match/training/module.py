@@ -23,6 +23,7 @@ from tangka_match.metrics import Ranks, retrieval_ranks, summarise
 from tangka_match.retrieval import score_matrix
 from tangka_match.retrieval.passport import PASSPORT_KEY
 from tangka_match.training.augmentation import RegionWordDrop
+from tangka_match.training.distillation import Distillation
 from tangka_match.training.gather import gather_encoded, gather_rows
 from tangka_match.training.gradient_share import gradient_shares
 from tangka_match.training.lightning_facts import is_logged_step
@@ -53,6 +54,7 @@ class MatchingModule(pl.LightningModule):
         val_text_group: (C,) int64, equal where validation captions have the same text.
         val_block: Captions a block of ``val/loss``: the training batch size.
         passport: What ``retrieval.passport`` puts into every checkpoint beside the weights.
+        distillation: Teachers of this model, if it has any.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class MatchingModule(pl.LightningModule):
         val_text_group: Tensor,
         val_block: int,
         passport: dict[str, Any],
+        distillation: Distillation | None = None,
     ) -> None:
         super().__init__()
         assert isinstance(matcher, Matcher), f"{type(matcher).__name__} lacks a method of the Matcher protocol"
@@ -83,6 +86,7 @@ class MatchingModule(pl.LightningModule):
         self._text_group = val_text_group
         self._val_block = val_block
         self._passport = passport
+        self._distillation = distillation
         self._images: list[Encoded] = []
         self._texts: list[Encoded] = []
         self._words: list[CaptionBatch] = []
@@ -111,14 +115,17 @@ class MatchingModule(pl.LightningModule):
         whole, batch = batch, self._augment(batch)
         images = self.matcher.encode_images(batch.regions.float(), batch.region_mask)
         texts = self.matcher.encode_texts(batch.token_ids, batch.token_mask)
-        image_index, text_group = batch.image_index, batch.text_group
+        image_index, caption_index, text_group = batch.image_index, batch.caption_index, batch.text_group
         if self.trainer.world_size > 1:
             images, texts = gather_encoded(self, images), gather_encoded(self, texts)
             image_index, text_group = gather_rows(self, image_index), gather_rows(self, text_group)
+            caption_index = gather_rows(self, caption_index)
         similarity = self.matcher.similarity(images, texts)
         positives = positive_mask(image_index, text_group)
         context = training_context(self, whole, images, texts) if needs_context(self.loss) else None
         terms = measure(self.loss, similarity, positives, self.progress, context)
+        if self._distillation is not None:
+            terms = self._distillation.add_to(terms, similarity, image_index, caption_index)
         if is_logged_step(self.trainer, self.global_step):
             self.collapse_value = self.loss.collapse_value(positives, self.progress)
             self._log_training(terms, similarity, context)

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from tangka_match.data.datamodule import RegionTextDataModule
+from tangka_match.losses import DistillationLoss
 from tangka_match.training.module import OptimizerFactory, SchedulerFactory
 from tangka_match.training.settings import RunSettings
 
@@ -25,6 +26,7 @@ class RunPlan:
         build_loss: Makes the loss.
         optimizer: Makes the optimizer from parameter groups.
         scheduler: Makes the learning-rate schedule from the optimizer and ``total_steps``.
+        distillation_loss: Between a student's and its teachers' scores; ``None`` without teachers.
         overrides: What the command line set, for the run's name.
     """
 
@@ -37,4 +39,5 @@ class RunPlan:
     build_loss: Callable[[], nn.Module]
     optimizer: OptimizerFactory
     scheduler: SchedulerFactory
+    distillation_loss: DistillationLoss | None = None
     overrides: tuple[str, ...] = ()

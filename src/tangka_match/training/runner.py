@@ -38,6 +38,7 @@ from tangka_match.training.callbacks import (
 )
 from tangka_match.training.callbacks.guard import Verdict
 from tangka_match.training.checkpoint_io import AtomicCheckpointIO
+from tangka_match.training.distillation import Distillation, load_distillation
 from tangka_match.training.lightning_facts import is_main_process, rank_zero_only
 from tangka_match.training.module import MatchingModule
 from tangka_match.training.plan import RunPlan
@@ -81,6 +82,7 @@ def train(plan: RunPlan, resume: RunFolder | None = None, job: SweepJob | None =
     plan.data.prepare_data()
     plan.data.setup("fit")
     check_schedule(plan)
+    distillation = load_distillation(settings.distillation, plan.distillation_loss, plan.data.train)
     folder = resume or create_run_folder(
         settings.paths.runs, settings.paths.checkpoints, settings.name, config_hash(plan.config)
     )
@@ -88,7 +90,7 @@ def train(plan: RunPlan, resume: RunFolder | None = None, job: SweepJob | None =
         if is_main_process():
             stack.enter_context(folder.lock())
             stack.enter_context(log_to(folder.path / "run.log"))
-        return _Run(plan, folder, job).execute(resumed=resume is not None)
+        return _Run(plan, folder, job, distillation).execute(resumed=resume is not None)
 
 
 @contextmanager
@@ -118,7 +120,9 @@ def check_schedule(plan: RunPlan) -> None:
 class _Run:
     """The parts of one run, wired."""
 
-    def __init__(self, plan: RunPlan, folder: RunFolder, job: SweepJob | None) -> None:
+    def __init__(
+        self, plan: RunPlan, folder: RunFolder, job: SweepJob | None, distillation: Distillation | None
+    ) -> None:
         data, settings = plan.data, plan.settings
         self.plan, self.folder, self.data, self.job = plan, folder, data, job
         self.pruning = None if job is None or job.report is None else Pruning(job.report)
@@ -148,6 +152,7 @@ class _Run:
             val_text_group=torch.as_tensor(group_texts(data.val.captions)),
             val_block=data.batch_size,
             passport=self.passport,
+            distillation=distillation,
         )
         self.guard = TrainingGuard(self._report)
         self.best = BestCheckpoint(folder.checkpoints)

@@ -5,7 +5,7 @@ when a model is built, all faults at once.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -37,6 +37,22 @@ class TrainingSettings(_Settings):
     early_stopping_patience: Annotated[int, Field(ge=1)] | None
     ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None
     checkpoint_every_n_steps: Annotated[int, Field(ge=1)]
+
+
+class DistillationSettings(_Settings):
+    """Who teaches, and how much it counts; see ``conf/distillation``. ``loss`` is built by its ``_target_``."""
+
+    teachers: tuple[Path, ...]
+    weight: Annotated[float, Field(ge=0.0)]
+    loss: dict[str, Any] | None
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.teachers and self.loss is None:
+            raise ValueError(
+                "distillation.teachers are given, but distillation=none: choose distillation=score or distillation=rank"
+            )
+        return self
 
 
 class TrainerSettings(_Settings):
@@ -88,6 +104,7 @@ class RunSettings(_Settings):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     paths: PathSettings
     augmentation: AugmentationSettings
+    distillation: DistillationSettings
     training: TrainingSettings
     trainer: TrainerSettings
     logger: LoggerSettings

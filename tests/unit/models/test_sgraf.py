@@ -17,7 +17,8 @@ def test_published_number_of_parameters(reasoning, count):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"reasoning": "ave"}, "reasoning is 'ave'; it must be 'sgr' or 'saf'"),
+        ({"reasoning": "ave"}, "reasoning is 'ave'; it must be 'sgr', 'saf' or 'both'"),
+        ({"global_share": 1.0}, "global_share is 1.0; it must be at least 0 and below 1"),
         ({"embed_dim": 0}, "embed_dim is 0; it must be a whole number of at least 1"),
         ({"graph_steps": -1}, "graph_steps is -1"),
         ({"num_regions": 0}, "num_regions is 0"),
@@ -98,3 +99,39 @@ def test_half_precision_gradients_point_the_same_way(reasoning):
         assert all(gradient.dtype == torch.float32 for gradient in found)
         gradients.append(torch.cat([gradient.flatten() for gradient in found]))
     assert torch.cosine_similarity(*gradients, dim=0) > 0.99
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_both_reasonings_score_the_mean_of_one_each(training):
+    """An SGR and a SAF with the weights of a joint model; batch norm of the images sees the same in all three."""
+    sizes = {"embed_dim": 8, "word_dim": 5, "sim_dim": 6, "dropout": 0.0}
+    torch.manual_seed(0)
+    joint = SGRAF(**DATA, **sizes, reasoning="both").train(training)
+    weights = joint.state_dict()
+    scores = []
+    data = random_pairs(seed=0, images=3, captions=4, words=5)
+    for reasoning, read_out in (("sgr", "sim_eval_w"), ("saf", "sim_eval_saf_w")):
+        single = SGRAF(**DATA, **sizes, reasoning=reasoning).train(training)
+        own = {key: weights[key] for key in single.state_dict()}
+        own |= {f"sim_enc.sim_eval_w.{part}": weights[f"sim_enc.{read_out}.{part}"] for part in ("weight", "bias")}
+        single.load_state_dict(own)
+        scores.append(data.score(single))
+    assert not torch.allclose(*scores, atol=1e-4)
+    torch.testing.assert_close(data.score(joint), (scores[0] + scores[1]) / 2)
+
+
+def test_a_global_branch_mixes_in_the_cosine_of_the_largest_values():
+    data = random_pairs(seed=0, images=3, captions=4, words=5)
+    plain = small_matcher("saf").eval()
+    mixed = SGRAF(**DATA, embed_dim=8, word_dim=5, sim_dim=6, reasoning="saf", global_share=0.25).eval()
+    assert plain.state_dict().keys() == mixed.state_dict().keys() - {"global_logit"}
+    mixed.load_state_dict(plain.state_dict(), strict=False)
+    images = plain.encode_images(data.regions, data.region_mask)
+    texts = plain.encode_texts(data.token_ids, data.token_mask)
+    largest = [
+        torch.stack([row[real].amax(dim=0) for row, real in zip(side.tokens, side.mask, strict=True)])
+        for side in (images, texts)
+    ]
+    cosine = torch.cosine_similarity(largest[0][:, None], largest[1][None], dim=2)
+    expected = 0.75 * plain.similarity(images, texts) + 0.25 * cosine
+    torch.testing.assert_close(data.score(mixed), expected)

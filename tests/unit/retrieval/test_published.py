@@ -166,6 +166,16 @@ def test_the_published_code_takes_36_regions_only(tmp_path):
         to_published(tmp_path / "ours.ckpt")
 
 
+@pytest.mark.parametrize("setting", [{"reasoning": "both"}, {"global_share": 0.5}])
+def test_what_the_published_sgraf_does_not_have_does_not_go_back(tmp_path, setting):
+    published(tmp_path / "theirs")
+    ours = from_published(tmp_path / "theirs", WORDS)
+    ours[PASSPORT_KEY]["model"] |= setting
+    torch.save(ours, tmp_path / "ours.ckpt")
+    with pytest.raises(CheckpointError, match="the published code knows one of sgr and saf, without a global branch"):
+        to_published(tmp_path / "ours.ckpt")
+
+
 def test_another_kind_of_file(tmp_path):
     torch.save({"model_state_dict": {}}, tmp_path / "best_model.pth")
     with pytest.raises(CheckpointError, match=r"not a checkpoint of the published SGRAF.*found \['model_state_dict'\]"):

@@ -1,0 +1,232 @@
+"""A Transformer over the regions and words of every pair: slow, for small galleries, as a teacher or a re-ranker."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from tangka_match.errors import ConfigError
+from tangka_match.models.checks import check_dropout, check_regions, check_sizes
+from tangka_match.models.text_gru import TextGRU
+from tangka_match.ops import at_least_float32, l2_normalise, masked_mean
+from tangka_match.types import Encoded
+
+BLOCK_ELEMENTS = 2**23
+"""Numbers in a tensor of the pairs that are looked at together: 32 MB in float32. A layer makes about 20 of them."""
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention from one sequence to another, with layer norm before and a residual path around it.
+
+    Args:
+        embed_dim: Dimensions of both sequences.
+        num_heads: Heads; must divide ``embed_dim``.
+        dropout: Probability to drop a component of what is added.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int, dropout: float | int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.query_norm, self.context_norm = nn.LayerNorm(embed_dim), nn.LayerNorm(embed_dim)
+        self.query = nn.Linear(embed_dim, embed_dim)
+        self.key = nn.Linear(embed_dim, embed_dim, bias=False)  # a softmax over the keys would forget the bias
+        self.value = nn.Linear(embed_dim, embed_dim)
+        self.out = nn.Linear(embed_dim, embed_dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x: Float[Tensor, "N P D"], context: Float[Tensor, "N Q D"], context_mask: Bool[Tensor, "N Q"]
+    ) -> Float[Tensor, "N P D"]:
+        """Add to each of ``P`` positions what it finds in the ``Q`` real ones of the other sequence."""
+        seen = self.context_norm(context)
+        query, key, value = self.query(self.query_norm(x)), self.key(seen), self.value(seen)
+        query, key, value = (part.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for part in (query, key, value))
+        found = functional.scaled_dot_product_attention(query, key, value, attn_mask=context_mask[:, None, None, :])
+        return x + self.dropout(self.out(found.transpose(1, 2).flatten(2)))
+
+
+class FeedForward(nn.Module):
+    """Two layers on each position, with layer norm before and a residual path around them.
+
+    Args:
+        embed_dim: Dimensions of a position; the hidden layer has twice as many.
+        dropout: Probability to drop a component of what is added.
+    """
+
+    def __init__(self, embed_dim: int, dropout: float | int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.LayerNorm(embed_dim),
+            nn.Linear(embed_dim, 2 * embed_dim),
+            nn.GELU(),
+            nn.Linear(2 * embed_dim, embed_dim),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, x: Float[Tensor, "N P D"]) -> Float[Tensor, "N P D"]:
+        """Refine every position by itself."""
+        return x + self.layers(x)
+
+
+class CrossModalLayer(nn.Module):
+    """Words look at regions and regions at words, both as they were before the layer; then each side refines itself.
+
+    Args:
+        embed_dim: Dimensions of regions and words.
+        num_heads: Heads of the attention.
+        dropout: Probability to drop a component of what is added.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int, dropout: float | int) -> None:
+        super().__init__()
+        self.to_regions = CrossAttention(embed_dim, num_heads, dropout)
+        self.to_words = CrossAttention(embed_dim, num_heads, dropout)
+        self.refine_words, self.refine_regions = FeedForward(embed_dim, dropout), FeedForward(embed_dim, dropout)
+
+    def forward(
+        self,
+        regions: Float[Tensor, "N R D"],
+        region_mask: Bool[Tensor, "N R"],
+        words: Float[Tensor, "N T D"],
+        token_mask: Bool[Tensor, "N T"],
+    ) -> tuple[Float[Tensor, "N R D"], Float[Tensor, "N T D"]]:
+        """Exchange between the sides of N pairs; returns regions and words."""
+        seen = self.to_regions(words, regions, region_mask)
+        told = self.to_words(regions, words, token_mask)
+        return self.refine_regions(told), self.refine_words(seen)
+
+
+class CrossModalTransformer(nn.Module):
+    """Layers of attention between regions and words, run for every pair of an image and a caption.
+
+    The co-attention of Lu et al., "ViLBERT", arXiv 1908.02265, figure 2, with layer norm before each block (Xiong et
+    al., arXiv 2002.04745). The score is the cosine of the mean word and the mean region after the last layer: at the
+    start, when the layers add little to what they are given, the model is a dual encoder, which small sets can train.
+
+    A pair costs as much as the encoding of an item, so ten thousand pairs take minutes on a CPU: keep galleries small,
+    re-rank, or distil it (``distillation=score``). Memory is bounded: pairs are looked at a few at a time, and in
+    training computed again in the backward pass.
+
+    Args:
+        vocab_size: Words in the vocabulary, the four special tokens included.
+        feature_dim: Dimensions of a region feature.
+        num_regions: Regions of an image in the data; any number works.
+        embed_dim: Dimensions of regions, words and the joint space; units of the GRU in each direction.
+        word_dim: Dimensions of a word vector.
+        num_layers: Cross-modal layers.
+        num_heads: Attention heads; must divide ``embed_dim``.
+        dropout: Probability to drop a component of projected regions, word vectors, and what a block adds.
+
+    Raises:
+        ConfigError: A size is not positive, ``dropout`` is out of range, or ``num_heads`` does not divide
+            ``embed_dim``.
+
+    Example:
+        >>> model = CrossModalTransformer(vocab_size=50, feature_dim=16, embed_dim=8, num_heads=2).eval()
+        >>> images = model.encode_images(torch.rand(2, 3, 16), torch.ones(2, 3, dtype=torch.bool))
+        >>> texts = model.encode_texts(torch.randint(50, (5, 7)), torch.ones(5, 7, dtype=torch.bool))
+        >>> model.similarity(images, texts).shape
+        torch.Size([2, 5])
+    """
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        feature_dim: int,
+        num_regions: int = 36,
+        embed_dim: int = 256,
+        word_dim: int = 300,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        dropout: float | int = 0.1,
+    ) -> None:
+        super().__init__()
+        check_sizes(
+            "CrossModalTransformer",
+            {
+                "vocab_size": vocab_size,
+                "feature_dim": feature_dim,
+                "num_regions": num_regions,
+                "embed_dim": embed_dim,
+                "word_dim": word_dim,
+                "num_layers": num_layers,
+                "num_heads": num_heads,
+            },
+        )
+        check_dropout("CrossModalTransformer", dropout)
+        if embed_dim % num_heads:
+            raise ConfigError(f"CrossModalTransformer: num_heads is {num_heads}; it must divide embed_dim={embed_dim}")
+        self.feature_dim = feature_dim
+        self.region_encoder = nn.Sequential(
+            nn.Linear(feature_dim, embed_dim), nn.LayerNorm(embed_dim), nn.Dropout(dropout)
+        )
+        self.text_encoder = TextGRU(
+            vocab_size=vocab_size,
+            word_dim=word_dim,
+            embed_dim=embed_dim,
+            num_layers=1,
+            bidirectional=True,
+            dropout=dropout,
+            normalise=False,
+        )
+        self.layers = nn.ModuleList(CrossModalLayer(embed_dim, num_heads, dropout) for _ in range(num_layers))
+        self.region_norm, self.word_norm = nn.LayerNorm(embed_dim), nn.LayerNorm(embed_dim)
+
+    def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
+        """Embed the regions of images: ``tokens``, one vector a region, not L2-normalised.
+
+        Raises:
+            ShapeError: The features have other dimensions than the model was built for.
+        """
+        check_regions("CrossModalTransformer", regions, self.feature_dim)
+        tokens = self.region_encoder(regions).masked_fill(~region_mask[:, :, None], 0)
+        return Encoded(tokens=tokens, mask=region_mask)
+
+    def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
+        """Embed the words of captions: ``tokens``, one vector a word, not L2-normalised.
+
+        Raises:
+            ShapeError: A caption has no real token.
+        """
+        return Encoded(tokens=self.text_encoder(token_ids, token_mask), mask=token_mask)
+
+    def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
+        """Score every image against every caption, in [-1, 1] up to rounding; higher = closer."""
+        assert images.tokens is not None and images.mask is not None
+        assert texts.tokens is not None and texts.mask is not None
+        length = images.tokens.shape[1] + texts.tokens.shape[1]
+        captions = max(1, min(len(texts), BLOCK_ELEMENTS // (length * images.tokens.shape[2])))
+        step = max(1, BLOCK_ELEMENTS // (captions * length * images.tokens.shape[2]))
+        rows = []
+        for start in range(0, len(images), step):
+            shown = (images.tokens[start : start + step], images.mask[start : start + step])
+            said = zip(texts.tokens.split(captions), texts.mask.split(captions), strict=True)
+            rows.append(torch.cat([self._score(*shown, *block) for block in said], dim=1))
+        return torch.cat(rows)
+
+    def _score(self, *pairs: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return self._score_block(*pairs)
+        scores: Tensor = checkpoint(self._score_block, *pairs, use_reentrant=False)
+        return scores
+
+    def _score_block(
+        self,
+        regions: Float[Tensor, "I R D"],
+        region_mask: Bool[Tensor, "I R"],
+        words: Float[Tensor, "C T D"],
+        token_mask: Bool[Tensor, "C T"],
+    ) -> Float[Tensor, "I C"]:
+        shape = (len(regions), len(words))
+        # Every pair has a copy of its own: image 0 with all captions, then image 1.
+        regions, region_mask = (x.repeat_interleave(shape[1], dim=0) for x in (regions, region_mask))
+        words, token_mask = (x.repeat(shape[0], *(1 for _ in x.shape[1:])) for x in (words, token_mask))
+        for layer in self.layers:
+            regions, words = layer(regions, region_mask, words, token_mask)
+        sides = ((self.region_norm(regions), region_mask), (self.word_norm(words), token_mask))
+        # Cosines in half precision would tie where a ranking must tell them apart.
+        with torch.autocast(regions.device.type, enabled=False):
+            seen, said = (l2_normalise(masked_mean(at_least_float32(x), mask)) for x, mask in sides)
+            return (seen * said).sum(dim=1).unflatten(0, shape)

@@ -1,0 +1,48 @@
+"""Two teachers of different vocabularies, one student that learns from both, through the command line."""
+
+import json
+
+import pytest
+
+from helpers.cli import run_cli_subprocess
+
+TINY = ("+experiment=debug", "logger=csv")
+
+
+def test_two_teachers_one_student(train, demo_data, tmp_path):
+    for words in (("data.min_count=1",), ("data.min_count=4", "seed=1")):
+        assert train(*TINY, *words, "name=teacher").code == 0
+    teachers = sorted(tmp_path.glob("checkpoints/teacher/*/best.ckpt"))
+    assert len(teachers) == 2
+    done = train(*TINY, "name=student", "distillation=score", f"distillation.teachers=[{teachers[0]},{teachers[1]}]")
+    assert done.code == 0, done.stderr
+    (metrics,) = (
+        path.parent / "metrics.csv"
+        for path in tmp_path.glob("runs/*/config.yaml")
+        if "name: student" in path.read_text("utf-8")
+    )
+    assert "train/distillation" in metrics.read_text("utf-8")
+    for path in teachers:
+        path.unlink()  # a student is asked without them
+    (student,) = tmp_path.glob("checkpoints/student/*/best.ckpt")
+    out = tmp_path / "out"
+    asked = run_cli_subprocess(
+        f"checkpoint={student}", f"data.root={demo_data / 'demo_small'}", "split=test", f"out={out}", module="evaluate"
+    )
+    assert asked.code == 0, asked.stderr
+    assert json.loads(next(out.rglob("metrics.json")).read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("distillation=score", "distillation.teachers=[nowhere.ckpt]"), "nowhere.ckpt: no such file"),
+        (("distillation=rank",), "distillation.teachers is empty"),
+        (("distillation.teachers=[nowhere.ckpt]",), "distillation=none: choose distillation=score"),
+    ],
+)
+def test_what_is_missing_is_named(train, tmp_path, words, message):
+    done = train(*TINY, *words)
+    assert done.code == 2
+    assert message in " ".join(done.stderr.split())
+    assert not (tmp_path / "runs").exists()
