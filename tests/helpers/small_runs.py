@@ -42,7 +42,12 @@ def small_data(root: Path) -> RegionTextDataModule:
 
 
 def small_settings(
-    root: Path, *, ema_decay: float | None = None, early_stopping_patience: int | None = None, **trainer: Any
+    root: Path,
+    *,
+    ema_decay: float | None = None,
+    early_stopping_patience: int | None = None,
+    init_from: Path | None = None,
+    **trainer: Any,
 ) -> RunSettings:
     """Settings of a run that writes under ``root``; ``trainer`` holds what differs from ``TRAINER``."""
     return RunSettings.model_validate(
@@ -50,6 +55,7 @@ def small_settings(
             "name": "small",
             "tags": ("unit",),
             "seed": 0,
+            "init_from": init_from,
             "paths": {"data": root / "data", "runs": root / "runs", "checkpoints": root / "checkpoints"},
             "augmentation": {"region_drop": 0.0, "word_drop": 0.0},
             "training": {

@@ -86,6 +86,7 @@ class RunSettings(_Settings):
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     tags: tuple[str, ...]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    init_from: Path | None
     paths: PathSettings
     augmentation: AugmentationSettings
     training: TrainingSettings
