@@ -16,10 +16,11 @@ from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.module import MatchingModule
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.schedules import warmup_constant
-from tangka_match.training.settings import RunSettings
+from tangka_match.training.settings import AugmentationSettings, RunSettings
 
 STEPS_PER_EPOCH = 3
 BATCH_SIZE = 4
+NO_AUGMENTATION = dict.fromkeys(AugmentationSettings.model_fields, 0.0)
 TRAINER = {
     "accelerator": "cpu",
     "devices": 1,
@@ -57,7 +58,7 @@ def small_settings(
             "seed": 0,
             "init_from": init_from,
             "paths": {"data": root / "data", "runs": root / "runs", "checkpoints": root / "checkpoints"},
-            "augmentation": {"region_drop": 0.0, "word_drop": 0.0},
+            "augmentation": NO_AUGMENTATION,
             "training": {
                 "early_stopping_patience": early_stopping_patience,
                 "ema_decay": ema_decay,

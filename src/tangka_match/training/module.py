@@ -14,7 +14,7 @@ from tangka_match.losses import LossTerms, MatchingLoss, positive_mask
 from tangka_match.metrics import Ranks, retrieval_ranks, summarise
 from tangka_match.retrieval import score_matrix
 from tangka_match.retrieval.passport import PASSPORT_KEY
-from tangka_match.training.augmentation import RegionWordDrop
+from tangka_match.training.augmentation import Augmentation
 from tangka_match.training.gather import gather_encoded, gather_rows
 from tangka_match.training.gradient_share import gradient_shares
 from tangka_match.training.lightning_facts import is_logged_step
@@ -52,7 +52,7 @@ class MatchingModule(pl.LightningModule):
         *,
         optimizer: OptimizerFactory,
         scheduler: SchedulerFactory,
-        augmentation: RegionWordDrop,
+        augmentation: Augmentation,
         val_caption_to_image: Tensor,
         val_text_group: Tensor,
         val_block: int,

@@ -20,7 +20,7 @@ from tangka_match.metrics import bootstrap_intervals, retrieval_ranks, summarise
 from tangka_match.retrieval.passport import PASSPORT_KEY, check_passport, make_passport, read_checkpoint
 from tangka_match.retrieval.ranks_table import write_ranks_table
 from tangka_match.training.allocator import keep_freed_memory
-from tangka_match.training.augmentation import RegionWordDrop
+from tangka_match.training.augmentation import build_augmentation
 from tangka_match.training.callbacks import (
     BestCheckpoint,
     ClosedFormStart,
@@ -145,7 +145,7 @@ class _Run:
             plan.build_loss(),
             optimizer=plan.optimizer,
             scheduler=plan.scheduler,
-            augmentation=RegionWordDrop(settings.augmentation.region_drop, settings.augmentation.word_drop),
+            augmentation=build_augmentation(settings.augmentation, data.vocabulary),
             val_caption_to_image=torch.as_tensor(data.val.caption_to_image),
             val_text_group=torch.as_tensor(group_texts(data.val.captions)),
             val_block=data.batch_size,

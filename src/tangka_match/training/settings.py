@@ -25,10 +25,15 @@ class PathSettings(_Settings):
 
 
 class AugmentationSettings(_Settings):
-    """Shares of regions and words left out of training pairs; see ``conf/augmentation``."""
+    """Shares of regions and words of training pairs that are changed; see ``conf/augmentation``."""
 
     region_drop: Share
     word_drop: Share
+    region_mask: Share
+    word_mask: Share
+    region_mix: Share
+    synonym: Share
+    word_swap: Share
 
 
 class TrainingSettings(_Settings):

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from helpers.small_runs import TRAINER, small_settings
+from helpers.small_runs import NO_AUGMENTATION, TRAINER, small_settings
 from tangka_match.training.settings import AugmentationSettings, LoggerSettings, TrainerSettings, TrainingSettings
 
 
@@ -40,8 +40,8 @@ def test_a_patience_that_can_never_stop_the_run_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("model", "values", "field"),
     [
-        (AugmentationSettings, {"region_drop": 1.0, "word_drop": 0.0}, "region_drop"),
-        (AugmentationSettings, {"region_drop": 0.0, "word_drop": -0.1}, "word_drop"),
+        (AugmentationSettings, NO_AUGMENTATION | {"region_drop": 1.0}, "region_drop"),
+        (AugmentationSettings, NO_AUGMENTATION | {"word_drop": -0.1}, "word_drop"),
         (
             TrainingSettings,
             {"early_stopping_patience": None, "ema_decay": 1.0, "checkpoint_every_n_steps": 1},
