@@ -48,6 +48,8 @@ def small_settings(
     ema_decay: float | None = None,
     early_stopping_patience: int | None = None,
     init_from: Path | None = None,
+    swa_begin: float | None = None,
+    chunk_size: int | None = None,
     **trainer: Any,
 ) -> RunSettings:
     """Settings of a run that writes under ``root``; ``trainer`` holds what differs from ``TRAINER``."""
@@ -62,6 +64,9 @@ def small_settings(
             "training": {
                 "early_stopping_patience": early_stopping_patience,
                 "ema_decay": ema_decay,
+                "swa_begin": swa_begin,
+                "chunk_size": chunk_size,
+                "lr_multipliers": {},
                 "checkpoint_every_n_steps": 100,
             },
             "trainer": TRAINER | trainer,

@@ -14,6 +14,7 @@ from tangka_match.config.check import BUILT_BY_TARGET, check_config, raise_fault
 from tangka_match.data.datamodule import SetWriter
 from tangka_match.errors import ConfigError, TangkaMatchError
 from tangka_match.training.lightning_facts import processes_started
+from tangka_match.training.parameter_groups import check_prefixes
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.settings import TrainerSettings
 
@@ -84,7 +85,7 @@ def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> li
 
     def build_model() -> None:
         with torch.device("meta"):
-            build["model"](**STAND_IN_SIZES)
+            check_prefixes(build["model"](**STAND_IN_SIZES), plain["training"]["lr_multipliers"])
 
     def build_optimizer() -> torch.optim.Optimizer:
         return build["optimizer"]()([torch.nn.Parameter(torch.zeros(1, 1))])
@@ -104,7 +105,7 @@ def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> li
         try:
             build_part()
         except TangkaMatchError as error:
-            faults.append(str(error) if str(error).startswith(f"{name}.") else f"{name}: {error}")
+            faults.append(str(error) if str(error).startswith((f"{name}.", "training.")) else f"{name}: {error}")
         except (TypeError, ValueError) as error:  # of a class that is not ours
             target, given = plain[name]["_target_"], {k: v for k, v in plain[name].items() if k[0] != "_"}
             faults.append(f"{name}: {target} refuses {given}: {error}")

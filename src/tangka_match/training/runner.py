@@ -29,6 +29,7 @@ from tangka_match.training.callbacks import (
     LastCheckpoint,
     LastValidation,
     Pruning,
+    TailAveraging,
     TrainingGuard,
     ValidationLines,
 )
@@ -150,6 +151,8 @@ class _Run:
             val_text_group=torch.as_tensor(group_texts(data.val.captions)),
             val_block=data.batch_size,
             passport=self.passport,
+            chunk_size=settings.training.chunk_size,
+            lr_multipliers=settings.training.lr_multipliers,
         )
         self.guard = TrainingGuard(self._report)
         self.best = BestCheckpoint(folder.checkpoints)
@@ -304,6 +307,8 @@ class _Run:
             callbacks.append(EarlyStopping(training.early_stopping_patience))
         if training.ema_decay is not None:
             callbacks.append(pl.callbacks.EMAWeightAveraging(decay=training.ema_decay))
+        if training.swa_begin is not None:
+            callbacks.append(TailAveraging(training.swa_begin))
         if self.pruning is not None:
             callbacks.append(self.pruning)
         if bar:

@@ -41,7 +41,19 @@ class TrainingSettings(_Settings):
 
     early_stopping_patience: Annotated[int, Field(ge=1)] | None
     ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None
+    swa_begin: Annotated[float, Field(gt=0.0, lt=1.0)] | None
+    chunk_size: Annotated[int, Field(ge=1)] | None
+    lr_multipliers: dict[str, Annotated[float, Field(gt=0.0)]]
     checkpoint_every_n_steps: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.ema_decay is not None and self.swa_begin is not None:
+            raise ValueError(
+                f"ema_decay={self.ema_decay} and swa_begin={self.swa_begin}: a run keeps one average; "
+                "set one of them to null"
+            )
+        return self
 
 
 class TrainerSettings(_Settings):

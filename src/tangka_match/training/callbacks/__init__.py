@@ -8,6 +8,7 @@ from tangka_match.training.callbacks.last_checkpoint import LastCheckpoint
 from tangka_match.training.callbacks.last_validation import LastValidation
 from tangka_match.training.callbacks.pruning import Pruning
 from tangka_match.training.callbacks.resume import ExactResume
+from tangka_match.training.callbacks.tail_averaging import TailAveraging
 from tangka_match.training.callbacks.validation_lines import ValidationLines
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "LastCheckpoint",
     "LastValidation",
     "Pruning",
+    "TailAveraging",
     "TrainingGuard",
     "ValidationLines",
 ]
