@@ -4,7 +4,6 @@ from pydantic import ValidationError
 from helpers.small_runs import NO_AUGMENTATION, TRAINER, small_settings
 from tangka_match.training.settings import AugmentationSettings, LoggerSettings, TrainerSettings, TrainingSettings
 
-
 TRAINING = {
     "early_stopping_patience": None,
     "ema_decay": None,

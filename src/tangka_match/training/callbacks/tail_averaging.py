@@ -6,8 +6,9 @@ from torch import Tensor
 
 
 class TailAveraging(WeightAveraging):
-    """Validates and keeps the mean of all weights since a share of the run was done (Izmailov et al. 2018, SWA,
-    arXiv:1803.05407); before that, the weights themselves.
+    """Validates and keeps the mean of the weights after each step of the last part of a run.
+
+    Before that part begins, validation sees the weights themselves. Source: Izmailov et al. 2018, arXiv:1803.05407.
 
     Args:
         begin: Share of the run's optimizer steps, in (0, 1).
@@ -22,7 +23,7 @@ class TailAveraging(WeightAveraging):
         """Learn how long the run is."""
         self._first_step = round(self._begin * trainer.estimated_stepping_batches)
 
-    def _average(self, averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+    def _average(self, averaged: Tensor, current: Tensor, updates: Tensor) -> Tensor:
         """The new average after ``updates`` earlier steps."""
-        members = max(int(updates) - self._first_step, 0)
+        members = (updates - self._first_step).clamp(min=0)
         return averaged + (current - averaged) / (members + 1)
