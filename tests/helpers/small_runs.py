@@ -66,7 +66,7 @@ def small_settings(
                 "ema_decay": ema_decay,
                 "swa_begin": swa_begin,
                 "chunk_size": chunk_size,
-                "lr_multipliers": {},
+                "lr_multipliers": None,
                 "checkpoint_every_n_steps": 100,
             },
             "trainer": TRAINER | trainer,

@@ -85,7 +85,7 @@ def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> li
 
     def build_model() -> None:
         with torch.device("meta"):
-            check_prefixes(build["model"](**STAND_IN_SIZES), plain["training"]["lr_multipliers"])
+            check_prefixes(build["model"](**STAND_IN_SIZES), plain["training"]["lr_multipliers"] or {})
 
     def build_optimizer() -> torch.optim.Optimizer:
         return build["optimizer"]()([torch.nn.Parameter(torch.zeros(1, 1))])

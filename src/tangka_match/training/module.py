@@ -94,7 +94,9 @@ class MatchingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Optimizer and schedule; see ``parameter_groups`` for what decays and what learns more slowly."""
-        optimizer = self._make_optimizer(parameter_groups(self.matcher, self.loss, self._lr_multipliers))
+        optimizer = self._make_optimizer(
+            parameter_groups(self.matcher, self.get_submodule("loss"), self._lr_multipliers)
+        )
         scale_rates(optimizer)
         schedule = self._make_scheduler(optimizer, total_steps=self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -43,7 +43,7 @@ class TrainingSettings(_Settings):
     ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None
     swa_begin: Annotated[float, Field(gt=0.0, lt=1.0)] | None
     chunk_size: Annotated[int, Field(ge=1)] | None
-    lr_multipliers: dict[str, Annotated[float, Field(gt=0.0)]]
+    lr_multipliers: dict[str, Annotated[float, Field(gt=0.0)]] | None
     checkpoint_every_n_steps: Annotated[int, Field(ge=1)]
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ TRAINING = {
     "ema_decay": None,
     "swa_begin": None,
     "chunk_size": None,
-    "lr_multipliers": {},
+    "lr_multipliers": None,
     "checkpoint_every_n_steps": 1,
 }
 
