@@ -166,6 +166,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         Args:
             words: In the order of their ids; known ones and the special ones may be among them.
         """
+        assert not hasattr(self, "batch_sampler"), "the captions are encoded already"
         self._kept_words = tuple(words)
 
     @property
