@@ -166,8 +166,9 @@ class RegionTextDataModule(pl.LightningDataModule):
         Args:
             words: In the order of their ids; known ones and the special ones may be among them.
         """
-        assert not hasattr(self, "batch_sampler"), "the captions are encoded already"
         self._kept_words = tuple(words)
+        if hasattr(self, "batch_sampler"):  # a sweep has set it up to learn the fingerprint: encode anew
+            del self.batch_sampler
 
     @property
     def model_sizes(self) -> dict[str, int]:
