@@ -16,10 +16,11 @@ from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.module import MatchingModule
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.schedules import warmup_constant
-from tangka_match.training.settings import RunSettings
+from tangka_match.training.settings import AugmentationSettings, RunSettings
 
 STEPS_PER_EPOCH = 3
 BATCH_SIZE = 4
+NO_AUGMENTATION = dict.fromkeys(AugmentationSettings.model_fields, 0.0)
 TRAINER = {
     "accelerator": "cpu",
     "devices": 1,
@@ -42,7 +43,14 @@ def small_data(root: Path) -> RegionTextDataModule:
 
 
 def small_settings(
-    root: Path, *, ema_decay: float | None = None, early_stopping_patience: int | None = None, **trainer: Any
+    root: Path,
+    *,
+    ema_decay: float | None = None,
+    early_stopping_patience: int | None = None,
+    init_from: Path | None = None,
+    swa_begin: float | None = None,
+    chunk_size: int | None = None,
+    **trainer: Any,
 ) -> RunSettings:
     """Settings of a run that writes under ``root``; ``trainer`` holds what differs from ``TRAINER``."""
     return RunSettings.model_validate(
@@ -50,12 +58,16 @@ def small_settings(
             "name": "small",
             "tags": ("unit",),
             "seed": 0,
+            "init_from": init_from,
             "paths": {"data": root / "data", "runs": root / "runs", "checkpoints": root / "checkpoints"},
-            "augmentation": {"region_drop": 0.0, "word_drop": 0.0},
+            "augmentation": NO_AUGMENTATION,
             "distillation": {"teachers": [], "weight": 0.0, "loss": None},
             "training": {
                 "early_stopping_patience": early_stopping_patience,
                 "ema_decay": ema_decay,
+                "swa_begin": swa_begin,
+                "chunk_size": chunk_size,
+                "lr_multipliers": None,
                 "checkpoint_every_n_steps": 100,
             },
             "trainer": TRAINER | trainer,

@@ -18,7 +18,7 @@ from .conftest import places
 # Dropout, augmentation, averaged weights, a moving curriculum and a schedule: everything that has a state.
 RUN = (
     "+experiment=debug",
-    "augmentation=drop",
+    "augmentation=strong",
     "training.ema_decay=0.9",
     "training.checkpoint_every_n_steps=4",
     "trainer.max_steps=-1",

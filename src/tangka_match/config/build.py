@@ -14,6 +14,7 @@ from tangka_match.config.check import BUILT_BY_TARGET, check_config, raise_fault
 from tangka_match.data.datamodule import SetWriter
 from tangka_match.errors import ConfigError, TangkaMatchError
 from tangka_match.training.lightning_facts import processes_started
+from tangka_match.training.parameter_groups import check_prefixes
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.settings import DistillationSettings, TrainerSettings
 
@@ -88,7 +89,7 @@ def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> li
 
     def build_model() -> None:
         with torch.device("meta"):
-            build["model"](**STAND_IN_SIZES)
+            check_prefixes(build["model"](**STAND_IN_SIZES), plain["training"]["lr_multipliers"] or {})
 
     def build_optimizer() -> torch.optim.Optimizer:
         return build["optimizer"]()([torch.nn.Parameter(torch.zeros(1, 1))])
@@ -110,7 +111,7 @@ def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> li
         try:
             build_part()
         except TangkaMatchError as error:
-            faults.append(str(error) if str(error).startswith(f"{name}.") else f"{name}: {error}")
+            faults.append(str(error) if str(error).startswith((f"{name}.", "training.")) else f"{name}: {error}")
         except (TypeError, ValueError) as error:  # of a class that is not ours
             group, _, part = name.partition(".")
             node = plain[group][part] if part else plain[group]

@@ -21,7 +21,7 @@ OF_THE_COMMAND_LINE = ("resume", "sweep", "seeds")
 """What says how to run, and is no setting of a run."""
 MAY_HAVE_MOVED = ("paths.runs", "paths.checkpoints", "paths.data", "data.root")
 ALLOWED_WITH_RESUME = ("resume", *MAY_HAVE_MOVED, "debug")
-PATHS = (*MAY_HAVE_MOVED, "data.vocabulary_path", "data.tokenizer.user_dictionaries")
+PATHS = (*MAY_HAVE_MOVED, "init_from", "data.vocabulary_path", "data.tokenizer.user_dictionaries")
 
 
 def launch(config: DictConfig) -> RunResult:

@@ -140,6 +140,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         self.train_split = train_split
         self.train_share = train_share
         self._total_epochs: int | None = None
+        self._kept_words: tuple[str, ...] = ()
 
     def prepare_data(self) -> None:
         """Let the writer, if there is one, write the set when it is missing."""
@@ -164,6 +165,25 @@ class RegionTextDataModule(pl.LightningDataModule):
         if self.trainer is not None:
             self.batch_sampler.share_out(self.trainer.global_rank, self.trainer.world_size)
             self.batch_sampler.total_epochs = self._total_epochs or _epochs_of(self.trainer, self.steps_per_epoch)
+
+    def keep_words(self, words: Sequence[str]) -> None:
+        """Let a vocabulary that is built have these words too, after those of the training captions.
+
+        Args:
+            words: In the order of their ids; known ones and the special ones may be among them.
+        """
+        self._kept_words = tuple(words)
+        if hasattr(self, "batch_sampler"):  # a sweep has set it up to learn the fingerprint: encode anew
+            del self.batch_sampler
+
+    @property
+    def model_sizes(self) -> dict[str, int]:
+        """What a model has to know of the data: ``vocab_size``, ``feature_dim`` and ``num_regions``."""
+        return {
+            "vocab_size": len(self.vocabulary),
+            "feature_dim": self.feature_dim,
+            "num_regions": self.num_regions,
+        }
 
     @property
     def num_regions(self) -> int:
@@ -254,7 +274,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         _check_same_shape(train, val)
         tokenised = [self.tokenizer(caption) for caption in train.captions]
         if self.vocabulary_path is None:
-            self.vocabulary = Vocabulary.build(tokenised, self.min_count)
+            self.vocabulary = Vocabulary.build(tokenised, self.min_count).with_words(self._kept_words)
         else:
             self.vocabulary = Vocabulary.load(self.vocabulary_path)
         self.word_vectors = (

@@ -63,6 +63,15 @@ class Vocabulary:
         counts = Counter(word for tokens in tokenised for word in tokens)
         return cls(word for word, count in counts.items() if count >= min_count and word not in _SPECIALS)
 
+    def with_words(self, words: Iterable[str]) -> Self:
+        """This vocabulary, followed by those of ``words`` that it lacks; the ids of its own words stay.
+
+        >>> Vocabulary(["一个", "男人"]).with_words(["<pad>", "女人", "一个"]).words[4:]
+        ('一个', '男人', '女人')
+        """
+        more = dict.fromkeys(word for word in words if word not in self)
+        return type(self)((*self._words[len(_SPECIALS) :], *more))
+
     @property
     def words(self) -> tuple[str, ...]:
         """All words in the order of their ids, the four special ones first."""

@@ -1,6 +1,6 @@
 """The LightningModule around any ``Matcher`` and any loss on its similarity matrix."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -22,13 +22,15 @@ from tangka_match.losses import (
 from tangka_match.metrics import Ranks, retrieval_ranks, summarise
 from tangka_match.retrieval import score_matrix
 from tangka_match.retrieval.passport import PASSPORT_KEY
-from tangka_match.training.augmentation import RegionWordDrop
+from tangka_match.training.augmentation import Augmentation
+from tangka_match.training.chunked import encode_in_chunks
 from tangka_match.training.distillation import Distillation
 from tangka_match.training.gather import gather_encoded, gather_rows
 from tangka_match.training.gradient_share import gradient_shares
 from tangka_match.training.lightning_facts import is_logged_step
 from tangka_match.training.momentum_encoder import MomentumEncoder
 from tangka_match.training.pair_context import training_context, validation_context
+from tangka_match.training.parameter_groups import parameter_groups, scale_rates
 from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher, RegionTextBatch
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
@@ -55,6 +57,8 @@ class MatchingModule(pl.LightningModule):
         val_block: Captions a block of ``val/loss``: the training batch size.
         passport: What ``retrieval.passport`` puts into every checkpoint beside the weights.
         distillation: Teachers of this model, if it has any.
+        chunk_size: Pairs encoded at a time (``training.chunked``); ``None`` encodes a batch at once.
+        lr_multipliers: Of the learning rate, by the name of a part of the matcher.
     """
 
     def __init__(
@@ -64,12 +68,14 @@ class MatchingModule(pl.LightningModule):
         *,
         optimizer: OptimizerFactory,
         scheduler: SchedulerFactory,
-        augmentation: RegionWordDrop,
+        augmentation: Augmentation,
         val_caption_to_image: Tensor,
         val_text_group: Tensor,
         val_block: int,
         passport: dict[str, Any],
         distillation: Distillation | None = None,
+        chunk_size: int | None = None,
+        lr_multipliers: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         assert isinstance(matcher, Matcher), f"{type(matcher).__name__} lacks a method of the Matcher protocol"
@@ -87,6 +93,8 @@ class MatchingModule(pl.LightningModule):
         self._val_block = val_block
         self._passport = passport
         self._distillation = distillation
+        self._chunk_size = chunk_size
+        self._lr_multipliers = lr_multipliers or {}
         self._images: list[Encoded] = []
         self._texts: list[Encoded] = []
         self._words: list[CaptionBatch] = []
@@ -102,19 +110,21 @@ class MatchingModule(pl.LightningModule):
         return int(self.trainer.estimated_stepping_batches)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Matrices decay, vectors and scalars (biases, norms, the temperature) do not."""
-        trained = [p for p in self.parameters() if p.requires_grad]
-        matrices = [p for p in trained if p.ndim >= 2]
-        others = [p for p in trained if p.ndim < 2]
-        optimizer = self._make_optimizer([{"params": matrices}, {"params": others, "weight_decay": 0.0}])
+        """Optimizer and schedule; see ``parameter_groups`` for what decays and what learns more slowly."""
+        optimizer = self._make_optimizer(
+            parameter_groups(self.matcher, self.get_submodule("loss"), self._lr_multipliers)
+        )
+        scale_rates(optimizer)
         schedule = self._make_scheduler(optimizer, total_steps=self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: RegionTextBatch, batch_idx: int) -> Tensor:
         """Score every image of the (global) batch against every caption of it, and return the loss."""
         whole, batch = batch, self._augment(batch)
-        images = self.matcher.encode_images(batch.regions.float(), batch.region_mask)
-        texts = self.matcher.encode_texts(batch.token_ids, batch.token_mask)
+        images = encode_in_chunks(
+            self.matcher.encode_images, self._chunk_size, batch.regions.float(), batch.region_mask
+        )
+        texts = encode_in_chunks(self.matcher.encode_texts, self._chunk_size, batch.token_ids, batch.token_mask)
         image_index, caption_index, text_group = batch.image_index, batch.caption_index, batch.text_group
         if self.trainer.world_size > 1:
             images, texts = gather_encoded(self, images), gather_encoded(self, texts)

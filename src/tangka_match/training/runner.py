@@ -13,17 +13,14 @@ import rich
 import torch
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from torch import Tensor
 
 from tangka_match.data.captions import group_texts
-from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.errors import CheckpointError, ConfigError
 from tangka_match.metrics import bootstrap_intervals, retrieval_ranks, summarise
-from tangka_match.retrieval import encode_caption_batches, encode_image_batches, score_matrix
 from tangka_match.retrieval.passport import PASSPORT_KEY, check_passport, make_passport, read_checkpoint
 from tangka_match.retrieval.ranks_table import write_ranks_table
 from tangka_match.training.allocator import keep_freed_memory
-from tangka_match.training.augmentation import RegionWordDrop
+from tangka_match.training.augmentation import build_augmentation
 from tangka_match.training.callbacks import (
     BestCheckpoint,
     ClosedFormStart,
@@ -32,6 +29,7 @@ from tangka_match.training.callbacks import (
     LastCheckpoint,
     LastValidation,
     Pruning,
+    TailAveraging,
     TrainingGuard,
     ValidationLines,
     WordStart,
@@ -54,7 +52,9 @@ from tangka_match.training.records.metrics_table import MetricsTable
 from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder, config_hash, create_run_folder
 from tangka_match.training.records.run_log import log_to, quiet_libraries
 from tangka_match.training.run_result import RunResult
+from tangka_match.training.start_from import check_start, read_start, start_from
 from tangka_match.training.sweep_job import SweepJob
+from tangka_match.training.validation import validation_similarity
 
 logger = logging.getLogger(__name__)
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -80,9 +80,11 @@ def train(plan: RunPlan, resume: RunFolder | None = None, job: SweepJob | None =
     keep_freed_memory()
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     plan.data.prepare_data()
+    start = read_start(plan, resume)
     plan.data.setup("fit")
     check_schedule(plan)
     distillation = load_distillation(settings.distillation, plan.distillation_loss, plan.data.train)
+    word_axes = {} if start is None else check_start(start, plan)
     folder = resume or create_run_folder(
         settings.paths.runs, settings.paths.checkpoints, settings.name, config_hash(plan.config)
     )
@@ -90,7 +92,10 @@ def train(plan: RunPlan, resume: RunFolder | None = None, job: SweepJob | None =
         if is_main_process():
             stack.enter_context(folder.lock())
             stack.enter_context(log_to(folder.path / "run.log"))
-        return _Run(plan, folder, job, distillation).execute(resumed=resume is not None)
+        run = _Run(plan, folder, job, distillation)
+        if start is not None:
+            run.started_from = start_from(start, word_axes, run.module.matcher, plan)
+        return run.execute(resumed=resume is not None)
 
 
 @contextmanager
@@ -127,6 +132,7 @@ class _Run:
         self.plan, self.folder, self.data, self.job = plan, folder, data, job
         self.pruning = None if job is None or job.report is None else Pruning(job.report)
         self.ledger = Ledger(folder.ledger)
+        self.started_from: dict[str, Any] | None = None
         self.environment = describe_environment()  # now: the checkout may have moved on when the run ends
         self.passport = make_passport(
             name=settings.name,
@@ -141,18 +147,18 @@ class _Run:
             data_fingerprint=data.fingerprint,
         )
         self.module = MatchingModule(
-            plan.build_model(
-                vocab_size=len(data.vocabulary), feature_dim=data.feature_dim, num_regions=data.num_regions
-            ),
+            plan.build_model(**data.model_sizes),
             plan.build_loss(),
             optimizer=plan.optimizer,
             scheduler=plan.scheduler,
-            augmentation=RegionWordDrop(settings.augmentation.region_drop, settings.augmentation.word_drop),
+            augmentation=build_augmentation(settings.augmentation, data.vocabulary),
             val_caption_to_image=torch.as_tensor(data.val.caption_to_image),
             val_text_group=torch.as_tensor(group_texts(data.val.captions)),
             val_block=data.batch_size,
             passport=self.passport,
             distillation=distillation,
+            chunk_size=settings.training.chunk_size,
+            lr_multipliers=settings.training.lr_multipliers,
         )
         self.guard = TrainingGuard(self._report)
         self.best = BestCheckpoint(folder.checkpoints)
@@ -233,8 +239,12 @@ class _Run:
             data_fingerprint=self.data.fingerprint,
             git_commit=self.environment["git_commit"],
             num_parameters=self._num_parameters(),
+            init_from=self.started_from,
             **self._place_in_sweep(),
         )
+
+    def _start_event(self) -> dict[str, Any]:
+        return next((event for event in read_ledger(self.folder.ledger) if event["event"] == "start"), {})
 
     def _place_in_sweep(self) -> dict[str, Any]:
         if self.job is None:
@@ -251,7 +261,7 @@ class _Run:
             f"seed{settings.seed}",
             *settings.tags,
         )
-        start = next((event for event in read_ledger(self.folder.ledger) if event["event"] == "start"), {})
+        start = self._start_event()
         return make_service_logger(
             settings.logger,
             self.folder,
@@ -304,6 +314,8 @@ class _Run:
             callbacks.append(EarlyStopping(training.early_stopping_patience))
         if training.ema_decay is not None:
             callbacks.append(pl.callbacks.EMAWeightAveraging(decay=training.ema_decay))
+        if training.swa_begin is not None:
+            callbacks.append(TailAveraging(training.swa_begin))
         if self.pruning is not None:
             callbacks.append(self.pruning)
         if bar:
@@ -365,6 +377,7 @@ class _Run:
             "verdicts": [verdict._asdict() for verdict in result.verdicts],
             "data_fingerprint": self.passport["data_fingerprint"],
             "vocabulary_fingerprint": self.passport["vocabulary_fingerprint"],
+            "init_from": self._start_event().get("init_from"),
             "feature_shape": [self.passport["num_regions"], self.passport["feature_dim"]],
             "config": self.plan.config,
         }
@@ -379,21 +392,6 @@ class _Run:
     @rank_zero_only
     def _note(self, event: str, **fields: Any) -> None:
         self.ledger.write(event, **fields)
-
-
-def validation_similarity(module: MatchingModule, data: RegionTextDataModule, device: torch.device) -> Tensor:
-    """Score the whole validation gallery, images × captions, with the module's present weights, in float32.
-
-    Args:
-        module: Its matcher is moved to ``device``.
-        data: Set up.
-        device: Where to compute.
-    """
-    matcher: Any = module.matcher.to(device).eval()
-    image_loader, caption_loader = data.val_dataloader()
-    images = encode_image_batches(matcher, image_loader, device)
-    texts = encode_caption_batches(matcher, caption_loader, device)
-    return score_matrix(matcher, images, texts)
 
 
 def _write_json(path: Any, content: dict[str, Any]) -> None:

@@ -25,10 +25,15 @@ class PathSettings(_Settings):
 
 
 class AugmentationSettings(_Settings):
-    """Shares of regions and words left out of training pairs; see ``conf/augmentation``."""
+    """Shares of regions and words of training pairs that are changed; see ``conf/augmentation``."""
 
     region_drop: Share
     word_drop: Share
+    region_mask: Share
+    word_mask: Share
+    region_mix: Share
+    synonym: Share
+    word_swap: Share
 
 
 class TrainingSettings(_Settings):
@@ -36,7 +41,19 @@ class TrainingSettings(_Settings):
 
     early_stopping_patience: Annotated[int, Field(ge=1)] | None
     ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None
+    swa_begin: Annotated[float, Field(gt=0.0, lt=1.0)] | None
+    chunk_size: Annotated[int, Field(ge=1)] | None
+    lr_multipliers: dict[str, Annotated[float, Field(gt=0.0)]] | None
     checkpoint_every_n_steps: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.ema_decay is not None and self.swa_begin is not None:
+            raise ValueError(
+                f"ema_decay={self.ema_decay} and swa_begin={self.swa_begin}: a run keeps one average; "
+                "set one of them to null"
+            )
+        return self
 
 
 class DistillationSettings(_Settings):
@@ -102,6 +119,7 @@ class RunSettings(_Settings):
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     tags: tuple[str, ...]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    init_from: Path | None
     paths: PathSettings
     augmentation: AugmentationSettings
     distillation: DistillationSettings

@@ -12,6 +12,10 @@ REFUSED = [
     ("model.dropout=2", r"model: VSE: dropout is 2; it must be at least 0 and below 1"),
     ("scheduler.final_ratio=2", r"  scheduler\.final_ratio=2: give a share of the peak learning rate"),
     ("data.batch_size=0", r"  data\.batch_size=0; allowed: 1 and more pairs"),
+    (
+        "training.lr_multipliers={text:0.1}",
+        r"  training\.lr_multipliers\.text: nothing that is trained in VSE has this name",
+    ),
     ("data.tokenizer.user_dictionaries=[none.txt]", r"data: none\.txt: cannot read the user dictionary"),
 ]
 

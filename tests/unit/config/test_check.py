@@ -10,6 +10,7 @@ FAULTS = [
     ("name=a/b", r"name='a/b': String should match pattern"),
     ("trainer.max_epochs=abc", r"trainer\.max_epochs='abc': Input should be a valid integer"),
     ("trainer.precision=fp8", r"trainer\.precision='fp8': Input should be '32-true', 'bf16-mixed' or '16-mixed'"),
+    ("training.lr_multipliers={text_encoder:0}", r"lr_multipliers\.text_encoder=0: Input should be greater than 0"),
     ("augmentation.word_drop=1.0", r"augmentation\.word_drop=1\.0: Input should be less than 1"),
     ("+trainer.max_epoch=1", r"trainer\.max_epoch: there is no such setting\. Did you mean max_epochs or max_steps\?"),
     ("+sede=1", r"sede: there is no such setting\. Did you mean seed or"),

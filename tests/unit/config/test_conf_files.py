@@ -48,7 +48,12 @@ def header_of(experiment):
 def test_no_file_is_forgotten():
     everything = set(CONF.rglob("*.yaml"))
     assert everything == {*GROUP_FILES, *EXPERIMENTS, *PRIMARY, OF_WANDB}
-    assert {path.parent.name for path in GROUP_FILES} == {*GROUPS, "paths", "sweep"} - {"name", "tags", "seed"}
+    assert {path.parent.name for path in GROUP_FILES} == {*GROUPS, "paths", "sweep"} - {
+        "name",
+        "tags",
+        "seed",
+        "init_from",
+    }
 
 
 @pytest.mark.parametrize("path", GROUP_FILES, ids=name_of)

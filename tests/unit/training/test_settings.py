@@ -1,8 +1,17 @@
 import pytest
 from pydantic import ValidationError
 
-from helpers.small_runs import TRAINER, small_settings
+from helpers.small_runs import NO_AUGMENTATION, TRAINER, small_settings
 from tangka_match.training.settings import AugmentationSettings, LoggerSettings, TrainerSettings, TrainingSettings
+
+TRAINING = {
+    "early_stopping_patience": None,
+    "ema_decay": None,
+    "swa_begin": None,
+    "chunk_size": None,
+    "lr_multipliers": None,
+    "checkpoint_every_n_steps": 1,
+}
 
 
 @pytest.mark.parametrize(
@@ -40,11 +49,11 @@ def test_a_patience_that_can_never_stop_the_run_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("model", "values", "field"),
     [
-        (AugmentationSettings, {"region_drop": 1.0, "word_drop": 0.0}, "region_drop"),
-        (AugmentationSettings, {"region_drop": 0.0, "word_drop": -0.1}, "word_drop"),
+        (AugmentationSettings, NO_AUGMENTATION | {"region_drop": 1.0}, "region_drop"),
+        (AugmentationSettings, NO_AUGMENTATION | {"word_drop": -0.1}, "word_drop"),
         (
             TrainingSettings,
-            {"early_stopping_patience": None, "ema_decay": 1.0, "checkpoint_every_n_steps": 1},
+            TRAINING | {"ema_decay": 1.0},
             "ema_decay",
         ),
         (LoggerSettings, {"kind": "mlflow"}, "kind"),
@@ -54,6 +63,11 @@ def test_a_patience_that_can_never_stop_the_run_is_refused(tmp_path):
 def test_values_out_of_range_and_unknown_names_are_refused(model, values, field):
     with pytest.raises(ValidationError, match=rf"1 validation error for {model.__name__}\n{field}\n"):
         model(**values)
+
+
+def test_a_run_keeps_one_average():
+    with pytest.raises(ValidationError, match=r"ema_decay=0\.9 and swa_begin=0\.5: a run keeps one average"):
+        TrainingSettings(**(TRAINING | {"ema_decay": 0.9, "swa_begin": 0.5}))
 
 
 def test_all_faults_are_found_at_once():

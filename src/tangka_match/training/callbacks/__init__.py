@@ -8,6 +8,7 @@ from tangka_match.training.callbacks.last_checkpoint import LastCheckpoint
 from tangka_match.training.callbacks.last_validation import LastValidation
 from tangka_match.training.callbacks.pruning import Pruning
 from tangka_match.training.callbacks.resume import ExactResume
+from tangka_match.training.callbacks.tail_averaging import TailAveraging
 from tangka_match.training.callbacks.validation_lines import ValidationLines
 from tangka_match.training.callbacks.word_start import WordStart
 
@@ -20,6 +21,7 @@ __all__ = [
     "LastCheckpoint",
     "LastValidation",
     "Pruning",
+    "TailAveraging",
     "TrainingGuard",
     "ValidationLines",
     "WordStart",

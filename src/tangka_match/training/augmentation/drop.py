@@ -1,8 +1,4 @@
-"""Random region and word drop on a batch that is already on its device.
-
-It draws from torch's global generator, in the main process: the state that a checkpoint saves, so a resumed run drops
-the same words that an unbroken one would have dropped.
-"""
+"""Random region and word drop."""
 
 import torch
 from torch import Tensor

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tangka_match.training.augmentation import RegionWordDrop, drop_regions, drop_words
+from tangka_match.training.augmentation.drop import RegionWordDrop, drop_regions, drop_words
 from tangka_match.types import RegionTextBatch
 
 
