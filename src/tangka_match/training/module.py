@@ -18,7 +18,8 @@ from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.gather import gather_encoded, gather_rows
 from tangka_match.training.gradient_share import gradient_shares
 from tangka_match.training.lightning_facts import is_logged_step
-from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher, RegionTextBatch
+from tangka_match.training.parameter_groups import parameter_groups
+from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher, PretrainedMatcher, RegionTextBatch
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 SchedulerFactory = Callable[..., LRScheduler]
@@ -85,16 +86,19 @@ class MatchingModule(pl.LightningModule):
         return int(self.trainer.estimated_stepping_batches)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Matrices decay, vectors and scalars (biases, norms, the temperature) do not."""
-        trained = [p for p in self.parameters() if p.requires_grad]
-        matrices = [p for p in trained if p.ndim >= 2]
-        others = [p for p in trained if p.ndim < 2]
-        optimizer = self._make_optimizer([{"params": matrices}, {"params": others, "weight_decay": 0.0}])
+        """Matrices decay, vectors and scalars (biases, norms, the temperature) do not; pretrained parts learn more slowly."""
+        groups = parameter_groups(self)
+        multipliers = [group.pop("lr_multiplier") for group in groups]
+        optimizer = self._make_optimizer(groups)
+        for group, multiplier in zip(optimizer.param_groups, multipliers, strict=True):
+            group["lr"] *= multiplier
         schedule = self._make_scheduler(optimizer, total_steps=self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: RegionTextBatch, batch_idx: int) -> Tensor:
         """Score every image of the (global) batch against every caption of it, and return the loss."""
+        if isinstance(self.matcher, PretrainedMatcher):
+            self.matcher.set_progress(self.progress)
         batch = self._augment(batch)
         images = self.matcher.encode_images(batch.regions.float(), batch.region_mask)
         texts = self.matcher.encode_texts(batch.token_ids, batch.token_mask)

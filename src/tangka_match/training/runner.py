@@ -53,6 +53,7 @@ from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder,
 from tangka_match.training.records.run_log import log_to, quiet_libraries
 from tangka_match.training.run_result import RunResult
 from tangka_match.training.sweep_job import SweepJob
+from tangka_match.types import PretrainedMatcher
 
 logger = logging.getLogger(__name__)
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -123,10 +124,14 @@ class _Run:
         self.pruning = None if job is None or job.report is None else Pruning(job.report)
         self.ledger = Ledger(folder.ledger)
         self.environment = describe_environment()  # now: the checkout may have moved on when the run ends
+        matcher = plan.build_model(
+            vocab_size=len(data.vocabulary), feature_dim=data.feature_dim, num_regions=data.num_regions
+        )
+        own = matcher.checkpoint_arguments() if isinstance(matcher, PretrainedMatcher) else {}
         self.passport = make_passport(
             name=settings.name,
             run_id=folder.run_id,
-            model=plan.model,
+            model={**plan.model, **own},
             vocabulary=data.vocabulary.to_dict(),
             vocabulary_fingerprint=data.vocabulary.fingerprint(),
             tokenizer=data.tokenizer.settings(),
@@ -136,9 +141,7 @@ class _Run:
             data_fingerprint=data.fingerprint,
         )
         self.module = MatchingModule(
-            plan.build_model(
-                vocab_size=len(data.vocabulary), feature_dim=data.feature_dim, num_regions=data.num_regions
-            ),
+            matcher,
             plan.build_loss(),
             optimizer=plan.optimizer,
             scheduler=plan.scheduler,
