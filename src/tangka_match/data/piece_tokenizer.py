@@ -59,11 +59,13 @@ class PieceTokenizer:
         if set(settings) != _KEYS:
             raise ConfigError(f"tokenizer settings are {sorted(settings)}, expected exactly {sorted(_KEYS)}.")
         match settings:
-            case {"definition": str(definition), "specials": [*specials], "max_tokens": int(max_tokens)} if all(
-                isinstance(piece, str) for piece in specials
-            ) and len(specials) == SPECIALS:
+            case {"definition": str(definition), "specials": [*specials], "max_tokens": int(max_tokens)} if (
+                all(isinstance(piece, str) for piece in specials) and len(specials) == SPECIALS
+            ):
                 tokenizer = cls.__new__(cls)
                 tokenizer._pieces = WordPieces(definition, specials, max_tokens)
                 tokenizer.vocabulary = Vocabulary(tokenizer._pieces.words)
                 return tokenizer
-        raise ConfigError("tokenizer settings: definition must be text, specials four texts, max_tokens a whole number.")
+        raise ConfigError(
+            "tokenizer settings: definition must be text, specials four texts, max_tokens a whole number."
+        )

@@ -40,7 +40,9 @@ class WordPieces:
         ids: dict[str, int] = self._cutter.get_vocab(with_added_tokens=True)
         missing = [piece for piece in self.specials if piece not in ids]
         if len(self.specials) != SPECIALS or missing:
-            raise ConfigError(f"the special pieces are {list(specials)}; four that exist are needed, not found: {missing}")
+            raise ConfigError(
+                f"the special pieces are {list(specials)}; four that exist are needed, not found: {missing}"
+            )
         ordinary = sorted((index, piece) for piece, index in ids.items() if piece not in self.specials)
         self.words = tuple(piece for _, piece in ordinary)
         self.rows = (*(ids[piece] for piece in self.specials), *(index for index, _ in ordinary))
@@ -59,7 +61,9 @@ class WordPieces:
         found = read(source, "vocab.txt", library().AutoTokenizer.from_pretrained)
         specials = [found.pad_token, found.cls_token, found.sep_token, found.unk_token]
         text_config = config.get("text_config", config)
-        limit = CHINESE_CLIP_TOKENS if config["model_type"] == "chinese_clip" else text_config["max_position_embeddings"]
+        limit = (
+            CHINESE_CLIP_TOKENS if config["model_type"] == "chinese_clip" else text_config["max_position_embeddings"]
+        )
         return cls(
             found.backend_tokenizer.to_str(),
             [str(piece) for piece in specials],

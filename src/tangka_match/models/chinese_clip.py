@@ -56,9 +56,7 @@ class ChineseCLIP(nn.Module):
         thaw_at: float | int = 0.0,
     ) -> None:
         super().__init__()
-        check_sizes(
-            "ChineseCLIP", {"vocab_size": vocab_size, "feature_dim": feature_dim, "num_regions": num_regions}
-        )
+        check_sizes("ChineseCLIP", {"vocab_size": vocab_size, "feature_dim": feature_dim, "num_regions": num_regions})
         self.feature_dim = feature_dim
         self._config = resolve_config(text_model, text_config)
         self._check_kind(text_model)
@@ -71,7 +69,7 @@ class ChineseCLIP(nn.Module):
         if feature_dim != self._config["projection_dim"]:
             raise ConfigError(
                 f"ChineseCLIP: the features have {feature_dim} dimensions, the joint space of the model has "
-                f"{self._config['projection_dim']}: write them with its own vision tower (python -m tangka_match.extract)"
+                f"{self._config['projection_dim']}: write them with its own vision tower (tangka_match.extract)"
             )
         if text_model is not None:
             rows = read_rows(text_model, vocab_size)

@@ -30,7 +30,9 @@ class TextTower(nn.Module):
     ) -> None:
         super().__init__()
         if not lr_multiplier > 0 or math.isinf(lr_multiplier):
-            raise ConfigError(f"text_lr_multiplier is {lr_multiplier!r}; it must be above 0 (thaw_at=1 never trains it)")
+            raise ConfigError(
+                f"text_lr_multiplier is {lr_multiplier!r}; it must be above 0 (thaw_at=1 never trains it)"
+            )
         if not 0 <= thaw_at <= 1:
             raise ConfigError(f"thaw_at is {thaw_at!r}; it must be a share of the run, from 0 to 1")
         self.lr_multiplier = lr_multiplier
@@ -91,7 +93,7 @@ def read_rows(text_model: str, vocab_size: int) -> Tensor:
     rows = WordPieces.read(text_model).rows
     if len(rows) != vocab_size:
         raise ConfigError(
-            f"{text_model} has {len(rows):,} word pieces, but the vocabulary of the data has {vocab_size:,} words: give "
+            f"{text_model} has {len(rows):,} word pieces, but the data's vocabulary has {vocab_size:,} words: give "
             "data/tokenizer=pieces, which reads the vocabulary of model.text_model"
         )
     return torch.tensor(rows)

@@ -86,7 +86,7 @@ class MatchingModule(pl.LightningModule):
         return int(self.trainer.estimated_stepping_batches)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Matrices decay, vectors and scalars (biases, norms, the temperature) do not; pretrained parts learn more slowly."""
+        """Matrices decay, vectors and scalars (biases, norms, the temperature) do not; pretrained parts are slower."""
         groups = parameter_groups(self)
         multipliers = [group.pop("lr_multiplier") for group in groups]
         optimizer = self._make_optimizer(groups)
