@@ -26,7 +26,12 @@ def extract(config: DictConfig) -> list[Path]:
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     tower = VisionTower(str(config.model), int(config.grid)).to(device).eval()
     features = extract_split(
-        tower, Path(config.images), Path(config.captions), out, str(config.split), int(config.batch_size)
+        tower,
+        Path(config.images),
+        Path(config.captions),
+        out,
+        split=str(config.split),
+        batch_size=int(config.batch_size),
     )
     checkpoint = out / "zero_shot.ckpt"
     if not checkpoint.exists():

@@ -19,7 +19,7 @@ class CaptionTokenizer(Protocol):
 
     @property
     def max_tokens(self) -> int | None:
-        """Most tokens of a caption that its model reads, ``<start>`` and ``<end>`` included; ``None`` for any number."""
+        """Most tokens of a caption that its model reads, sentinels included; ``None`` for any number."""
         ...
 
     def __call__(self, text: str) -> list[str]:

@@ -38,8 +38,8 @@ class RegionTextDataModule(pl.LightningDataModule):
 
     Args:
         root: Folder of the data set, in the precomp layout.
-        tokenizer: Cuts captions into words; ``JiebaTokenizer()`` where ``None``. One with a vocabulary of its own decides
-            the vocabulary, and how many tokens of a caption are read at most.
+        tokenizer: Cuts captions into words; ``JiebaTokenizer()`` where ``None``. One with a vocabulary of its own
+            decides the vocabulary, and how many tokens of a caption are read at most.
         writer: Writes the set in ``prepare_data`` when it is missing; ``None`` where the files are the user's own.
         vocabulary_path: A vocabulary as JSON; built from the captions of ``train_split`` where ``None``.
         min_count: Fewest occurrences of a word in the training captions for it to enter a vocabulary that is built.

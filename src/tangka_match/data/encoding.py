@@ -74,8 +74,8 @@ def encode_captions(
     long = sum(len(ids) > max_tokens for ids in encoded)
     if long:
         logger.warning(
-            "%s: %d of %d captions have more than %d tokens and lose their end (data.max_tokens, or what a pretrained model "
-            "reads)",
+            "%s: %d of %d captions have more than %d tokens and lose their end (data.max_tokens, or what a "
+            "pretrained model reads)",
             path,
             long,
             len(encoded),

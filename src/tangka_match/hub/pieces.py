@@ -9,7 +9,7 @@ from tangka_match.hub.source import library, read, read_config
 
 SPECIALS = 4
 CHINESE_CLIP_TOKENS = 52
-"""What Chinese-CLIP was trained with (``context_length`` of OFA-Sys/Chinese-CLIP); its later positions are untrained."""
+"""What Chinese-CLIP was trained with (``context_length`` of OFA-Sys/Chinese-CLIP); later positions are untrained."""
 
 
 class WordPieces:

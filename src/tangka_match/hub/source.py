@@ -90,10 +90,11 @@ def read(source: str, what: str, reader: Callable[..., Any], **options: Any) -> 
                 "vocab.txt or tokenizer.json, and model.safetensors or pytorch_model.bin"
             ) from error
         raise ConfigError(
-            f"{source!r} is no folder here, and {what} of that name cannot be read from the Hugging Face hub ({reason}). "
+            f"{source!r} is no folder here, and {what} of that name cannot be read from the Hugging Face hub "
+            f"({reason}). "
             f"On a machine with internet: hf download {source} --local-dir <folder>; copy that folder (config.json, "
-            "vocab.txt or tokenizer.json, model.safetensors or pytorch_model.bin) here and give its path instead of the "
-            "name"
+            "vocab.txt or tokenizer.json, model.safetensors or pytorch_model.bin) here and give its path "
+            "instead of the name"
         ) from error
 
 

@@ -41,7 +41,7 @@ def open_picture(path: Path) -> Image.Image:
         return picture.convert("RGB")
 
 
-def extract_split(tower: VisionTower, images: Path, captions: Path, out: Path, split: str, batch_size: int) -> Path:
+def extract_split(tower: VisionTower, images: Path, captions: Path, out: Path, *, split: str, batch_size: int) -> Path:
     """Write ``<split>_{ims.npy,caps.txt,ids.txt,boxes.npy}``; the features appear last, complete or not at all.
 
     Args:
