@@ -39,6 +39,7 @@ class TextTower(nn.Module):
         self.thaw_at = thaw_at
         self.frozen = thaw_at > 0
         self.transformer = _build(config, vocab_size)
+        self.train()  # not left to a trainer: Lightning trains with the modes that it finds
 
     @property
     def width(self) -> int:
@@ -58,7 +59,7 @@ class TextTower(nn.Module):
         frozen = progress < self.thaw_at or self.thaw_at == 1
         if frozen != self.frozen:
             self.frozen = frozen
-            self.train(self.training)
+            self.train()
 
     def train(self, mode: bool = True) -> "TextTower":
         """A frozen encoder drops nothing."""
@@ -81,7 +82,7 @@ def resolve_config(text_model: str | None, text_config: Mapping[str, Any] | None
 
 def on_meta_device() -> bool:
     """Whether models are only sketched now, as a rehearsal does: then no weights are read."""
-    return torch.get_default_device().type == "meta"
+    return torch.empty(0).is_meta
 
 
 def read_rows(text_model: str, vocab_size: int) -> Tensor:
@@ -135,6 +136,6 @@ def _build(config: Mapping[str, Any], vocab_size: int) -> Any:
     transformers = library()
     model_class = getattr(transformers, _TEXT_CLASSES[str(kind)])
     try:
-        return model_class(model_class.config_class.from_dict(text), add_pooling_layer=False).eval()
+        return model_class(model_class.config_class.from_dict(text), add_pooling_layer=False)
     except (TypeError, ValueError, KeyError, RuntimeError) as error:
         raise ConfigError(f"text_config describes an impossible {kind} model: {error}") from error
