@@ -20,9 +20,9 @@ letter    meaning
 Masks are boolean and ``True`` where an entry is real. Tensors are padded at the end of the ``R``, ``T`` and ``L`` axes.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -198,4 +198,21 @@ class WordAware(Protocol):
 
     def learn_words(self, words: Sequence[str], pretrained: WordVectors | None) -> None:
         """Take what is needed of the V words of the vocabulary by id, and their vectors, if there are any."""
+        ...
+
+
+@runtime_checkable
+class PretrainedMatcher(Protocol):
+    """A matcher with a part that was trained elsewhere, and learns more slowly or later than the rest."""
+
+    def lr_multipliers(self) -> Mapping[str, float | int]:
+        """Learning rates as multiples of the optimizer's, by how the names of the parameters begin."""
+        ...
+
+    def set_progress(self, progress: float) -> None:
+        """Be told before each training step what share of the run is over, in [0, 1]."""
+        ...
+
+    def checkpoint_arguments(self) -> dict[str, Any]:
+        """Arguments that a checkpoint holds in place of those of the config, to be built again without other files."""
         ...

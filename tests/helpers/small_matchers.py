@@ -51,8 +51,6 @@ def small_matcher(name: str, seed: int = 0) -> torch.nn.Module:
             buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
         elif key.startswith(("statistics.", "bag.")):
             buffer.copy_(torch.rand(buffer.shape, generator=generator))
-        elif key.endswith("word_input.start"):
-            buffer.copy_(torch.randn(buffer.shape, generator=generator))
         elif key.endswith("characters"):
             buffer.copy_(torch.randint(0, 22, buffer.shape, generator=generator))
     return model

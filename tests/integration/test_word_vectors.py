@@ -12,7 +12,7 @@ def test_the_file_is_needed_for_training_alone(train, demo_data, tmp_path):
         "model.embed_dim=16",
         "model.word_dim=4",
         "model.character_dim=4",
-        "model.word_lr_scale=0.1",
+        "training.lr_multipliers={word_input.word_vectors:0.1}",
         f"data.word_vectors_path={vectors}",
     )
     assert done.code == 0, done.stderr

@@ -25,10 +25,10 @@ from tangka_match.config.command_settings import check_settings
 from tangka_match.config.evaluation import usable_device
 from tangka_match.config.learning_curve import CurveSettings, diagnose_more_pairs
 from tangka_match.config.model_diagnosis import best_of_run, model_sections, run_config
+from tangka_match.data.caption_tokenizer import CaptionTokenizer
 from tangka_match.data.layout import available_splits
 from tangka_match.data.normalise import normalise_caption
 from tangka_match.data.split import Split, load_split
-from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.data.user_dictionary import domain_terms
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import ConfigError
@@ -115,12 +115,14 @@ def _data_sections(
     settings: DiagnosisSettings,
     of_run: list[float] | None,
 ) -> list[Section]:
-    tokenizer: JiebaTokenizer = instantiate(data.tokenizer, _convert_="all")
+    tokenizer: CaptionTokenizer = instantiate(data.tokenizer, _convert_="all")
     texts = {
         name: Texts(split, [normalise_caption(c) for c in split.captions], [tokenizer(c) for c in split.captions])
         for name, split in splits.items()
     }
-    if data.vocabulary_path is None:
+    if tokenizer.vocabulary is not None:
+        vocabulary = tokenizer.vocabulary
+    elif data.vocabulary_path is None:
         vocabulary = Vocabulary.build(texts["train"].words, data.min_count)
     else:
         vocabulary = Vocabulary.load(data.vocabulary_path)
@@ -137,9 +139,9 @@ def _data_sections(
     ]
 
 
-def _terms(tokenizer: JiebaTokenizer) -> list[str]:
+def _terms(tokenizer: CaptionTokenizer) -> list[str]:
     """Words that should come out whole: those of Thangka painting, and those of the user's dictionaries."""
-    known = [entry.word for entry in domain_terms()] + [word for word, *_ in tokenizer.settings()["words"]]
+    known = [entry.word for entry in domain_terms()] + [word for word, *_ in tokenizer.settings().get("words", ())]
     return [word for word in dict.fromkeys(map(normalise_caption, known)) if WHOLE.fullmatch(word)]
 
 

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from tangka_match.data.caption_tokenizer import CaptionTokenizer
 from tangka_match.data.collate import collate_captions, collate_images, collate_pairs, pad_tokens
 from tangka_match.data.dataset import CaptionDataset, ImageDataset, PairDataset
 from tangka_match.data.difficulty import word_rarity
@@ -38,7 +39,8 @@ class RegionTextDataModule(pl.LightningDataModule):
 
     Args:
         root: Folder of the data set, in the precomp layout.
-        tokenizer: Cuts captions into words; ``JiebaTokenizer()`` where ``None``.
+        tokenizer: Cuts captions into words; ``JiebaTokenizer()`` where ``None``. One with a vocabulary of its own
+            decides the vocabulary, and how many tokens of a caption are read at most.
         writer: Writes the set in ``prepare_data`` when it is missing; ``None`` where the files are the user's own.
         vocabulary_path: A vocabulary as JSON; built from the captions of ``train_split`` where ``None``.
         word_vectors_path: Pretrained vectors as text, which `read_word_vectors` reads; ``None`` for none.
@@ -88,7 +90,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         self,
         root: str,
         *,
-        tokenizer: JiebaTokenizer | None = None,
+        tokenizer: CaptionTokenizer | None = None,
         writer: SetWriter | None = None,
         vocabulary_path: str | None = None,
         word_vectors_path: str | None = None,
@@ -120,12 +122,17 @@ class RegionTextDataModule(pl.LightningDataModule):
         if device_features not in {True, False, "auto"}:
             raise ConfigError(f"data.device_features={device_features!r}; allowed: auto, true or false.")
         self.root = root
-        self.tokenizer = JiebaTokenizer() if tokenizer is None else tokenizer
+        self.tokenizer: CaptionTokenizer = JiebaTokenizer() if tokenizer is None else tokenizer
+        if self.tokenizer.vocabulary is not None and vocabulary_path is not None:
+            raise ConfigError(
+                f"data.vocabulary_path={vocabulary_path!r}: data.tokenizer has the vocabulary of a pretrained model; "
+                "leave vocabulary_path at null"
+            )
         self.writer = writer
         self.vocabulary_path = vocabulary_path
         self.word_vectors_path = word_vectors_path
         self.min_count = min_count
-        self.max_tokens = max_tokens
+        self.max_tokens = min(max_tokens, self.tokenizer.max_tokens or max_tokens)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
@@ -273,7 +280,9 @@ class RegionTextDataModule(pl.LightningDataModule):
         train = take_share(train, self.train_share, self.seed)
         _check_same_shape(train, val)
         tokenised = [self.tokenizer(caption) for caption in train.captions]
-        if self.vocabulary_path is None:
+        if self.tokenizer.vocabulary is not None:
+            self.vocabulary = self.tokenizer.vocabulary
+        elif self.vocabulary_path is None:
             self.vocabulary = Vocabulary.build(tokenised, self.min_count).with_words(self._kept_words)
         else:
             self.vocabulary = Vocabulary.load(self.vocabulary_path)

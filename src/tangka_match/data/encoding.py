@@ -1,5 +1,6 @@
 """Captions as token ids, encoded once and held in two flat arrays."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ import numpy.typing as npt
 
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import ConfigError, DataFormatError
+
+logger = logging.getLogger(__name__)
 
 MIN_TOKENS = 3
 """``<start>``, one word, ``<end>``."""
@@ -51,7 +54,7 @@ def encode_captions(
         tokenised: Words of C captions.
         vocabulary: Turns words into ids.
         max_tokens: Longest encoded caption, tokens with ``<start>`` and ``<end>``; longer ones lose their last words
-            and keep ``<end>``.
+            and keep ``<end>``, and a warning says how many.
         path: Where the captions come from, for messages.
 
     Raises:
@@ -67,7 +70,18 @@ def encode_captions(
                 f"{path}: line {line} has no word left after tokenising. "
                 "Write a caption there, or remove the line together with what belongs to it."
             )
-        encoded.append(ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], ids[-1]])
+        encoded.append(ids)
+    long = sum(len(ids) > max_tokens for ids in encoded)
+    if long:
+        logger.warning(
+            "%s: %d of %d captions have more than %d tokens and lose their end (data.max_tokens, or what a "
+            "pretrained model reads)",
+            path,
+            long,
+            len(encoded),
+            max_tokens,
+        )
+    encoded = [ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], ids[-1]] for ids in encoded]
     offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
     return EncodedCaptions(np.fromiter((i for ids in encoded for i in ids), np.int64, offsets[-1]), offsets)
 

@@ -43,6 +43,9 @@ class JiebaTokenizer:
     ['绿度母', '右手', '持', '乌巴拉花', '结跏趺坐']
     """
 
+    vocabulary: None = None
+    max_tokens: None = None
+
     def __init__(
         self,
         *,

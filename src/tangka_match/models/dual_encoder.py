@@ -38,13 +38,12 @@ class DualEncoder(nn.Module):
         pooling_k: Largest values that ``"k_max"`` averages.
         num_heads: Attention heads of a Transformer; must divide ``embed_dim``.
         word_dim: Dimensions of a word vector.
-        word_lr_scale: Learning rate of the word vectors, as a multiple of the optimizer's; 0 freezes them.
         character_dim: Dimensions of the characters' part of a word; 0 = words only.
         num_characters: Characters with a vector of their own; the rarer ones share one.
         dropout: Probability to drop a component of a word, a hidden unit of the perceptron or of a Transformer.
 
     Raises:
-        ConfigError: A size is not positive, a name is unknown, ``dropout`` or ``word_lr_scale`` is out of range, or
+        ConfigError: A size is not positive, a name is unknown, ``dropout`` is out of range, or
             ``num_heads`` does not divide ``embed_dim`` where there is a Transformer.
 
     Example:
@@ -71,7 +70,6 @@ class DualEncoder(nn.Module):
         pooling_k: int = 5,
         num_heads: int = 8,
         word_dim: int = 300,
-        word_lr_scale: float | int = 1.0,
         character_dim: int = 0,
         num_characters: int = 4096,
         dropout: float | int = 0.2,
@@ -94,8 +92,6 @@ class DualEncoder(nn.Module):
         check_dropout("DualEncoder", dropout)
         _check_choice("image_pooling", image_pooling, POOLINGS)
         _check_choice("text_pooling", text_pooling, POOLINGS)
-        if not 0 <= word_lr_scale <= 1:
-            raise ConfigError(f"DualEncoder: word_lr_scale is {word_lr_scale!r}; it must be from 0 (frozen) to 1")
         self.feature_dim = feature_dim
         self.region_encoder = _region_encoder(
             region_encoder, feature_dim, embed_dim, num_heads=num_heads, num_layers=region_layers, dropout=dropout
@@ -106,7 +102,6 @@ class DualEncoder(nn.Module):
             word_dim=word_dim,
             character_dim=character_dim,
             num_characters=num_characters,
-            lr_scale=word_lr_scale,
             dropout=dropout,
         )
         word_size = self.word_input.output_dim

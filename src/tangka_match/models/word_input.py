@@ -19,13 +19,10 @@ _NO_CHARACTER, _RARE_CHARACTER = 0, 1
 class WordInput(nn.Module):
     """Word vectors, and beside them the mean vector of a word's characters.
 
-    A word's vector is ``start + lr_scale * change``: ``start`` is random, or pretrained after `learn_words`, and stays;
-    ``change`` begins at zero and is trained. To an optimizer that goes by the sign and not the size of a gradient
-    (Adam, AdamW) ``lr_scale`` is a multiplier of the learning rate, and weight decay pulls a word to where it started
-    and not to zero (Li et al., "Explicit Inductive Bias for Transfer Learning", arXiv 1802.01483).
+    Word vectors are random, or pretrained after `learn_words`; ``training.lr_multipliers`` slows them down.
 
     Characters let words share what they mean, as 白度母 and 绿度母 do. They are those of the vocabulary's words, which
-    `learn_words` numbers by how many words they occur in; until then no word has any. All of it is in the buffers, so
+    `learn_words` numbers by how many words they occur in; until then no word has any. The numbers are a buffer, so
     that a checkpoint loads without vocabulary or vector file.
 
     Args:
@@ -33,11 +30,9 @@ class WordInput(nn.Module):
         word_dim: Dimensions of a word vector.
         character_dim: Dimensions of a character vector; 0 = words only.
         num_characters: Characters with a vector of their own; the rarer ones share one.
-        lr_scale: Learning rate of the word vectors, as a multiple of the optimizer's; 0 freezes them.
         dropout: Probability to drop a component.
     """
 
-    start: Tensor
     characters: Tensor
 
     def __init__(
@@ -47,14 +42,12 @@ class WordInput(nn.Module):
         word_dim: int,
         character_dim: int,
         num_characters: int,
-        lr_scale: float | int,
         dropout: float | int,
     ) -> None:
         super().__init__()
         self.output_dim = word_dim + character_dim
-        self.lr_scale = lr_scale
-        self.register_buffer("start", torch.empty(vocab_size, word_dim).uniform_(-0.1, 0.1))
-        self.change = nn.Parameter(torch.zeros(vocab_size, word_dim)) if lr_scale > 0 else None
+        self.word_vectors = nn.Embedding(vocab_size, word_dim)
+        nn.init.uniform_(self.word_vectors.weight, -0.1, 0.1)
         self.character_vectors = None
         if character_dim > 0:
             self.register_buffer("characters", torch.zeros(vocab_size, _LONGEST_WORD, dtype=torch.int64))
@@ -64,9 +57,7 @@ class WordInput(nn.Module):
 
     def forward(self, token_ids: Int[Tensor, "C T"]) -> Float[Tensor, "C T E"]:
         """Look up tokens; ``E`` = ``word_dim`` + ``character_dim``. A word without characters has zeros there."""
-        vectors = nn.functional.embedding(token_ids, self.start)
-        if self.change is not None:
-            vectors = vectors + self.lr_scale * nn.functional.embedding(token_ids, self.change)
+        vectors = self.word_vectors(token_ids)
         if self.character_vectors is not None:
             codes = self.characters[token_ids].flatten(0, 1)
             pooled = masked_mean(self.character_vectors(codes), codes != _NO_CHARACTER)
@@ -90,15 +81,15 @@ class WordInput(nn.Module):
             self._number_characters(words)
         if pretrained is None:
             return
-        dim = pretrained.vectors.shape[1]
-        if dim != self.start.shape[1]:
+        dim, own = pretrained.vectors.shape[1], self.word_vectors.embedding_dim
+        if dim != own:
             raise ConfigError(
-                f"model.word_dim is {self.start.shape[1]}, those of data.word_vectors_path have {dim} dimensions; "
+                f"model.word_dim is {own}, those of data.word_vectors_path have {dim} dimensions; "
                 f"set model.word_dim={dim}"
             )
         known = pretrained.vectors[pretrained.known]
-        self.start.normal_(std=known.std().item())
-        self.start[pretrained.known] = known
+        self.word_vectors.weight.normal_(std=known.std().item())
+        self.word_vectors.weight[pretrained.known] = known
 
     def _number_characters(self, words: Sequence[str]) -> None:
         assert self.character_vectors is not None

@@ -41,7 +41,7 @@ def make_passport(
         model: Hyper-parameters, with ``_target_``, as ``models.registry.build_matcher`` reads them.
         vocabulary: ``Vocabulary.to_dict()``.
         vocabulary_fingerprint: ``Vocabulary.fingerprint()``.
-        tokenizer: ``JiebaTokenizer.settings()``.
+        tokenizer: ``settings()`` of the tokenizer.
         max_tokens: Words a caption, ``<start>`` and ``<end>`` included.
         num_regions: Regions an image.
         feature_dim: Dimensions of a region feature.

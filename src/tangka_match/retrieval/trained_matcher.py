@@ -10,12 +10,12 @@ from jaxtyping import Float
 from rich.progress import Progress, track
 from torch import Tensor, nn
 
+from tangka_match.data.caption_tokenizer import tokenizer_from_settings
 from tangka_match.data.collate import collate_captions, collate_images
 from tangka_match.data.dataset import CaptionDataset, ImageDataset, ImageRows
 from tangka_match.data.encoding import EncodedCaptions, encode_captions
 from tangka_match.data.region_mask import real_regions
 from tangka_match.data.split import Split
-from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, ShapeError
 from tangka_match.models.registry import build_matcher
@@ -64,7 +64,7 @@ class TrainedMatcher:
         self.passport = passport
         self.batch_size = batch_size
         self.vocabulary = Vocabulary.from_dict(passport["vocabulary"])
-        self.tokenizer = JiebaTokenizer.from_settings(passport["tokenizer"])
+        self.tokenizer = tokenizer_from_settings(passport["tokenizer"])
 
     @classmethod
     def load(

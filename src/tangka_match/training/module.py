@@ -31,7 +31,7 @@ from tangka_match.training.lightning_facts import is_logged_step
 from tangka_match.training.momentum_encoder import MomentumEncoder
 from tangka_match.training.pair_context import training_context, validation_context
 from tangka_match.training.parameter_groups import parameter_groups, scale_rates
-from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher, RegionTextBatch
+from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher, PretrainedMatcher, RegionTextBatch
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 SchedulerFactory = Callable[..., LRScheduler]
@@ -111,15 +111,17 @@ class MatchingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Optimizer and schedule; see ``parameter_groups`` for what decays and what learns more slowly."""
-        optimizer = self._make_optimizer(
-            parameter_groups(self.matcher, self.get_submodule("loss"), self._lr_multipliers)
-        )
+        own = self.matcher.lr_multipliers() if isinstance(self.matcher, PretrainedMatcher) else {}
+        groups = parameter_groups(self.matcher, self.get_submodule("loss"), {**own, **self._lr_multipliers})
+        optimizer = self._make_optimizer(groups)
         scale_rates(optimizer)
         schedule = self._make_scheduler(optimizer, total_steps=self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: RegionTextBatch, batch_idx: int) -> Tensor:
         """Score every image of the (global) batch against every caption of it, and return the loss."""
+        if isinstance(self.matcher, PretrainedMatcher):
+            self.matcher.set_progress(self.progress)
         whole, batch = batch, self._augment(batch)
         images = encode_in_chunks(
             self.matcher.encode_images, self._chunk_size, batch.regions.float(), batch.region_mask

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from tangka_match.data.datamodule import RegionTextDataModule
@@ -41,3 +42,13 @@ class RunPlan:
     scheduler: SchedulerFactory
     distillation_loss: DistillationLoss | None = None
     overrides: tuple[str, ...] = ()
+
+
+def check_schedule(plan: RunPlan) -> None:
+    """Make the learning-rate schedule once, so that a warm-up longer than the run leaves no folder behind."""
+    trainer = plan.settings.trainer
+    steps = trainer.max_epochs * plan.data.steps_per_epoch  # of one process; more of them take fewer
+    plan.scheduler(
+        torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]),
+        total_steps=steps if trainer.max_steps < 0 else min(steps, trainer.max_steps),
+    )

@@ -39,7 +39,7 @@ from tangka_match.training.checkpoint_io import AtomicCheckpointIO
 from tangka_match.training.distillation import Distillation, load_distillation
 from tangka_match.training.lightning_facts import is_main_process, rank_zero_only
 from tangka_match.training.module import MatchingModule
-from tangka_match.training.plan import RunPlan
+from tangka_match.training.plan import RunPlan, check_schedule
 from tangka_match.training.records.environment import describe_environment
 from tangka_match.training.records.ledger import Ledger, read_ledger
 from tangka_match.training.records.loggers import (
@@ -55,6 +55,7 @@ from tangka_match.training.run_result import RunResult
 from tangka_match.training.start_from import check_start, read_start, start_from
 from tangka_match.training.sweep_job import SweepJob
 from tangka_match.training.validation import validation_similarity
+from tangka_match.types import PretrainedMatcher
 
 logger = logging.getLogger(__name__)
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -112,16 +113,6 @@ def _told_to_other_ranks(run_id: str) -> Iterator[None]:
             os.environ[RUN_ID_VARIABLE] = before
 
 
-def check_schedule(plan: RunPlan) -> None:
-    """Make the learning-rate schedule once, so that a warm-up longer than the run leaves no folder behind."""
-    trainer = plan.settings.trainer
-    steps = trainer.max_epochs * plan.data.steps_per_epoch  # of one process; more of them take fewer
-    plan.scheduler(
-        torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]),
-        total_steps=steps if trainer.max_steps < 0 else min(steps, trainer.max_steps),
-    )
-
-
 class _Run:
     """The parts of one run, wired."""
 
@@ -134,10 +125,12 @@ class _Run:
         self.ledger = Ledger(folder.ledger)
         self.started_from: dict[str, Any] | None = None
         self.environment = describe_environment()  # now: the checkout may have moved on when the run ends
+        matcher = plan.build_model(**data.model_sizes)
+        own = matcher.checkpoint_arguments() if isinstance(matcher, PretrainedMatcher) else {}
         self.passport = make_passport(
             name=settings.name,
             run_id=folder.run_id,
-            model=plan.model,
+            model={**plan.model, **own},
             vocabulary=data.vocabulary.to_dict(),
             vocabulary_fingerprint=data.vocabulary.fingerprint(),
             tokenizer=data.tokenizer.settings(),
@@ -147,7 +140,7 @@ class _Run:
             data_fingerprint=data.fingerprint,
         )
         self.module = MatchingModule(
-            plan.build_model(**data.model_sizes),
+            matcher,
             plan.build_loss(),
             optimizer=plan.optimizer,
             scheduler=plan.scheduler,

@@ -53,7 +53,6 @@ def test_captions_longer_than_any_before(encoder):
         ({"image_pooling": "median"}, "image_pooling is 'median'; it must be one of mean, max, k_max, gpo"),
         ({"text_encoder": "bert"}, "text_encoder is 'bert'; it must be one of gru, lstm, transformer"),
         ({"region_encoder": "cnn"}, "region_encoder is 'cnn'; it must be one of linear, transformer"),
-        ({"word_lr_scale": 2}, r"word_lr_scale is 2; it must be from 0 \(frozen\) to 1"),
         ({"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and below 1"),
         ({"text_encoder": "transformer", "num_heads": 3}, "num_heads is 3; it must divide embed_dim=8"),
     ],

@@ -8,11 +8,9 @@ from tangka_match.types import WordVectors
 WORDS = ("<pad>", "<start>", "<end>", "<unk>", "白度母", "白云", "莲")
 
 
-def word_input(*, characters=0, room=50, lr_scale=1.0):
+def word_input(*, characters=0, room=50):
     torch.manual_seed(0)
-    return WordInput(
-        len(WORDS), word_dim=3, character_dim=characters, num_characters=room, lr_scale=lr_scale, dropout=0.0
-    )
+    return WordInput(len(WORDS), word_dim=3, character_dim=characters, num_characters=room, dropout=0.0)
 
 
 def characters_of(model, word):
@@ -58,18 +56,3 @@ def test_pretrained_vectors_and_those_that_are_missing():
 def test_vectors_of_other_dimensions():
     with pytest.raises(ConfigError, match=r"model\.word_dim is 3, .* have 5 dimensions; set model\.word_dim=5"):
         word_input().learn_words(WORDS, WordVectors(torch.ones(7, 5), torch.ones(7, dtype=torch.bool)))
-
-
-@pytest.mark.parametrize("scale", [1.0, 0.1])
-def test_the_scale_multiplies_what_adam_changes(scale):
-    model = word_input(lr_scale=scale)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    before = model(torch.tensor([[4]])).detach()
-    model(torch.tensor([[4]])).sum().backward()
-    optimizer.step()
-    after = model(torch.tensor([[4]])).detach()
-    torch.testing.assert_close(before - after, torch.full((1, 1, 3), 0.01 * scale), atol=1e-5, rtol=0)
-
-
-def test_frozen_words_are_no_parameters():
-    assert not list(word_input(lr_scale=0).parameters())

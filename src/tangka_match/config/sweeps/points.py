@@ -19,9 +19,8 @@ from tangka_match.config.launch import keep_absolute_paths
 from tangka_match.errors import ConfigError, TangkaMatchError
 from tangka_match.sweeps.past_runs import PastRun, find_runs
 from tangka_match.sweeps.settings import SweepSettings
-from tangka_match.training.plan import RunPlan
+from tangka_match.training.plan import RunPlan, check_schedule
 from tangka_match.training.records.run_folder import decisive_settings
-from tangka_match.training.runner import check_schedule
 
 OF_THE_SWEEP = ("sweep=", "sweep.", "hydra.", "hydra/")
 MANY = 8  # jobs from which composing them takes long enough for a progress bar

@@ -25,7 +25,7 @@ def test_a_run_begins_with_the_words(data):
     model = dual_encoder(data)
     WordStart(data, resumed=False).setup(quiet_trainer(max_epochs=1), small_module(model), "fit")
     (lotus,) = data.vocabulary.encode(["莲花"])[1:-1]
-    assert model.word_input.start[lotus].tolist() == [1, 2, 3]
+    assert model.word_input.word_vectors.weight[lotus].tolist() == [1, 2, 3]
     assert model.word_input.characters[lotus].count_nonzero() == 2
 
 

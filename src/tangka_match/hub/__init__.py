@@ -1,0 +1,6 @@
+"""Pretrained models from a folder or the Hugging Face hub: config, word pieces, weights; the door to transformers."""
+
+from tangka_match.hub.pieces import SPECIALS, WordPieces
+from tangka_match.hub.source import TEXT_TYPES, library, load_model, read_config
+
+__all__ = ["SPECIALS", "TEXT_TYPES", "WordPieces", "library", "load_model", "read_config"]

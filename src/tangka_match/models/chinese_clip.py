@@ -1,0 +1,119 @@
+"""ChineseCLIP, a matcher on features that the vision tower of a Chinese-CLIP wrote."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from tangka_match.errors import ConfigError
+from tangka_match.models.checks import check_regions, check_sizes
+from tangka_match.models.text_tower import (
+    TextTower,
+    copy_weights,
+    on_meta_device,
+    read_encoder,
+    read_rows,
+    resolve_config,
+)
+from tangka_match.ops import at_least_float32, l2_normalise, masked_max
+from tangka_match.types import Encoded
+
+
+class ChineseCLIP(nn.Module):
+    """The text tower of a Chinese-CLIP with its projection, and images as its vision tower saw them.
+
+    Features come from ``python -m tangka_match.extract``: the first region is the whole picture, the others are patches
+    of a grid, all in the joint space. The image vector is the whole picture's plus a linear map of the greatest patch
+    values; that map is zero at first, so that the untrained matcher scores exactly as Chinese-CLIP does without
+    fine-tuning (Yang et al., "Chinese CLIP", arXiv 2211.01335), and training starts from there.
+
+    Args:
+        vocab_size: Words in the vocabulary: all word pieces of the text tower (``data/tokenizer=pieces``).
+        feature_dim: Dimensions of a region feature, those of the joint space.
+        num_regions: Regions of an image in the data; any number works.
+        text_model: Folder of the Chinese-CLIP, or its name on the Hugging Face hub; checkpoints do without.
+        text_config: Its config, in place of ``text_model``; the weights are then random, until a checkpoint's are
+            loaded.
+        text_lr_multiplier: Learning rate of the text tower and its projection, as a multiple of the optimizer's.
+        thaw_at: Share of the run up to which the text tower is frozen: 0 trains it from the start, 1 never.
+
+    Raises:
+        ConfigError: A number is out of range, or the model cannot be read, is no Chinese-CLIP, or does not fit the
+            vocabulary or the features.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        feature_dim: int,
+        num_regions: int = 36,
+        text_model: str | None = None,
+        text_config: dict[str, Any] | None = None,
+        text_lr_multiplier: float | int = 0.1,
+        thaw_at: float | int = 0.0,
+    ) -> None:
+        super().__init__()
+        check_sizes("ChineseCLIP", {"vocab_size": vocab_size, "feature_dim": feature_dim, "num_regions": num_regions})
+        self.feature_dim = feature_dim
+        self._config = resolve_config(text_model, text_config)
+        self._check_kind(text_model)
+        self.text_tower = TextTower(self._config, vocab_size, text_lr_multiplier, thaw_at)
+        self.text_projection = nn.Linear(self.text_tower.width, self._config["projection_dim"], bias=False)
+        self.patch_projection = nn.Linear(feature_dim, feature_dim, bias=False)
+        nn.init.zeros_(self.patch_projection.weight)
+        if on_meta_device():
+            return  # the sizes of the data are not known yet
+        if feature_dim != self._config["projection_dim"]:
+            raise ConfigError(
+                f"ChineseCLIP: the features have {feature_dim} dimensions, the joint space of the model has "
+                f"{self._config['projection_dim']}: write them with its own vision tower (tangka_match.extract)"
+            )
+        if text_model is not None:
+            rows = read_rows(text_model, vocab_size)
+            clip = read_encoder(text_model, self._config)
+            copy_weights(self.text_tower.transformer, clip.text_model, rows)
+            self.text_projection.load_state_dict(clip.text_projection.state_dict())
+
+    def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
+        """Encode images into L2-normalised vectors, ``pooled``; the first region is the whole picture.
+
+        Raises:
+            ShapeError: The features have other dimensions than the model was built for.
+        """
+        check_regions("ChineseCLIP", regions, self.feature_dim)
+        pooled = regions[:, 0] + self.patch_projection(masked_max(regions, region_mask))
+        return Encoded(pooled=l2_normalise(at_least_float32(pooled)))
+
+    def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
+        """Encode captions into L2-normalised vectors, ``pooled``: the projected ``<start>``."""
+        pooled = self.text_projection(self.text_tower(token_ids, token_mask)[:, 0])
+        return Encoded(pooled=l2_normalise(at_least_float32(pooled)))
+
+    def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
+        """Cosine of every image with every caption, in [-1, 1] up to rounding; higher = closer."""
+        assert images.pooled is not None and texts.pooled is not None
+        # Cosines in half precision would tie where a ranking must tell them apart.
+        with torch.autocast(images.pooled.device.type, enabled=False):
+            return images.pooled @ texts.pooled.T
+
+    def lr_multipliers(self) -> Mapping[str, float | int]:
+        """The text side's learning rate, as a multiple of the optimizer's."""
+        return dict.fromkeys(("text_tower", "text_projection"), self.text_tower.lr_multiplier)
+
+    def set_progress(self, progress: float) -> None:
+        """Thaw the text tower when its share of the run is over."""
+        self.text_tower.set_progress(progress)
+
+    def checkpoint_arguments(self) -> dict[str, Any]:
+        """A checkpoint holds the model's config instead of where it was read from."""
+        return {"text_model": None, "text_config": self._config}
+
+    def _check_kind(self, text_model: str | None) -> None:
+        if (kind := self._config.get("model_type")) != "chinese_clip":
+            raise ConfigError(
+                f"ChineseCLIP: {text_model or 'text_config'} is a model of type {kind!r}; give a Chinese-CLIP, or take "
+                "model=bert_vse"
+            )

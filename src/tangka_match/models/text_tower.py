@@ -1,0 +1,141 @@
+"""The text encoder of a pretrained model: its weights, its learning rate, and from when on it learns."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from tangka_match.errors import ConfigError
+from tangka_match.hub import TEXT_TYPES, WordPieces, library, load_model, read_config
+
+
+class TextTower(nn.Module):
+    """A BERT-like encoder whose embedding rows are in the order of our vocabulary.
+
+    Args:
+        config: Of transformers, as plain values; the text part of a Chinese-CLIP.
+        vocab_size: Words in the vocabulary.
+        lr_multiplier: Its learning rate, as a multiple of the optimizer's; above 0.
+        thaw_at: Share of the run, in [0, 1], up to which it is frozen: 0 trains it from the start, 1 never.
+
+    Raises:
+        ConfigError: The config is not that of such an encoder, or a number is out of range.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], vocab_size: int, lr_multiplier: float | int, thaw_at: float | int
+    ) -> None:
+        super().__init__()
+        if not lr_multiplier > 0 or math.isinf(lr_multiplier):
+            raise ConfigError(
+                f"text_lr_multiplier is {lr_multiplier!r}; it must be above 0 (thaw_at=1 never trains it)"
+            )
+        if not 0 <= thaw_at <= 1:
+            raise ConfigError(f"thaw_at is {thaw_at!r}; it must be a share of the run, from 0 to 1")
+        self.lr_multiplier = lr_multiplier
+        self.thaw_at = thaw_at
+        self.frozen = thaw_at > 0
+        self.transformer = _build(config, vocab_size)
+        self.train()  # not left to a trainer: Lightning trains with the modes that it finds
+
+    @property
+    def width(self) -> int:
+        """H, dimensions of an encoded piece."""
+        return int(self.transformer.config.hidden_size)
+
+    def forward(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C T H"]:
+        """Encode captions; nothing flows back into a frozen encoder, whose gradients stay ``None``.
+
+        The optimizer passes such parameters over: no step, no decay, no state.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return self.transformer(input_ids=token_ids, attention_mask=token_mask.long()).last_hidden_state
+
+    def set_progress(self, progress: float) -> None:
+        """Freeze or thaw, as a share of the run asks for."""
+        frozen = progress < self.thaw_at or self.thaw_at == 1
+        if frozen != self.frozen:
+            self.frozen = frozen
+            self.train()
+
+    def train(self, mode: bool = True) -> "TextTower":
+        """A frozen encoder drops nothing."""
+        return super().train(mode and not self.frozen)
+
+
+def resolve_config(text_model: str | None, text_config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The config of a model, read from its folder or given by a checkpoint.
+
+    Raises:
+        ConfigError: Both or neither are given, or the folder cannot be read.
+    """
+    if (text_model is None) == (text_config is None):
+        raise ConfigError(
+            f"text_model is {text_model!r} and text_config is {'set' if text_config else text_config!r}; give "
+            "text_model, the folder of a pretrained model or its hub name (text_config is written by checkpoints)"
+        )
+    return read_config(text_model) if text_model is not None else dict(text_config or {})
+
+
+def on_meta_device() -> bool:
+    """Whether models are only sketched now, as a rehearsal does: then no weights are read."""
+    return torch.empty(0).is_meta
+
+
+def read_rows(text_model: str, vocab_size: int) -> Tensor:
+    """(V,) row of the model's own embedding for each of our ids.
+
+    Raises:
+        ConfigError: The data were tokenised with another vocabulary.
+    """
+    rows = WordPieces.read(text_model).rows
+    if len(rows) != vocab_size:
+        raise ConfigError(
+            f"{text_model} has {len(rows):,} word pieces, but the data's vocabulary has {vocab_size:,} words: give "
+            "data/tokenizer=pieces, which reads the vocabulary of model.text_model"
+        )
+    return torch.tensor(rows)
+
+
+def copy_weights(target: nn.Module, source: nn.Module, rows: Tensor) -> None:
+    """Copy an encoder into one with our vocabulary.
+
+    Raises:
+        ConfigError: The vocabulary file names pieces for which there is no vector.
+    """
+    weights = source.state_dict()
+    key = "embeddings.word_embeddings.weight"
+    if int(rows.max()) >= len(weights[key]):
+        raise ConfigError(
+            f"its vocabulary numbers pieces up to {int(rows.max())}, its weights have {len(weights[key])} vectors: the "
+            "files of the model folder are of different models"
+        )
+    weights[key] = weights[key][rows]
+    kept = target.state_dict().keys()
+    target.load_state_dict({name: value for name, value in weights.items() if name in kept})
+
+
+def read_encoder(text_model: str, config: Mapping[str, Any]) -> Any:
+    """The pretrained encoder: of a Chinese-CLIP, the whole model."""
+    return load_model(text_model, _CLASSES[config["model_type"]])
+
+
+_CLASSES = {"bert": "BertModel", "ernie": "ErnieModel", "chinese_clip": "ChineseCLIPModel"}
+_TEXT_CLASSES = {**_CLASSES, "chinese_clip": "ChineseCLIPTextModel"}
+
+
+def _build(config: Mapping[str, Any], vocab_size: int) -> Any:
+    kind = config.get("model_type")
+    if kind not in TEXT_TYPES:
+        raise ConfigError(f"text_config has model_type={kind!r}; allowed are {', '.join(TEXT_TYPES)}")
+    text = dict(config["text_config"] if kind == "chinese_clip" else config)
+    text |= {"vocab_size": vocab_size, "pad_token_id": 0}
+    transformers = library()
+    model_class = getattr(transformers, _TEXT_CLASSES[str(kind)])
+    try:
+        return model_class(model_class.config_class.from_dict(text), add_pooling_layer=False)
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+        raise ConfigError(f"text_config describes an impossible {kind} model: {error}") from error

@@ -1,0 +1,108 @@
+"""Pictures and their captions to a split in the precomp layout."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from rich.progress import track
+
+from tangka_match.errors import ConfigError, DataFormatError
+from tangka_match.models.vision_tower import VisionTower
+
+NAMED = 20  # damaged pictures that a message lists
+
+
+def read_captions(path: Path) -> dict[str, list[str]]:
+    """Read ``<picture file>TAB<caption>`` lines, UTF-8; a picture's captions need not follow each other.
+
+    Raises:
+        DataFormatError: The file cannot be read, is empty, or a line has another form.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataFormatError(f"captions={path}: cannot be read as UTF-8 text ({error})") from error
+    captions: dict[str, list[str]] = {}
+    for number, line in enumerate(lines, 1):
+        picture, tab, caption = line.partition("\t")
+        if not (picture.strip() and tab and caption.strip()):
+            raise DataFormatError(f"captions={path}: line {number} is {line!r}; expected <picture file>TAB<caption>")
+        captions.setdefault(picture.strip(), []).append(caption.strip())
+    if not captions:
+        raise DataFormatError(f"captions={path}: empty; expected a line <picture file>TAB<caption> for each caption")
+    return captions
+
+
+def open_picture(path: Path) -> Image.Image:
+    """A picture in RGB, decoded to its last row."""
+    with Image.open(path) as picture:
+        return picture.convert("RGB")
+
+
+def extract_split(tower: VisionTower, images: Path, captions: Path, out: Path, *, split: str, batch_size: int) -> Path:
+    """Write ``<split>_{ims.npy,caps.txt,ids.txt,boxes.npy}``; the features appear last, complete or not at all.
+
+    Args:
+        tower: Encodes.
+        images: Folder of the pictures.
+        captions: See ``read_captions``.
+        out: Folder of the set.
+        split: Stem of the files: ``train``, ``dev``, ``test``.
+        batch_size: Pictures encoded at once.
+
+    Returns:
+        The feature file, (pictures, 1 + grid · grid, F) in float16.
+
+    Raises:
+        ConfigError: The split is there already.
+        DataFormatError: The captions are not as expected, or pictures are missing or damaged: all are looked at first.
+    """
+    target = out / f"{split}_ims.npy"
+    if target.exists():
+        raise ConfigError(f"out: {target} exists, and nothing is overwritten: give another out or split")
+    texts = read_captions(captions)
+    names = list(texts)
+    _check_pictures(images, names)
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / f".partial-{target.name}"
+    boxes = np.broadcast_to(tower.boxes(), (len(names), 1 + tower.grid**2, 4))
+    try:
+        _encode(tower, images, names, partial, batch_size)
+        _write_lines(out / f"{split}_caps.txt", [text for name in names for text in texts[name]])
+        _write_lines(out / f"{split}_ids.txt", [name for name in names for _ in texts[name]])
+        np.save(out / f"{split}_boxes.npy", boxes)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _encode(tower: VisionTower, images: Path, names: Sequence[str], path: Path, batch_size: int) -> None:
+    shape = (len(names), 1 + tower.grid**2, tower.feature_dim)
+    features: Any = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+    for start in track(range(0, len(names), batch_size), "encoding pictures", transient=True):
+        block = [open_picture(images / name) for name in names[start : start + batch_size]]
+        features[start : start + len(block)] = tower(block).cpu().numpy()
+    features.flush()
+
+
+def _check_pictures(images: Path, names: Sequence[str]) -> None:
+    """Decode every picture, before hours of encoding."""
+    bad = []
+    for name in track(names, "looking at pictures", transient=True):
+        try:
+            open_picture(images / name)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            bad.append(f"{name}: {'missing' if isinstance(error, FileNotFoundError) else error}")
+    if bad:
+        more = f"\n  and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        raise DataFormatError(
+            f"images={images}: {len(bad)} of {len(names)} pictures are missing or damaged; replace them, or take their "
+            "lines out of the captions:\n  " + "\n  ".join(bad[:NAMED]) + more
+        )
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

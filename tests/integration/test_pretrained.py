@@ -1,0 +1,73 @@
+"""A pretrained text encoder through the real command line: the checkpoint outlives the folder it came from."""
+
+import shutil
+
+import pytest
+import torch
+
+import tangka_match
+from helpers.cli import run_cli_in_process
+from helpers.tiny_pretrained import write_bert
+from tangka_match.evaluate import main as evaluate
+from tangka_match.retrieval.passport import read_checkpoint
+
+
+def train(paths, folder, *words):
+    return run_cli_in_process(
+        *("data=demo_small", "data.writer.thumbnails=false", "data/tokenizer=pieces", "model=bert_vse"),
+        *(f"model.text_model={folder}", "model.embed_dim=8", "model.thaw_at=0.5", "loss=info_nce"),
+        *("trainer=debug", "trainer.max_steps=4", "scheduler=constant", "scheduler.warmup_steps=1", "logger=none"),
+        *("training.early_stopping_patience=null", *paths, *words),
+    )
+
+
+@pytest.fixture
+def paths(tmp_path, demo_data):
+    return [f"paths.runs={tmp_path}/runs", f"paths.checkpoints={tmp_path}/checkpoints", f"paths.data={demo_data}"]
+
+
+def only(tmp_path, name):
+    (found,) = (tmp_path / "checkpoints").glob(f"*/*/{name}")
+    return found
+
+
+def test_a_checkpoint_needs_no_folder(paths, tmp_path, demo_data):
+    folder = write_bert(tmp_path / "bert")
+    done = train(paths, folder)
+    assert done.code == 0, done.stderr
+    shutil.rmtree(folder)
+    checkpoint = only(tmp_path, "best.ckpt")
+    out = tmp_path / "out"
+    root = demo_data / "demo_small"
+    judged = run_cli_in_process(
+        f"checkpoint={checkpoint}", f"data.root={root}", "split=test", f"out={out}", main=evaluate
+    )
+    assert judged.code == 0, judged.stderr
+    assert (out / "metrics.json").is_file()
+    matcher = tangka_match.load(checkpoint)
+    assert matcher.tokenizer("绿度母") == ["绿", "度", "母"]
+    assert matcher.passport["model"]["text_model"] is None
+
+
+def test_a_name_that_is_nowhere_is_one_message(paths, monkeypatch):
+    pytest.importorskip("transformers")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    done = train(paths, "nobody/no-such-bert")
+    assert done.code == 2
+    assert "hf download nobody/no-such-bert --local-dir" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_frozen_encoder_stays_until_it_is_thawed_and_then_learns(paths, tmp_path):
+    folder = write_bert(tmp_path / "bert")
+    assert train(paths, folder, "model.thaw_at=1").code == 0
+    weights = read_checkpoint(only(tmp_path, "last.ckpt"))["state_dict"]
+    before = torch_weights(folder)
+    key = "encoder.layer.0.output.dense.weight"
+    assert torch.equal(weights[f"matcher.text_tower.transformer.{key}"], before[key])
+
+
+def torch_weights(folder):
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    return load_file(folder / "model.safetensors")
