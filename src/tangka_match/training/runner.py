@@ -226,6 +226,7 @@ class _Run:
             config_hash=config_hash(self.plan.config),
             data_fingerprint=self.data.fingerprint,
             git_commit=self.environment["git_commit"],
+            sources=self.environment["sources"],
             num_parameters=self._num_parameters(),
             **self._place_in_sweep(),
         )

@@ -16,7 +16,7 @@ from tangka_match.errors import TrainingError
 from tangka_match.sweeps.folder import SweepFolder, open_sweep
 from tangka_match.sweeps.objectives import MAIN
 from tangka_match.sweeps.pool import end_with_parent
-from tangka_match.sweeps.seeds import mean_and_spread
+from tangka_match.sweeps.seeds import intervals_of_means, mean_and_spread
 from tangka_match.sweeps.settings import SweepSettings
 from tangka_match.sweeps.tables import failures, seeds_table
 from tangka_match.training.records.environment import describe_environment
@@ -84,6 +84,7 @@ def _run_seeds(config: DictConfig, settings: SweepSettings, overrides: tuple[str
             identity_of(points),
             objectives=[MAIN],
             git_commit=environment["git_commit"],
+            sources=environment["sources"],
             command=environment["command"],
         )
         with sweep.lock:
@@ -111,7 +112,9 @@ def _do_seeds(folder: SweepFolder, points: Sequence[Point], settings: SweepSetti
             f"{len(wrong)} of {len(points)} seeds failed; the same command tries them again:\n  " + "\n  ".join(wrong)
         )
     metrics, std = mean_and_spread([end["metrics"] for end in ends])
-    folder.manifest.write("summary", runs=[run for end in ends for run in end["runs"]], metrics=metrics, std=std)
+    interval = intervals_of_means(metrics, std, len(ends)) if std else {}
+    runs = [run for end in ends for run in end["runs"]]
+    folder.manifest.write("summary", runs=runs, metrics=metrics, std=std, interval=interval)
     if std:
         title = f"sweep {folder.sweep_id}: {len(ends)} seeds, best.ckpt on validation"
         rich.print(seeds_table(metrics, std, len(ends), title=title))

@@ -20,6 +20,7 @@ from tangka_match.errors import ConfigError, TangkaMatchError
 from tangka_match.sweeps.past_runs import PastRun, find_runs
 from tangka_match.sweeps.settings import SweepSettings
 from tangka_match.training.plan import RunPlan
+from tangka_match.training.records.environment import CodeVersion
 from tangka_match.training.records.run_folder import decisive_settings
 from tangka_match.training.runner import check_schedule
 
@@ -48,11 +49,11 @@ class Point:
         """The overrides that say something about the runs."""
         return own_overrides(self.overrides)
 
-    def finished_runs(self, commit: str | None) -> list[PastRun] | None:
+    def finished_runs(self, code: CodeVersion | None) -> list[PastRun] | None:
         """The runs that make this job superfluous, one a seed; ``None`` if any is missing."""
         found = []
         for plan in self.plans:
-            runs = find_runs(plan.settings.paths.runs, plan.config, self.fingerprint, commit)
+            runs = find_runs(plan.settings.paths.runs, plan.config, self.fingerprint, code)
             finished = [run for run in runs if run.status == "finished"]
             if not finished:
                 return None

@@ -20,7 +20,7 @@ from tangka_match.sweeps.settings import SweepSettings
 from tangka_match.sweeps.space import Dimension, choices, interval
 from tangka_match.sweeps.study import Study, Trial
 from tangka_match.sweeps.tables import failures, jobs_table
-from tangka_match.training.records.environment import describe_environment
+from tangka_match.training.records.environment import code_version, describe_environment, known_version
 
 logger = logging.getLogger(__name__)
 
@@ -63,15 +63,17 @@ def run_study(session: Session, arguments: Sequence[str], batch_size: int) -> li
             identity,
             objectives=settings.objectives,
             git_commit=environment["git_commit"],
+            sources=environment["sources"],
             command=environment["command"],
         )
-        begun_at = sweep.folder.manifest.read().header.get("git_commit")
-        if begun_at != environment["git_commit"] and not settings.any_commit:
+        begun = sweep.folder.manifest.read().header
+        begun_with = known_version(begun.get("git_commit"), str(begun.get("sources")))
+        if begun_with != code_version() and not settings.any_commit:
             logger.warning(
-                "the study was begun at commit %s, this is %s: its trials are compared as if the code were the same; "
-                "sweep.name=<a new name> starts another, sweep.any_commit=true says that this is meant",
-                begun_at,
-                environment["git_commit"],
+                "the study was begun at commit %s, sources %s, this is %s, %s: its trials are compared as if the code "
+                "were the same; sweep.name=<a new name> starts another, sweep.any_commit=true says that this is meant",
+                *begun_with,
+                *code_version(),
             )
         with sweep.lock:
             study = Study(sweep, space, settings)
