@@ -99,7 +99,9 @@ class Study:
                 if trial.params.keys() == {d.name for d in self._space}:
                     self._study.enqueue_trial(trial.params)
         for number in buried:
-            self._folder.manifest.write("end", job=number, status="stopped", runs=[], error="its process was killed")
+            began = number in jobs and jobs[number].starts
+            error = "its process was killed" if began else "the sweep was stopped before it started"
+            self._folder.manifest.write("end", job=number, status="stopped", runs=[], error=error)
         return buried
 
     def ask(self) -> Trial | None:
@@ -127,7 +129,7 @@ class Study:
             return
         taken = {tuple(trial.params.get(name) for name in names) for trial in self.trials}
         points = list(itertools.product(*(dimension.grid() for dimension in self._space)))
-        random.Random(self._settings.sampler_seed).shuffle(points)
+        random.Random(self._settings.sampler_seed).shuffle(points)  # noqa: S311 - an order, no secret
         left = next((point for point in points if point not in taken), None)
         if left is not None:
             self._study.enqueue_trial(dict(zip(names, left, strict=True)))

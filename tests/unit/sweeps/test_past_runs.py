@@ -18,7 +18,14 @@ def write_run(runs, run_id="20260101-000000-{}-aaaa", *, status="finished", conf
     folder = runs / run_id.format(digest)
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    first = {"event": "start", "config_hash": digest, "data_fingerprint": "f", "git_commit": "c", "sources": "s", **start}
+    first = {
+        "event": "start",
+        "config_hash": digest,
+        "data_fingerprint": "f",
+        "git_commit": "c",
+        "sources": "s",
+        **start,
+    }
     events = [first, *({"event": "metrics", "step": n} for n in range(300))]
     events += [{"event": "end", "status": status}] if status else []
     (folder / "ledger.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))

@@ -1,6 +1,7 @@
 """A study: Optuna proposes trials, jobs run them, lagging ones are pruned; it goes on to a total after a kill."""
 
 import logging
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -90,6 +91,7 @@ class _Search:
     ) -> None:
         self._session, self._settings, self._study = session, settings, study
         self._fixed, self._batch = fixed, batch_size
+        self._stopping = threading.Event()
 
     def run(self, launcher: Launcher, folder: Any) -> None:
         """Ask, run and tell until the total is reached."""
@@ -115,11 +117,12 @@ class _Search:
                 for worker in [threads.submit(self._work, launcher, folder, 1) for _ in range(slots)]:
                     worker.result()
             except BaseException:
+                self._stopping.set()  # a thread whose job is ended now shall not ask for another
                 launcher.end_all()  # type: ignore[attr-defined]
                 raise
 
     def _work(self, launcher: Launcher, folder: Any, batch_size: int) -> None:
-        while trials := self._ask(batch_size):
+        while not self._stopping.is_set() and (trials := self._ask(batch_size)):
             for trial in trials:
                 shown = [*own_overrides(self._fixed), *trial.overrides]
                 folder.manifest.write("job", job=trial.number, overrides=shown, params=trial.params)
