@@ -10,9 +10,10 @@ PARTS=" ${*:-grid study others} "
 TRAIN="python -m tangka_match.train"
 COMMON=(+experiment=debug trainer.max_steps=-1 loss=triplet loss.hard_negatives=0)
 case ${SET:-demo_small} in
-  demo_small) COMMON+=(data.writer.thumbnails=false) ;;
-  # A quarter of the training pairs in batches of 64: 11 steps an epoch, all 363 validation pairs.
-  f8kcn_small) COMMON+=(data=f8kcn_small "data.root=$F8K" data.train_share=0.25 data.batch_size=64) ;;
+  demo_small) COMMON+=(data.writer.thumbnails=false) GRID_RUN=(trainer.max_epochs=4 logger=wandb) STUDY_RUN=(trainer.max_epochs=8) ;;
+  # A tenth of the training pairs in batches of 64: 4 steps an epoch, all 363 validation pairs.
+  f8kcn_small) COMMON+=(data=f8kcn_small "data.root=$F8K" data.train_share=0.1 data.batch_size=64)
+    GRID_RUN=(trainer.max_epochs=2) STUDY_RUN=(trainer.max_epochs=6) ;;
 esac
 # Clock and CPU time, children included: on a shared machine the clock says little.
 TIMEFORMAT="%R s, CPU %U s user + %S s system"
@@ -41,14 +42,14 @@ killed_after() {
   echo "$name: exit $code, $(cat "$name.time")" | tee -a steps.txt
 }
 
-GRID=(-m "${COMMON[@]}" trainer.max_epochs=4 logger=wandb loss.margin=0.1,0.2,0.4 optimizer.lr=5e-4,1e-3,2e-3,5e-3 seed=0,1)
+GRID=(-m "${COMMON[@]}" "${GRID_RUN[@]}" loss.margin=0.1,0.2,0.4 optimizer.lr=5e-4,1e-3,2e-3,5e-3 seed=0,1)
 if [[ $PARTS == *" grid "* ]]; then
 killed_after 7 grid_killed python "$HERE/train_with_a_crash.py" "${GRID[@]}" sweep.retries=0
 step grid_restarted python "$HERE/train_with_a_crash.py" "${GRID[@]}" sweep.retries=0
 step grid_again $TRAIN "${GRID[@]}" sweep.retries=0
 fi
 
-STUDY=(-m "${COMMON[@]}" trainer.max_epochs=8 hydra/sweeper=study 'optimizer.lr=tag(log,interval(1e-4,3e-2))'
+STUDY=(-m "${COMMON[@]}" "${STUDY_RUN[@]}" hydra/sweeper=study 'optimizer.lr=tag(log,interval(1e-4,3e-2))'
   'loss.margin=interval(0.05,0.5)' 'model.dropout=interval(0.0,0.5)' sweep.n_trials=30)
 if [[ $PARTS == *" study "* ]]; then
 killed_after 12 study_killed $TRAIN "${STUDY[@]}" sweep.name=pruned
@@ -58,10 +59,10 @@ step study_unpruned $TRAIN "${STUDY[@]}" sweep.name=unpruned sweep.pruner=none "
 fi
 
 if [[ $PARTS == *" others "* ]]; then
-step two_at_a_time $TRAIN -m "${COMMON[@]}" trainer.max_epochs=4 hydra/launcher=local_pool hydra.launcher.processes=2 \
+step two_at_a_time $TRAIN -m "${COMMON[@]}" "${GRID_RUN[@]}" hydra/launcher=local_pool hydra.launcher.processes=2 \
   loss.margin=0.15,0.25 seed=2,3
-step submitit_local $TRAIN -m "${COMMON[@]}" trainer.max_epochs=4 hydra/launcher=submitit_local loss.margin=0.3 seed=2,3
-step seeds $TRAIN "${COMMON[@]}" trainer.max_epochs=4 loss.margin=0.2 'seeds=[0,1,2]'
-step pareto $TRAIN -m "${COMMON[@]}" trainer.max_epochs=4 hydra/sweeper=study sweep.name=pareto \
+step submitit_local $TRAIN -m "${COMMON[@]}" "${GRID_RUN[@]}" hydra/launcher=submitit_local loss.margin=0.3 seed=2,3
+step seeds $TRAIN "${COMMON[@]}" "${GRID_RUN[@]}" loss.margin=0.2 'seeds=[0,1,2]'
+step pareto $TRAIN -m "${COMMON[@]}" "${GRID_RUN[@]}" hydra/sweeper=study sweep.name=pareto \
   'sweep.objectives=[mean_r1,parameters]' model.embed_dim=32,64,128 model.word_dim=16,32,64 sweep.n_trials=6
 fi
