@@ -1,19 +1,19 @@
 #!/bin/bash
-# The sweeps of this folder's README: bash run.sh <folder> [grid] [study] [others]; all of them without a second word.
+# The sweeps of this folder's README: bash run.sh <folder> [grid] [study] [unpruned] [others]; all of them without a second word.
 # SET=f8kcn_small F8K=<its folder> takes real captions instead of the small demo set.
 set -u
 HERE=$(cd "$(dirname "$0")" && pwd)
 OUT=$(mkdir -p "$1" && cd "$1" && pwd)
 cd "$OUT" || exit 1
 shift
-PARTS=" ${*:-grid study others} "
+PARTS=" ${*:-grid study unpruned others} "
 TRAIN="python -m tangka_match.train"
 COMMON=(+experiment=debug trainer.max_steps=-1 loss=triplet loss.hard_negatives=0)
 case ${SET:-demo_small} in
   demo_small) COMMON+=(data.writer.thumbnails=false) GRID_RUN=(trainer.max_epochs=4 logger=wandb) STUDY_RUN=(trainer.max_epochs=8) ;;
   # A tenth of the training pairs in batches of 64: 4 steps an epoch, all 363 validation pairs.
   f8kcn_small) COMMON+=(data=f8kcn_small "data.root=$F8K" data.train_share=0.1 data.batch_size=64)
-    GRID_RUN=(trainer.max_epochs=2) STUDY_RUN=(trainer.max_epochs=6) ;;
+    GRID_RUN=(trainer.max_epochs=2) STUDY_RUN=(trainer.max_epochs=4) ;;
 esac
 # Clock and CPU time, children included: on a shared machine the clock says little.
 TIMEFORMAT="%R s, CPU %U s user + %S s system"
@@ -55,6 +55,8 @@ if [[ $PARTS == *" study "* ]]; then
 killed_after 12 study_killed $TRAIN "${STUDY[@]}" sweep.name=pruned
 step study_restarted $TRAIN "${STUDY[@]}" sweep.name=pruned
 step study_again $TRAIN "${STUDY[@]}" sweep.name=pruned
+fi
+if [[ $PARTS == *" unpruned "* ]]; then
 step study_unpruned $TRAIN "${STUDY[@]}" sweep.name=unpruned sweep.pruner=none "paths.runs=$OUT/unpruned"
 fi
 
