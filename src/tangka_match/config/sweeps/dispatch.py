@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from tangka_match.config.launch import launch
 from tangka_match.config.sweeps.grid import identity_of
 from tangka_match.config.sweeps.job import do_job, is_worth_another_try
-from tangka_match.config.sweeps.points import Point, check_seeds, own_overrides, plans_of, read_sweep_settings
+from tangka_match.config.sweeps.points import DataSets, Point, check_seeds, own_overrides, plans_of, read_sweep_settings
 from tangka_match.config.sweeps.session import full_disk_explained
 from tangka_match.errors import TrainingError
 from tangka_match.sweeps.folder import SweepFolder, open_sweep
@@ -66,13 +66,11 @@ def _reporter(folder: SweepFolder, settings: SweepSettings) -> Callable[[int, fl
 def _run_seeds(config: DictConfig, settings: SweepSettings, overrides: tuple[str, ...]) -> float:
     """The same run with several seeds, one after the other, and what they say together."""
     plans = plans_of(config)
-    data = plans[0].data
-    data.prepare_data()
-    data.setup("fit")
+    data = DataSets()
     environment = describe_environment()
     shown = [o for o in overrides if not o.startswith("seeds=")]
     points = [
-        Point(number, [*shown, f"seed={plan.settings.seed}"], [plan], data.fingerprint)
+        Point(number, [*shown, f"seed={plan.settings.seed}"], [plan], [data.check(plan)])
         for number, plan in enumerate(plans)
     ]
     root = plans[0].settings.paths.runs / "sweeps"

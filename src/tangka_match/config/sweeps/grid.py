@@ -64,7 +64,7 @@ def identity_of(points: Sequence[Point]) -> dict[str, object]:
     return {
         "jobs": [point.shown for point in points],
         "settings": [decisive_settings(plan.config) for point in points for plan in point.plans],
-        "data": sorted({point.fingerprint for point in points}),
+        "data": sorted({fingerprint for point in points for fingerprint in point.fingerprints}),
     }
 
 
