@@ -13,7 +13,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 from helpers.browser import browsing
 from helpers.records import record_of
 from helpers.run_folders import write_run
-
 from tangka_match.analysis.report.curves import read_curves
 from tangka_match.analysis.report.page import write_report
 from tangka_match.analysis.report.payload import Report
