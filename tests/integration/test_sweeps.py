@@ -22,6 +22,7 @@ from tangka_match.sweeps.manifest import Manifest
 from tangka_match.training.records.ledger import read_ledger
 
 TRIPLET = ("loss=triplet", "logger=none", "trainer.max_steps=-1", "trainer.max_epochs=1")
+POOL = ("hydra/launcher=local_pool", "hydra.launcher.processes=2")
 STUDY = ("hydra/sweeper=study", "optimizer.lr=tag(log,interval(1e-4,1e-2))")
 
 
@@ -101,42 +102,80 @@ def wait_for(condition, process):
         time.sleep(0.01)
 
 
-def test_jobs_side_by_side_end_with_ctrl_c_and_go_on_half_way(words, tmp_path):
-    grid = ("-m", *words, "seed=0,1", "trainer.max_epochs=30")
-    pool = ("hydra/launcher=local_pool", "hydra.launcher.processes=2")
+def half_way_ledgers(folder):
+    return [path for path in folder.glob("runs/*/ledger.jsonl") if '"step": 3' in path.read_text("utf-8")]
+
+
+def ctrl_c_with_two_jobs_half_way(folder, *words):
+    """Run a sweep two at a time, press Ctrl-C when both train, and look that nothing is left; returns the events."""
     heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background hears no Ctrl-C
     process = subprocess.Popen(
-        [sys.executable, "-m", "tangka_match.train", *grid, *pool],
+        [sys.executable, "-m", "tangka_match.train", *words, *POOL],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
     signal.signal(signal.SIGINT, heard)
-
-    def ledgers():
-        return [p for p in tmp_path.glob("runs/*/ledger.jsonl") if '"step": 3' in p.read_text("utf-8")]
-
     try:
-        wait_for(lambda: len(ledgers()) == 2, process)
-        os.kill(process.pid, signal.SIGINT)
+        wait_for(lambda: len(half_way_ledgers(folder)) == 2, process)
+        os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the group
         output, _ = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 130, output
-    (sweep,) = sweeps(tmp_path)
-    assert [jobs_of(sweep)[n].status for n in (0, 1)] == ["stopped", "stopped"]
-    for path in ledgers():
+    (sweep,) = sweeps(folder)
+    for path in half_way_ledgers(folder):
         assert read_ledger(path)[-1]["status"] == "stopped"
-    assert (sweep / "jobs" / "0" / "output.log").read_text("utf-8").startswith("job 0 of sweep")
-    pids = [event["pid"] for event in map(json.loads, (sweep / "manifest.jsonl").open()) if event["event"] == "start"]
+    found = events_of(sweep)
+    pids = [event["pid"] for event in found if event["event"] == "start"]
     assert len(pids) == 2
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    return found
 
-    half_way = {path.parent.name for path in ledgers()}
+
+def events_of(sweep):
+    return [json.loads(line) for line in (sweep / "manifest.jsonl").read_text("utf-8").splitlines()]
+
+
+def numbers(events, kind):
+    return [event["job"] for event in events if event["event"] == kind]
+
+
+def test_jobs_side_by_side_end_with_ctrl_c_and_go_on_half_way(words, tmp_path):
+    grid = ("-m", *words, "seed=0,1", "trainer.max_epochs=30")
+    ctrl_c_with_two_jobs_half_way(tmp_path, *grid)
+    (sweep,) = sweeps(tmp_path)
+    assert [jobs_of(sweep)[n].status for n in (0, 1)] == ["stopped", "stopped"]
+    assert (sweep / "jobs" / "0" / "output.log").read_text("utf-8").startswith("job 0 of sweep")
+
+    half_way = {path.parent.name for path in half_way_ledgers(tmp_path)}
     done = run_cli_in_process(*grid)
     assert done.code == 0, done.stderr
-    assert {jobs_of(sweep)[n].end["runs"][0] for n in (0, 1)} == half_way
-    assert all("resume" in {event["event"] for event in read_ledger(path)} for path in ledgers())
+    ends = [jobs_of(sweep)[n].end for n in (0, 1)]
+    assert {end["runs"][0] for end in ends} == half_way
+    assert all(end["resumed"] == end["runs"] for end in ends)
+    assert all("resume" in {event["event"] for event in read_ledger(path)} for path in half_way_ledgers(tmp_path))
+
+
+def test_a_study_side_by_side_ends_with_ctrl_c_and_goes_on_to_its_total(words, tmp_path):
+    study = ("-m", *words, *STUDY, "trainer.max_epochs=30", "sweep.n_trials=3", "sweep.pruner=none")
+    events = ctrl_c_with_two_jobs_half_way(tmp_path, *study)
+    started = numbers(events, "start")
+    assert sorted(started) == [0, 1]
+    assert sorted(numbers(events, "end")) == [0, 1], "a trial that never started has no end"
+
+    half_way = {path.parent.name for path in half_way_ledgers(tmp_path)}
+    done = run_cli_in_process(*study)
+    assert done.code == 0, done.stderr
+    assert "0 of 3 trials done, 2 killed before (0, 1)" in done.stdout
+    (sweep,) = sweeps(tmp_path)
+    events, jobs = events_of(sweep), jobs_of(sweep)
+    assert numbers(events, "job") == list(range(5)), "each number once"
+    assert sorted(numbers(events, "start")) == list(range(5))
+    assert [jobs[n].status for n in range(5)] == ["stopped", "stopped", "finished", "finished", "finished"]
+    assert {run for n in (2, 3) for run in jobs[n].end["resumed"]} == half_way
+    assert "resumed" not in jobs[4].end
 
 
 def test_a_study_prunes_reaches_its_total_and_goes_on(words, tmp_path):

@@ -21,7 +21,7 @@ from tangka_match.errors import ConfigError
 from tangka_match.retrieval.ranks_table import read_ranks_table
 from tangka_match.sweeps.past_runs import find_runs
 from tangka_match.training.plan import RunPlan
-from tangka_match.training.records.environment import git_commit
+from tangka_match.training.records.environment import code_version
 from tangka_match.training.records.ledger import read_ledger
 
 TAG = "learning_curve"
@@ -130,7 +130,7 @@ def _finished(plan: RunPlan) -> _Point:
     """The run of this plan, from its folder where it is done, else trained."""
     plan.data.prepare_data()
     plan.data.setup("fit")
-    past = find_runs(plan.settings.paths.runs, plan.config, plan.data.fingerprint, git_commit())
+    past = find_runs(plan.settings.paths.runs, plan.config, plan.data.fingerprint, code_version())
     finished = next((run.folder for run in past if run.status == "finished"), None)
     if finished is None:
         half_way = next((run.folder for run in past if run.can_go_on()), None)

@@ -10,6 +10,10 @@ from tangka_match.metrics.recall_at_k import recall_at_k
 
 CUTOFFS = (1, 5, 10)
 """Cut-offs of recall that the field reports."""
+RECALLS = tuple(f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in CUTOFFS)
+RANK_STATISTICS = tuple(f"{direction}_{kind}_rank" for direction in ("i2t", "t2i") for kind in ("median", "mean"))
+HIGHER_IS_BETTER = ("mean_r1", "rsum", *RECALLS)
+"""Of what `summarise` returns; of the others, ``RANK_STATISTICS``, a lower one is better."""
 
 Value = TypeVar("Value", float, Tensor)
 
@@ -40,7 +44,7 @@ def summarise(ranks: Ranks) -> dict[str, float]:
 
 def totals(values: dict[str, Value]) -> dict[str, Value]:
     """Return ``mean_r1`` and ``rsum`` of the six recalls, as numbers or, resampled, as tensors."""
-    recalls = [values[f"{direction}_r{k}"] for direction in ("i2t", "t2i") for k in CUTOFFS]
+    recalls = [values[name] for name in RECALLS]
     rsum = recalls[0]
     for recall in recalls[1:]:
         rsum = rsum + recall

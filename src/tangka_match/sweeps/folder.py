@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tangka_match.errors import ConfigError, TrainingError
+from tangka_match.sweeps.locks import is_locked, open_lock, take, try_to_take
 from tangka_match.sweeps.manifest import Manifest
 
 logger = logging.getLogger(__name__)
@@ -52,8 +53,8 @@ class SweepFolder:
     def hold_job(self, number: int) -> Iterator[None]:
         """Show, as long as this process lives, that the job is being done."""
         self.job_folder(number).mkdir(parents=True, exist_ok=True)
-        with (self.job_folder(number) / ".lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with open_lock(self.job_folder(number) / ".lock") as file:
+            take(file)
             yield
 
     def is_held(self, number: int) -> bool:
@@ -63,8 +64,8 @@ class SweepFolder:
     @contextmanager
     def exclusive_step(self) -> Iterator[None]:
         """Let one process at a time decide what comes next."""
-        with (self.path / ".step").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with open_lock(self.path / ".step") as file:
+            take(file)
             yield
 
 
@@ -113,8 +114,8 @@ def open_sweep(root: Path, name: str | None, kind: str, identity: dict[str, Any]
             folder = SweepFolder(path.parent)
             if folder.manifest.read().header.get("digest") != digest:
                 continue
-            lock = (folder.path / ".lock").open("a")
-            if _try_lock(lock, fcntl.LOCK_EX):
+            lock = open_lock(folder.path / ".lock")
+            if try_to_take(lock):
                 return OpenSweep(folder, _shared(lock, kind), alone=True, is_new=False)
             lock.close()
             logger.warning("%s: another process is doing the same sweep; this one does it once more", folder.path)
@@ -140,8 +141,8 @@ def _open_named(
             f"sweep.name={folder.sweep_id}: {folder.path} holds another sweep: "
             f"{_difference(found.get('identity', {}), identity)}; choose another name, or give what it was begun with"
         )
-    lock = (folder.path / ".lock").open("a")
-    alone = _try_lock(lock, fcntl.LOCK_EX)
+    lock = open_lock(folder.path / ".lock")
+    alone = try_to_take(lock)
     if not alone and kind != "study":
         lock.close()
         raise ConfigError(f"sweep.name={folder.sweep_id}: another process is working on {folder.path}: wait for it")
@@ -149,8 +150,8 @@ def _open_named(
 
 
 def _begin(folder: SweepFolder, kind: str, identity: dict[str, Any], digest: str, header: dict[str, Any]) -> OpenSweep:
-    lock = (folder.path / ".lock").open("a")
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = open_lock(folder.path / ".lock")
+    take(lock)
     folder.manifest.write("sweep", sweep=folder.sweep_id, kind=kind, digest=digest, identity=identity, **header)
     return OpenSweep(folder, _shared(lock, kind), alone=True, is_new=True)
 
@@ -158,24 +159,8 @@ def _begin(folder: SweepFolder, kind: str, identity: dict[str, Any], digest: str
 def _shared(lock: TextIO, kind: str) -> TextIO:
     """Others may join a study."""
     if kind == "study":
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        take(lock, fcntl.LOCK_SH)
     return lock
-
-
-def _try_lock(file: TextIO, how: int) -> bool:
-    try:
-        fcntl.flock(file, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a living process holds the lock of a file; the system frees those of a killed one."""
-    if not path.exists():
-        return False
-    with path.open("a") as file:
-        return not _try_lock(file, fcntl.LOCK_SH)
 
 
 def _difference(found: dict[str, Any], given: dict[str, Any]) -> str:

@@ -1,10 +1,11 @@
 """``manifest.jsonl`` of a sweep's folder: a JSON object a line, from which everything about the sweep is read.
 
 Events, each with ``time``: ``sweep`` (once; ``sweep`` id, ``kind`` grid, study or seeds, ``digest`` of what is swept,
-``identity`` in words, ``objectives``, ``git_commit``, ``command``), ``job`` (``job`` number, ``overrides``; in a study
-also ``params``), ``start`` (``job``, ``host``, ``pid``), ``end`` (``job``, ``status`` finished, pruned, failed or
-stopped, ``runs``: ids, ``metrics``: means over its seeds, ``std`` where there are several, ``seconds``, ``error``;
-``reused`` where nothing had to run), ``summary`` (of several seeds, for people: ``runs``, ``metrics``, ``std``).
+``identity`` in words, ``objectives``, ``git_commit``, ``sources``, ``command``), ``job`` (``job`` number,
+``overrides``; in a study also ``params``), ``start`` (``job``, ``host``, ``pid``), ``end`` (``job``, ``status``
+finished, pruned, failed or stopped, ``runs``: ids, ``metrics``: means over its seeds, ``std`` where there are several,
+``seconds``, ``error``; ``reused`` where nothing had to run, ``resumed``: ids of runs that went on half-way),
+``summary`` (of several seeds, for people: ``runs``, ``metrics``, ``std``, ``interval``: 95 % of the mean).
 """
 
 import fcntl

@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tangka_match.errors import ConfigError, TrainingError
+from tangka_match.metrics.summary import HIGHER_IS_BETTER, RANK_STATISTICS
 from tangka_match.training.records.ledger import read_ledger
 
-RECALLS = tuple(f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in (1, 5, 10))
-HIGHER_IS_BETTER = ("mean_r1", "rsum", *RECALLS)
-LOWER_IS_BETTER = (
-    "i2t_median_rank", "i2t_mean_rank", "t2i_median_rank", "t2i_mean_rank", "parameters", "step_seconds",
-)  # fmt: skip
+LOWER_IS_BETTER = (*RANK_STATISTICS, "parameters", "step_seconds")
 MAIN = "mean_r1"
 
 

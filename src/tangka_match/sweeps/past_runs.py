@@ -8,6 +8,7 @@ import yaml
 
 from tangka_match.errors import TrainingError
 from tangka_match.sweeps.manifest import parse_line
+from tangka_match.training.records.environment import CodeVersion, known_version
 from tangka_match.training.records.run_folder import RunFolder, config_hash, decisive_settings
 
 TAIL = 4096  # bytes that surely hold the last event of a ledger
@@ -36,14 +37,14 @@ class PastRun:
         return True
 
 
-def find_runs(runs: Path, config: dict[str, Any], fingerprint: str, commit: str | None) -> list[PastRun]:
+def find_runs(runs: Path, config: dict[str, Any], fingerprint: str, code: CodeVersion | None) -> list[PastRun]:
     """Find the runs of the same settings, data and code, the newest first.
 
     Args:
         runs: Folder of all runs.
         config: Composed and plain.
         fingerprint: Of the data.
-        commit: Of the code, as ledgers note it; ``"any"`` takes every one.
+        code: That made them; ``None`` takes every one. A run whose ledger does not say which counts as another.
     """
     digest, decisive = config_hash(config), decisive_settings(config)
     found = []
@@ -52,7 +53,7 @@ def find_runs(runs: Path, config: dict[str, Any], fingerprint: str, commit: str 
         start, last = _ends_of(path)
         if start.get("config_hash") != digest or start.get("data_fingerprint") != fingerprint:
             continue
-        if commit != "any" and start.get("git_commit") != commit:
+        if code is not None and code != known_version(start.get("git_commit"), str(start.get("sources"))):
             continue
         saved = _saved_config(path.parent / "config.yaml")
         if saved is None or decisive_settings(saved) != decisive:

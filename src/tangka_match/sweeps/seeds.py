@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tangka_match.metrics.summary import RANK_STATISTICS, RECALLS
+
 
 def student_t(degrees_of_freedom: int, level: float = 0.95) -> float:
     """How many standard errors the two-sided interval of a mean reaches, by Student's distribution.
@@ -43,16 +45,48 @@ def mean_and_spread(runs: Sequence[Mapping[str, float]]) -> tuple[dict[str, floa
     return means, {name: statistics.stdev(run[name] for run in runs) for name in names}
 
 
-def interval_of_mean(mean: float, std: float, count: int) -> tuple[float, float]:
+def interval_of_mean(
+    mean: float, std: float, count: int, possible: tuple[float, float] = (-math.inf, math.inf)
+) -> tuple[float, float]:
     """95 % interval of the mean over seeds, for runs that scatter normally; it says nothing about other queries.
 
     Args:
         mean: Over the seeds.
         std: Sample standard deviation.
         count: Seeds, 2 or more.
+        possible: Lowest and highest value that there is; the interval of two seeds often reaches beyond.
 
     >>> [round(end, 2) for end in interval_of_mean(38.0, 2.0, 3)]
     [33.03, 42.97]
     """
     half = student_t(count - 1) * std / math.sqrt(count)
-    return mean - half, mean + half
+    return max(possible[0], mean - half), min(possible[1], mean + half)
+
+
+def possible_range(name: str) -> tuple[float, float]:
+    """Lowest and highest value of a figure that a run reports.
+
+    >>> possible_range("t2i_r5"), possible_range("rsum"), possible_range("t2i_mean_rank"), possible_range("parameters")
+    ((0.0, 100.0), (0.0, 600.0), (1.0, inf), (0.0, inf))
+    """
+    if name == "mean_r1" or name in RECALLS:
+        return 0.0, 100.0
+    if name in RANK_STATISTICS:
+        return 1.0, math.inf
+    return 0.0, 100.0 * len(RECALLS) if name == "rsum" else math.inf
+
+
+def intervals_of_means(
+    means: Mapping[str, float], std: Mapping[str, float], count: int
+) -> dict[str, tuple[float, float]]:
+    """`interval_of_mean` of every figure, within what is possible.
+
+    Args:
+        means: By name.
+        std: Of the same names.
+        count: Seeds, 2 or more.
+
+    >>> intervals_of_means({"mean_r1": 2.0, "rsum": 30.0}, {"mean_r1": 1.0, "rsum": 0.0}, 2)
+    {'mean_r1': (0.0, 10.984...), 'rsum': (30.0, 30.0)}
+    """
+    return {name: interval_of_mean(means[name], std[name], count, possible_range(name)) for name in std}

@@ -1,7 +1,9 @@
 """A study: asks Optuna for trials, tells it how they ended, and goes on after a kill, to a total."""
 
-import fcntl
+import itertools
 import logging
+import math
+import random
 import secrets
 import warnings
 from collections.abc import Sequence
@@ -13,8 +15,9 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tangka_match.sweeps.folder import OpenSweep, SweepFolder, is_locked
+from tangka_match.sweeps.folder import OpenSweep, SweepFolder
 from tangka_match.sweeps.journal import JournalFile
+from tangka_match.sweeps.locks import is_locked, open_lock, take
 from tangka_match.sweeps.manifest import ENDED_WELL, JobRecord
 from tangka_match.sweeps.objectives import direction_of
 from tangka_match.sweeps.settings import SweepSettings
@@ -58,8 +61,8 @@ class Study:
         warnings.simplefilter("ignore", ExperimentalWarning)
         self._folder, self._space, self._settings = sweep.folder, list(space), settings
         self._worker = f".worker-{secrets.token_hex(4)}"
-        self._lock = (sweep.folder.path / self._worker).open("a")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._lock = open_lock(sweep.folder.path / self._worker)
+        take(self._lock)
         self._study = self._open(sweep)
 
     @property
@@ -67,10 +70,7 @@ class Study:
         """Trials that the study shall have in the end; a grid has no more than its points."""
         if self._settings.sampler != "grid":
             return self._settings.n_trials
-        size = 1
-        for dimension in self._space:
-            size *= len(dimension.grid())
-        return min(size, self._settings.n_trials)
+        return min(math.prod(len(dimension.grid()) for dimension in self._space), self._settings.n_trials)
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -99,7 +99,9 @@ class Study:
                 if trial.params.keys() == {d.name for d in self._space}:
                     self._study.enqueue_trial(trial.params)
         for number in buried:
-            self._folder.manifest.write("end", job=number, status="stopped", runs=[], error="its process was killed")
+            began = number in jobs and jobs[number].starts
+            error = "its process was killed" if began else "the sweep was stopped before it started"
+            self._folder.manifest.write("end", job=number, status="stopped", runs=[], error=error)
         return buried
 
     def ask(self) -> Trial | None:
@@ -109,10 +111,28 @@ class Study:
             counted = [t for t in self.trials if DEAD not in t.user_attrs and t.state != TrialState.WAITING]
             if len(counted) >= self.total:
                 return None
+            if self._settings.sampler == "grid":
+                self._propose_point()
             self._study.sampler = self._sampler(len(self.trials))
             asked = self._study.ask({dimension.name: dimension.distribution for dimension in self._space})
             asked.set_user_attr(WORKER, self._worker)
             return Trial(asked.number, dict(asked.params))
+
+    def _propose_point(self) -> None:
+        """Put a point of the grid in line that no trial has, in an order that the seed decides.
+
+        Optuna's own grid knows its points by a number in the journal, which a journal written anew from the manifest
+        does not have; here they are known by their parameters.
+        """
+        names = [dimension.name for dimension in self._space]
+        if any(trial.state == TrialState.WAITING for trial in self.trials):
+            return
+        taken = {tuple(trial.params.get(name) for name in names) for trial in self.trials}
+        points = list(itertools.product(*(dimension.grid() for dimension in self._space)))
+        random.Random(self._settings.sampler_seed).shuffle(points)  # noqa: S311 - an order, no secret
+        left = next((point for point in points if point not in taken), None)
+        if left is not None:
+            self._study.enqueue_trial(dict(zip(names, left, strict=True)))
 
     def tell(self, job: JobRecord) -> None:
         """Note how a trial ended: its figures, or that it was pruned or has failed."""
@@ -155,7 +175,8 @@ class Study:
     def _rebuild(self, damaged: optuna.Study) -> optuna.Study:
         """Write the journal anew from the manifest: a lost line can shift the numbers of all trials after it."""
         jobs = self._folder.manifest.read().jobs
-        count = max([len(damaged.get_trials(deepcopy=False)), *(number + 1 for number in jobs)])
+        asked = [trial.number for trial in damaged.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+        count = max([*asked, *jobs], default=-1) + 1
         kept = self._folder.journal.with_name(f"journal.damaged-{secrets.token_hex(2)}.log")
         self._folder.journal.rename(kept)
         study = self._load(JournalFile(self._folder.journal))
@@ -168,8 +189,11 @@ class Study:
         names = {dimension.name: dimension.distribution for dimension in self._space}
         if job is None or job.end is None or job.status == "stopped":
             return create_trial(state=TrialState.FAIL, user_attrs={DEAD: True})
-        if job.status not in ENDED_WELL or job.params.keys() != names.keys():
-            return create_trial(state=TrialState.FAIL)
+        if job.params.keys() != names.keys():  # its line is lost; of a grid, its point comes again
+            lost = {DEAD: True} if self._settings.sampler == "grid" else None
+            return create_trial(state=TrialState.FAIL, user_attrs=lost)
+        if job.status not in ENDED_WELL:
+            return create_trial(state=TrialState.FAIL, params=job.params, distributions=names)
         reports = {int(epoch): value for epoch, value in job.end.get("reports", {}).items()}
         figures = job.end["metrics"]
         pruned = job.status == "pruned"
@@ -186,20 +210,11 @@ class Study:
         """One for each trial, seeded by its number, so that a study that goes on does not propose its first points."""
         seed = self._settings.sampler_seed + number
         kind = self._settings.sampler
-        if kind == "grid":
-            return _Grid({d.name: d.grid() for d in self._space}, seed=self._settings.sampler_seed)
         if kind == "cmaes":
             return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
-        if kind == "random":
+        if kind in ("random", "grid"):  # a point of a grid is in line already: nothing is left to draw
             return optuna.samplers.RandomSampler(seed=seed)
         return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-
-
-class _Grid(optuna.samplers.GridSampler):
-    """Every point once."""
-
-    def after_trial(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: Optuna's own would stop a loop of Optuna's after the last point, and there is none."""
 
 
 class TrialReporter:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
+from tangka_match.analysis.runs.terminal import short_ids
 from tangka_match.sweeps.manifest import JobRecord
 from tangka_match.sweeps.objectives import MAIN, direction_of
-from tangka_match.sweeps.seeds import interval_of_mean
+from tangka_match.sweeps.seeds import intervals_of_means
 
 SEED_METRICS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "mean_r1", "rsum")
 
@@ -27,15 +28,16 @@ def jobs_table(jobs: Sequence[JobRecord], *, title: str, objectives: Sequence[st
     table.add_column("state")
     for name in objectives:
         table.add_column(name, justify="right")
-    table.add_column("run", overflow="fold")
+    table.add_column("run", no_wrap=True)
     differing = _differing(jobs)
+    ids = short_ids([run for job in jobs for run in (job.end or {}).get("runs", [])])
     for job in jobs:
         style = "bold" if job.number in best else None
         values = [_value(job, name) for name in objectives]
         runs = (job.end or {}).get("runs", [])
         state = "finished before" if (job.end or {}).get("reused") else job.status
         settings = escape(" ".join(differing[job.number]))
-        table.add_row(str(job.number), settings, state, *values, "\n".join(runs), style=style)
+        table.add_row(str(job.number), settings, state, *values, "\n".join(ids[run] for run in runs), style=style)
     return table
 
 
@@ -59,11 +61,16 @@ def best_jobs(jobs: Sequence[JobRecord], objective: str) -> set[int]:
 
 def seeds_table(metrics: dict[str, float], std: dict[str, float], count: int, *, title: str) -> Table:
     """Mean, standard deviation and 95 % interval of the mean, a row a metric."""
-    table = Table(title=title, title_justify="left", caption=f"interval of the mean over {count} seeds, Student's t")
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption=f"interval of the mean over {count} seeds, Student's t, within what is possible",
+    )
+    intervals = intervals_of_means(metrics, std, count)
     for name in ("metric", "mean", "± std", "95 % interval"):
         table.add_column(name, justify="left" if name == "metric" else "right")
     for name in SEED_METRICS:
-        low, high = interval_of_mean(metrics[name], std[name], count)
+        low, high = intervals[name]
         row = (name, f"{metrics[name]:.2f}", f"{std[name]:.2f}", f"{low:.2f} – {high:.2f}")
         table.add_row(*row, style="bold" if name == MAIN else None)
     return table

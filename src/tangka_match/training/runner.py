@@ -231,6 +231,7 @@ class _Run:
             config_hash=config_hash(self.plan.config),
             data_fingerprint=self.data.fingerprint,
             git_commit=self.environment["git_commit"],
+            sources=self.environment["sources"],
             num_parameters=self._num_parameters(),
             init_from=self.started_from,
             **self._place_in_sweep(),

@@ -7,11 +7,18 @@ from pathlib import Path
 import pytest
 
 from tangka_match.errors import ConfigError, TrainingError
-from tangka_match.sweeps.folder import SweepFolder, is_locked, open_sweep
+from tangka_match.sweeps.folder import SweepFolder, open_sweep
 
-HOLD = (
-    "import fcntl, sys, time; f = open(sys.argv[1], 'a'); fcntl.flock(f, 2); print('held', flush=True); time.sleep(99)"
-)
+HOLD = """
+import os, sys, time
+from pathlib import Path
+from tangka_match.sweeps.folder import SweepFolder
+with SweepFolder(Path(sys.argv[1])).hold_job(4):
+    reader = os.fork()
+    if reader:
+        print(reader, flush=True)
+    time.sleep(99)
+"""
 
 
 def opened(root, name=None, kind="grid", **identity):
@@ -66,21 +73,25 @@ def test_an_unnamed_study_that_is_going_is_left_alone(tmp_path):
     assert opened(tmp_path, kind="study").folder != first.folder
 
 
-def test_a_job_is_held_until_its_process_dies(tmp_path):
+def test_a_job_is_held_until_it_is_done(tmp_path):
     folder = SweepFolder(tmp_path)
     assert not folder.is_held(4)
     with folder.hold_job(4):
         assert folder.is_held(4)
     assert not folder.is_held(4)
-    lock = folder.job_folder(4) / ".lock"
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "held\n"
-    assert is_locked(lock)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not is_locked(lock)
+
+
+def test_a_job_is_free_as_soon_as_its_process_is_killed_though_a_reader_lives_on(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    reader = int(process.stdout.readline())
+    try:
+        assert SweepFolder(tmp_path).is_held(4)
+        process.kill()
+        process.wait()
+        os.kill(reader, 0)  # lives
+        assert not SweepFolder(tmp_path).is_held(4)
+    finally:
+        os.kill(reader, signal.SIGKILL)
 
 
 def test_a_folder_that_cannot_be_made_is_named():

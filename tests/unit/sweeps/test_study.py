@@ -135,6 +135,28 @@ def test_the_grid_visits_every_point_once(opened):
     assert len({tuple(sorted(trial.params.items())) for trial in study.trials}) == 6
 
 
+def test_a_grid_whose_journal_was_damaged_neither_repeats_nor_misses_a_point(opened):
+    space = [choices("model", ["a", "b"]), interval("loss.margin", 0.0, 1.0, step=0.5)]
+    grid = {"sampler": "grid", "n_trials": 100}
+    sweep, study = opened(space, **grid)
+    do(sweep, study, 2)
+    finish(sweep, study, study.ask(), status="failed", error="boom")
+    killed = study.ask()
+    study.close()
+    sweep.lock.close()
+    lines = sweep.folder.journal.read_bytes().splitlines(keepends=True)
+    (created,) = [n for n, line in enumerate(lines) if b'"op_code":4' in line][1:2]
+    sweep.folder.journal.write_bytes(b"".join([*lines[:created], b"\x00 damaged\n", *lines[created + 1 :]]))
+    sweep, study = opened(space, **grid)
+    study.bury_dead()
+    rest = do(sweep, study)
+    assert len(rest) == 3
+    assert min(rest) > killed.number - 1
+    done = [tuple(job.params.items()) for job in sweep.folder.manifest.read().jobs.values()]
+    assert len(done) == len(set(done)) == 6
+    assert tuple(killed.params.items()) in done
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes", "random"])
 def test_samplers_stay_in_the_space(opened, sampler):
     space = [interval("a", 1e-4, 1e-2, log=True), interval("b", 0.0, 1.0), interval("c", 2, 8, whole=True, step=2)]

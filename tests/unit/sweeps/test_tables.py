@@ -18,8 +18,8 @@ JOBS = [
 ]
 
 
-def text_of(table):
-    console = Console(width=140)
+def text_of(table, width=140):
+    console = Console(width=width)
     with console.capture() as capture:
         console.print(table)
     return capture.get()
@@ -32,6 +32,15 @@ def test_a_row_shows_what_differs_how_it_ended_and_what_it_reached():
     assert re.search(r"1 │ optimizer\.lr=0\.1 +│ finished before │ +32\.25 │ c", text)
     assert re.search(r"2 │ optimizer\.lr=9 +│ failed +│ +– │", text)
     assert re.search(r"3 │ optimizer\.lr=0\.2 +│ waiting +│ +– │", text)
+
+
+def test_run_ids_stay_on_their_line_in_a_narrow_terminal():
+    ids = ["20261124-034512-3fa9c1-7be2", "20261124-034514-90a2c1-0b42"]
+    jobs = [job(n, f"optimizer.lr={n}.00123456789", metrics={"mean_r1": 1.0}, runs=[ids[n]]) for n in (0, 1)]
+    text = text_of(jobs_table(jobs, title="sweep x", objectives=["mean_r1", "rsum"], best={1}), 80)
+    assert re.search(r"│ 20261124-034512 │\n", text)
+    assert re.search(r"│ 20261124-034514 │\n", text)
+    assert text.count("finished") == 2
 
 
 def test_lists_are_shown_as_they_are():

@@ -265,7 +265,7 @@ def test_the_last_verdict_is_not_lost_with_a_run_that_broke_off_after_its_last_s
 
 def test_the_commit_is_that_of_the_start(tmp_path, monkeypatch):
     commits = iter(("before", "after"))
-    monkeypatch.setattr(runner, "describe_environment", lambda: {"git_commit": next(commits)})
+    monkeypatch.setattr(runner, "describe_environment", lambda: {"git_commit": next(commits), "sources": "s"})
     folder = train(small_plan(tmp_path)).folder
     assert json.loads((folder.path / "result.json").read_text("utf-8"))["git_commit"] == "before"
 

@@ -32,7 +32,8 @@ export function buildBars() {
 function draw(rows, width) {
   if (!rows.length) return el("p", { className: "hint" }, t("nothingToDraw"));
   const box = { left: 50, right: width - 10, top: 12, bottom: HEIGHT - 32 };
-  const y = numericScale(0, 100, box.bottom, box.top);
+  const highest = Math.max(...rows.flatMap((row) => RECALLS.map((name) => endsOf(row, name)?.[1] ?? row.metric(name) ?? 0)));
+  const y = numericScale(0, Math.min(100, Math.max(1, 1.1 * highest)), box.bottom, box.top);
   const step = (box.right - box.left) / RECALLS.length;
   const middle = (name) => box.left + (RECALLS.indexOf(name) + 0.5) * step;
   const x = { at: middle, ticks: RECALLS };
@@ -43,11 +44,16 @@ function draw(rows, width) {
   return svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": "R@K" }, axes({ x, y, box, xLabel: "", yLabel: "R@K, %", xText: metricLabel, most: 30 }), bars);
 }
 
+/** Ends of the whisker; null where there is none. */
+function endsOf(row, name) {
+  const [value, spread] = [row.metric(name), row.spread(name)];
+  return value === null || spread === null ? row.interval(name) : [value - spread, value + spread];
+}
+
 function bar(row, name, centre, width, y) {
   const value = row.metric(name);
   if (value === null) return [];
-  const spread = row.spread(name);
-  const ends = spread === null ? row.interval(name) : [value - spread, value + spread];
+  const ends = endsOf(row, name);
   const text = [row.label, `${metricLabel(name)} ${metricText(name, value)}`, ends ? `${ends[0].toFixed(1)} … ${ends[1].toFixed(1)}` : ""];
   const shape = svg("rect", {
     class: "bar",

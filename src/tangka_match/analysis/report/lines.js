@@ -137,6 +137,7 @@ function draw(chart) {
   }
   canvas.dataset.range = JSON.stringify(panel.zoom);
   canvas.dataset.drawn = plan.rows.length;
+  canvas.dataset.scale = plan.isLog ? "log" : "linear";
 }
 
 function drawFrame(context, { frame, x, y }) {

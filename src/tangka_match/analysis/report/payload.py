@@ -112,6 +112,7 @@ def _run(run: RunRecord, recipe: int, settings: Sequence[str], out: Path) -> dic
         "queries": run.queries,
         "data": run.data,
         "commit": run.commit,
+        "code": run.code,
         "command": run.command,
         "metrics": dict(run.metrics),
         "intervals": {name: list(ends) for name, ends in run.intervals.items()},

@@ -11,7 +11,7 @@ const BATCH = 100;
 const SHOWN_METRICS = ["mean_r1", "i2t_r1", "t2i_r1", "rsum"];
 
 const several = (field) => new Set(runs.map((run) => run[field])).size > 1;
-const SEVERAL = { sweep: several("sweep"), data: several("data") };
+const SEVERAL = { sweep: several("sweep"), data: several("data"), code: several("code") };
 
 /** The section with the table and the choice of its columns. */
 export function buildTable() {
@@ -60,6 +60,7 @@ function columns() {
     ...(SEVERAL.data
       ? [{ key: "data", label: t("data"), cell: (row) => dataName(row.first) }]
       : []),
+    ...(SEVERAL.code ? [{ key: "code", label: t("code"), title: t("codeHelp"), cell: (row) => codeCell(row.first) }] : []),
     ...report.columns
       .filter(({ key }) => state.columns.has(key))
       .map(({ key, name }) => ({ key: `setting:${key}`, label: name, title: key, cell: (row) => settingText(row.setting(key)), isNumber: true })),
@@ -140,6 +141,13 @@ function nameCell(row) {
     row.isFolded ? el("span", { className: "times" }, ` ×${row.members.length}`) : el("div", { className: "sub" }, [row.first.name, row.first.job === null ? null : t("job", row.first.job)].filter(Boolean).join(" · ")),
     trouble ? el("span", { className: "status damaged" }, "!") : null,
   ];
+}
+
+/** The commit in short; below it, where known, the files in short: two changed checkouts share a commit. */
+function codeCell(run) {
+  const commit = (run.commit ?? "").slice(0, 7) || "–";
+  const isDirty = (run.commit ?? "").endsWith("+dirty");
+  return [isDirty ? `${commit}+` : commit, el("div", { className: "sub" }, (run.code ?? "") === run.commit ? "" : (run.code ?? "").slice(0, 6))];
 }
 
 function statusCell(row) {

@@ -49,6 +49,8 @@ const WORDS = {
   overrides: ["Overrides", "命令行改动"],
   command: ["Command", "命令"],
   commit: ["Commit", "提交"],
+  code: ["code", "代码"],
+  codeHelp: ["Commit, and a hash of the code's files; runs of different code are never folded", "提交号与代码文件的哈希；不同代码的实验不会合并"],
   guard: ["Guard", "训练监护"],
   parameters: ["Model parameters", "模型参数量"],
   queries: ["Validated on", "验证集"],

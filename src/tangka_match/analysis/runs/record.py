@@ -60,6 +60,7 @@ class RunRecord:
         config: Its settings, flat, by dotted names.
         data: Fingerprint of the data.
         commit: Of the code.
+        code: Hash of the code's files, or its commit where the run does not know that: equal for runs of equal code.
         num_parameters: Of the model.
         queries: Images and captions of the validation split.
         command: As typed.
@@ -88,6 +89,7 @@ class RunRecord:
     config: Mapping[str, Any]
     data: str | None
     commit: str | None
+    code: str | None
     num_parameters: int | None
     queries: tuple[int, int] | None
     command: str | None
@@ -148,6 +150,7 @@ def make_record(
         config=flat,
         data=_text(start.get("data_fingerprint") or result.get("data_fingerprint")),
         commit=_text(start.get("git_commit") or environment.get("git_commit")),
+        code=_text(start.get("sources") or start.get("git_commit")),
         num_parameters=_whole(start.get("num_parameters")),
         queries=_queries(result),
         command=_text(environment.get("command")),

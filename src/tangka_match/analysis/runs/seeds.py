@@ -11,7 +11,7 @@ from tangka_match.analysis.runs.record import METRICS, RunRecord
 
 @dataclass(frozen=True)
 class Recipe:
-    """Runs of one config on the same data.
+    """Runs of one config on the same data, by the same code.
 
     Args:
         runs: Its seeds, in the order given.
@@ -48,8 +48,8 @@ class Recipe:
 def fold_seeds(runs: Sequence[RunRecord]) -> list[Recipe]:
     """Put runs that differ in their seed alone into one recipe.
 
-    Where they write and log, and their tags, do not count; the data's fingerprint does, the path to them does not. A
-    run whose config cannot be read stays alone.
+    Where they write and log, and their tags, do not count; the data's fingerprint does, the path to them does not. Runs
+    of other code are another recipe. A run whose config cannot be read stays alone.
 
     Args:
         runs: In the order that recipes and their runs keep.
@@ -71,4 +71,5 @@ def _recipe_key(run: RunRecord) -> str:
     kept = {key: value for key, value in run.config.items() if key.split(".")[0] not in left_out}
     if run.data is not None:
         kept["data.root"] = run.data
+    kept["code"] = run.code
     return json.dumps(kept, sort_keys=True, ensure_ascii=False, default=str)

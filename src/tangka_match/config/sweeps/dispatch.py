@@ -10,13 +10,13 @@ from omegaconf import DictConfig
 from tangka_match.config.launch import launch
 from tangka_match.config.sweeps.grid import identity_of
 from tangka_match.config.sweeps.job import do_job, is_worth_another_try
-from tangka_match.config.sweeps.points import Point, check_seeds, own_overrides, plans_of, read_sweep_settings
+from tangka_match.config.sweeps.points import DataSets, Point, check_seeds, own_overrides, plans_of, read_sweep_settings
 from tangka_match.config.sweeps.session import full_disk_explained
 from tangka_match.errors import TrainingError
 from tangka_match.sweeps.folder import SweepFolder, open_sweep
 from tangka_match.sweeps.objectives import MAIN
 from tangka_match.sweeps.pool import end_with_parent
-from tangka_match.sweeps.seeds import mean_and_spread
+from tangka_match.sweeps.seeds import intervals_of_means, mean_and_spread
 from tangka_match.sweeps.settings import SweepSettings
 from tangka_match.sweeps.tables import failures, seeds_table
 from tangka_match.training.records.environment import describe_environment
@@ -66,13 +66,11 @@ def _reporter(folder: SweepFolder, settings: SweepSettings) -> Callable[[int, fl
 def _run_seeds(config: DictConfig, settings: SweepSettings, overrides: tuple[str, ...]) -> float:
     """The same run with several seeds, one after the other, and what they say together."""
     plans = plans_of(config)
-    data = plans[0].data
-    data.prepare_data()
-    data.setup("fit")
+    data = DataSets()
     environment = describe_environment()
     shown = [o for o in overrides if not o.startswith("seeds=")]
     points = [
-        Point(number, [*shown, f"seed={plan.settings.seed}"], [plan], data.fingerprint)
+        Point(number, [*shown, f"seed={plan.settings.seed}"], [plan], [data.check(plan)])
         for number, plan in enumerate(plans)
     ]
     root = plans[0].settings.paths.runs / "sweeps"
@@ -84,6 +82,7 @@ def _run_seeds(config: DictConfig, settings: SweepSettings, overrides: tuple[str
             identity_of(points),
             objectives=[MAIN],
             git_commit=environment["git_commit"],
+            sources=environment["sources"],
             command=environment["command"],
         )
         with sweep.lock:
@@ -111,7 +110,9 @@ def _do_seeds(folder: SweepFolder, points: Sequence[Point], settings: SweepSetti
             f"{len(wrong)} of {len(points)} seeds failed; the same command tries them again:\n  " + "\n  ".join(wrong)
         )
     metrics, std = mean_and_spread([end["metrics"] for end in ends])
-    folder.manifest.write("summary", runs=[run for end in ends for run in end["runs"]], metrics=metrics, std=std)
+    interval = intervals_of_means(metrics, std, len(ends)) if std else {}
+    runs = [run for end in ends for run in end["runs"]]
+    folder.manifest.write("summary", runs=runs, metrics=metrics, std=std, interval=interval)
     if std:
         title = f"sweep {folder.sweep_id}: {len(ends)} seeds, best.ckpt on validation"
         rich.print(seeds_table(metrics, std, len(ends), title=title))

@@ -13,7 +13,7 @@ from tangka_match.sweeps.manifest import JobRecord
 from tangka_match.sweeps.objectives import MAIN, read_figures
 from tangka_match.sweeps.seeds import mean_and_spread
 from tangka_match.sweeps.tables import best_jobs, failures, jobs_table
-from tangka_match.training.records.environment import describe_environment
+from tangka_match.training.records.environment import CodeVersion, code_version, describe_environment
 from tangka_match.training.records.run_folder import decisive_settings
 
 
@@ -35,7 +35,7 @@ def run_grid(session: Session, arguments: Sequence[str]) -> list[JobRecord]:
     points = check_points(session.compose, session.expand(session.parse(arguments)))
     session.launcher(None)
     environment = describe_environment()
-    commit = "any" if settings.any_commit else environment["git_commit"]
+    code = None if settings.any_commit else code_version()
     with full_disk_explained(session.root):
         sweep = open_sweep(
             session.root,
@@ -44,10 +44,11 @@ def run_grid(session: Session, arguments: Sequence[str]) -> list[JobRecord]:
             identity_of(points),
             objectives=[MAIN],
             git_commit=environment["git_commit"],
+            sources=environment["sources"],
             command=environment["command"],
         )
         with sweep.lock:
-            todo = _note_points(sweep, points, commit)
+            todo = _note_points(sweep, points, code)
             _announce(sweep, points, todo)
             if todo:
                 jobs = {point.number: point.overrides for point in todo}
@@ -63,11 +64,11 @@ def identity_of(points: Sequence[Point]) -> dict[str, object]:
     return {
         "jobs": [point.shown for point in points],
         "settings": [decisive_settings(plan.config) for point in points for plan in point.plans],
-        "data": sorted({point.fingerprint for point in points}),
+        "data": sorted({fingerprint for point in points for fingerprint in point.fingerprints}),
     }
 
 
-def _note_points(sweep: OpenSweep, points: Sequence[Point], commit: str | None) -> list[Point]:
+def _note_points(sweep: OpenSweep, points: Sequence[Point], code: CodeVersion | None) -> list[Point]:
     """Note the new points and those that earlier runs have done; returns the others."""
     manifest = sweep.folder.manifest
     known = manifest.read().jobs
@@ -75,7 +76,7 @@ def _note_points(sweep: OpenSweep, points: Sequence[Point], commit: str | None) 
     for point in points:
         if point.number not in known:
             manifest.write("job", job=point.number, overrides=point.shown)
-        done = point.finished_runs(commit)
+        done = point.finished_runs(code)
         if done is None:
             todo.append(point)
         elif point.number not in known or known[point.number].status != "finished":

@@ -19,7 +19,7 @@ from tangka_match.sweeps.objectives import read_figures
 from tangka_match.sweeps.past_runs import find_runs
 from tangka_match.sweeps.seeds import mean_and_spread
 from tangka_match.training.plan import RunPlan
-from tangka_match.training.records.environment import git_commit
+from tangka_match.training.records.environment import CodeVersion, code_version
 from tangka_match.training.records.run_folder import RunFolder
 from tangka_match.training.runner import train
 from tangka_match.training.sweep_job import SweepJob
@@ -78,22 +78,25 @@ def _short_result(outcome: dict[str, Any]) -> str:
 
 def _do_runs(job: SweepJob, plans: Sequence[RunPlan], *, any_commit: bool) -> dict[str, Any]:
     """Each seed's run in turn; a pruned first seed ends the job."""
-    commit = "any" if any_commit else git_commit()
+    code = None if any_commit else code_version()
     ids, figures, status = [], [], "finished"
+    resumed: list[str] = []
     reports: dict[int, float] = {}
     for number, plan in enumerate(plans):
         of_seed = (f"seed={plan.settings.seed}",) if len(plans) > 1 else ()
         # Trials are compared by their first seed: the others have no counterpart at the same epoch.
         report = _noted(job.report, reports) if job.report is not None and number == 0 else None
         part = SweepJob(job.sweep, job.number, (*job.overrides, *of_seed), report)
-        run, status = _do_run(plan, part, commit)
+        run, status, went_on = _do_run(plan, part, code)
         ids.append(run.name)
+        resumed += [run.name] if went_on else []
         figures.append(read_figures(run))
         if status == "pruned":
             break
     metrics, std = mean_and_spread(figures)
     outcome: dict[str, Any] = {"status": status, "runs": ids, "metrics": metrics}
     outcome |= {"std": std} if std else {}
+    outcome |= {"resumed": resumed} if resumed else {}
     outcome |= {"reports": reports} if reports else {}
     return outcome
 
@@ -108,19 +111,23 @@ def _noted(report: Callable[[int, float], bool], reports: dict[int, float]) -> C
     return noting
 
 
-def _do_run(plan: RunPlan, job: SweepJob, commit: str | None) -> tuple[Path, str]:
-    """Take over the finished run of the same settings, go on with a half-way one, or train; folder and status."""
+def _do_run(plan: RunPlan, job: SweepJob, code: CodeVersion | None) -> tuple[Path, str, bool]:
+    """Take over the finished run of the same settings, go on with a half-way one, or train.
+
+    Returns:
+        The folder, how it ended, and whether it went on half-way.
+    """
     plan.data.prepare_data()
     plan.data.setup("fit")
-    found = find_runs(plan.settings.paths.runs, plan.config, plan.data.fingerprint, commit)
+    found = find_runs(plan.settings.paths.runs, plan.config, plan.data.fingerprint, code)
     for past in found:
         if past.status == "finished":
             logger.info("run %s has the same settings, data and code and is finished", past.folder.run_id)
-            return past.folder.path, "finished"
+            return past.folder.path, "finished", False
     half_way = next((past.folder for past in found if past.can_go_on()), None)
     result = _train(plan, half_way, job)
     draw(result.folder)
-    return result.folder.path, "pruned" if result.pruned else "finished"
+    return result.folder.path, "pruned" if result.pruned else "finished", result.folder == half_way
 
 
 def _train(plan: RunPlan, half_way: RunFolder | None, job: SweepJob) -> Any:

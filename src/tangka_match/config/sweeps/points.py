@@ -20,6 +20,7 @@ from tangka_match.errors import ConfigError, TangkaMatchError
 from tangka_match.sweeps.past_runs import PastRun, find_runs
 from tangka_match.sweeps.settings import SweepSettings
 from tangka_match.training.plan import RunPlan, check_schedule
+from tangka_match.training.records.environment import CodeVersion
 from tangka_match.training.records.run_folder import decisive_settings
 
 OF_THE_SWEEP = ("sweep=", "sweep.", "hydra.", "hydra/")
@@ -34,24 +35,24 @@ class Point:
         number: From 0.
         overrides: Of the command line, for this job.
         plans: A run each, one a seed.
-        fingerprint: Of the data.
+        fingerprints: Of the data of each run.
     """
 
     number: int
     overrides: list[str]
     plans: list[RunPlan]
-    fingerprint: str
+    fingerprints: list[str]
 
     @property
     def shown(self) -> list[str]:
         """The overrides that say something about the runs."""
         return own_overrides(self.overrides)
 
-    def finished_runs(self, commit: str | None) -> list[PastRun] | None:
+    def finished_runs(self, code: CodeVersion | None) -> list[PastRun] | None:
         """The runs that make this job superfluous, one a seed; ``None`` if any is missing."""
         found = []
-        for plan in self.plans:
-            runs = find_runs(plan.settings.paths.runs, plan.config, self.fingerprint, commit)
+        for plan, fingerprint in zip(self.plans, self.fingerprints, strict=True):
+            runs = find_runs(plan.settings.paths.runs, plan.config, fingerprint, code)
             finished = [run for run in runs if run.status == "finished"]
             if not finished:
                 return None
@@ -152,12 +153,12 @@ def check_points(
     """
     points: list[Point] = []
     faults: dict[str, list[int]] = {}
-    data = _DataSets()
+    data = DataSets()
     numbered = list(enumerate(jobs))
     for number, overrides in track(numbered, f"checking {len(jobs)} {what}s", disable=len(jobs) < MANY, transient=True):
         try:
             plans = plans_of(compose(overrides))
-            points.append(Point(number, overrides, plans, data.check(plans[0])))
+            points.append(Point(number, overrides, plans, [data.check(plan) for plan in plans]))
         except (TangkaMatchError, HydraException, OmegaConfBaseException) as error:
             for line in _lines(explain(error, "config")):
                 faults.setdefault(line, []).append(number)
@@ -168,7 +169,7 @@ def check_points(
     return points
 
 
-class _DataSets:
+class DataSets:
     """Opens each data set that the jobs name once, whatever else differs between them."""
 
     def __init__(self) -> None:
@@ -176,7 +177,9 @@ class _DataSets:
 
     def check(self, plan: RunPlan) -> str:
         """The fingerprint of the plan's data; its schedule is tried against their size."""
-        key = json.dumps(plan.config["data"], sort_keys=True)
+        settings = plan.config["data"]
+        of_seed = plan.settings.seed if settings["train_share"] < 1 else None  # a share is drawn by the seed
+        key = json.dumps([settings, of_seed], sort_keys=True)
         if key not in self._opened:
             plan.data.prepare_data()
             plan.data.setup("fit")

@@ -1,6 +1,7 @@
 """A study: Optuna proposes trials, jobs run them, lagging ones are pruned; it goes on to a total after a kill."""
 
 import logging
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,7 +21,7 @@ from tangka_match.sweeps.settings import SweepSettings
 from tangka_match.sweeps.space import Dimension, choices, interval
 from tangka_match.sweeps.study import Study, Trial
 from tangka_match.sweeps.tables import failures, jobs_table
-from tangka_match.training.records.environment import describe_environment
+from tangka_match.training.records.environment import code_version, describe_environment, known_version
 
 logger = logging.getLogger(__name__)
 
@@ -63,15 +64,17 @@ def run_study(session: Session, arguments: Sequence[str], batch_size: int) -> li
             identity,
             objectives=settings.objectives,
             git_commit=environment["git_commit"],
+            sources=environment["sources"],
             command=environment["command"],
         )
-        begun_at = sweep.folder.manifest.read().header.get("git_commit")
-        if begun_at != environment["git_commit"] and not settings.any_commit:
+        begun = sweep.folder.manifest.read().header
+        begun_with = known_version(begun.get("git_commit"), str(begun.get("sources")))
+        if begun_with != code_version() and not settings.any_commit:
             logger.warning(
-                "the study was begun at commit %s, this is %s: its trials are compared as if the code were the same; "
-                "sweep.name=<a new name> starts another, sweep.any_commit=true says that this is meant",
-                begun_at,
-                environment["git_commit"],
+                "the study was begun at commit %s, sources %s, this is %s, %s: its trials are compared as if the code "
+                "were the same; sweep.name=<a new name> starts another, sweep.any_commit=true says that this is meant",
+                *begun_with,
+                *code_version(),
             )
         with sweep.lock:
             study = Study(sweep, space, settings)
@@ -88,6 +91,7 @@ class _Search:
     ) -> None:
         self._session, self._settings, self._study = session, settings, study
         self._fixed, self._batch = fixed, batch_size
+        self._stopping = threading.Event()
 
     def run(self, launcher: Launcher, folder: Any) -> None:
         """Ask, run and tell until the total is reached."""
@@ -113,11 +117,12 @@ class _Search:
                 for worker in [threads.submit(self._work, launcher, folder, 1) for _ in range(slots)]:
                     worker.result()
             except BaseException:
+                self._stopping.set()  # a thread whose job is ended now shall not ask for another
                 launcher.end_all()  # type: ignore[attr-defined]
                 raise
 
     def _work(self, launcher: Launcher, folder: Any, batch_size: int) -> None:
-        while trials := self._ask(batch_size):
+        while not self._stopping.is_set() and (trials := self._ask(batch_size)):
             for trial in trials:
                 shown = [*own_overrides(self._fixed), *trial.overrides]
                 folder.manifest.write("job", job=trial.number, overrides=shown, params=trial.params)

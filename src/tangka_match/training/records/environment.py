@@ -1,5 +1,7 @@
 """What a run needs said about the machine and the code it ran on."""
 
+import functools
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -7,7 +9,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -15,6 +17,21 @@ PACKAGES = (
     "tangka-match", "torch", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "jieba", "rjieba", "wandb",
     "numpy",
 )  # fmt: skip
+DIRTY = "+dirty"
+
+
+class CodeVersion(NamedTuple):
+    """Which code runs: two runs have the same if both are equal.
+
+    A commit alone does not say it: two changed checkouts share theirs, and an installed wheel has none.
+
+    Args:
+        commit: Without a mark for changed files; ``None`` in a wheel.
+        sources: Hash of the package's files.
+    """
+
+    commit: str | None
+    sources: str
 
 
 def describe_environment() -> dict[str, Any]:
@@ -23,6 +40,7 @@ def describe_environment() -> dict[str, Any]:
         "command": shlex.join([sys.executable, *sys.orig_argv[1:]]),
         "working_directory": str(Path.cwd()),
         "git_commit": git_commit(),
+        "sources": source_hash(),
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "machine": describe_machine(),
@@ -49,7 +67,31 @@ def git_commit() -> str | None:
         dirty = _git(folder, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):  # no git here, or not a checkout
         return None
-    return (commit + ("+dirty" if dirty else "")) if tracked else None
+    return (commit + (DIRTY if dirty else "")) if tracked else None
+
+
+@functools.cache
+def source_hash() -> str:
+    """Short hash of the package's code and word lists as they are on disk when this process first asks."""
+    package = Path(__file__).resolve().parents[2]
+    digest = hashlib.sha256()
+    for path in sorted(path for path in package.rglob("*") if path.suffix in (".py", ".txt")):
+        digest.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def code_version() -> CodeVersion:
+    """Of the code that this process runs."""
+    return known_version(git_commit(), source_hash())
+
+
+def known_version(commit: str | None, sources: str) -> CodeVersion:
+    """From what a ledger notes.
+
+    >>> known_version("3fa9c1+dirty", "08c1")
+    CodeVersion(commit='3fa9c1', sources='08c1')
+    """
+    return CodeVersion(commit and commit.removesuffix(DIRTY), sources)
 
 
 def _git(folder: Path, *words: str) -> str:

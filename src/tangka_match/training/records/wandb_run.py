@@ -13,7 +13,7 @@ from pytorch_lightning.loggers import WandbLogger
 
 from tangka_match.data.split import Split
 from tangka_match.errors import ConfigError
-from tangka_match.metrics.summary import CUTOFFS
+from tangka_match.metrics.summary import HIGHER_IS_BETTER, RANK_STATISTICS
 from tangka_match.retrieval.examples import Examples
 from tangka_match.training.records.run_folder import RunFolder
 from tangka_match.training.records.run_name import short_name
@@ -23,11 +23,6 @@ from tangka_match.training.settings import LoggerSettings
 logger = logging.getLogger(__name__)
 DATA_VARIABLE = "WANDB_DATA_DIR"
 STEP = "trainer/global_step"
-HIGHER_IS_BETTER = ("mean_r1", "rsum", *(f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in CUTOFFS))
-LOWER_IS_BETTER = (
-    "loss",
-    *(f"{direction}_{statistic}_rank" for direction in ("i2t", "t2i") for statistic in ("median", "mean")),
-)
 
 
 def start_wandb(
@@ -83,7 +78,7 @@ def start_wandb(
             "and see to the network, or use logger=wandb, which writes what `wandb sync` uploads later"
         ) from error
     service = WandbLogger(experiment=run)
-    for names, best in ((HIGHER_IS_BETTER, "max"), (LOWER_IS_BETTER, "min")):
+    for names, best in ((HIGHER_IS_BETTER, "max"), (("loss", *RANK_STATISTICS), "min")):
         for metric in names:  # each by name: for `val/*` W&B keeps the last value
             service.experiment.define_metric(f"val/{metric}", step_metric=STEP, summary=best)
     return service

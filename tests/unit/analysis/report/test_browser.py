@@ -60,10 +60,15 @@ def page(browser, report):
     assert (seen.errors, seen.requests) == ([], [])
 
 
+def headings(page):
+    """Of the table's columns."""
+    texts = page.locator(".runs thead th").all_inner_texts()
+    return [text.strip(" ▲▼\n").replace("\n", " ") for text in texts]
+
+
 def column(page, name):
     """The cells of a column of the table, by its heading."""
-    headings = page.locator(".runs thead th").all_inner_texts()
-    place = next(n for n, text in enumerate(headings) if text.strip(" ▲▼\n").replace("\n", " ") == name)
+    place = headings(page).index(name)
     cells = page.locator(".runs tbody tr[data-row]").evaluate_all(
         "(rows, place) => rows.map((row) => row.cells[place].innerText)", place
     )
@@ -185,6 +190,48 @@ def test_the_time_axis_smoothing_and_another_metric(page):
     settle(page)
     assert canvas.get_attribute("aria-label") == "train/lr"
     assert drawn(page) == 4
+
+
+def test_a_logarithmic_axis_and_back(page):
+    canvas = page.locator("canvas.lines").nth(1)
+    canvas.scroll_into_view_if_needed()
+    settle(page)
+    linear = canvas.screenshot()
+    box = page.locator("label.check", has_text="log scale").nth(1)
+    box.click()
+    settle(page)
+    assert canvas.get_attribute("data-scale") == "log"
+    assert page.locator("canvas.lines").first.get_attribute("data-scale") == "linear", "of this chart alone"
+    assert canvas.screenshot() != linear
+    box.click()
+    settle(page)
+    assert canvas.get_attribute("data-scale") == "linear"
+    assert canvas.screenshot() == linear
+
+
+def test_columns_are_taken_out_and_put_back(page):
+    page.click("details.choice summary")
+    box = page.locator("details.choice label", has_text="margin").locator("input")
+    box.uncheck()
+    settle(page)
+    assert "margin" not in headings(page)
+    assert page.locator("[data-card=parallel] polyline.run").count() == 0, "nothing else differs"
+    box.check()
+    settle(page)
+    assert column(page, "margin") == ["0.2", "0.3", "0.1", "0.9"]
+
+
+def test_the_metric_of_the_result_is_chosen(page):
+    result = page.locator("select[aria-label=Result]")
+    result.scroll_into_view_if_needed()
+    axis = page.locator("[data-card=parallel] [data-axis=result]")
+    assert "mean R@1" in page.locator("[data-card=parallel]").inner_text()
+    result.select_option("rsum")
+    settle(page)
+    assert axis.count() == 1
+    text = page.locator("[data-card=parallel]").inner_text()
+    assert "rsum" in text
+    assert "mean R@1" not in text
 
 
 def test_the_nearest_curve_is_named(page):

@@ -51,6 +51,20 @@ def test_data_count_by_what_they_are_not_by_where_they_lie(tmp_path):
     assert [len(recipe.runs) for recipe in fold_seeds(runs)] == [2, 1]
 
 
+@pytest.mark.parametrize(
+    ("starts", "folded"),
+    [
+        (({"git_commit": "a"}, {"git_commit": "b"}), False),
+        (({"git_commit": "a", "sources": "s"}, {"git_commit": "b", "sources": "s"}), True),
+        (({"git_commit": "a+dirty", "sources": "s"}, {"git_commit": "a+dirty", "sources": "t"}), False),
+    ],
+    ids=["other commits", "other commits of the same files", "two changed checkouts"],
+)
+def test_runs_of_other_code_are_another_recipe(tmp_path, starts, folded):
+    runs = [record_of(write_run(tmp_path, str(n), seed=n, **start)) for n, start in enumerate(starts)]
+    assert len(fold_seeds(runs)) == (1 if folded else 2)
+
+
 def test_runs_without_a_config_stay_alone(tmp_path):
     for name in "ab":
         (write_run(tmp_path, name) / "config.yaml").unlink()

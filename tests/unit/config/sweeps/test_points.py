@@ -23,9 +23,16 @@ def test_good_points_come_with_plans_and_fingerprint(compose):
     first, second = check_points(compose, [["seed=1"], ["seeds=[2,3]", "sweep.retries=0"]])
     assert [plan.settings.seed for plan in first.plans] == [1]
     assert [plan.settings.seed for plan in second.plans] == [2, 3]
-    assert first.fingerprint == second.fingerprint != ""
+    assert {*first.fingerprints} == {*second.fingerprints} != {""}
+    assert [len(point.fingerprints) for point in (first, second)] == [1, 2]
     assert second.shown == ["seeds=[2,3]"]
     assert "sweep" not in first.plans[0].config
+
+
+def test_a_share_of_the_data_is_another_one_for_each_seed(compose):
+    half = ["data.train_share=0.5", "data.batch_size=2"]
+    one, both = check_points(compose, [[*half, "seed=1"], [*half, "seeds=[1,2]"]])
+    assert one.fingerprints == both.fingerprints[:1] != both.fingerprints[1:]
 
 
 def test_every_fault_is_listed_with_its_jobs(compose):

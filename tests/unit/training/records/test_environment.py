@@ -74,6 +74,21 @@ def test_a_changed_checkout_is_dirty(checkout):
     assert git_commit() == git(checkout, "rev-parse", "HEAD") + "+dirty"
 
 
+def test_the_code_is_the_same_if_its_files_are(tmp_path, monkeypatch):
+    package = tmp_path / "package"
+    (package / "training" / "records").mkdir(parents=True)
+    (package / "losses.py").write_text("margin = 0.2")
+    monkeypatch.setattr(environment, "__file__", str(package / "training" / "records" / "environment.py"))
+    now = environment.source_hash.__wrapped__
+    first = now()
+    (package / "notes.md").write_text("no code")
+    assert now() == first
+    (package / "losses.py").write_text("margin = 0.3")
+    assert now() != first
+    (package / "losses.py").rename(package / "loss.py")
+    assert now() != first
+
+
 def test_code_installed_within_somebody_elses_checkout_has_no_commit(checkout, monkeypatch):
     site = checkout / ".venv"
     site.mkdir()

@@ -14,11 +14,10 @@ from helpers.wandb_server import wandb_server
 from tangka_match.data.split import load_split
 from tangka_match.errors import ConfigError
 from tangka_match.metrics import retrieval_ranks, summarise
+from tangka_match.metrics.summary import HIGHER_IS_BETTER, RANK_STATISTICS
 from tangka_match.retrieval.examples import pick_examples
 from tangka_match.training.records.run_folder import RunFolder
 from tangka_match.training.records.wandb_run import (
-    HIGHER_IS_BETTER,
-    LOWER_IS_BETTER,
     finish_wandb,
     keep_best,
     start_wandb,
@@ -113,8 +112,8 @@ def test_the_summary_of_a_crashed_run_holds_the_best_that_it_reached(offline):
 
 def test_for_every_metric_it_is_said_whether_higher_is_better():
     ranks = retrieval_ranks(torch.eye(3), torch.arange(3))
-    assert {*HIGHER_IS_BETTER, *LOWER_IS_BETTER} == {*summarise(ranks), "loss"}
-    assert not set(HIGHER_IS_BETTER) & set(LOWER_IS_BETTER)
+    assert {*HIGHER_IS_BETTER, *RANK_STATISTICS} == {*summarise(ranks)}
+    assert not set(HIGHER_IS_BETTER) & set(RANK_STATISTICS)
 
 
 def test_the_best_checkpoint_is_an_artifact_that_says_what_it_is_worth(offline):
