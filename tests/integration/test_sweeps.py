@@ -17,6 +17,7 @@ from helpers.cli import run_cli_in_process
 from helpers.precomp import write_dataset
 from tangka_match.config.sweeps import job as job_module
 from tangka_match.errors import TrainingError
+from tangka_match.evaluate import main as evaluate_main
 from tangka_match.retrieval.passport import read_checkpoint
 from tangka_match.sweeps.manifest import Manifest
 from tangka_match.training.records.ledger import read_ledger
@@ -221,7 +222,7 @@ def test_a_trial_of_several_seeds_is_their_mean_and_the_front_has_no_pruning(wor
 def test_seeds_in_one_command_are_one_group(words, tmp_path, failing):
     _, errors = failing
     errors[1] = [TrainingError("planted")]
-    command = (*words, "seeds=[0,1,2]")
+    command = (*words, "seeds=[0,1,2]", "ensemble=true")
     done = run_cli_in_process(*command)
     assert_one_message(
         done, r"1 of 3 seeds failed; the same command tries them again", r"seed=1\): TrainingError: planted"
@@ -236,6 +237,16 @@ def test_seeds_in_one_command_are_one_group(words, tmp_path, failing):
     summary = json.loads((sweep / "manifest.jsonl").read_text("utf-8").splitlines()[-1])
     assert summary["event"] == "summary"
     assert summary["std"]["mean_r1"] >= 0
+    written = tmp_path / "three"
+    checkpoints = ",".join(str(path) for path in sorted(tmp_path.glob("checkpoints/debug/*/best.ckpt")))
+    (root,) = tmp_path.glob("**/dev_caps.txt")
+    asked = run_cli_in_process(
+        f"checkpoint=[{checkpoints}]", f"data.root={root.parent}", "split=val", f"out={written}", main=evaluate_main
+    )
+    assert asked.code == 0, asked.stderr
+    assert "ensemble of 3 seeds" in done.stdout
+    metrics = json.loads((written / "metrics.json").read_text("utf-8"))
+    assert summary["ensemble"] == {name: metrics[name] for name in summary["ensemble"]}
 
 
 # ---- bad input ---------------------------------------------------------------------------------------------------

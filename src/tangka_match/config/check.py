@@ -16,7 +16,7 @@ BUILT_BY_TARGET = ("data", "model", "loss", "optimizer", "scheduler")
 GROUPS = (*SETTINGS, *BUILT_BY_TARGET)
 NO_SUCH = ("extra_forbidden", "unexpected_keyword_argument")
 """What pydantic calls a setting that a model, or a dataclass, does not have."""
-OF_THE_COMMAND = ("resume", "debug", "seeds", "sweep")
+OF_THE_COMMAND = ("resume", "debug", "seeds", "ensemble", "sweep")
 FILLED_LATER = {
     "data": {"seed", "tokenizer"},
     "model": {"vocab_size", "feature_dim", "num_regions"},

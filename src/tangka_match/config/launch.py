@@ -17,7 +17,7 @@ from tangka_match.training.records.run_folder import RunFolder, find_run
 from tangka_match.training.run_result import RunResult
 from tangka_match.training.runner import train
 
-OF_THE_COMMAND_LINE = ("resume", "sweep", "seeds")
+OF_THE_COMMAND_LINE = ("resume", "sweep", "seeds", "ensemble")
 """What says how to run, and is no setting of a run."""
 MAY_HAVE_MOVED = ("paths.runs", "paths.checkpoints", "paths.data", "data.root")
 ALLOWED_WITH_RESUME = ("resume", *MAY_HAVE_MOVED, "debug")

@@ -5,7 +5,8 @@ Events, each with ``time``: ``sweep`` (once; ``sweep`` id, ``kind`` grid, study 
 ``overrides``; in a study also ``params``), ``start`` (``job``, ``host``, ``pid``), ``end`` (``job``, ``status``
 finished, pruned, failed or stopped, ``runs``: ids, ``metrics``: means over its seeds, ``std`` where there are several,
 ``seconds``, ``error``; ``reused`` where nothing had to run, ``resumed``: ids of runs that went on half-way),
-``summary`` (of several seeds, for people: ``runs``, ``metrics``, ``std``, ``interval``: 95 % of the mean).
+``summary`` (of several seeds, for people: ``runs``, ``metrics``, ``std``, ``interval``: 95 % of the mean, ``ensemble``:
+metrics of their mean scores, where asked for).
 """
 
 import fcntl

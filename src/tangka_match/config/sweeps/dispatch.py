@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from tangka_match.config.launch import launch
+from tangka_match.config.sweeps.ensemble import check_ensemble, evaluate_ensemble
 from tangka_match.config.sweeps.grid import identity_of
 from tangka_match.config.sweeps.job import do_job, is_worth_another_try
 from tangka_match.config.sweeps.points import DataSets, Point, check_seeds, own_overrides, plans_of, read_sweep_settings
@@ -32,10 +33,11 @@ def run(config: DictConfig) -> float | None:
     """
     settings = read_sweep_settings(config)
     overrides = tuple(own_overrides(HydraConfig.get().overrides.task))
+    ensemble = check_ensemble(config, in_sweep=settings.job is not None)
     if settings.job is not None:
         return _run_job(config, settings, overrides)
     if check_seeds(config.seeds) is not None:
-        return _run_seeds(config, settings, overrides)
+        return _run_seeds(config, settings, overrides, ensemble=ensemble)
     result = launch(config)
     print_result(result)
     return result.metrics[MAIN]
@@ -63,7 +65,7 @@ def _reporter(folder: SweepFolder, settings: SweepSettings) -> Callable[[int, fl
     return TrialReporter(folder, settings.job, settings)
 
 
-def _run_seeds(config: DictConfig, settings: SweepSettings, overrides: tuple[str, ...]) -> float:
+def _run_seeds(config: DictConfig, settings: SweepSettings, overrides: tuple[str, ...], *, ensemble: bool) -> float:
     """The same run with several seeds, one after the other, and what they say together."""
     plans = plans_of(config)
     data = DataSets()
@@ -86,10 +88,10 @@ def _run_seeds(config: DictConfig, settings: SweepSettings, overrides: tuple[str
             command=environment["command"],
         )
         with sweep.lock:
-            return _do_seeds(sweep.folder, points, settings)
+            return _do_seeds(sweep.folder, points, settings, ensemble=ensemble)
 
 
-def _do_seeds(folder: SweepFolder, points: Sequence[Point], settings: SweepSettings) -> float:
+def _do_seeds(folder: SweepFolder, points: Sequence[Point], settings: SweepSettings, *, ensemble: bool) -> float:
     known = folder.manifest.read().jobs
     ends: list[dict[str, Any]] = []
     for point in points:
@@ -112,9 +114,10 @@ def _do_seeds(folder: SweepFolder, points: Sequence[Point], settings: SweepSetti
     metrics, std = mean_and_spread([end["metrics"] for end in ends])
     interval = intervals_of_means(metrics, std, len(ends)) if std else {}
     runs = [run for end in ends for run in end["runs"]]
-    folder.manifest.write("summary", runs=runs, metrics=metrics, std=std, interval=interval)
     if std:
         title = f"sweep {folder.sweep_id}: {len(ends)} seeds, best.ckpt on validation"
         rich.print(seeds_table(metrics, std, len(ends), title=title))
+    together = {"ensemble": evaluate_ensemble(points[0].plans[0], runs)} if ensemble else {}
+    folder.manifest.write("summary", runs=runs, metrics=metrics, std=std, interval=interval, **together)
     rich.print(f"its folder   {folder.path}")
     return metrics[MAIN]

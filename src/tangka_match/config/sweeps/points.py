@@ -99,6 +99,7 @@ def plans_of(config: DictConfig) -> list[RunPlan]:
     config = copy.deepcopy(config)
     OmegaConf.set_struct(config, False)
     config.pop("sweep")
+    config.pop("ensemble")
     seeds, resume = config.pop("seeds"), config.pop("resume")
     if resume is not None:
         raise ConfigError(

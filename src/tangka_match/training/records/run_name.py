@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-SAYS_NOTHING = ("paths", "logger", "data.root", "tags", "debug", "resume", "seeds", "sweep")
+SAYS_NOTHING = ("paths", "logger", "data.root", "tags", "debug", "resume", "seeds", "ensemble", "sweep")
 """Settings, and all beneath them, that say where a run writes or who started it, and not what it does."""
 LONGEST = 128  # that W&B shows
 
