@@ -1,4 +1,4 @@
-"""Features of pictures by a Chinese-CLIP: ``python -m tangka_match.extract model=M images=D captions=TSV out=ROOT``."""
+"""Features of pictures by a Chinese-CLIP: ``python -m tangka_match.extract clip=M images=D captions=TSV out=ROOT``."""
 
 from omegaconf import DictConfig
 

@@ -167,7 +167,7 @@ SETTING_FAULTS = [
     (("+data.batch_szie=4",), r"data\.batch_szie: .* takes no such argument\. Did you mean batch_size"),
     (("+trainer.max_epoch=4",), r"trainer\.max_epoch: there is no such setting\. Did you mean max_epochs"),
     (("+lerning_rate=4",), r"lerning_rate: there is no such setting"),
-    (("model=vsee",), r"model=vsee: there is no conf/model/vsee\.yaml\. Did you mean vse\? Allowed: cca, dual_path"),
+    (("model=vsee",), r"model=vsee: there is no conf/model/vsee\.yaml\. Did you mean vse\? Allowed: bert_vse, cca"),
     (("optimizer.lr=abc",), r"optimizer\.lr='abc': torch\.optim\.AdamW takes float"),
     (("optimizer.lr=-1",), r"optimizer: torch\.optim\.AdamW refuses .*'lr': -1.*Invalid learning rate: -1"),
     (("loss.margin=-2",), r"loss: margin=-2 is outside \[0, inf\]"),

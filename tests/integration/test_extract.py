@@ -28,7 +28,7 @@ def pictures(tmp_path):
 
 
 def run(tmp_path, model, pictures):
-    words = (f"model={model}", f"images={pictures}", f"captions={tmp_path}/captions.tsv", f"out={tmp_path}/set")
+    words = (f"clip={model}", f"images={pictures}", f"captions={tmp_path}/captions.tsv", f"out={tmp_path}/set")
     return run_cli_in_process(*words, "split=test", "grid=2", "batch_size=3", main=extract)
 
 

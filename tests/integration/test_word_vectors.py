@@ -17,7 +17,7 @@ def test_the_file_is_needed_for_training_alone(train, demo_data, tmp_path):
     )
     assert done.code == 0, done.stderr
     (log,) = tmp_path.glob("runs/*/run.log")
-    assert "more from their characters" in log.read_text("utf-8")
+    assert "words start from pretrained vectors" in log.read_text("utf-8")
     vectors.unlink()
     (checkpoint,) = tmp_path.glob("checkpoints/debug/*/best.ckpt")
     asked = run_cli_subprocess(

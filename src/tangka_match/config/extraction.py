@@ -24,7 +24,7 @@ def extract(config: DictConfig) -> list[Path]:
         raise ConfigError(f"batch_size={config.batch_size}: give at least 1")
     out = Path(config.out)
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-    tower = VisionTower(str(config.model), int(config.grid)).to(device).eval()
+    tower = VisionTower(str(config.clip), int(config.grid)).to(device).eval()
     features = extract_split(
         tower,
         Path(config.images),
@@ -35,7 +35,7 @@ def extract(config: DictConfig) -> list[Path]:
     )
     checkpoint = out / "zero_shot.ckpt"
     if not checkpoint.exists():
-        content = zero_shot_checkpoint(str(config.model), 1 + tower.grid**2, tower.feature_dim)
+        content = zero_shot_checkpoint(str(config.clip), 1 + tower.grid**2, tower.feature_dim)
         partial = out / ".partial-zero_shot.ckpt"
         torch.save(content, partial)
         partial.replace(checkpoint)

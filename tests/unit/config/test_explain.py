@@ -11,21 +11,21 @@ from tangka_match.config.location import conf_dir
 from tangka_match.errors import DataFormatError
 
 MISTAKES = [
-    ("model=vsee", "model=vsee: there is no conf/model/vsee.yaml. Did you mean vse? Allowed: cca, dual_path"),
+    ("model=vsee", "model=vsee: there is no conf/model/vsee.yaml. Did you mean vse? Allowed: bert_vse, cca"),
     ("+experiment=targetd", "experiment=targetd: there is no conf/experiment/targetd.yaml. Did you mean targeted?"),
     (
         "experiment=targeted",
-        "experiment is not in the defaults list: write +experiment=<name>. Allowed: best, debug",
+        "experiment is not in the defaults list: write +experiment=<name>. Allowed: best, best_ensemble, debug",
     ),
     ("data.batch_szie=4", "data.batch_szie: there is no such setting. Did you mean data.batch_size or data.eval_batch"),
     ("datta.batch_size=4", "datta.batch_size: there is no such setting. Did you mean data.batch_size"),
     ("sede=4", "sede: there is no such setting. Did you mean seed or"),
     (
         "model.margni=4",
-        "model.margni: there is no such setting. Did you mean loss.margin? Known in model: attention_dim",
+        "model.margni: there is no such setting. Did you mean loss.margin? Known in model: aggregation, attention_dim",
     ),
     ("trainer.zzz=4", "trainer.zzz: there is no such setting. Known in trainer: accelerator, deterministic"),
-    ("~model.zzz", "model.zzz: there is no such setting. Known in model: atten"),
+    ("~model.zzz", "model.zzz: there is no such setting. Known in model: aggregation, atten"),
     ("foo", "foo: cannot be read as a setting; write name=value"),
     (
         "data.batch_size=[1",

@@ -1,10 +1,14 @@
 """What a matcher learns of its words before the first step: their characters, and pretrained vectors."""
 
+import logging
+
 import pytorch_lightning as pl
 
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.errors import ConfigError
 from tangka_match.types import WordAware
+
+logger = logging.getLogger(__name__)
 
 
 class WordStart(pl.Callback):
@@ -32,6 +36,9 @@ class WordStart(pl.Callback):
         vectors = self._data.word_vectors
         if isinstance(pl_module.matcher, WordAware):
             pl_module.matcher.learn_words(self._data.vocabulary.words, vectors)
+            if vectors is not None:  # what the reader said was said before this run had a log
+                known = int(vectors.known.sum())
+                logger.info("%s of %s words start from pretrained vectors", f"{known:,}", f"{len(vectors.known):,}")
         elif vectors is not None:
             raise ConfigError(
                 f"data.word_vectors_path is set, and {type(pl_module.matcher).__name__} takes no word vectors: "
