@@ -6,7 +6,6 @@ from tangka_match.errors import CheckpointError
 from tangka_match.models.registry import build_matcher
 from tangka_match.types import Matcher
 
-
 NEEDED = {"SCAN": {"direction": "t2i", "smooth": 9.0}}
 OF_A_PRETRAINED_MODEL = {"ChineseCLIP", "PretrainedText"}  # built by test_pretrained_text and by the test of extract
 
