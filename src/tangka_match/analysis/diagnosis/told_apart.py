@@ -5,14 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import rich
 import torch
 from jaxtyping import Bool, Float, Int
-from rich.progress import track
 from torch import Tensor
 
 from tangka_match.analysis.diagnosis.feature_scan import FeatureScan
 from tangka_match.analysis.diagnosis.near_images import unit_regions
+from tangka_match.analysis.diagnosis.progress import watched
 from tangka_match.analysis.diagnosis.texts import Texts
 from tangka_match.data.split import Split
 
@@ -26,6 +25,10 @@ MOST_IMAGES = 3_000
 DIMENSIONS = 256
 """Regions are projected to so many at random: cosines keep within some 0.06 (Johnson and Lindenstrauss 1984), where one
 thing seen twice and two things lie several times as far apart, and 3,000 images of 36 regions need 110 MB."""
+LARGEST = 100
+"""Images of a group that are compared, each with each. Of a larger one no caption is told apart: images that hang
+together in such numbers are those of a broken extractor, and the pairs grow with the square."""
+_BLOCK = 64
 
 
 def told_apart(
@@ -51,7 +54,8 @@ def told_apart(
     Returns:
         Pairs of a caption and an image of its own image's group that it does not fit, by index.
     """
-    groups = [np.flatnonzero(images == group) for group in np.unique(images[np.bincount(images)[images] > 1])]
+    sizes = np.bincount(images)
+    groups = [np.flatnonzero(images == group) for group in np.flatnonzero((sizes > 1) & (sizes <= LARGEST))]
     if not groups:
         return frozenset()
     captions: dict[int, list[int]] = defaultdict(list)
@@ -61,10 +65,7 @@ def told_apart(
         standing[image].add(text)
     experience = _Experience(train, train_scan)
     told = set()
-    console = rich.get_console()
-    for members in track(
-        groups, "looking what captions tell apart", console=console, transient=True, disable=not console.is_terminal
-    ):
+    for members in watched(groups, "looking what captions tell apart"):
         regions, good = experience.regions(asked.split, members)
         for place, image in enumerate(members.tolist()):
             own = regions[place][good[place]]
@@ -113,7 +114,8 @@ class _Experience:
         generator = torch.Generator().manual_seed(0)
         self._projection = torch.randn(wide, DIMENSIONS, generator=generator) if wide > DIMENSIONS else torch.eye(wide)
         rows = np.unique(np.linspace(0, split.num_images - 1, min(split.num_images, MOST_IMAGES)).astype(np.int64))
-        blocks = [self.regions(split, block) for block in np.array_split(rows, -(-len(rows) // 64))]
+        parted = np.array_split(rows, -(-len(rows) // _BLOCK))
+        blocks = [self.regions(split, block) for block in watched(parted, "learning what words look like")]
         self._regions, self._good = (torch.cat(parts) for parts in zip(*blocks, strict=True))
         place = {image: position for position, image in enumerate(rows.tolist())}
         self._number: dict[str, int] = {}

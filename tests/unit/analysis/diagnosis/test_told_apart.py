@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from helpers.planted import planted_split
+from tangka_match.analysis.diagnosis import told_apart as module
 from tangka_match.analysis.diagnosis.ceiling import ceiling
 from tangka_match.analysis.diagnosis.feature_scan import scan_features
 from tangka_match.analysis.diagnosis.near_images import group_pairs, near_images
@@ -48,6 +49,11 @@ def test_a_caption_that_does_not(tmp_path, caption):
 
 def test_a_difference_that_no_word_names(tmp_path):
     assert asked(tmp_path, "画 云 日", "画", shows=TEXTURE) == frozenset()
+
+
+def test_a_group_too_large_to_compare_is_left_undecided(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGEST", 1)
+    assert asked(tmp_path, "画 云", "画") == frozenset()
 
 
 def test_a_text_that_stands_at_both_fits_both(tmp_path):
