@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy.stats import hypergeom
 from torch import Tensor
 
 from tangka_match.analysis.diagnosis.feature_scan import FeatureScan
@@ -15,9 +16,9 @@ from tangka_match.analysis.diagnosis.progress import watched
 from tangka_match.analysis.diagnosis.texts import Texts
 from tangka_match.data.split import Split
 
-CERTAIN = 5.0
-"""Standard deviations beyond chance by which a word must go with a region. On the demo sets one pair of near copies in
-200 that cannot be told apart passes, and three of four that can."""
+CHANCE = 3e-7
+"""Probability that so many of the images that show a region have the word if the two had nothing to do with each other:
+that of five standard deviations of a normal distribution. An image has some 36 regions and ten words."""
 FEWEST = 3
 """Training images that must show such a region and have the word in a caption."""
 MOST_IMAGES = 3_000
@@ -38,9 +39,9 @@ def told_apart(
 
     What words look like is learnt from train. A region of image A is *missing* in its near copy B if nothing in B is as
     like it as most regions of A are like one of B. Each word of A's caption is put down to the region of A with which
-    it goes together best: of the training images, those with such a region have the word in a caption more often than
-    chance, by ``CERTAIN`` standard deviations of the hypergeometric distribution. Where that region is missing in B,
-    the caption does not fit B.
+    it goes together best, by the standard deviations of the hypergeometric distribution: of the training images, those
+    with such a region have the word in a caption more often than others. Where that region is missing in B, and so many
+    would have the word by chance with a probability of ``CHANCE`` at most, the caption does not fit B.
 
     So it errs on one side: a rare word, or one that no region shows, tells nothing.
 
@@ -154,4 +155,10 @@ class _Experience:
         variance = expected * (1 - saying / number) * (1 - showing / number)
         beyond = (together - expected) / variance.clamp(min=1e-6).sqrt()
         most, region = beyond.masked_fill(together < FEWEST, -torch.inf).max(dim=0)
-        return bool(((most >= CERTAIN) & missing[region]).any())
+        word = ((most > 0) & missing[region]).nonzero()[:, 0]
+        if len(word) == 0:
+            return False
+        # The tail itself: three where 0.2 are expected are six standard deviations, and come up once in 3,000.
+        counts = together[region[word], word] - 1, saying[word], showing[region[word], 0]
+        at_most, have, show = (count.double().numpy() for count in counts)
+        return bool((hypergeom.sf(at_most, number, have, show) <= CHANCE).any())
