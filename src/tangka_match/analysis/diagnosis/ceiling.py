@@ -34,10 +34,11 @@ def ceiling(
       min(K, m) / m. In a group, its n captions are among the M that fit it, those of the group and those elsewhere of
       a text of its own, and R@K is the chance that one of the first K is among the n: 1 − C(M − n, K) / C(M, K).
 
-    Against the demo oracle, which knows the scenes, the mean R@1 was at most 1 point off with 5 to 40 % of 363 pictures
-    copied exactly, painted again, or painted with one thing changed, and 2,910 training pairs (three seeds,
-    ``experiments/2026-11-24_diagnoses``). With fewer to learn from, fewer captions are told from the copy, and it is
-    low. It is high where duplicates are not found.
+    Against the demo oracle, which knows the scenes, the mean R@1 was at most 1.4 points off with 5 to 40 % of 363
+    pictures copied exactly, painted again, or painted with one thing changed, and 2,910 training pairs
+    (``experiments/2026-11-24_diagnoses`` says what was measured with which rule). With fewer to learn from, fewer
+    captions are told from the copy, and it is low; so it is where features make pictures of one kind alike. It is high
+    where duplicates are not found.
 
     Args:
         image_group: (I,) equal for images that are nearly the same.
