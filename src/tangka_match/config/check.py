@@ -75,6 +75,8 @@ def describe_fault(item: Any, kind: type[BaseModel] = RunSettings) -> str:
     name = ".".join(str(part) for part in item["loc"])
     if item["type"] in NO_SUCH:
         return f"{name}: there is no such setting.{nearest(item['loc'][-1], _siblings(kind, item['loc']))}"
+    if item["type"] == "missing":
+        return f"{name} is missing: its default was taken out of the settings; give {name} a value"
     if item["type"] == "value_error":
         return f"{name + ': ' if name else ''}{item['ctx']['error']}"
     return f"{name}={item['input']!r}: {item['msg']}"

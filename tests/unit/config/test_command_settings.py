@@ -15,6 +15,7 @@ FAULTS = [
     (EVALUATE, "checkpoint=[]", r"checkpoint=\[\]: Value should have at least 1 item"),
     (EVALUATE, "checkpoint=[a.ckpt,'']", r"checkpoint is empty"),
     (EVALUATE, "data.root=", r"data\.root is empty: write data\.root=<folder of the data set>"),
+    (EVALUATE, "~protocol", r"protocol is missing: its default was taken out"),
     (EVALUATE, "+protocol.fold=5", r"protocol\.fold: there is no such setting\. Did you mean folds\?"),
     (EVALUATE, "+near_duplicates.treshold=5", r"near_duplicates\.treshold: .* Did you mean threshold\?"),
     (DIAGNOSE, "run=", r"run is empty: write run=<value>, or leave it out"),

@@ -119,10 +119,13 @@ def _within(name: str, text: Texts, found: Groups, pairs: Sequence[NearPair], sh
                 "only one of a group counts as right"
                 if name != "train"
                 else "as negatives of each other they are pushed apart",
-                "keep one of each group, or report recall that counts near-duplicates as right "
-                "(evaluate near_duplicates.threshold=…)"
-                if name != "train"
-                else "keep one of each group, or give them one image id",
+                "look at them first: features that say little make pictures of one kind (grass, snow, sea) alike; then "
+                "keep one of each group, or "
+                + (
+                    "report recall that counts near-duplicates as right (evaluate near_duplicates.threshold=…)"
+                    if name != "train"
+                    else "give them one image id"
+                ),
                 points=lost if name != "train" else None,
                 ids=tuple(split.image_ids[image] for image in members),
             )
@@ -214,5 +217,8 @@ def _image_leak(code: str, texts: Mapping[str, Texts], name: str, pairs: Sequenc
 
 
 def _listed(items: Sequence[tuple[str, ...]]) -> str:
-    shown = "; ".join(" = ".join(item) for item in items[:SHOWN])
+    shown = "; ".join(
+        " = ".join(item[:SHOWN]) + (f" = {len(item) - SHOWN:,} more" if len(item) > SHOWN else "")
+        for item in items[:SHOWN]
+    )
     return shown + (f"; and {len(items) - SHOWN:,} more" if len(items) > SHOWN else "")

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from tangka_match.analysis.diagnosis.progress import watched
 from tangka_match.data.region_mask import real_regions
 from tangka_match.data.split import Split
 
@@ -53,7 +54,7 @@ def scan_features(split: Split) -> FeatureScan:
     means = np.zeros((split.num_images, split.features.feature_dim), np.float32)
     lowest = torch.full((split.features.feature_dim,), torch.inf)
     highest = -lowest
-    for start in range(0, split.num_images, BLOCK):
+    for start in watched(range(0, split.num_images, BLOCK), f"reading the features of {split.name}"):
         rows = np.arange(start, min(start + BLOCK, split.num_images))
         stored = split.features.read(rows)
         real[rows], finite[rows] = real_regions(stored)

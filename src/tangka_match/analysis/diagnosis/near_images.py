@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tangka_match.analysis.diagnosis.feature_scan import FeatureScan
+from tangka_match.analysis.diagnosis.progress import watched
 from tangka_match.data.split import Split
 
 SAME = 0.01
@@ -85,7 +86,10 @@ def near_images(query: Split, query_scan: FeatureScan, gallery: Split, gallery_s
     columns += range(first_rival, min(first_rival + RIVALS, others))
     centre = torch.from_numpy(gallery_scan.centre)
     distances = np.stack(
-        [_region_distances(query, int(a), gallery, row[columns], centre) for a, row in zip(asked, order, strict=True)]
+        [
+            _region_distances(query, int(asked[place]), gallery, order[place, columns], centre)
+            for place in watched(range(len(asked)), f"comparing images of {query.name} with {gallery.name}")
+        ]
     )
     near = _judge(distances[:, :near_columns], distances[:, near_columns:])
     found = {

@@ -80,6 +80,22 @@ def test_one_of_several_captions_is_told_from_the_copy():
     assert found["t2i_r1"] == pytest.approx(100 * (1 + 1 + 4 * 0.5) / 6)
 
 
+def test_a_text_that_stands_elsewhere_fits_an_image_of_a_group_too():
+    """Images 0 and 1 are alike; caption 0 has the text of image 2, and is told from image 1, as caption 1 from 0."""
+    texts, owners = np.array([0, 1, 0]), np.arange(3)
+    found = ceiling(np.array([0, 0, 2]), texts, owners, {(0, 1), (1, 0)})
+    assert found["i2t_r1"] == found["t2i_r1"] == pytest.approx(100 * (1 / 2 + 1 + 1 / 2) / 3)
+    alone = ceiling(owners, texts, owners)
+    assert found == alone, "all are told apart, so the group is none"
+
+
+def test_the_ceiling_lies_between_its_bounds_where_a_copy_of_the_same_distance_is_told():
+    group = np.array([0, 0, *range(2, 20)])
+    section = diagnose_ceiling("val", Groups(group, group, np.arange(20), frozenset({(0, 1)})), np.arange(20), None)
+    low, high = section.values["mean_r1_bounds"]
+    assert low < section.values["mean_r1"] <= high
+
+
 def test_the_section_says_between_what_the_ceiling_lies():
     near, own = np.array([0, 0, *range(2, 20)]), np.arange(20)
     section = diagnose_ceiling("val", Groups(near, own, own, frozenset({(0, 1)})), own, None)

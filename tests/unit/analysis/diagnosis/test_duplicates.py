@@ -73,6 +73,15 @@ def test_groups_are_listed_as_they_are_counted(tmp_path):
     assert "2 groups: dev-0003 = dev-0009 = dev-0012; dev-0020 = dev-0040" in finding.seen
 
 
+def test_of_a_large_group_the_first_are_listed(tmp_path):
+    def change(features):
+        features[1:9] = features[0]
+
+    (finding,) = diagnosed(val=planted_split(tmp_path, "val", captions=sentences("val"), change=change))[0].findings
+    assert "1 group: dev-0000 = dev-0001 = dev-0002 = dev-0003 = dev-0004 = 4 more" in finding.seen
+    assert len(finding.ids) == 9
+
+
 def test_leaks_are_named_by_id(tmp_path):
     train = planted_split(tmp_path, "train", captions=sentences("train"))
     taken = train.features.read(np.array([10, 20]))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from helpers.planted import planted_split
+from tangka_match.analysis.diagnosis import told_apart as module
 from tangka_match.analysis.diagnosis.ceiling import ceiling
 from tangka_match.analysis.diagnosis.feature_scan import scan_features
 from tangka_match.analysis.diagnosis.near_images import group_pairs, near_images
@@ -11,8 +12,9 @@ from tangka_match.data.demo import write_demo_set
 from tangka_match.data.split import load_split
 from tangka_match.data.tokenizer import JiebaTokenizer
 
-CLOUD, SUN, TEXTURE = np.random.default_rng(5).normal(size=(3, 48))
-"""Things that a region may show. Training has a word for the first two."""
+CLOUD, SUN, TEXTURE, FOG = np.random.default_rng(5).normal(size=(4, 48))
+"""Things that a region may show. Training has a word for the first two; 3 of the 5 captions with 雾 are of the 5 images
+with the last, where 0.2 would be by chance: six standard deviations, and yet one of 3,000 words does as well."""
 PAIR = np.array([0, 0, *range(2, 60)])
 
 
@@ -22,10 +24,12 @@ def texts(split):
 
 def asked(tmp_path, first, copy, *, shows=CLOUD):
     """Whom the captions of two near copies fit: image 1 is image 0, but for one region that shows something else."""
-    captions = [f"画 {'云' * (n % 6 == 0)} {'日' * (n % 7 == 0)} 词{n}" for n in range(120)]
+    captions = [
+        f"画 {'云' * (n % 6 == 0)} {'日' * (n % 7 == 0)} {'雾' * (n in (1, 2, 3, 8, 9))} 词{n}" for n in range(120)
+    ]
 
     def paint(features):
-        features[::6, 2], features[::7, 3], features[::5, 4] = CLOUD, SUN, TEXTURE
+        features[::6, 2], features[::7, 3], features[::5, 4], features[1:6, 5] = CLOUD, SUN, TEXTURE, FOG
 
     def copies(features):
         features[1] = features[0]
@@ -48,6 +52,15 @@ def test_a_caption_that_does_not(tmp_path, caption):
 
 def test_a_difference_that_no_word_names(tmp_path):
     assert asked(tmp_path, "画 云 日", "画", shows=TEXTURE) == frozenset()
+
+
+def test_a_group_too_large_to_compare_is_left_undecided(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGEST", 1)
+    assert asked(tmp_path, "画 云", "画") == frozenset()
+
+
+def test_a_word_that_goes_with_a_region_a_few_times(tmp_path):
+    assert asked(tmp_path, "画 雾", "画", shows=FOG) == frozenset()
 
 
 def test_a_text_that_stands_at_both_fits_both(tmp_path):
