@@ -7,8 +7,8 @@ from torch import Tensor
 
 from benchmarks.rows import Row
 from benchmarks.timing import take_turns
-from benchmarks.workload import draw_captions, draw_regions, encode, sgraf, vse
-from tangka_match.models import SGRAF, VSE
+from benchmarks.workload import draw_captions, draw_regions, dual_encoder, encode, sgraf, vse
+from tangka_match.models import SGRAF, VSE, DualEncoder
 from tangka_match.types import Encoded
 
 GALLERY, SHORTLIST = 3636, 100
@@ -16,13 +16,15 @@ GALLERY, SHORTLIST = 3636, 100
 
 def latency_rows(rounds: int) -> list[Row]:
     """Milliseconds from regions and word ids to scores, model loaded; a gallery is encoded beforehand."""
-    fast, exact = vse(), sgraf("sgr")
-    fast_gallery, exact_gallery = (encode(model, GALLERY, 1)[0] for model in (fast, exact))
+    fast, exact, plain = vse(), sgraf("sgr"), dual_encoder()
+    fast_gallery, exact_gallery, plain_gallery = (encode(model, GALLERY, 1)[0] for model in (fast, exact, plain))
     timings = take_turns(
         {
             "VSE": partial(one_pair, fast),
             "SGR": partial(one_pair, exact),
             "gallery": partial(search, fast, fast_gallery),
+            "plain": partial(one_pair, plain),
+            "plain gallery": partial(search, plain, plain_gallery),
             "rerank": partial(rerank, fast, fast_gallery, exact, exact_gallery),
         },
         rounds,
@@ -31,6 +33,8 @@ def latency_rows(rounds: int) -> list[Row]:
         "VSE": ("one caption, one picture, VSE", 2.0),
         "SGR": ("one caption, one picture, SGR", 8.0),
         "gallery": (f"one caption, {GALLERY:,} pictures, VSE", 5.0),
+        "plain": ("one caption, one picture, dual encoder", 2.0),
+        "plain gallery": (f"one caption, {GALLERY:,} pictures, dual encoder", 5.0),
         "rerank": (f"one caption, {GALLERY:,} pictures, SGR on VSE's top {SHORTLIST}", 120.0),
     }
     return [
@@ -40,13 +44,13 @@ def latency_rows(rounds: int) -> list[Row]:
 
 
 @torch.inference_mode()
-def one_pair(model: VSE | SGRAF) -> Tensor:
+def one_pair(model: VSE | SGRAF | DualEncoder) -> Tensor:
     """Encode and score."""
     return model.similarity(model.encode_images(*_PICTURE), model.encode_texts(*_CAPTION))
 
 
 @torch.inference_mode()
-def search(model: VSE, gallery: Encoded) -> Tensor:
+def search(model: VSE | DualEncoder, gallery: Encoded) -> Tensor:
     """Scores of all pictures, (3,636,)."""
     return model.similarity(gallery, model.encode_texts(*_CAPTION))[:, 0]
 

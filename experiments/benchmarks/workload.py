@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.slow_sgraf import Stack, slow_scores
-from tangka_match.models import SGRAF, VSE
+from tangka_match.models import SGRAF, VSE, DualEncoder
 from tangka_match.retrieval import score_matrix
 from tangka_match.types import Encoded
 
@@ -33,6 +33,12 @@ def vse() -> VSE:
     return VSE(vocab_size=VOCABULARY, feature_dim=FEATURES).eval()
 
 
+def dual_encoder() -> DualEncoder:
+    """The dual encoder of the default size, with random weights, in evaluation mode: a vector an item."""
+    torch.manual_seed(0)
+    return DualEncoder(vocab_size=VOCABULARY, feature_dim=FEATURES).eval()
+
+
 def draw_regions(images: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Features (images, 36, 2048), like those of a detector not negative, and a mask without a gap."""
     generator = torch.Generator().manual_seed(seed)
@@ -51,8 +57,10 @@ def draw_captions(captions: int, lengths: dict[int, int] = CAPTIONS_OF_LENGTH, s
 @torch.no_grad()
 def encode(model: nn.Module, images: int, captions: int) -> tuple[Encoded, Encoded]:
     """Encode random images and captions, in pieces."""
-    parts = [model.encode_images(*draw_regions(len(x), seed=int(x[0]))) for x in torch.arange(images).split(100)]
-    return Encoded.concatenate(parts), model.encode_texts(*draw_captions(captions))
+    parts = [model.encode_images(*draw_regions(len(x), seed=int(x[0]))) for x in torch.arange(images).split(SHARD)]
+    ids, mask = draw_captions(captions)
+    pieces = zip(ids.split(SHARD), mask.split(SHARD), strict=True)
+    return Encoded.concatenate(parts), Encoded.concatenate([model.encode_texts(*piece) for piece in pieces])
 
 
 def slow_similarity(model: SGRAF, images: Encoded, texts: Encoded) -> Tensor:
