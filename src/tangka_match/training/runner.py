@@ -26,6 +26,7 @@ from tangka_match.training.callbacks import (
     ClosedFormStart,
     EarlyStopping,
     ExactResume,
+    HardBatches,
     LastCheckpoint,
     LastValidation,
     Pruning,
@@ -303,6 +304,8 @@ class _Run:
                 self.folder.last, training.checkpoint_every_n_steps, lambda step: self._note("checkpoint", step=step)
             ),
         ]
+        if self.data.hard_batches > 0:
+            callbacks.append(HardBatches(self.data))
         if training.early_stopping_patience is not None:
             callbacks.append(EarlyStopping(training.early_stopping_patience))
         if training.ema_decay is not None:
