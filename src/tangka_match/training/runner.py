@@ -40,6 +40,7 @@ from tangka_match.training.checkpoint_io import AtomicCheckpointIO
 from tangka_match.training.distillation import Distillation, load_distillation
 from tangka_match.training.lightning_facts import is_main_process, rank_zero_only
 from tangka_match.training.module import MatchingModule
+from tangka_match.training.pair_trust import PairTrust
 from tangka_match.training.plan import RunPlan, check_schedule
 from tangka_match.training.records.environment import describe_environment
 from tangka_match.training.records.ledger import Ledger, read_ledger
@@ -140,6 +141,7 @@ class _Run:
             feature_dim=data.feature_dim,
             data_fingerprint=data.fingerprint,
         )
+        begin = settings.training.noisy_pairs_from
         self.module = MatchingModule(
             matcher,
             plan.build_loss(),
@@ -153,6 +155,7 @@ class _Run:
             distillation=distillation,
             chunk_size=settings.training.chunk_size,
             lr_multipliers=settings.training.lr_multipliers,
+            pair_trust=None if begin is None else PairTrust(data.train.num_captions, begin),
         )
         self.guard = TrainingGuard(self._report)
         self.best = BestCheckpoint(folder.checkpoints)

@@ -48,7 +48,8 @@ class HardBatches(pl.Callback):
         """
         if stage != "fit":
             return
-        matcher: Matcher = pl_module.matcher
+        matcher = pl_module.matcher
+        assert isinstance(matcher, Matcher)
         device = device_of(matcher, torch.device("cpu"))
         first = (next(self._data.image_batches()), next(self._data.caption_batches()))
         images = encode_image_batches(matcher, first[:1], device)
