@@ -68,6 +68,7 @@ def small_settings(
                 "swa_begin": swa_begin,
                 "chunk_size": chunk_size,
                 "lr_multipliers": None,
+                "noisy_pairs_from": None,
                 "checkpoint_every_n_steps": 100,
             },
             "trainer": TRAINER | trainer,

@@ -14,6 +14,7 @@ from tangka_match.config.check import BUILT_BY_TARGET, check_config, raise_fault
 from tangka_match.data.datamodule import SetWriter
 from tangka_match.errors import ConfigError, TangkaMatchError
 from tangka_match.training.lightning_facts import processes_started
+from tangka_match.training.pair_trust import check_weighable
 from tangka_match.training.parameter_groups import check_prefixes
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.settings import DistillationSettings, TrainerSettings
@@ -91,6 +92,9 @@ def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> li
         with torch.device("meta"):
             check_prefixes(build["model"](**STAND_IN_SIZES), plain["training"]["lr_multipliers"] or {})
 
+    def build_loss() -> None:
+        check_weighable(build["loss"](), plain["training"]["noisy_pairs_from"])
+
     def build_optimizer() -> torch.optim.Optimizer:
         return build["optimizer"]()([torch.nn.Parameter(torch.zeros(1, 1))])
 
@@ -100,7 +104,7 @@ def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> li
     parts = {
         "data": build["data"],
         "model": build_model,
-        "loss": build["loss"],
+        "loss": build_loss,
         "optimizer": build_optimizer,
         "scheduler": build_scheduler,
     }

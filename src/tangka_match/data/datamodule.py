@@ -23,7 +23,7 @@ from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.data.word_vectors import read_word_vectors
 from tangka_match.errors import ConfigError, DataFormatError
-from tangka_match.types import ImageBatch, PairedCaptions, RegionTextBatch, WordVectors
+from tangka_match.types import CaptionBatch, ImageBatch, PairedCaptions, RegionTextBatch, WordVectors
 
 
 class SetWriter(Protocol):
@@ -57,6 +57,8 @@ class RegionTextDataModule(pl.LightningDataModule):
         initial_competence: Share of the training pairs, easiest captions first, that the first epoch draws from, in
             (0, 1]; 1 is plain shuffling.
         competence_until: Share of all epochs, in (0, 1], after which all pairs take part.
+        hard_batches: Share of each training batch, in [0, 1), that are neighbours of its other pairs by the running
+            model; more than 0 needs the callback ``HardBatches``.
         expected_counts: ``{split: [images, captions]}``, numbers that a split must have.
         val_split: Split to validate on.
         train_split: Split to train on.
@@ -105,6 +107,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         seed: int = 0,
         initial_competence: float = 1.0,
         competence_until: float = 0.5,
+        hard_batches: float = 0.0,
         expected_counts: Mapping[str, Sequence[int]] | None = None,
         val_split: str = "val",
         train_split: str = "train",
@@ -112,7 +115,7 @@ class RegionTextDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         check_max_tokens(max_tokens)
-        check_sampling(batch_size, seed, initial_competence, competence_until)
+        check_sampling(batch_size, seed, initial_competence, competence_until, hard_batches)
         check_share(train_share)
         self.expected_counts = _check_expected_counts(expected_counts or {})
         if eval_batch_size < 1:
@@ -143,6 +146,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         self.seed = seed
         self.initial_competence = initial_competence
         self.competence_until = competence_until
+        self.hard_batches = hard_batches
         self.val_split = val_split
         self.train_split = train_split
         self.train_share = train_share
@@ -259,6 +263,14 @@ class RegionTextDataModule(pl.LightningDataModule):
             rows = range(start, min(start + self.eval_batch_size, len(images)))
             yield collate_images(images.__getitems__(rows))
 
+    def caption_batches(self) -> "Iterator[CaptionBatch]":
+        """Every training caption once, in order."""
+        captions = CaptionDataset(self._train_captions)
+        for start in range(0, len(captions), self.eval_batch_size):
+            yield collate_captions(
+                captions.__getitems__(range(start, min(start + self.eval_batch_size, len(captions))))
+            )
+
     def training_captions(self) -> PairedCaptions:
         """Every training caption once, in order."""
         ids, mask = pad_tokens(list(self._train_captions))
@@ -301,6 +313,7 @@ class RegionTextDataModule(pl.LightningDataModule):
             initial_competence=self.initial_competence,
             competence_until=self.competence_until,
             total_epochs=self._total_epochs,
+            hard_batches=self.hard_batches,
             drop_last=self.drop_last,
         )
 

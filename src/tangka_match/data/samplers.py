@@ -1,12 +1,13 @@
 """Batches of pairs whose order is known in advance, so that a run can go on where it stopped."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
 from tangka_match.data.difficulty import competence
+from tangka_match.data.hard_batches import gather_neighbours
 from tangka_match.errors import ConfigError, ShapeError
 
 
@@ -21,6 +22,13 @@ class ResumableBatchSampler(Sampler[list[int]]):
     epochs until all pairs take part (``difficulty.competence``, arXiv:1903.09848). The easy pairs are shuffled and
     repeated until the epoch is as long as any other; no pair is twice in one batch.
 
+    With ``hard_batches`` over 0 that share of each global batch are neighbours of its other pairs
+    (``gather_neighbours``), from the second epoch on: in the first one a model knows nothing yet. The order then
+    depends on the model too: ``find_neighbours``, which must be set, is asked once an epoch, when the loader is
+    iterated, and every process has to find the same. Every pair still comes once, and the batches are shuffled, because
+    neighbours grow rare towards the end. Whoever resumes a run within an epoch gives back, with ``keep_neighbours``,
+    what had been found for it.
+
     Args:
         num_pairs: Pairs in the data set.
         batch_size: Pairs a batch, on each rank.
@@ -29,6 +37,7 @@ class ResumableBatchSampler(Sampler[list[int]]):
         initial_competence: Share of the pairs that the first epoch draws from, in (0, 1]; 1 is plain shuffling.
         competence_until: Share of all epochs, in (0, 1], after which all pairs take part.
         total_epochs: Epochs of the whole training; may be set later, needed with ``initial_competence`` < 1 only.
+        hard_batches: Share of a batch, in [0, 1), that is taken from the neighbours of its other pairs.
         drop_last: Leave out the last batch of an epoch where it is short; otherwise it is shared by all ranks, topped
             up from the epoch's first pairs where it has fewer pairs than there are ranks.
         rank: Number of this process in [0, world_size). Ranks take turns in the pairs of each global batch of
@@ -56,11 +65,12 @@ class ResumableBatchSampler(Sampler[list[int]]):
         initial_competence: float = 1.0,
         competence_until: float = 0.5,
         total_epochs: int | None = None,
+        hard_batches: float = 0.0,
         drop_last: bool = True,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        check_sampling(batch_size, seed, initial_competence, competence_until)
+        check_sampling(batch_size, seed, initial_competence, competence_until, hard_batches)
         if initial_competence < 1 and difficulty is None:
             raise ConfigError(f"initial_competence={initial_competence} needs the difficulty of each pair; got none.")
         if difficulty is not None and difficulty.shape != (num_pairs,):
@@ -73,6 +83,9 @@ class ResumableBatchSampler(Sampler[list[int]]):
         self.initial_competence = initial_competence
         self.competence_until = competence_until
         self.total_epochs = total_epochs
+        self.hard_batches = hard_batches
+        self.find_neighbours: Callable[[], npt.NDArray[np.int64]] | None = None
+        self.neighbours: tuple[int, npt.NDArray[np.int64]] | None = None  # an epoch, and those found for it
         self.drop_last = drop_last
         self.epoch = 0
         self._first_batch = 0
@@ -133,6 +146,15 @@ class ResumableBatchSampler(Sampler[list[int]]):
             )
         self.epoch, self._first_batch = (epoch + 1, 0) if batch == len(self) else (epoch, batch)
 
+    def keep_neighbours(self, epoch: int, neighbours: npt.NDArray[np.int64]) -> None:
+        """Use these in an epoch, rather than ask for them.
+
+        Args:
+            epoch: From 1.
+            neighbours: (num_pairs, k), nearest first, -1 for none.
+        """
+        self.neighbours = (epoch, neighbours)
+
     def __len__(self) -> int:
         """Batches of a whole epoch, also when starting in the middle of one: Lightning counts the skipped ones."""
         size = self.batch_size * self.world_size
@@ -154,7 +176,26 @@ class ResumableBatchSampler(Sampler[list[int]]):
         chosen = self._ready_pairs()
         # Sorting raw bits: NumPy promises the same bits for ever, but not the same `permutation`.
         keys = np.random.PCG64([self.seed, self.epoch]).random_raw(len(chosen))
-        return np.resize(chosen[np.argsort(keys, kind="stable")], self.num_pairs)
+        order = np.resize(chosen[np.argsort(keys, kind="stable")], self.num_pairs)
+        return order if self.hard_batches == 0 or self.epoch == 0 else self._hard_order(order)
+
+    def _hard_order(self, order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The pairs that plain shuffling would train in this epoch, in batches of neighbours."""
+        if self.neighbours is None or self.neighbours[0] != self.epoch:
+            if self.find_neighbours is None:
+                raise ConfigError(
+                    f"data.hard_batches={self.hard_batches} takes neighbours by the running model, and nobody asks it: "
+                    "add the callback HardBatches, or set data.hard_batches=0."
+                )
+            self.keep_neighbours(self.epoch, self.find_neighbours())
+        assert self.neighbours is not None
+        size = self.batch_size * self.world_size
+        full = self.num_pairs // size
+        order = order[: full * size] if self.drop_last else order
+        order = gather_neighbours(order, self.neighbours[1], size, self.hard_batches)
+        keys = np.random.PCG64([self.seed, self.epoch, 1]).random_raw(full)
+        batches = order[: full * size].reshape(full, size)[np.argsort(keys, kind="stable")]
+        return np.concatenate([batches.ravel(), order[full * size :]])
 
     def _ready_pairs(self) -> npt.NDArray[np.int64]:
         """The easiest pairs that the model is competent for, at least a global batch of them."""
@@ -170,7 +211,9 @@ class ResumableBatchSampler(Sampler[list[int]]):
         return self._easiest_first[:count]
 
 
-def check_sampling(batch_size: int, seed: int, initial_competence: float, competence_until: float) -> None:
+def check_sampling(
+    batch_size: int, seed: int, initial_competence: float, competence_until: float, hard_batches: float
+) -> None:
     """Check what users set about sampling, before any data is opened.
 
     Raises:
@@ -185,6 +228,9 @@ def check_sampling(batch_size: int, seed: int, initial_competence: float, compet
         f"data.competence_until={competence_until}; allowed: more than 0, up to 1 (the whole training)": (
             0 < competence_until <= 1
         ),
+        f"data.hard_batches={hard_batches}; allowed: 0 (plain shuffling) and more, under 1": 0 <= hard_batches < 1,
+        f"data.hard_batches={hard_batches} and data.initial_competence={initial_competence} both choose the pairs of a "
+        "batch; set hard_batches=0 or initial_competence=1": hard_batches == 0 or initial_competence == 1,
     }
     for message, kept in rules.items():
         if not kept:

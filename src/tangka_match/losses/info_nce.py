@@ -100,6 +100,15 @@ class InfoNCELoss(nn.Module):
         loss = info_nce_loss(similarity, positives, scale, self.label_smoothing)
         return LossTerms(loss, {"info_nce": loss.detach()}, {"temperature": scale.detach().reciprocal().item()})
 
+    def pair_losses(self, similarity: Float[Tensor, "B B"], positives: Bool[Tensor, "B B"]) -> Float[Tensor, " B"]:
+        """Loss of each pair, as an image among captions and as a caption among images; their mean is the loss."""
+        check_pairs(similarity, positives)
+        logits = working_precision(similarity) * self.logit_scale()
+        allowed = candidates(positives)
+        i2t = row_cross_entropy(logits, allowed, self.label_smoothing)
+        t2i = row_cross_entropy(logits.T, allowed.T, self.label_smoothing)
+        return (i2t + t2i) / 2
+
     def collapse_value(self, positives: Bool[Tensor, "B B"], progress: float | int = 1.0) -> float:
         """Loss when all scores are equal: log(B) if only the diagonal is positive."""
         return info_nce_collapse_value(positives)
@@ -114,9 +123,16 @@ def pair_cross_entropy(
     logits: Float[Tensor, "B N"], allowed: Bool[Tensor, "B N"], label_smoothing: float | int = 0.0
 ) -> Float[Tensor, ""]:
     """Mean cross entropy of the diagonal among what is allowed in every row; N >= B."""
+    return row_cross_entropy(logits, allowed, label_smoothing).mean()
+
+
+def row_cross_entropy(
+    logits: Float[Tensor, "B N"], allowed: Bool[Tensor, "B N"], label_smoothing: float | int = 0.0
+) -> Float[Tensor, " B"]:
+    """Cross entropy of the diagonal among what is allowed, row by row; N >= B."""
     log_shares = logits.masked_fill(~allowed, float("-inf")).log_softmax(dim=1)
-    pair = log_shares.diagonal().mean()
+    pair = log_shares.diagonal()
     if label_smoothing == 0:
         return -pair
     even = log_shares.masked_fill(~allowed, 0.0).sum(dim=1) / allowed.sum(dim=1)
-    return -(1 - label_smoothing) * pair - label_smoothing * even.mean()
+    return -(1 - label_smoothing) * pair - label_smoothing * even

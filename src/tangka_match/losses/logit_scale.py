@@ -39,5 +39,6 @@ class LogitScale(nn.Module):
         """
         if self.training:
             with torch.no_grad():
-                self.log_scale.clamp_(max=self.ceiling)
+                if self.log_scale > self.ceiling:  # else a second call in a step would spoil the first one's gradient
+                    self.log_scale.clamp_(max=self.ceiling)
         return self.log_scale.float().clamp(max=self.ceiling).exp()

@@ -16,6 +16,7 @@ from tangka_match.ops.pooling import attention_pool
 from tangka_match.ops.positions import sinusoidal_positions
 from tangka_match.ops.precision import at_least_float32, autocast_dtype
 from tangka_match.ops.squared_difference import project_squared_difference
+from tangka_match.ops.two_gaussians import low_component_share
 
 __all__ = [
     "LengthGroups",
@@ -26,6 +27,7 @@ __all__ = [
     "group_by_length",
     "k_max_pool",
     "l2_normalise",
+    "low_component_share",
     "masked_max",
     "masked_mean",
     "masked_softmax",

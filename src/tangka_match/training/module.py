@@ -30,11 +30,13 @@ from tangka_match.training.gradient_share import gradient_shares
 from tangka_match.training.lightning_facts import is_logged_step
 from tangka_match.training.momentum_encoder import MomentumEncoder
 from tangka_match.training.pair_context import training_context, validation_context
+from tangka_match.training.pair_trust import PairTrust, PairwiseLoss
 from tangka_match.training.parameter_groups import parameter_groups, scale_rates
 from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher, PretrainedMatcher, RegionTextBatch
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 SchedulerFactory = Callable[..., LRScheduler]
+_PAIR_TRUST_KEY = "pair_trust"
 
 
 class MatchingModule(pl.LightningModule):
@@ -59,6 +61,7 @@ class MatchingModule(pl.LightningModule):
         distillation: Teachers of this model, if it has any.
         chunk_size: Pairs encoded at a time (``training.chunked``); ``None`` encodes a batch at once.
         lr_multipliers: Of the learning rate, by the name of a part of the matcher.
+        pair_trust: Weighs the training pairs by their own loss; ``loss`` must be a ``PairwiseLoss`` then.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class MatchingModule(pl.LightningModule):
         distillation: Distillation | None = None,
         chunk_size: int | None = None,
         lr_multipliers: Mapping[str, float] | None = None,
+        pair_trust: PairTrust | None = None,
     ) -> None:
         super().__init__()
         assert isinstance(matcher, Matcher), f"{type(matcher).__name__} lacks a method of the Matcher protocol"
@@ -95,6 +99,7 @@ class MatchingModule(pl.LightningModule):
         self._distillation = distillation
         self._chunk_size = chunk_size
         self._lr_multipliers = lr_multipliers or {}
+        self._pair_trust = pair_trust
         self._images: list[Encoded] = []
         self._texts: list[Encoded] = []
         self._words: list[CaptionBatch] = []
@@ -136,6 +141,12 @@ class MatchingModule(pl.LightningModule):
         positives = positive_mask(image_index, text_group)
         context = training_context(self, whole, images, texts) if needs_context(self.loss) else None
         terms = measure(self.loss, similarity, positives, self.progress, context)
+        if self._pair_trust is not None:
+            assert isinstance(self.loss, PairwiseLoss)
+            pair_losses = self.loss.pair_losses(similarity, positives)
+            terms = self._pair_trust.weigh(
+                terms, pair_losses, caption_index, epoch=self.current_epoch, progress=self.progress
+            )
         if self._distillation is not None:
             terms = self._distillation.add_to(terms, similarity, image_index, caption_index)
         if is_logged_step(self.trainer, self.global_step):
@@ -211,5 +222,12 @@ class MatchingModule(pl.LightningModule):
         return torch.stack(losses).mean().item()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the passport, so that one file is enough to evaluate and to search."""
+        """Add the passport, so that one file is enough to evaluate and to search, and what is known of pairs."""
         checkpoint[PASSPORT_KEY] = self._passport
+        if self._pair_trust is not None:
+            checkpoint[_PAIR_TRUST_KEY] = self._pair_trust.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with what is known of the training pairs."""
+        if self._pair_trust is not None and _PAIR_TRUST_KEY in checkpoint:
+            self._pair_trust.restore(checkpoint[_PAIR_TRUST_KEY])

@@ -26,6 +26,7 @@ from tangka_match.training.callbacks import (
     ClosedFormStart,
     EarlyStopping,
     ExactResume,
+    HardBatches,
     LastCheckpoint,
     LastValidation,
     Pruning,
@@ -39,6 +40,7 @@ from tangka_match.training.checkpoint_io import AtomicCheckpointIO
 from tangka_match.training.distillation import Distillation, load_distillation
 from tangka_match.training.lightning_facts import is_main_process, rank_zero_only
 from tangka_match.training.module import MatchingModule
+from tangka_match.training.pair_trust import PairTrust
 from tangka_match.training.plan import RunPlan, check_schedule
 from tangka_match.training.records.environment import describe_environment
 from tangka_match.training.records.ledger import Ledger, read_ledger
@@ -139,6 +141,7 @@ class _Run:
             feature_dim=data.feature_dim,
             data_fingerprint=data.fingerprint,
         )
+        begin = settings.training.noisy_pairs_from
         self.module = MatchingModule(
             matcher,
             plan.build_loss(),
@@ -152,6 +155,7 @@ class _Run:
             distillation=distillation,
             chunk_size=settings.training.chunk_size,
             lr_multipliers=settings.training.lr_multipliers,
+            pair_trust=None if begin is None else PairTrust(data.train.num_captions, begin),
         )
         self.guard = TrainingGuard(self._report)
         self.best = BestCheckpoint(folder.checkpoints)
@@ -304,6 +308,8 @@ class _Run:
                 self.folder.last, training.checkpoint_every_n_steps, lambda step: self._note("checkpoint", step=step)
             ),
         ]
+        if self.data.hard_batches > 0:
+            callbacks.append(HardBatches(self.data))
         if training.early_stopping_patience is not None:
             callbacks.append(EarlyStopping(training.early_stopping_patience))
         if training.ema_decay is not None:

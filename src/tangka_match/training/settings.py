@@ -37,12 +37,13 @@ class AugmentationSettings(_Settings):
 
 
 class TrainingSettings(_Settings):
-    """When to stop, what to average, how often to save; see ``conf/training``."""
+    """When to stop, what to average, what to trust, how often to save; see ``conf/training``."""
 
     early_stopping_patience: Annotated[int, Field(ge=1)] | None
     ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None
     swa_begin: Annotated[float, Field(gt=0.0, lt=1.0)] | None
     chunk_size: Annotated[int, Field(ge=1)] | None
+    noisy_pairs_from: Annotated[float, Field(gt=0.0, lt=1.0)] | None
     lr_multipliers: dict[str, Annotated[float, Field(gt=0.0)]] | None
     checkpoint_every_n_steps: Annotated[int, Field(ge=1)]
 

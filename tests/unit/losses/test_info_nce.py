@@ -20,6 +20,13 @@ class TestByHand:
         loss = info_nce_loss(scores, torch.eye(2, dtype=torch.bool), 2.0)
         assert loss.item() == pytest.approx((images + captions) / 4)
 
+    def test_the_loss_of_each_of_two_pairs(self):
+        scores = torch.tensor([[1.0, 0.0], [0.5, 0.5]], dtype=torch.float64)
+        first = (math.log(1 + math.exp(-2.0)) + math.log(1 + math.exp(-1.0))) / 2
+        second = (math.log(2) + math.log(1 + math.exp(-1.0))) / 2
+        losses = InfoNCELoss(0.5).double().pair_losses(scores, torch.eye(2, dtype=torch.bool))
+        assert losses.tolist() == pytest.approx([first, second])
+
     def test_other_positives_leave_the_denominator(self):
         scores = torch.tensor([[0.0, 9.0, 0.0], [9.0, 0.0, 0.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
         positives = torch.eye(3, dtype=torch.bool)
@@ -50,6 +57,16 @@ class TestAgainstTorch:
         rows[1], columns[2] = row, column
         loss = info_nce_loss(scores, positives, 1.0, smoothing)
         torch.testing.assert_close(loss, torch.cat([rows, columns]).mean())
+
+    def test_the_losses_of_the_pairs_have_the_loss_as_their_mean(self, smoothing):
+        positives = torch.eye(6, dtype=torch.bool)
+        positives[1, 2] = positives[2, 1] = True
+        loss = InfoNCELoss(0.2, label_smoothing=smoothing)
+        losses = loss.pair_losses(random_scores(6), positives)
+        assert losses.shape == (6,)
+        total = loss(random_scores(6), positives).total
+        torch.testing.assert_close(losses.mean(), total)
+        (losses.mean() + total).backward()  # a learnt temperature has both gradients
 
     def test_gradcheck(self, smoothing):
         positives = torch.eye(5, dtype=torch.bool)

@@ -10,6 +10,7 @@ TRAINING = {
     "swa_begin": None,
     "chunk_size": None,
     "lr_multipliers": None,
+    "noisy_pairs_from": None,
     "checkpoint_every_n_steps": 1,
 }
 

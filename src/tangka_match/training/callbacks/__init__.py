@@ -1,9 +1,10 @@
-"""Lightning callbacks: exact resume, checkpoints, validation, guard, pruning, a line a validation in the terminal."""
+"""Lightning callbacks: resume, hard batches, checkpoints, validation, guard, pruning, terminal lines."""
 
 from tangka_match.training.callbacks.best_checkpoint import MONITORED, BestCheckpoint
 from tangka_match.training.callbacks.closed_form import ClosedFormStart
 from tangka_match.training.callbacks.early_stopping import EarlyStopping
 from tangka_match.training.callbacks.guard import TrainingGuard
+from tangka_match.training.callbacks.hard_batches import HardBatches
 from tangka_match.training.callbacks.last_checkpoint import LastCheckpoint
 from tangka_match.training.callbacks.last_validation import LastValidation
 from tangka_match.training.callbacks.pruning import Pruning
@@ -18,6 +19,7 @@ __all__ = [
     "ClosedFormStart",
     "EarlyStopping",
     "ExactResume",
+    "HardBatches",
     "LastCheckpoint",
     "LastValidation",
     "Pruning",
