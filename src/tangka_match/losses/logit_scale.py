@@ -38,7 +38,6 @@ class LogitScale(nn.Module):
         the value would leave a parameter beyond the ceiling without a gradient that could bring it back.
         """
         if self.training:
-            with torch.no_grad():
-                if self.log_scale > self.ceiling:  # else a second call in a step would spoil the first one's gradient
-                    self.log_scale.clamp_(max=self.ceiling)
+            # Through .data, which autograd does not see: a second call in a step would spoil the first one's gradient.
+            self.log_scale.data.clamp_(max=self.ceiling)
         return self.log_scale.float().clamp(max=self.ceiling).exp()

@@ -34,6 +34,13 @@ class TestCeiling:
         optimiser.step()
         assert scale().item() < 20.0
 
+    def test_two_readings_in_one_step(self):
+        scale = LogitScale(0.1, min_temperature=0.05)
+        with torch.no_grad():
+            scale.log_scale.fill_(10.0)
+        (scale() + scale()).backward()
+        assert scale.log_scale.grad.item() == pytest.approx(40.0, rel=1e-5)
+
     def test_evaluation_leaves_the_parameter_alone(self):
         scale = LogitScale(0.1, min_temperature=0.05).eval()
         with torch.no_grad():
