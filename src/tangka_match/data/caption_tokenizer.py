@@ -1,6 +1,6 @@
 """What the data module asks of a tokenizer, and from the settings in a checkpoint back to one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from tangka_match.data.piece_tokenizer import PieceTokenizer
@@ -37,8 +37,11 @@ def tokenizer_from_settings(settings: Mapping[str, Any]) -> CaptionTokenizer:
     Raises:
         ConfigError: There is no such tokenizer, or a setting is missing, unknown, or of the wrong kind.
     """
-    readers = {"jieba": JiebaTokenizer.from_settings, "pieces": PieceTokenizer.from_settings}
+    readers: dict[str, Callable[[Mapping[str, Any]], CaptionTokenizer]] = {
+        "jieba": JiebaTokenizer.from_settings,
+        "pieces": PieceTokenizer.from_settings,
+    }
     name = settings.get("name")
-    if name not in readers:
+    if not isinstance(name, str) or name not in readers:
         raise ConfigError(f"tokenizer settings have name={name!r}; known are {', '.join(readers)}.")
     return readers[name](settings)

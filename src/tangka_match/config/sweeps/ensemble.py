@@ -53,7 +53,7 @@ def evaluate_ensemble(plan: RunPlan, run_ids: Sequence[str]) -> dict[str, float]
     title = f"ensemble of {len(paths)} seeds, mean of their scores, on validation"
     rich.print(recall_table(metrics, intervals, title=title, caption=protocol.describe()))
     rich.print(f"on another split: {_command(paths, Path(plan.data.root))}")
-    return metrics
+    return dict(metrics)
 
 
 def _command(paths: Sequence[Path], root: Path) -> str:
