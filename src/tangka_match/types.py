@@ -158,6 +158,13 @@ class Matcher(Protocol):
         ...
 
 
+@runtime_checkable
+class TokenMatcher(Protocol):
+    """A matcher that says of itself that it has no pooled vectors: it compares regions with words alone."""
+
+    tokens_only: bool
+
+
 RegionBatches = Callable[[], Iterable[tuple[Float[Tensor, "B R F"], Bool[Tensor, "B R"]]]]
 """Gives the training images, regions and mask, from the first to the last, each time it is called."""
 

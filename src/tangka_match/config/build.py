@@ -13,11 +13,12 @@ from tangka_match.config.arguments import argument_faults
 from tangka_match.config.check import BUILT_BY_TARGET, check_config, raise_faults
 from tangka_match.data.datamodule import SetWriter
 from tangka_match.errors import ConfigError, TangkaMatchError
+from tangka_match.losses import check_pooled
 from tangka_match.training.lightning_facts import processes_started
 from tangka_match.training.pair_trust import check_weighable
 from tangka_match.training.parameter_groups import check_prefixes
 from tangka_match.training.plan import RunPlan
-from tangka_match.training.settings import DistillationSettings, TrainerSettings
+from tangka_match.training.settings import DistillationSettings, RunSettings, TrainerSettings
 
 # Of the rehearsal, before the data say what they are; the four words are the special ones.
 STAND_IN_SIZES = {"vocab_size": 4, "feature_dim": 1, "num_regions": 1}
@@ -44,7 +45,14 @@ def build_plan(config: DictConfig, overrides: Sequence[str] = ()) -> RunPlan:
     teaching = settings.distillation
     if teaching.loss is not None:
         build["distillation.loss"] = partial(_build, OmegaConf.create(teaching.loss))
-    raise_faults([*_device_faults(settings.trainer), *_teacher_faults(teaching), *_rehearse(build, plain)])
+    raise_faults(
+        [
+            *_device_faults(settings.trainer),
+            *_teacher_faults(teaching),
+            *_thaw_faults(settings, plain),
+            *_rehearse(build, plain),
+        ]
+    )
     return RunPlan(
         settings=settings,
         config=plain,
@@ -87,13 +95,18 @@ def _build(node: DictConfig, **filled: Any) -> Any:
 
 def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> list[str]:
     """Build each part as the runner will, the model without memory; returns what the classes refuse."""
+    matchers: list[torch.nn.Module] = []
 
     def build_model() -> None:
         with torch.device("meta"):
-            check_prefixes(build["model"](**STAND_IN_SIZES), plain["training"]["lr_multipliers"] or {})
+            matchers.append(build["model"](**STAND_IN_SIZES))
+        check_prefixes(matchers[0], plain["training"]["lr_multipliers"] or {})
 
     def build_loss() -> None:
-        check_weighable(build["loss"](), plain["training"]["noisy_pairs_from"])
+        loss = build["loss"]()
+        if matchers:
+            check_pooled(loss, matchers[0])
+        check_weighable(loss, plain["training"]["noisy_pairs_from"])
 
     def build_optimizer() -> torch.optim.Optimizer:
         return build["optimizer"]()([torch.nn.Parameter(torch.zeros(1, 1))])
@@ -134,6 +147,17 @@ def _teacher_faults(teaching: DistillationSettings) -> list[str]:
         f"distillation.teachers: {path}: no such file; give the best.ckpt of a trained model"
         for path in teaching.teachers
         if not path.is_file()
+    ]
+
+
+def _thaw_faults(settings: RunSettings, plain: dict[str, Any]) -> list[str]:
+    """Processes that train together wait for a gradient of every parameter, and frozen ones get none."""
+    thaw_at = plain["model"].get("thaw_at", 0)
+    if settings.trainer.strategy != "ddp" or not isinstance(thaw_at, int | float) or not thaw_at > 0:
+        return []
+    return [
+        f"model.thaw_at={thaw_at} with trainer.strategy='ddp': a part that is frozen for a share of the run cannot be "
+        "trained by several processes: set model.thaw_at=0, or train on one device (trainer=gpu)"
     ]
 
 

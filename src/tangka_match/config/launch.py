@@ -21,7 +21,16 @@ OF_THE_COMMAND_LINE = ("resume", "sweep", "seeds", "ensemble")
 """What says how to run, and is no setting of a run."""
 MAY_HAVE_MOVED = ("paths.runs", "paths.checkpoints", "paths.data", "data.root")
 ALLOWED_WITH_RESUME = ("resume", *MAY_HAVE_MOVED, "debug")
-PATHS = (*MAY_HAVE_MOVED, "init_from", "data.vocabulary_path", "data.tokenizer.user_dictionaries")
+PATHS = (
+    *MAY_HAVE_MOVED,
+    "init_from",
+    "distillation.teachers",
+    "data.vocabulary_path",
+    "data.word_vectors_path",
+    "data.tokenizer.user_dictionaries",
+)
+FOLDERS_OR_NAMES = ("model.text_model", "data.tokenizer.source")
+"""A folder here, or else a name on the Hugging Face hub, which stays as it is."""
 
 
 def launch(config: DictConfig) -> RunResult:
@@ -75,8 +84,10 @@ def _stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig
 
 def keep_absolute_paths(config: DictConfig) -> None:
     """Write every path as it is from here, in place: the run may be resumed from another folder."""
-    for name in PATHS:
+    for name in (*PATHS, *FOLDERS_OR_NAMES):
         value = OmegaConf.select(config, name)
+        if name in FOLDERS_OR_NAMES and not (isinstance(value, str) and Path(value).is_dir()):
+            continue
         if isinstance(value, str):
             OmegaConf.update(config, name, str(Path(value).absolute()))
         elif isinstance(value, ListConfig):

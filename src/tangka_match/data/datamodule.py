@@ -131,6 +131,11 @@ class RegionTextDataModule(pl.LightningDataModule):
                 f"data.vocabulary_path={vocabulary_path!r}: data.tokenizer has the vocabulary of a pretrained model; "
                 "leave vocabulary_path at null"
             )
+        if self.tokenizer.vocabulary is not None and min_count != 1:
+            raise ConfigError(
+                f"data.min_count={min_count}: data.tokenizer has the vocabulary of a pretrained model, all pieces of "
+                "which are kept; leave min_count at 1"
+            )
         self.writer = writer
         self.vocabulary_path = vocabulary_path
         self.word_vectors_path = word_vectors_path

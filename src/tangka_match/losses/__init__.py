@@ -3,7 +3,14 @@
 from tangka_match.losses.alignment_uniformity import AlignmentUniformityLoss, alignment_loss, uniformity_loss
 from tangka_match.losses.base import LossTerms, MatchingLoss
 from tangka_match.losses.blend import BlendLoss
-from tangka_match.losses.context import ContextualLoss, MomentumKeys, PairContext, measure, needs_context
+from tangka_match.losses.context import (
+    ContextualLoss,
+    MomentumKeys,
+    PairContext,
+    check_pooled,
+    measure,
+    needs_context,
+)
 from tangka_match.losses.curriculum import CurriculumLoss
 from tangka_match.losses.distillation import DistillationLoss, RankDistillationLoss, ScoreDistillationLoss
 from tangka_match.losses.hal import HALLoss, hal_collapse_value, hal_loss
@@ -39,6 +46,7 @@ __all__ = [
     "SoftLabelLoss",
     "TripletMarginLoss",
     "alignment_loss",
+    "check_pooled",
     "hal_collapse_value",
     "hal_loss",
     "info_nce_collapse_value",

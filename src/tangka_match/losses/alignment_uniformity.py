@@ -76,6 +76,8 @@ class AlignmentUniformityLoss(ContextualLoss):
         ConfigError: If a setting is out of range, or, when called, if the model has no pooled vectors.
     """
 
+    needs_pooled = True
+
     def __init__(
         self,
         alignment_weight: float | int = 1.0,

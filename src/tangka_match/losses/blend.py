@@ -60,6 +60,7 @@ class BlendLoss(ContextualLoss):
         self.schedules = {name: s for name, s in schedules.items() if s.start > 0 or s.end > 0}
         self.parts = nn.ModuleDict({name: parts[name] for name in self.schedules})
         self.needs_context = any(needs_context(part) for part in self.parts.values())
+        self.needs_pooled = any(isinstance(p, ContextualLoss) and p.needs_pooled for p in self.parts.values())
         asked = [part.key_momentum for part in self.parts.values() if isinstance(part, ContextualLoss)]
         momenta = {momentum for momentum in asked if momentum is not None}
         if len(momenta) > 1:

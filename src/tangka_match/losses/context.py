@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tangka_match.errors import ConfigError
 from tangka_match.losses.base import LossTerms, MatchingLoss, working_precision
 from tangka_match.ops import l2_normalise
-from tangka_match.types import Encoded
+from tangka_match.types import Encoded, TokenMatcher
 
 
 class MomentumKeys(NamedTuple):
@@ -59,10 +59,12 @@ class ContextualLoss(nn.Module):
 
     Attributes:
         needs_context: Whether it does so with its present settings.
+        needs_pooled: Whether it compares pooled vectors, which not every matcher has.
         key_momentum: How much of its weights the momentum copy keeps in a step, in [0, 1); ``None`` asks for no copy.
     """
 
     needs_context: bool = True
+    needs_pooled: bool = False
     key_momentum: float | None = None
 
 
@@ -85,6 +87,16 @@ def measure(
     return loss(similarity, positives, progress)
 
 
+def check_pooled(loss: object, matcher: object) -> None:
+    """Make sure that a matcher has the vectors that a loss compares, before anything is encoded.
+
+    Raises:
+        ConfigError: If the loss needs pooled vectors, and the matcher is a `TokenMatcher`.
+    """
+    if isinstance(loss, ContextualLoss) and loss.needs_pooled and isinstance(matcher, TokenMatcher):
+        raise _no_pooled_vectors(type(loss).__name__)
+
+
 def pooled_vectors(loss: str, images: Encoded, texts: Encoded) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
     """Return the vectors of images and captions, L2-normalised, in float32 at least.
 
@@ -97,9 +109,13 @@ def pooled_vectors(loss: str, images: Encoded, texts: Encoded) -> tuple[Float[Te
         ConfigError: If the matcher has no such vectors.
     """
     if images.pooled is None or texts.pooled is None:
-        raise ConfigError(
-            f"loss {loss} compares one vector an image with one a caption, and this model has none: it compares "
-            "regions with words; take a model that pools (model=vse, dual_path), or a loss on scores alone "
-            "(loss=info_nce)"
-        )
+        raise _no_pooled_vectors(loss)
     return l2_normalise(working_precision(images.pooled)), l2_normalise(working_precision(texts.pooled))
+
+
+def _no_pooled_vectors(loss: str) -> ConfigError:
+    return ConfigError(
+        f"loss {loss} compares one vector an image with one a caption, and this model has none: it compares "
+        "regions with words; take a model that pools (model=vse, dual_path), or a loss on scores alone "
+        "(loss=info_nce)"
+    )

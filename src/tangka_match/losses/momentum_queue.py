@@ -75,6 +75,7 @@ class MomentumQueueLoss(ContextualLoss):
             dimensions.
     """
 
+    needs_pooled = True
     image_queue: Tensor
     text_queue: Tensor
     image_index: Tensor

@@ -130,6 +130,8 @@ class CrossModalTransformer(nn.Module):
         torch.Size([2, 5])
     """
 
+    tokens_only = True
+
     def __init__(
         self,
         *,

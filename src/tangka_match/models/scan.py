@@ -45,6 +45,8 @@ class SCAN(nn.Module):
         torch.Size([2, 5])
     """
 
+    tokens_only = True
+
     def __init__(
         self,
         *,

@@ -68,6 +68,7 @@ class WordInput(nn.Module):
     def learn_words(self, words: Sequence[str], pretrained: WordVectors | None) -> None:
         """Number the characters of the words, and start from pretrained vectors, if there are any.
 
+        A character that has a number already, as after ``init_from``, keeps it, and with it what its vector has learnt.
         A word without a pretrained vector starts at random, as spread out as the others are.
 
         Args:
@@ -95,8 +96,15 @@ class WordInput(nn.Module):
         assert self.character_vectors is not None
         plain = [() if w.startswith("<") and w.endswith(">") else tuple(w[:_LONGEST_WORD]) for w in words]
         counts = Counter(character for word in plain for character in dict.fromkeys(word))
-        room = self.character_vectors.num_embeddings - 2
-        numbers = {character: 2 + place for place, (character, _) in enumerate(counts.most_common(room))}
+        numbers = {
+            character: code
+            for word, codes in zip(plain, self.characters.tolist(), strict=True)
+            for character, code in zip(word, codes, strict=False)  # as many as the word has
+            if code > _RARE_CHARACTER
+        }
+        free = sorted(set(range(2, self.character_vectors.num_embeddings)) - set(numbers.values()))
+        new = [character for character, _ in counts.most_common() if character not in numbers]
+        numbers |= dict(zip(new, free, strict=False))  # for the rarest there may be none
         self.characters.fill_(_NO_CHARACTER)
         for row, word in enumerate(plain):
             for column, character in enumerate(word):

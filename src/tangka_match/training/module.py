@@ -88,7 +88,7 @@ class MatchingModule(pl.LightningModule):
         momentum = loss.key_momentum if isinstance(loss, ContextualLoss) else None
         self.momentum = None if momentum is None else MomentumEncoder(matcher, momentum)
         self.last_ranks: Ranks | None = None
-        self.collapse_value = float("nan")
+        self.matching_loss = self.collapse_value = float("nan")  # of the last step that was logged
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
         self._augment = augmentation
@@ -141,6 +141,7 @@ class MatchingModule(pl.LightningModule):
         positives = positive_mask(image_index, text_group)
         context = training_context(self, whole, images, texts) if needs_context(self.loss) else None
         terms = measure(self.loss, similarity, positives, self.progress, context)
+        matching = terms.total
         if self._pair_trust is not None:
             assert isinstance(self.loss, PairwiseLoss)
             pair_losses = self.loss.pair_losses(similarity, positives)
@@ -150,6 +151,8 @@ class MatchingModule(pl.LightningModule):
         if self._distillation is not None:
             terms = self._distillation.add_to(terms, similarity, image_index, caption_index)
         if is_logged_step(self.trainer, self.global_step):
+            # What teachers add has a value of its own when all scores are equal.
+            self.matching_loss = matching.item()
             self.collapse_value = self.loss.collapse_value(positives, self.progress)
             self._log_training(terms, similarity, context)
         return terms.total

@@ -29,6 +29,7 @@ from tangka_match.training.callbacks import (
     HardBatches,
     LastCheckpoint,
     LastValidation,
+    MovingAveraging,
     Pruning,
     TailAveraging,
     TrainingGuard,
@@ -313,7 +314,7 @@ class _Run:
         if training.early_stopping_patience is not None:
             callbacks.append(EarlyStopping(training.early_stopping_patience))
         if training.ema_decay is not None:
-            callbacks.append(pl.callbacks.EMAWeightAveraging(decay=training.ema_decay))
+            callbacks.append(MovingAveraging(training.ema_decay))
         if training.swa_begin is not None:
             callbacks.append(TailAveraging(training.swa_begin))
         if self.pruning is not None:

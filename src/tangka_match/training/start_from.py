@@ -53,8 +53,14 @@ def check_start(start: InitialWeights, plan: RunPlan) -> dict[str, int]:
 
     Raises:
         CheckpointError: If hardly anything fits.
-        ConfigError: If the model is fitted in closed form, which would replace what was loaded.
+        ConfigError: If the model is fitted in closed form, or there are pretrained word vectors: either would replace
+            what was loaded.
     """
+    if plan.data.word_vectors is not None:
+        raise ConfigError(
+            f"init_from={start.path} and data.word_vectors_path={plan.data.word_vectors_path}: the vectors of the file "
+            "would replace those that the checkpoint has learnt; set data.word_vectors_path=null, or drop init_from"
+        )
     matcher, axes = word_axes_of(plan.build_model, **plan.data.model_sizes)
     if isinstance(matcher, FittedMatcher):
         raise ConfigError(

@@ -3,6 +3,7 @@ import torch
 import yaml
 
 from helpers.configs import compose_config, tiny_sizes
+from helpers.tiny_pretrained import write_bert
 from tangka_match.config.build import build_plan
 from tangka_match.errors import ConfigError
 
@@ -31,6 +32,28 @@ def test_all_refusals_come_at_once():
         build_plan(compose_config(*(override for override, _ in REFUSED[:4])))
     found = [line.strip()[:9] for line in str(caught.value).splitlines()[1:]]
     assert found == ["model: VS", "loss: mar", "optimizer", "scheduler"]
+
+
+@pytest.mark.parametrize("loss", ["alignment_uniformity", "momentum_queue", "blend"])
+@pytest.mark.parametrize("model", ["scan_t2i", "cross_modal_transformer"])
+def test_a_loss_on_pooled_vectors_needs_a_model_that_has_them(model, loss):
+    with pytest.raises(ConfigError, match=r"  loss: loss \w+ compares one vector an image .* this model has none"):
+        build_plan(compose_config(f"model={model}", f"loss={loss}"))
+    build_plan(compose_config("model=vse", f"loss={loss}"))
+
+
+def test_a_blend_on_scores_alone_takes_any_model():
+    build_plan(compose_config("model=scan_t2i", "loss=blend", "loss.weights.uniform=0"))
+
+
+def test_a_part_that_thaws_later_is_no_work_for_several_processes(tmp_path):
+    model = f"model.text_model={write_bert(tmp_path / 'bert')}"
+    plan = build_plan(compose_config("model=bert_vse", "data/tokenizer=pieces", model, "trainer=ddp_cpu"))
+    assert plan.settings.trainer.strategy == "ddp"
+    with pytest.raises(ConfigError, match=r"model\.thaw_at=0\.5 with trainer\.strategy='ddp': .*set model\.thaw_at=0"):
+        build_plan(
+            compose_config("model=bert_vse", "data/tokenizer=pieces", model, "trainer=ddp_cpu", "model.thaw_at=0.5")
+        )
 
 
 def test_a_model_larger_than_memory_is_checked_without_memory():

@@ -6,7 +6,7 @@ from helpers.configs import compose_config
 from tangka_match.config import launch as launch_module
 from tangka_match.config.check import check_config
 from tangka_match.config.cli import run_cli
-from tangka_match.config.launch import launch
+from tangka_match.config.launch import keep_absolute_paths, launch
 
 RUN_ID = "20260101-000000-abc123-4567"
 
@@ -65,6 +65,25 @@ def test_a_new_run_keeps_absolute_paths_of_its_data(tmp_path, monkeypatch):
     data = plan.config["data"]
     assert (data["root"], data["vocabulary_path"]) == (str(tmp_path / "set"), str(tmp_path / "words.json"))
     assert data["tokenizer"]["user_dictionaries"] == [str(tmp_path / "terms.txt")]
+
+
+def test_paths_of_other_models_and_vectors_are_kept_absolute_and_hub_names_as_they_are(tmp_path, monkeypatch):
+    (tmp_path / "bert").mkdir()
+    monkeypatch.chdir(tmp_path)
+    config = OmegaConf.create(
+        {
+            "model": {"text_model": "bert"},
+            "data": {"word_vectors_path": "vectors.txt", "tokenizer": {"source": "${model.text_model}"}},
+            "distillation": {"teachers": ["a.ckpt", "b.ckpt"]},
+        }
+    )
+    keep_absolute_paths(config)
+    assert config.model.text_model == config.data.tokenizer.source == str(tmp_path / "bert")
+    assert config.data.word_vectors_path == str(tmp_path / "vectors.txt")
+    assert config.distillation.teachers == [str(tmp_path / "a.ckpt"), str(tmp_path / "b.ckpt")]
+    config.model.text_model = "hfl/chinese-macbert-base"
+    keep_absolute_paths(config)
+    assert config.model.text_model == "hfl/chinese-macbert-base"
 
 
 def test_resume_takes_the_runs_own_settings_and_folders(saved, tmp_path):

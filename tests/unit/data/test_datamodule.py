@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -269,6 +271,13 @@ def test_length_told_before_setup_holds(root):
 def test_settings_are_checked_before_data_are_opened(settings, said):
     with pytest.raises(ConfigError, match=said):
         RegionTextDataModule("/nowhere", **settings)
+
+
+def test_a_pretrained_vocabulary_keeps_its_rare_words():
+    pretrained = SimpleNamespace(vocabulary=Vocabulary(["绿", "度"]), max_tokens=None)
+    assert RegionTextDataModule("/nowhere", tokenizer=pretrained).min_count == 1
+    with pytest.raises(ConfigError, match=r"data\.min_count=2: data\.tokenizer has the vocabulary of a pretrained"):
+        RegionTextDataModule("/nowhere", tokenizer=pretrained, min_count=2)
 
 
 def test_no_length_of_training(root):

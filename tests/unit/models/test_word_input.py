@@ -56,3 +56,18 @@ def test_pretrained_vectors_and_those_that_are_missing():
 def test_vectors_of_other_dimensions():
     with pytest.raises(ConfigError, match=r"model\.word_dim is 3, .* have 5 dimensions; set model\.word_dim=5"):
         word_input().learn_words(WORDS, WordVectors(torch.ones(7, 5), torch.ones(7, dtype=torch.bool)))
+
+
+def test_characters_that_have_a_vector_keep_it_when_words_are_added():
+    """As after ``init_from``: rows moved by word, other words before them, and other characters more frequent."""
+    old = word_input(characters=2)
+    old.learn_words(WORDS, None)
+    words = (*WORDS[:4], "山水", "山云", "山", "莲", "白度母")
+    new = WordInput(len(words), word_dim=3, character_dim=2, num_characters=50, dropout=0.0)
+    new.character_vectors.load_state_dict(old.character_vectors.state_dict())
+    for row, old_row in ((7, 6), (8, 4)):
+        new.characters[row] = old.characters[old_row]
+    new.learn_words(words, None)
+    for row, old_row in ((7, 6), (8, 4)):
+        assert torch.equal(characters_of(new, row), characters_of(old, old_row))
+    assert len(new.characters[4:].unique()) == 1 + 7  # none, and 白 度 母 莲 山 水 云: no two share a number

@@ -122,6 +122,16 @@ def test_what_a_step_logs():
     assert module.collapse_value == pytest.approx(0.2)
 
 
+def test_the_loss_that_a_collapse_is_judged_by_is_that_of_the_pairs_alone():
+    taught = SimpleNamespace(add_to=lambda terms, *_: terms._replace(total=terms.total + 5.0))
+    alone, both, batch = small_module(), small_module(distillation=taught), pairs()
+    attach(alone)
+    attach(both)
+    loss = alone.training_step(batch, 0)
+    assert both.training_step(batch, 0).item() == pytest.approx(loss.item() + 5.0)
+    assert both.matching_loss == alone.matching_loss == loss.item()
+
+
 def test_a_loss_of_several_parts_logs_each_and_its_schedules():
     module = small_module(loss=CurriculumLoss())
     logged = attach(module)

@@ -119,3 +119,12 @@ def test_a_model_fitted_in_closed_form_is_refused(tmp_path, first):
     fitted = replace(plan, build_model=lambda **sizes: Fitted(sizes["feature_dim"], 4, sizes["vocab_size"]))
     with pytest.raises(ConfigError, match="Fitted is fitted to the training pairs in closed form"):
         train(fitted)
+
+
+def test_word_vectors_would_replace_the_learnt_ones(tmp_path, first):
+    plan = plan_on(tmp_path / "second", ["祥云"], init_from=first.folder.best)
+    (tmp_path / "vectors.txt").write_text("祥云 1 2 3 4\n", "utf-8")
+    plan.data.word_vectors_path = str(tmp_path / "vectors.txt")
+    with pytest.raises(ConfigError, match=r"init_from=.*best\.ckpt and data\.word_vectors_path=.*vectors\.txt: "):
+        train(plan)
+    assert not (tmp_path / "second" / "runs").exists()

@@ -7,6 +7,7 @@ from tangka_match.training.callbacks.guard import TrainingGuard
 from tangka_match.training.callbacks.hard_batches import HardBatches
 from tangka_match.training.callbacks.last_checkpoint import LastCheckpoint
 from tangka_match.training.callbacks.last_validation import LastValidation
+from tangka_match.training.callbacks.moving_averaging import MovingAveraging
 from tangka_match.training.callbacks.pruning import Pruning
 from tangka_match.training.callbacks.resume import ExactResume
 from tangka_match.training.callbacks.tail_averaging import TailAveraging
@@ -22,6 +23,7 @@ __all__ = [
     "HardBatches",
     "LastCheckpoint",
     "LastValidation",
+    "MovingAveraging",
     "Pruning",
     "TailAveraging",
     "TrainingGuard",

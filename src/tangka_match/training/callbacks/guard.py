@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytorch_lightning as pl
 
 from tangka_match.errors import TrainingError
-from tangka_match.losses import TripletMarginLoss
+from tangka_match.losses import CurriculumLoss, TripletMarginLoss
 from tangka_match.training.lightning_facts import is_logged_step
 from tangka_match.types import FittedMatcher
 
@@ -33,6 +33,19 @@ def steps_needed(loss: object) -> tuple[int, str]:
             "SGRAF with hardest negatives left its plateau after 7,900 to 14,700 steps on Flickr30K (SGRAF #13)",
         )
     return 1_100, "a public VSE-infinity log still gained 50 points of rsum between steps 1,133 and 2,266"
+
+
+def way_out(loss: object) -> str:
+    """What to change when all scores have become equal: the loss's own settings first, where it has such."""
+    if isinstance(loss, TripletMarginLoss) and loss.hard_negatives > 0:
+        return (
+            "Start from all negatives (loss.hard_negatives=0.0 or loss=curriculum), lower optimizer.lr, or lengthen "
+            "scheduler.warmup_steps; SGRAF's published loss can stay here for thousands of steps and still recover"
+        )
+    rate = "lower optimizer.lr, or lengthen scheduler.warmup_steps"
+    if isinstance(loss, CurriculumLoss):
+        return f"Reach the hardest negatives later or not at all (loss.until, loss.hard_negatives), {rate}"
+    return rate[0].upper() + rate[1:]
 
 
 class TrainingGuard(pl.Callback):
@@ -87,16 +100,15 @@ class TrainingGuard(pl.Callback):
         if not is_logged_step(trainer, trainer.global_step - 1):
             return
         spread = float(trainer.callback_metrics["train/similarity_std"])
-        value = float(pl_module.collapse_value)  # type: ignore[arg-type]  # a number of MatchingModule's
-        collapsed = spread < EQUAL_SCORES and math.isclose(loss, value, rel_tol=0.05, abs_tol=EQUAL_SCORES)
+        # Numbers of MatchingModule's.
+        value, matching = float(pl_module.collapse_value), float(pl_module.matching_loss)  # type: ignore[arg-type]
+        collapsed = spread < EQUAL_SCORES and math.isclose(matching, value, rel_tol=0.05, abs_tol=EQUAL_SCORES)
         self._collapsed_checks = self._collapsed_checks + 1 if collapsed else 0
         if self._collapsed_checks == COLLAPSED_CHECKS:
             self._say(
                 "collapse",
                 f"all scores of a batch are equal (spread {spread:.1e}) and the loss sits at its collapse value "
-                f"{value:.3f}: the model tells no pair apart. Start from all negatives (loss.hard_negatives=0.0 or "
-                "loss=curriculum), lower optimizer.lr, or lengthen scheduler.warmup_steps; SGRAF's published loss can "
-                "stay here for thousands of steps and still recover",
+                f"{value:.3f}: the model tells no pair apart. {way_out(pl_module.loss)}",
                 trainer.global_step,
             )
 

@@ -4,6 +4,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 
+from tangka_match.training.callbacks.moving_averaging import of_fractions
+
 
 class TailAveraging(WeightAveraging):
     """Validates and keeps the mean of the weights after each step of the last part of a run.
@@ -15,7 +17,7 @@ class TailAveraging(WeightAveraging):
     """
 
     def __init__(self, begin: float) -> None:
-        super().__init__(avg_fn=self._average)
+        super().__init__(avg_fn=of_fractions(self._average))
         self._begin = begin
         self._first_step = 0
 

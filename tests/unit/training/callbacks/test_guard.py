@@ -32,9 +32,10 @@ class Watched:
             state=SimpleNamespace(fn="fit"),
         )
 
-    def step(self, loss, spread=0.3):
+    def step(self, loss, spread=0.3, matching=None):
         self.trainer.global_step += 1
         self.trainer.callback_metrics["train/similarity_std"] = spread
+        self.module.matching_loss = loss if matching is None else matching
         self.guard.on_train_batch_end(self.trainer, self.module, {"loss": loss}, None, 0)
 
     def validate(self, train_loss, val_loss, mean_r1=10.0):
@@ -91,6 +92,29 @@ def test_a_collapse_value_of_0_is_met_by_a_loss_of_nearly_0():
     for _ in range(COLLAPSED_CHECKS):
         run.step(-1e-4, spread=1e-6)
     assert run.codes == ["collapse"]
+
+
+def test_what_teachers_add_is_no_part_of_the_collapse():
+    run = Watched()
+    for _ in range(COLLAPSED_CHECKS):
+        run.step(0.9, spread=1e-6, matching=0.2)
+    assert run.codes == ["collapse"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "advice"),
+    [
+        (TripletMarginLoss(0.2, 1.0), "Start from all negatives (loss.hard_negatives=0.0 or loss=curriculum), lower"),
+        (TripletMarginLoss(0.2, 0.0), "Lower optimizer.lr, or lengthen scheduler.warmup_steps"),
+        (CurriculumLoss(), "Reach the hardest negatives later or not at all (loss.until, loss.hard_negatives), lower"),
+        (InfoNCELoss(), "Lower optimizer.lr, or lengthen scheduler.warmup_steps"),
+    ],
+)
+def test_the_way_out_of_a_collapse_names_settings_that_the_loss_has(loss, advice):
+    run = Watched(loss=loss)
+    for _ in range(COLLAPSED_CHECKS):
+        run.step(0.2, spread=1e-6)
+    assert f"the model tells no pair apart. {advice}" in run.said[0].message
 
 
 def test_scores_are_looked_at_where_they_are_logged():
