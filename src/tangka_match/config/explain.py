@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 from hydra.errors import MissingConfigException, OverrideParseException
-from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
+from omegaconf.errors import InterpolationKeyError, InterpolationToMissingValueError, MissingMandatoryValue
 
 from tangka_match.config.location import conf_dir
 from tangka_match.errors import TangkaMatchError
@@ -39,7 +39,8 @@ def _composition(error: Exception, config_name: str) -> str:
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read as a setting; write name=value, and lists as 'name=[a,b]' in quotes"
     if isinstance(error, MissingMandatoryValue) or "Missing mandatory value" in text:
-        key = getattr(error, "full_key", None) or _quoted(text)
+        unset = isinstance(error, InterpolationToMissingValueError)  # full_key: of the setting that points to it
+        key = _quoted(text) if unset else getattr(error, "full_key", None) or _quoted(text)
         return f"{key} is not set: add {key}=<value> to the command"
     if isinstance(error, InterpolationKeyError):
         return text.splitlines()[0]

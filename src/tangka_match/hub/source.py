@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -83,7 +84,7 @@ def read(source: str, what: str, reader: Callable[..., Any], **options: Any) -> 
         with _quiet(local):
             return reader(source, trust_remote_code=False, local_files_only=local, **options)
     except Exception as error:  # the hub, the file formats and the model's class raise what they like
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = shorten(str(error), 200, placeholder=" …") or type(error).__name__
         if local:
             raise ConfigError(
                 f"{source}: {what} of this model folder is missing or damaged ({reason}); it takes config.json, "

@@ -100,6 +100,6 @@ def _scaled(optimizer: Optimizer, total_steps: int, warmup_steps: int, factor: C
     if not 0 <= warmup_steps < total_steps:
         raise ConfigError(
             f"scheduler.warmup_steps={warmup_steps} but the run has {total_steps} optimizer steps: "
-            "lower scheduler.warmup_steps, or raise trainer.max_epochs"
+            "lower scheduler.warmup_steps, or raise trainer.max_epochs or trainer.max_steps"
         )
     return LambdaLR(optimizer, factor)

@@ -47,6 +47,13 @@ def test_a_setting_without_a_value_says_how_to_give_one():
     assert explain(caught.value, "config") == "data.root is not set: add data.root=<value> to the command"
 
 
+def test_a_setting_that_points_to_one_without_a_value_names_the_latter():
+    with pytest.raises(OmegaConfBaseException) as caught:
+        compose = compose_config("model=bert_vse", "data/tokenizer=pieces")
+        OmegaConf.to_container(compose, resolve=True, throw_on_missing=True)
+    assert explain(caught.value, "config").startswith("model.text_model is not set")
+
+
 def test_an_interpolation_to_nothing_names_the_key():
     with pytest.raises(OmegaConfBaseException) as caught:
         OmegaConf.to_container(compose_config("name=${nothing}"), resolve=True)
