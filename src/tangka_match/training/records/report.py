@@ -1,6 +1,7 @@
 """What a finished run prints: the recalls with their intervals, the guard's verdicts, and where everything is."""
 
 import rich
+from rich.text import Text
 
 from tangka_match.retrieval.recall_table import recall_table
 from tangka_match.training.lightning_facts import rank_zero_only
@@ -21,8 +22,10 @@ def print_result(result: RunResult) -> None:
         )
     )
     for verdict in result.verdicts:
-        console.print(f"[bold]guard, {verdict.code}[/bold] (step {verdict.step:,}): ", end="")
-        console.print(verdict.message, markup=False, highlight=False)
+        console.print(
+            Text.assemble((f"guard, {verdict.code}", "bold"), f" (step {verdict.step:,}): {verdict.message}"),
+            highlight=False,
+        )
     folder = result.folder
     console.print(f"run folder   {folder.path}", highlight=False, soft_wrap=True)
     console.print(f"curves       {folder.path / 'curves.png'}", highlight=False, soft_wrap=True)
