@@ -1,0 +1,147 @@
+"""One change at a time to a plain dual encoder, three seeds each, and what `compare` says; resumes where it stopped.
+
+    python experiments/2026-11-24_off-the-plateau/ablation.py DATA_ROOT OUT [--only NAME,NAME]
+
+Rows whose runs are finished are taken over; the table is printed, and written to OUT/ablation.json, after every row.
+All of it is on the validation split, which also chose each run's best step.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from collect import read_run
+
+CLOSED_FORM = "closed form (best)"
+COMMON = ["logger=none", "trainer.progress_bar=false", "seeds=[0,1,2]"]
+FIXED = ["loss=info_nce", "loss.temperature=0.1", "loss.learn_temperature=false"]
+BASE = [
+    "model=dual_encoder",
+    "model.embed_dim=256",
+    "model.image_pooling=mean",
+    "model.text_pooling=mean",
+    "trainer.max_epochs=10",
+    "trainer.log_every_n_steps=22",
+    "scheduler.warmup_steps=22",
+]
+PARTS = ["loss=blend", "loss.parts.info_nce.temperature=0.1", "loss.parts.info_nce.learn_temperature=false"]
+
+ROWS: dict[str, list[str]] = {
+    "base": FIXED,
+    "max pooling": [*FIXED, "model.image_pooling=max", "model.text_pooling=max"],
+    "k-max pooling": [*FIXED, "model.image_pooling=k_max", "model.text_pooling=k_max"],
+    "GPO": [*FIXED, "model.image_pooling=gpo", "model.text_pooling=gpo"],
+    "learnt temperature": ["loss=info_nce", "loss.temperature=0.1"],
+    "temperature 0.15": ["loss=info_nce", "loss.temperature=0.15", "loss.learn_temperature=false"],
+    "hardest negatives": ["loss=triplet"],
+    "all negatives, hinge": ["loss=triplet", "loss.hard_negatives=0"],
+    "curriculum": ["loss=curriculum", "loss.temperature=0.1", "loss.learn_temperature=false"],
+    "soft labels": ["loss=soft_label", "loss.temperature=0.1", "loss.learn_temperature=false"],
+    "sigmoid": ["loss=sigmoid", "loss.bias=-5"],
+    "HAL": ["loss=hal"],
+    "alignment + uniformity": PARTS,
+    "momentum queue": [
+        *PARTS,
+        "loss.weights.uniform=0",
+        "+loss@loss.parts.queue=momentum_queue",
+        "+loss.weights.queue=1.0",
+        "loss.parts.queue.temperature=0.1",
+        "loss.parts.queue.learn_temperature=false",
+    ],
+    "region and word drop": [*FIXED, "augmentation=drop"],
+    "averaged weights": [*FIXED, "training.ema_decay=0.98"],
+    "LSTM": [*FIXED, "model.text_encoder=lstm"],
+    "Transformer, words": [*FIXED, "model.text_encoder=transformer"],
+    "Transformer, regions": [*FIXED, "model.region_encoder=transformer"],
+    "characters": [*FIXED, "model.character_dim=100"],
+    CLOSED_FORM: ["+experiment=best"],
+}
+
+
+def main() -> None:
+    """Run the rows and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("root", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--only", default="", help="rows, separated by commas; all if not given")
+    options = parser.parse_args()
+    chosen = options.only.split(",") if options.only else list(ROWS)
+    if unknown := set(chosen) - set(ROWS):
+        parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    results: dict[str, dict] = {}
+    for name in dict.fromkeys(["base", *chosen]):
+        print(f"{name} ...", flush=True)
+        results[name] = measure(name, options.root, options.out.absolute())
+        if name != "base":
+            results[name]["against base"] = compare(results["base"], results[name], options.out.absolute())
+        (options.out / "ablation.json").write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")
+    print(markdown(results))
+
+
+def measure(name: str, root: Path, out: Path) -> dict:
+    """Train the three seeds of a row, or take over what is finished."""
+    folder = out / "".join(letter if letter.isalnum() else "-" for letter in name)
+    where = [
+        f"data.root={root.absolute()}",
+        f"paths.runs={folder.absolute()}",
+        f"paths.checkpoints={folder}/checkpoints",
+    ]
+    words = ["data=precomp", *(COMMON if name == CLOSED_FORM else [*COMMON, *BASE]), *ROWS[name]]
+    with (out / "ablation.log").open("a", encoding="utf-8") as log:
+        command = [sys.executable, "-m", "tangka_match.train", *words, *where]
+        subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
+    runs = [read_run(path.parent) for path in sorted(folder.glob("*/result.json"))]
+    row = {"command": f"python -m tangka_match.train {' '.join(words)}", "commit": runs[0]["git_commit"]}
+    for metric in ("mean_r1", "rsum"):
+        values = [run["val_metrics"][metric] for run in runs]
+        row[metric] = {"values": values, "mean": statistics.fmean(values), "std": statistics.stdev(values)}
+    row["best_step"] = [run["best_step"] for run in runs]
+    row["seconds"] = [run["seconds"] for run in runs]
+    return row | {"runs": [run["run_id"] for run in runs], "folder": folder.name}
+
+
+def compare(base: dict, row: dict, out: Path) -> dict:
+    """What `tangka_match.compare` says of a row against the base, both of three seeds."""
+    sides = [
+        f"[{','.join(str((out / side['folder'] / run).absolute()) for run in side['runs'])}]" for side in (base, row)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "verdict.json"
+        command = [sys.executable, "-m", "tangka_match.compare", f"a={sides[0]}", f"b={sides[1]}", f"out={path}"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        metrics = json.loads(path.read_text("utf-8"))["metrics"]
+    return {
+        name: {key: metrics[name][key] for key in ("difference", "low", "high", "p")} for name in ("mean_r1", "rsum")
+    }
+
+
+def markdown(results: dict[str, dict]) -> str:
+    """The table of a README."""
+    lines = [
+        "| row | mean R@1 | rsum | rsum against base, 95 % interval, p | best step | seconds a run |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in results.items():
+        against = row.get("against base")
+        change = (
+            ""
+            if against is None
+            else "{difference:+.1f} [{low:+.1f}, {high:+.1f}], p = {p:.2g}".format(**against["rsum"])
+        )
+        figures = [
+            f"{row[metric]['mean']:.{digits}f} ± {row[metric]['std']:.{digits}f}"
+            for metric, digits in (("mean_r1", 2), ("rsum", 1))
+        ]
+        steps, seconds = statistics.median(row["best_step"]), statistics.median(row["seconds"])
+        lines.append(f"| {name} | {' | '.join(figures)} | {change} | {steps:.0f} | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
