@@ -14,9 +14,8 @@ import os, sys, time
 from pathlib import Path
 from tangka_match.sweeps.folder import SweepFolder
 with SweepFolder(Path(sys.argv[1])).hold_job(4):
-    reader = os.fork()
-    if reader:
-        print(reader, flush=True)
+    if os.fork() == 0:
+        print(os.getpid(), flush=True)  # said by the reader itself: by now it has let go of its parent's locks
     time.sleep(99)
 """
 
