@@ -11,8 +11,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.training_step import gradients
-from benchmarks.workload import encode, sgraf
-from tangka_match.models import SGRAF
+from benchmarks.workload import OURS, encode, sgraf
 from tangka_match.retrieval import score_matrix
 
 ROWS = 12
@@ -25,7 +24,7 @@ def main(what: str) -> None:
     job = (
         partial(score_matrix, model, *encode(model, 64, 256))
         if what == "evaluation"
-        else partial(gradients, model, SGRAF.similarity, 48)
+        else partial(gradients, model, OURS, 48)
     )
     job()
     start = time.process_time()

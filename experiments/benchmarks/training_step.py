@@ -1,7 +1,6 @@
 """One training step of SGRAF, forward and backward, against the published loop."""
 
 import copy
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -9,25 +8,22 @@ from torch import Tensor
 
 from benchmarks.rows import Row
 from benchmarks.timing import ratios, take_turns
-from benchmarks.workload import draw_captions, draw_regions, sgraf, slow_similarity
+from benchmarks.workload import OURS, PUBLISHED, Way, draw_captions, draw_regions, sgraf
 from tangka_match.losses import TripletMarginLoss, positive_mask
 from tangka_match.models import SGRAF
 from tangka_match.ops import at_least_float32
-from tangka_match.types import Encoded
 
 SMALL = 32
 """Pairs that gradients are compared on."""
-
-Similarity = Callable[[SGRAF, Encoded, Encoded], Tensor]
 
 
 def training_rows(reasoning: str, batch: int, rounds: int) -> list[Row]:
     """Ratios, and how far the gradients are from the loop's."""
     model = sgraf(reasoning)
     steps = {
-        "loop": partial(gradients, model, slow_similarity, batch),
-        "float32": partial(gradients, model, SGRAF.similarity, batch),
-        "bfloat16": partial(gradients, model, SGRAF.similarity, batch, half=True),
+        "loop": partial(gradients, model, PUBLISHED, batch),
+        "float32": partial(gradients, model, OURS, batch),
+        "bfloat16": partial(gradients, model, OURS, batch, half=True),
     }
     timings = take_turns(steps, rounds, warm_up=False)
     name = f"{reasoning.upper()} step, batch {batch}"
@@ -42,7 +38,7 @@ def training_rows(reasoning: str, batch: int, rounds: int) -> list[Row]:
 
 def _gradient_rows(model: SGRAF, name: str) -> list[Row]:
     """Whether both ways are one function, and how far from it float32 is: a ReLU near zero may fall to either side."""
-    ways = {"loop": slow_similarity, "ours": SGRAF.similarity}
+    ways = {"loop": PUBLISHED, "ours": OURS}
     narrow = {key: gradients(model, way, SMALL) for key, way in ways.items()}
     wide = {key: gradients(copy.deepcopy(model).double(), way, SMALL) for key, way in ways.items()}
     note = "largest error, relative to each tensor's largest entry"
@@ -55,13 +51,13 @@ def _gradient_rows(model: SGRAF, name: str) -> list[Row]:
     ]
 
 
-def gradients(model: SGRAF, similarity: Similarity, batch: int, half: bool = False) -> list[Tensor]:
+def gradients(model: SGRAF, way: Way, batch: int, half: bool = False) -> list[Tensor]:
     """The gradient of a triplet loss by every parameter; dropout is off, so that both ways compute the same."""
     with torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=half):
         regions, region_mask = draw_regions(batch)
         images = model.encode_images(regions.to(next(model.parameters()).dtype), region_mask)
-        texts = model.encode_texts(*draw_captions(batch))
-        scores = at_least_float32(similarity(model, images, texts))
+        texts = way.encode_texts(model, *draw_captions(batch))
+        scores = at_least_float32(way.similarity(model, images, texts))
     items = torch.arange(batch)
     loss = TripletMarginLoss(hard_negatives=0)(scores, positive_mask(items, items), 0.0).total
     return list(torch.autograd.grad(loss, list(model.parameters())))

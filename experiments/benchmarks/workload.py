@@ -1,12 +1,17 @@
 """The shapes that the benchmarks measure: f8kcn's lengths of captions, SGRAF's and VSE's published sizes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from benchmarks.slow_sgraf import Stack, slow_scores
 from tangka_match.models import SGRAF, VSE, DualEncoder
+from tangka_match.models.masked_rnn import average_directions
+from tangka_match.ops import l2_normalise
 from tangka_match.retrieval import score_matrix
 from tangka_match.types import Encoded
 
@@ -70,6 +75,26 @@ def slow_similarity(model: SGRAF, images: Encoded, texts: Encoded) -> Tensor:
     words = [tokens[mask] for tokens, mask in zip(texts.tokens, texts.mask, strict=True)]
     return slow_scores(weights, [stack], images.pooled, words)
 
+
+def published_texts(model: SGRAF, token_ids: Tensor, token_mask: Tensor) -> Encoded:
+    """Captions as the published text encoder reads them: packed, whatever the device."""
+    words = model.txt_enc.embed(token_ids)
+    lengths = token_mask.sum(dim=1).cpu()
+    packed = pack_padded_sequence(words, lengths, batch_first=True, enforce_sorted=False)
+    states = pad_packed_sequence(model.txt_enc.cap_rnn(packed)[0], batch_first=True, total_length=words.shape[1])[0]
+    tokens = l2_normalise(average_directions(states))
+    return Encoded(model.sim_enc.t_global_w(tokens, token_mask), tokens, token_mask)
+
+
+class Way(NamedTuple):
+    """How captions are encoded, and how images and captions are scored."""
+
+    encode_texts: Callable[[SGRAF, Tensor, Tensor], Encoded]
+    similarity: Callable[[SGRAF, Encoded, Encoded], Tensor]
+
+
+PUBLISHED = Way(published_texts, slow_similarity)
+OURS = Way(SGRAF.encode_texts, SGRAF.similarity)
 
 SHARD = 100
 """Images, and captions, that the published evaluation scores at once."""
