@@ -1,6 +1,6 @@
 """One change at a time to a plain dual encoder, three seeds each, and what `compare` says; resumes where it stopped.
 
-    python experiments/2026-11-24_off-the-plateau/ablation.py DATA_ROOT OUT [--only NAME,NAME]
+    python experiments/2026-11-24_off-the-plateau/ablation.py f8kcn_small OUT [--full f8kcn_full] [--only NAME;NAME]
 
 Rows whose runs are finished are taken over; the table is printed, and written to OUT/ablation.json, after every row.
 All of it is on the validation split, which also chose each run's best step.
@@ -17,35 +17,33 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from collect import read_run
 
-CLOSED_FORM = "closed form (best)"
+CLOSED_FORM, FULL = "closed form (best)", "on the full set"
 COMMON = ["logger=none", "trainer.progress_bar=false", "seeds=[0,1,2]"]
+SHORT = ["trainer.max_epochs=10", "trainer.log_every_n_steps=22", "scheduler.warmup_steps=22"]
 FIXED = ["loss=info_nce", "loss.temperature=0.1", "loss.learn_temperature=false"]
-BASE = [
-    "model=dual_encoder",
-    "model.embed_dim=256",
-    "model.image_pooling=mean",
-    "model.text_pooling=mean",
-    "trainer.max_epochs=10",
-    "trainer.log_every_n_steps=22",
-    "scheduler.warmup_steps=22",
-]
+DUAL = ["model=dual_encoder", "model.embed_dim=256", "model.image_pooling=mean", "model.text_pooling=mean"]
+BASE = [*SHORT, *DUAL, *FIXED]
 PARTS = ["loss=blend", "loss.parts.info_nce.temperature=0.1", "loss.parts.info_nce.learn_temperature=false"]
+LOCAL = [*SHORT, *FIXED, "model.embed_dim=256"]
+SGR = [*LOCAL, "model.sim_dim=64"]
 
 ROWS: dict[str, list[str]] = {
-    "base": FIXED,
-    "max pooling": [*FIXED, "model.image_pooling=max", "model.text_pooling=max"],
-    "k-max pooling": [*FIXED, "model.image_pooling=k_max", "model.text_pooling=k_max"],
-    "GPO": [*FIXED, "model.image_pooling=gpo", "model.text_pooling=gpo"],
-    "learnt temperature": ["loss=info_nce", "loss.temperature=0.1"],
-    "temperature 0.15": ["loss=info_nce", "loss.temperature=0.15", "loss.learn_temperature=false"],
-    "hardest negatives": ["loss=triplet"],
-    "all negatives, hinge": ["loss=triplet", "loss.hard_negatives=0"],
-    "curriculum": ["loss=curriculum", "loss.temperature=0.1", "loss.learn_temperature=false"],
-    "soft labels": ["loss=soft_label", "loss.temperature=0.1", "loss.learn_temperature=false"],
-    "sigmoid": ["loss=sigmoid", "loss.bias=-5"],
-    "HAL": ["loss=hal"],
-    "alignment + uniformity": PARTS,
+    "base": BASE,
+    "max pooling": [*BASE, "model.image_pooling=max", "model.text_pooling=max"],
+    "k-max pooling": [*BASE, "model.image_pooling=k_max", "model.text_pooling=k_max"],
+    "GPO": [*BASE, "model.image_pooling=gpo", "model.text_pooling=gpo"],
+    "learnt temperature": [*BASE, "loss.learn_temperature=true"],
+    "temperature 0.15": [*BASE, "loss.temperature=0.15"],
+    "hardest negatives": [*SHORT, *DUAL, "loss=triplet"],
+    "all negatives, hinge": [*SHORT, *DUAL, "loss=triplet", "loss.hard_negatives=0"],
+    "curriculum": [*SHORT, *DUAL, "loss=curriculum", *FIXED[1:]],
+    "soft labels": [*SHORT, *DUAL, "loss=soft_label", *FIXED[1:]],
+    "sigmoid": [*SHORT, *DUAL, "loss=sigmoid", "loss.bias=-5"],
+    "HAL": [*SHORT, *DUAL, "loss=hal"],
+    "alignment + uniformity": [*SHORT, *DUAL, *PARTS],
     "momentum queue": [
+        *SHORT,
+        *DUAL,
         *PARTS,
         "loss.weights.uniform=0",
         "+loss@loss.parts.queue=momentum_queue",
@@ -53,14 +51,30 @@ ROWS: dict[str, list[str]] = {
         "loss.parts.queue.temperature=0.1",
         "loss.parts.queue.learn_temperature=false",
     ],
-    "region and word drop": [*FIXED, "augmentation=drop"],
-    "averaged weights": [*FIXED, "training.ema_decay=0.98"],
-    "LSTM": [*FIXED, "model.text_encoder=lstm"],
-    "Transformer, words": [*FIXED, "model.text_encoder=transformer"],
-    "Transformer, regions": [*FIXED, "model.region_encoder=transformer"],
-    "characters": [*FIXED, "model.character_dim=100"],
+    "region and word drop": [*BASE, "augmentation=drop"],
+    "strong augmentation": [*BASE, "augmentation=strong"],
+    "averaged weights": [*BASE, "training.ema_decay=0.98"],
+    "hard batches": [*BASE, "data.hard_batches=0.5"],
+    "noisy pairs": [*BASE, "training.noisy_pairs_from=0.3"],
+    "LSTM": [*BASE, "model.text_encoder=lstm"],
+    "Transformer, words": [*BASE, "model.text_encoder=transformer"],
+    "Transformer, regions": [*BASE, "model.region_encoder=transformer"],
+    "characters": [*BASE, "model.character_dim=100"],
+    "SCAN, words to regions": [*LOCAL, "model=scan_t2i"],
+    "cross-modal Transformer": [*LOCAL, "model=cross_modal_transformer"],
+    "SGR": [*SGR, "model=sgraf_sgr"],
+    "SGR + SAF": [*SGR, "model=sgraf_both"],
+    "SGR + global branch": [*SGR, "model=sgraf_sgr", "model.global_share=0.5"],
     CLOSED_FORM: ["+experiment=best"],
+    "taught by the closed form, scores": [*BASE, "distillation=score", "distillation.teachers=<closed form>"],
+    "taught by the closed form, ranks": [*BASE, "distillation=rank", "distillation.teachers=<closed form>"],
+    FULL: [*BASE, "trainer.max_epochs=2"],
+    "started from the full set": [*BASE, "init_from=<full set>", "optimizer.lr=2e-4"],
 }
+"""Words of the command; ``<closed form>`` are the three checkpoints of that row, ``<full set>`` is the first of its own.
+
+The full set's training pairs hold the small set's and neither its validation nor its test pairs.
+"""
 
 
 def main() -> None:
@@ -68,17 +82,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("root", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--only", default="", help="rows, separated by commas; all if not given")
+    parser.add_argument("--full", type=Path, help="folder of f8kcn_full, for the rows that learn from it")
+    parser.add_argument("--only", default="", help="rows, separated by semicolons; all if not given")
     options = parser.parse_args()
-    chosen = options.only.split(",") if options.only else list(ROWS)
+    chosen = options.only.split(";") if options.only else list(ROWS)
     if unknown := set(chosen) - set(ROWS):
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
     options.out.mkdir(parents=True, exist_ok=True)
     results: dict[str, dict] = {}
     for name in dict.fromkeys(["base", *chosen]):
         print(f"{name} ...", flush=True)
-        results[name] = measure(name, options.root, options.out.absolute())
-        if name != "base":
+        results[name] = measure(name, options.full if name == FULL else options.root, options.out.absolute())
+        if name not in {"base", FULL}:  # the full set has a validation split of its own
             results[name]["against base"] = compare(results["base"], results[name], options.out.absolute())
         (options.out / "ablation.json").write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")
     print(markdown(results))
@@ -86,15 +101,15 @@ def main() -> None:
 
 def measure(name: str, root: Path, out: Path) -> dict:
     """Train the three seeds of a row, or take over what is finished."""
-    folder = out / "".join(letter if letter.isalnum() else "-" for letter in name)
+    folder = out / folder_name(name)
     where = [
         f"data.root={root.absolute()}",
         f"paths.runs={folder.absolute()}",
         f"paths.checkpoints={folder}/checkpoints",
     ]
-    words = ["data=precomp", *(COMMON if name == CLOSED_FORM else [*COMMON, *BASE]), *ROWS[name]]
+    words = ["data=precomp", *COMMON, *ROWS[name]]
     with (out / "ablation.log").open("a", encoding="utf-8") as log:
-        command = [sys.executable, "-m", "tangka_match.train", *words, *where]
+        command = [sys.executable, "-m", "tangka_match.train", *(filled(word, out) for word in words), *where]
         subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
     runs = [read_run(path.parent) for path in sorted(folder.glob("*/result.json"))]
     row = {"command": f"python -m tangka_match.train {' '.join(words)}", "commit": runs[0]["git_commit"]}
@@ -104,6 +119,23 @@ def measure(name: str, root: Path, out: Path) -> dict:
     row["best_step"] = [run["best_step"] for run in runs]
     row["seconds"] = [run["seconds"] for run in runs]
     return row | {"runs": [run["run_id"] for run in runs], "folder": folder.name}
+
+
+def folder_name(name: str) -> str:
+    """A row's folder."""
+    return "".join(letter if letter.isalnum() else "-" for letter in name)
+
+
+def filled(word: str, out: Path) -> str:
+    """A word of a command with the checkpoints of the row that it names."""
+    for placeholder, row in (("<closed form>", CLOSED_FORM), ("<full set>", FULL)):
+        if placeholder in word:
+            found = sorted((out / folder_name(row)).glob("checkpoints/*/*/best.ckpt"))
+            if not found:
+                raise SystemExit(f"{word}: measure the row {row!r} first")
+            chosen = f"[{','.join(map(str, found))}]" if row == CLOSED_FORM else str(found[0])
+            return word.replace(placeholder, chosen)
+    return word
 
 
 def compare(base: dict, row: dict, out: Path) -> dict:
