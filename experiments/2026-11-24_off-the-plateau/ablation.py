@@ -71,7 +71,7 @@ ROWS: dict[str, list[str]] = {
     FULL: [*BASE, "trainer.max_epochs=2"],
     "started from the full set": [*BASE, "init_from=<full set>", "optimizer.lr=2e-4"],
 }
-"""Words of the command; ``<closed form>`` are the three checkpoints of that row, ``<full set>`` is the first of its own.
+"""Words of the command; ``<closed form>`` stands for the three checkpoints of that row, ``<full set>`` for the first.
 
 The full set's training pairs hold the small set's and neither its validation nor its test pairs.
 """
