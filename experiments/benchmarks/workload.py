@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from benchmarks.slow_sgraf import Stack, slow_scores
-from tangka_match.models import SGRAF, VSE, DualEncoder
+from tangka_match.models import CCA, SGRAF, VSE, DualEncoder
 from tangka_match.models.masked_rnn import average_directions
 from tangka_match.ops import l2_normalise
 from tangka_match.retrieval import score_matrix
@@ -42,6 +42,14 @@ def dual_encoder() -> DualEncoder:
     """The dual encoder of the default size, with random weights, in evaluation mode: a vector an item."""
     torch.manual_seed(0)
     return DualEncoder(vocab_size=VOCABULARY, feature_dim=FEATURES).eval()
+
+
+def closed_form() -> CCA:
+    """The model of ``+experiment=best`` in its size, with random weights and two characters a word."""
+    torch.manual_seed(0)
+    model = CCA(vocab_size=VOCABULARY, feature_dim=FEATURES).eval()
+    model.bag.characters[4:, :2] = torch.randint(ord("一"), ord("龟"), (VOCABULARY - 4, 2))
+    return model
 
 
 def draw_regions(images: int, seed: int = 0) -> tuple[Tensor, Tensor]:
