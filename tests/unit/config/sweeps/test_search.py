@@ -52,6 +52,16 @@ def test_the_command_line_replaces_a_dimension_of_the_file():
     assert fixed == ["loss.margin=0.2"]
 
 
+def test_regularisation_is_searched_over_orders_of_magnitude():
+    _, space = split(config=("sweep=regularisation",))
+    found = {d.name: (d.distribution.low, d.distribution.high, d.distribution.log) for d in space}
+    assert found == {
+        "optimizer.lr": (1e-4, 2e-3, True),
+        "optimizer.weight_decay": (1e-4, 1.0, True),
+        "model.dropout": (0.0, 0.6, False),
+    }
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
