@@ -170,12 +170,16 @@ RegionBatches = Callable[[], Iterable[tuple[Float[Tensor, "B R F"], Bool[Tensor,
 
 
 class PairedCaptions(NamedTuple):
-    """All training captions, the row of the image that each describes, and the V words of the vocabulary by id."""
+    """All training captions, the row of the image that each describes, and the V words of the vocabulary by id.
+
+    ``weights`` say how much each pair counts, with a mean of 1; ``None`` where all count the same.
+    """
 
     token_ids: Int[Tensor, "C T"]
     token_mask: Bool[Tensor, "C T"]
     caption_to_image: Int[Tensor, " C"]
     words: tuple[str, ...]
+    weights: Float[Tensor, " C"] | None = None
 
 
 @runtime_checkable

@@ -156,7 +156,7 @@ class _Run:
             distillation=distillation,
             chunk_size=settings.training.chunk_size,
             lr_multipliers=settings.training.lr_multipliers,
-            pair_trust=None if begin is None else PairTrust(data.train.num_captions, begin),
+            pair_trust=None if begin is None else PairTrust([part.num_captions for part in data.train_sets], begin),
         )
         self.guard = TrainingGuard(self._report)
         self.best = BestCheckpoint(folder.checkpoints)
@@ -330,9 +330,7 @@ class _Run:
         data = self.data
         return (
             f"{type(self.module.matcher).__name__}, {self._num_parameters():,} parameters, "
-            f"{len(data.vocabulary):,} words; "
-            f"train {len(data.train.captions):,} captions of {data.train.features.num_images:,} images, "
-            f"val {len(data.val.captions):,} of {data.val.features.num_images:,}; {data.steps_per_epoch} steps an epoch"
+            f"{len(data.vocabulary):,} words; {data.summary}"
         )
 
     def _result(self, trainer: pl.Trainer, service: Logger | None) -> RunResult:
