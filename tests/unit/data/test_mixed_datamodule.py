@@ -2,11 +2,17 @@
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from helpers.precomp import write_dataset, write_precomp
+from helpers.small_runs import quiet_trainer, small_module
+from helpers.stub_matchers import PooledMatcher
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.errors import ConfigError, DataFormatError
+from tangka_match.losses import InfoNCELoss
+from tangka_match.training.callbacks import ExactResume, LastCheckpoint
+from tangka_match.training.pair_trust import PairTrust
 
 TEXTS = ["白狗", "黑猫", "白马", "红鸟", "绿树"]
 
@@ -83,6 +89,45 @@ def test_easy_pairs_first_in_both_sets(own, flickr):
     data = set_up(own, (flickr, 0.25), initial_competence=0.5)
     data.set_total_epochs(4)
     assert len(list(data.train_dataloader())) == 4
+
+
+class StoppedError(Exception):
+    pass
+
+
+class Stop(pl.Callback):
+    def __init__(self, after):
+        self.after = after
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == self.after:
+            raise StoppedError
+
+
+def fit(own, flickr, folder, *callbacks, resume=None):
+    """Three epochs of four steps, with dropout and a loss for each pair; returns the weights."""
+    data = set_up(own, (flickr, 0.25))
+    module = small_module(
+        PooledMatcher(8, 4, len(data.vocabulary)),
+        InfoNCELoss(0.1),
+        val_caption_to_image=torch.as_tensor(data.val.caption_to_image),
+        pair_trust=PairTrust([part.num_captions for part in data.train_sets], 0.3),
+    )
+    keep = [ExactResume(data.batch_sampler), LastCheckpoint(folder / "last.ckpt", 1, lambda step: None)]
+    quiet_trainer(max_epochs=3, callbacks=[*keep, *callbacks]).fit(module, datamodule=data, ckpt_path=resume)
+    return module.state_dict()
+
+
+@pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
+@pytest.mark.parametrize("steps", [3, 4, 6, 11])
+def test_a_run_that_stopped_ends_with_the_bits_of_an_unbroken_one(own, flickr, tmp_path, steps):
+    torch.manual_seed(0)
+    whole = fit(own, flickr, tmp_path)
+    torch.manual_seed(0)
+    with pytest.raises(StoppedError):
+        fit(own, flickr, tmp_path, Stop(steps))
+    resumed = fit(own, flickr, tmp_path, resume=tmp_path / "last.ckpt")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_a_line_says_what_is_trained_on(own, flickr):
