@@ -165,6 +165,16 @@ class TokenMatcher(Protocol):
     tokens_only: bool
 
 
+@runtime_checkable
+class WholePictureMatcher(Protocol):
+    """A matcher that says of itself that the first region of an image is the whole picture, which makes up its score.
+
+    Augmentation leaves that region alone: exchanged for another picture's, the pair would be a wrong one.
+    """
+
+    whole_picture_first: bool
+
+
 RegionBatches = Callable[[], Iterable[tuple[Float[Tensor, "B R F"], Bool[Tensor, "B R"]]]]
 """Gives the training images, regions and mask, from the first to the last, each time it is called."""
 

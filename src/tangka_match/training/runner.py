@@ -148,7 +148,7 @@ class _Run:
             plan.build_loss(),
             optimizer=plan.optimizer,
             scheduler=plan.scheduler,
-            augmentation=build_augmentation(settings.augmentation, data.vocabulary),
+            augmentation=build_augmentation(settings.augmentation, data.vocabulary, matcher),
             val_caption_to_image=torch.as_tensor(data.val.caption_to_image),
             val_text_group=torch.as_tensor(group_texts(data.val.captions)),
             val_block=data.batch_size,
