@@ -1,13 +1,18 @@
 """Images that come back in another set, found by their features."""
 
+from collections.abc import Iterable
 from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
+import rich
+from rich.progress import track
 
 from tangka_match.data.features import RegionFeatures
 
 _ROWS_AT_ONCE = 256
+_LONG = 8
+"""Blocks from which reading may take seconds."""
 
 
 class KnownImages:
@@ -41,14 +46,23 @@ class KnownImages:
 
 def _of_first_regions(features: RegionFeatures) -> list[bytes]:
     """A digest of the first region of every image."""
-    starts = range(0, features.num_rows, _ROWS_AT_ONCE)
-    rows = [_digest(row) for start in starts for row in features.first_regions(start, start + _ROWS_AT_ONCE)]
+    blocks = (features.first_regions(start, stop) for start, stop in _blocks(features.num_rows))
+    rows = [_digest(row) for block in blocks for row in block]
     return rows if features.row_map is None else [rows[row] for row in features.row_map.tolist()]
 
 
 def _of_whole_images(features: RegionFeatures, images: npt.NDArray[np.int64]) -> list[bytes]:
-    blocks = (images[start : start + _ROWS_AT_ONCE] for start in range(0, len(images), _ROWS_AT_ONCE))
-    return [_digest(image) for block in blocks for image in features.read(block)]
+    """A digest of each of these images."""
+    blocks = (features.read(images[start:stop]) for start, stop in _blocks(len(images)))
+    return [_digest(image) for block in blocks for image in block]
+
+
+def _blocks(count: int) -> Iterable[tuple[int, int]]:
+    """Where to begin and end reading so many rows, with a progress bar where they are many."""
+    starts = range(0, count, _ROWS_AT_ONCE)
+    disabled = len(starts) < _LONG or not rich.get_console().is_terminal
+    shown = track(starts, "comparing the images of data.mix", transient=True, disable=disabled)
+    return ((start, start + _ROWS_AT_ONCE) for start in shown)
 
 
 def _digest(values: npt.NDArray[np.floating]) -> bytes:
