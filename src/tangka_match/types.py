@@ -165,17 +165,31 @@ class TokenMatcher(Protocol):
     tokens_only: bool
 
 
+@runtime_checkable
+class WholePictureMatcher(Protocol):
+    """A matcher that says of itself that the first region of an image is the whole picture, which makes up its score.
+
+    Augmentation leaves that region alone: exchanged for another picture's, the pair would be a wrong one.
+    """
+
+    whole_picture_first: bool
+
+
 RegionBatches = Callable[[], Iterable[tuple[Float[Tensor, "B R F"], Bool[Tensor, "B R"]]]]
 """Gives the training images, regions and mask, from the first to the last, each time it is called."""
 
 
 class PairedCaptions(NamedTuple):
-    """All training captions, the row of the image that each describes, and the V words of the vocabulary by id."""
+    """All training captions, the row of the image that each describes, and the V words of the vocabulary by id.
+
+    ``weights`` say how much each pair counts, with a mean of 1; ``None`` where all count the same.
+    """
 
     token_ids: Int[Tensor, "C T"]
     token_mask: Bool[Tensor, "C T"]
     caption_to_image: Int[Tensor, " C"]
     words: tuple[str, ...]
+    weights: Float[Tensor, " C"] | None = None
 
 
 @runtime_checkable

@@ -48,7 +48,8 @@ def test_soft_labels():
 
     def cost(row, b):
         alike = [math.exp((1.0 if POSITIVES[b, c] else overlap[b, c]) / 0.2) for c in range(SIZE)]
-        target = [0.4 * each / sum(alike) + 0.6 * (c == b) for c, each in enumerate(alike)]
+        own = [float(positive) / float(POSITIVES[b].sum()) for positive in POSITIVES[b]]
+        target = [0.4 * each / sum(alike) + 0.6 * own[c] for c, each in enumerate(alike)]
         return -sum(part * share for part, share in zip(target, log_shares(row), strict=True))
 
     found = soft_label_loss(

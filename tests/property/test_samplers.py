@@ -25,12 +25,32 @@ def sampler_settings(draw):
     return chosen
 
 
+@st.composite
+def mixed_settings(draw):
+    """One or two further sets, each large enough for the batches of four ranks."""
+    shares = draw(st.lists(st.floats(0.05, 0.45), min_size=1, max_size=2))
+    batch_size = draw(st.integers(1, 6))
+    chosen = {
+        "num_pairs": draw(st.integers(24, 60)),
+        "batch_size": batch_size,
+        "seed": draw(st.integers(0, 9)),
+        "further_sets": [(draw(st.integers(24, 90)), share) for share in shares],
+        "drop_last": draw(st.booleans()),
+    }
+    if draw(st.booleans()):
+        total = chosen["num_pairs"] + sum(count for count, _ in chosen["further_sets"])
+        chosen["difficulty"] = np.random.default_rng(draw(st.integers(0, 9))).random(total)
+        chosen["initial_competence"] = draw(st.floats(0.01, 1))
+        chosen["total_epochs"] = draw(st.integers(1, 5))
+    return chosen
+
+
 def at(sampler, epoch):
     sampler.set_epoch(epoch)
     return list(sampler)
 
 
-@given(sampler_settings(), st.integers(0, 4), st.data())
+@given(st.one_of(sampler_settings(), mixed_settings()), st.integers(0, 4), st.data())
 @settings(deadline=None, max_examples=60)
 def test_stopped_anywhere_and_resumed_is_unbroken(chosen, epoch, data):
     unbroken = ResumableBatchSampler(**chosen)
@@ -57,7 +77,7 @@ def test_every_epoch_has_its_length_and_no_pair_twice_in_a_batch(chosen, epoch):
         assert chosen["num_pairs"] - len(pairs) < (chosen["batch_size"] if chosen["drop_last"] else 1)
 
 
-@given(sampler_settings(), st.integers(1, 4), st.integers(0, 2))
+@given(st.one_of(sampler_settings(), mixed_settings()), st.integers(1, 4), st.integers(0, 2))
 @settings(deadline=None, max_examples=60)
 def test_ranks_have_as_many_batches_and_share_what_one_process_would_see(chosen, world_size, epoch):
     chosen["drop_last"] = chosen["drop_last"] and chosen["num_pairs"] >= chosen["batch_size"] * world_size
@@ -71,3 +91,38 @@ def test_ranks_have_as_many_batches_and_share_what_one_process_would_see(chosen,
             assert sorted(dealt) == sorted(batch)
         else:
             assert (len(dealt), set(dealt) >= set(batch)) == (world_size, True)
+
+
+@given(mixed_settings(), st.integers(0, 6))
+@settings(deadline=None, max_examples=60)
+def test_batches_keep_the_shares_of_the_sets(chosen, epoch):
+    sampler = ResumableBatchSampler(**chosen)
+    shares = [share for _, share in chosen["further_sets"]]
+    shares.insert(0, 1 - sum(shares))
+    bounds = np.cumsum([0, chosen["num_pairs"], *(count for count, _ in chosen["further_sets"])])
+    slack = 1 + (len(chosen["further_sets"]) - 1) * max(shares)
+    for batch in at(sampler, epoch):
+        assert len(set(batch)) == len(batch)
+        counts, _ = np.histogram(batch, bounds)
+        assert counts.sum() == len(batch)
+        assert (
+            np.abs(counts - np.array(shares) * len(batch)).max() <= slack + len(batch) / chosen["num_pairs"]
+        )  # whole pairs
+
+
+@given(mixed_settings())
+@settings(deadline=None, max_examples=40)
+def test_an_epoch_has_each_own_pair_once_and_further_ones_take_turns(chosen):
+    for left_out in ("difficulty", "initial_competence"):
+        chosen.pop(left_out, None)
+    sampler = ResumableBatchSampler(**(chosen | {"drop_last": False}))
+    seen = np.zeros(sum(part.count for part in sampler.sets), dtype=int)
+    for epoch in range(5):
+        pairs = np.array(flat(at(sampler, epoch)))[: sampler.epoch_pairs]
+        seen += np.bincount(pairs, minlength=len(seen))
+        for part in sampler.sets:
+            taken = seen[part.first : part.first + part.count]
+            assert taken.sum() == (epoch + 1) * part.drawn
+            if part.drawn <= part.count:
+                assert taken.max() - taken.min() <= 1
+        assert (seen[: chosen["num_pairs"]] == epoch + 1).all()

@@ -14,6 +14,7 @@ from tangka_match.config.check import BUILT_BY_TARGET, check_config, raise_fault
 from tangka_match.data.datamodule import SetWriter
 from tangka_match.errors import ConfigError, TangkaMatchError
 from tangka_match.losses import check_pooled
+from tangka_match.training.callbacks import check_neighbours
 from tangka_match.training.lightning_facts import processes_started
 from tangka_match.training.pair_trust import check_weighable
 from tangka_match.training.parameter_groups import check_prefixes
@@ -101,6 +102,7 @@ def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> li
         with torch.device("meta"):
             matchers.append(build["model"](**STAND_IN_SIZES))
         check_prefixes(matchers[0], plain["training"]["lr_multipliers"] or {})
+        check_neighbours(plain["data"].get("hard_batches", 0.0), matchers[0])
 
     def build_loss() -> None:
         loss = build["loss"]()
@@ -115,20 +117,23 @@ def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> li
         build["scheduler"]()(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]), total_steps=STAND_IN_STEPS)
 
     parts = {
-        "data": build["data"],
         "model": build_model,
+        "data": build["data"],
         "loss": build_loss,
         "optimizer": build_optimizer,
         "scheduler": build_scheduler,
     }
     if "distillation.loss" in build:
         parts["distillation.loss"] = build["distillation.loss"]
-    faults = []
+    faults: list[str] = []
     for name, build_part in parts.items():
         try:
             build_part()
         except TangkaMatchError as error:
-            faults.append(str(error) if str(error).startswith((f"{name}.", "training.")) else f"{name}: {error}")
+            if any(fault.endswith(str(error)) for fault in faults):
+                continue  # the model and its tokenizer are read from the same folder
+            named = str(error).startswith((f"{name}.", "training.", "data."))
+            faults.append(str(error) if named else f"{name}: {error}")
         except (TypeError, ValueError) as error:  # of a class that is not ours
             group, _, part = name.partition(".")
             node = plain[group][part] if part else plain[group]

@@ -19,10 +19,12 @@ from tangka_match.training.runner import train
 
 OF_THE_COMMAND_LINE = ("resume", "sweep", "seeds", "ensemble")
 """What says how to run, and is no setting of a run."""
-MAY_HAVE_MOVED = ("paths.runs", "paths.checkpoints", "paths.data", "data.root")
+MAY_HAVE_MOVED = ("paths.runs", "paths.checkpoints", "paths.data", "data.root", "data.mix")
 ALLOWED_WITH_RESUME = ("resume", *MAY_HAVE_MOVED, "debug")
 PATHS = (
-    *MAY_HAVE_MOVED,
+    "paths.runs",
+    "paths.checkpoints",
+    "paths.data",
     "init_from",
     "distillation.teachers",
     "data.vocabulary_path",
@@ -73,9 +75,10 @@ def _stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig
         )
     path = find_run(Path(config.paths.runs).absolute(), run_id)
     saved = _load(path / "config.yaml")
-    in_data, root = Path(saved.paths.data), Path(saved.data.root)
-    if "paths.data" in given and root.is_relative_to(in_data):  # a set that lies there has moved with it
-        saved.data.root = str(Path(config.paths.data) / root.relative_to(in_data))
+    in_data = Path(saved.paths.data)
+    for data_set in _data_sets(saved) if "paths.data" in given else []:
+        if Path(data_set.root).is_relative_to(in_data):  # a set that lies there has moved with it
+            data_set.root = str(Path(config.paths.data) / Path(data_set.root).relative_to(in_data))
     for name in set(given) & set(MAY_HAVE_MOVED):
         OmegaConf.update(saved, name, OmegaConf.select(config, name))
     keep_absolute_paths(saved)
@@ -92,6 +95,15 @@ def keep_absolute_paths(config: DictConfig) -> None:
             OmegaConf.update(config, name, str(Path(value).absolute()))
         elif isinstance(value, ListConfig):
             OmegaConf.update(config, name, [str(Path(str(item)).absolute()) for item in value])
+    for data_set in _data_sets(config):
+        data_set.root = str(Path(data_set.root).absolute())
+
+
+def _data_sets(config: DictConfig) -> list[DictConfig]:
+    """Whatever names the folder of a data set as its ``root``: ``data``, and what is mixed in."""
+    mix = OmegaConf.select(config, "data.mix")
+    named = [OmegaConf.select(config, "data"), *(mix if isinstance(mix, ListConfig) else [])]
+    return [node for node in named if isinstance(node, DictConfig) and isinstance(node.get("root"), str)]
 
 
 def _load(path: Path) -> DictConfig:

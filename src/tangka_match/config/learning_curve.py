@@ -139,4 +139,4 @@ def _finished(plan: RunPlan) -> _Point:
         folder = finished.path
         rich.get_console().print(f"run {folder.name} is done already, and is used", highlight=False)
     verdicts = {event["code"] for event in read_ledger(folder / "ledger.jsonl") if event["event"] == "verdict"}
-    return _Point(plan.data.train.num_captions, folder, sorted(verdicts))
+    return _Point(plan.data.train_sets[0].num_captions, folder, sorted(verdicts))

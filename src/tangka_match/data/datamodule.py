@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -15,6 +16,9 @@ from tangka_match.data.collate import collate_captions, collate_images, collate_
 from tangka_match.data.dataset import CaptionDataset, ImageDataset, PairDataset
 from tangka_match.data.difficulty import word_rarity
 from tangka_match.data.encoding import EncodedCaptions, check_max_tokens, encode_captions
+from tangka_match.data.joined import check_same_shape, join_splits
+from tangka_match.data.mix import OpenedSet, open_further_sets, read_mix
+from tangka_match.data.module_settings import check_expected_counts, check_loading, check_vocabulary_settings
 from tangka_match.data.resident import ResidentFeatures, worth_keeping
 from tangka_match.data.samplers import ResumableBatchSampler, check_sampling
 from tangka_match.data.split import Split, load_split
@@ -22,7 +26,7 @@ from tangka_match.data.subset import check_share, take_share
 from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.data.word_vectors import read_word_vectors
-from tangka_match.errors import ConfigError, DataFormatError
+from tangka_match.errors import ConfigError
 from tangka_match.types import CaptionBatch, ImageBatch, PairedCaptions, RegionTextBatch, WordVectors
 
 
@@ -42,7 +46,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         tokenizer: Cuts captions into words; ``JiebaTokenizer()`` where ``None``. One with a vocabulary of its own
             decides the vocabulary, and how many tokens of a caption are read at most.
         writer: Writes the set in ``prepare_data`` when it is missing; ``None`` where the files are the user's own.
-        vocabulary_path: A vocabulary as JSON; built from the captions of ``train_split`` where ``None``.
+        vocabulary_path: A vocabulary as JSON; built from the captions trained on, of all sets, where ``None``.
         word_vectors_path: Pretrained vectors as text, which `read_word_vectors` reads; ``None`` for none.
         min_count: Fewest occurrences of a word in the training captions for it to enter a vocabulary that is built.
         max_tokens: Longest caption, in tokens with ``<start>`` and ``<end>``; longer ones are cut. At least 3.
@@ -59,19 +63,23 @@ class RegionTextDataModule(pl.LightningDataModule):
         competence_until: Share of all epochs, in (0, 1], after which all pairs take part.
         hard_batches: Share of each training batch, in [0, 1), that are neighbours of its other pairs by the running
             model; more than 0 needs the callback ``HardBatches``.
+        mix: Further sets to train on, ``{root: <folder>, share: <share>}`` each: that share of the pairs of every batch
+            comes from the ``train`` split in that folder, the rest from the run's own. An epoch goes once through the
+            run's own pairs. A further set is used without the images that the run's own, or a set before it, holds too.
         expected_counts: ``{split: [images, captions]}``, numbers that a split must have.
         val_split: Split to validate on.
         train_split: Split to train on.
         train_share: Share of the images of ``train_split`` to train on, in (0, 1], drawn by ``seed``; smaller shares
-            are parts of larger ones. A vocabulary is built from their captions alone.
+            are parts of larger ones. Of the set's captions, a vocabulary is built from theirs alone.
 
     Attributes (after ``setup``):
         tokenizer: As given, or the default.
         vocabulary: As loaded or built.
         word_vectors: Of the vocabulary's words, if there is a file of them.
-        train, val: The two splits, ``train`` cut to its share.
-        num_regions, feature_dim: Shape of an image, the same in both splits.
-        fingerprint: 16 hex digits over both splits.
+        train, val: The two splits, ``train`` cut to its share and joined with the further sets.
+        train_sets: The parts of ``train``: the run's own, then the further ones.
+        num_regions, feature_dim: Shape of an image, the same in all of them.
+        fingerprint: 16 hex digits over both splits, and the shares of further sets.
         batch_sampler: Order of the training batches; ``batch_sampler.start_at`` resumes in the middle of an epoch, and
             must be called before the trainer asks for the training loader.
 
@@ -82,9 +90,14 @@ class RegionTextDataModule(pl.LightningDataModule):
     vocabulary: Vocabulary
     word_vectors: WordVectors | None
     train: Split
+    train_sets: tuple[Split, ...]
     val: Split
     fingerprint: str
     batch_sampler: ResumableBatchSampler
+    _resident: ResidentFeatures | None = None
+    _total_epochs: int | None = None
+    _kept_words: tuple[str, ...] = ()
+    _further_sets: list[OpenedSet]
     _train_captions: EncodedCaptions
     _val_captions: EncodedCaptions
 
@@ -108,34 +121,29 @@ class RegionTextDataModule(pl.LightningDataModule):
         initial_competence: float = 1.0,
         competence_until: float = 0.5,
         hard_batches: float = 0.0,
+        mix: Sequence[Mapping[str, str | float | int]] = (),
         expected_counts: Mapping[str, Sequence[int]] | None = None,
         val_split: str = "val",
         train_split: str = "train",
         train_share: float = 1.0,
     ) -> None:
         super().__init__()
+        self.tokenizer: CaptionTokenizer = tokenizer or JiebaTokenizer()
+        self.mix = read_mix(mix)
         check_max_tokens(max_tokens)
-        check_sampling(batch_size, seed, initial_competence, competence_until, hard_batches)
+        check_sampling(
+            batch_size=batch_size,
+            seed=seed,
+            initial_competence=initial_competence,
+            competence_until=competence_until,
+            hard_batches=hard_batches,
+            further_sets=len(self.mix),
+        )
         check_share(train_share)
-        self.expected_counts = _check_expected_counts(expected_counts or {})
-        if eval_batch_size < 1:
-            raise ConfigError(f"data.eval_batch_size={eval_batch_size}; allowed: 1 and more images or captions.")
-        if num_workers < 0:
-            raise ConfigError(f"data.num_workers={num_workers}; allowed: 0 (read in the training process) and more.")
-        if device_features not in {True, False, "auto"}:
-            raise ConfigError(f"data.device_features={device_features!r}; allowed: auto, true or false.")
+        check_loading(eval_batch_size, num_workers, device_features)
+        check_vocabulary_settings(self.tokenizer, vocabulary_path, min_count)
+        self.expected_counts = check_expected_counts(expected_counts or {})
         self.root = root
-        self.tokenizer: CaptionTokenizer = JiebaTokenizer() if tokenizer is None else tokenizer
-        if self.tokenizer.vocabulary is not None and vocabulary_path is not None:
-            raise ConfigError(
-                f"data.vocabulary_path={vocabulary_path!r}: data.tokenizer has the vocabulary of a pretrained model; "
-                "leave vocabulary_path at null"
-            )
-        if self.tokenizer.vocabulary is not None and min_count != 1:
-            raise ConfigError(
-                f"data.min_count={min_count}: data.tokenizer has the vocabulary of a pretrained model, all pieces of "
-                "which are kept; leave min_count at 1"
-            )
         self.writer = writer
         self.vocabulary_path = vocabulary_path
         self.word_vectors_path = word_vectors_path
@@ -146,17 +154,13 @@ class RegionTextDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.pin_memory = pin_memory
         self.device_features = device_features
-        self._resident: ResidentFeatures | None = None
         self.drop_last = drop_last
         self.seed = seed
         self.initial_competence = initial_competence
         self.competence_until = competence_until
         self.hard_batches = hard_batches
-        self.val_split = val_split
-        self.train_split = train_split
+        self.val_split, self.train_split = val_split, train_split
         self.train_share = train_share
-        self._total_epochs: int | None = None
-        self._kept_words: tuple[str, ...] = ()
 
     def prepare_data(self) -> None:
         """Let the writer, if there is one, write the set when it is missing."""
@@ -215,6 +219,16 @@ class RegionTextDataModule(pl.LightningDataModule):
     def steps_per_epoch(self) -> int:
         """Training batches an epoch, on each process."""
         return len(self.batch_sampler)
+
+    @property
+    def summary(self) -> str:
+        """What is trained and validated on, in a line."""
+        own = self.train_sets[0]
+        return (
+            f"train {own.num_captions:,} captions of {own.num_images:,} images"
+            + "".join(f" and {further}" for further in self._further_sets)
+            + f", val {self.val.num_captions:,} of {self.val.num_images:,}; {self.steps_per_epoch} steps an epoch"
+        )
 
     def set_total_epochs(self, total_epochs: int) -> None:
         """Say how long the training is, which easy-to-hard sampling goes by; the trainer's length unless called.
@@ -277,9 +291,10 @@ class RegionTextDataModule(pl.LightningDataModule):
             )
 
     def training_captions(self) -> PairedCaptions:
-        """Every training caption once, in order."""
+        """Every training caption once, in order, with weights where further sets make some come more often."""
         ids, mask = pad_tokens(list(self._train_captions))
-        return PairedCaptions(ids, mask, torch.as_tensor(self.train.caption_to_image), self.vocabulary.words)
+        weights = torch.as_tensor(self.batch_sampler.frequencies(), dtype=torch.float32) if self.mix else None
+        return PairedCaptions(ids, mask, torch.as_tensor(self.train.caption_to_image), self.vocabulary.words, weights)
 
     def _loading(self, collate: Callable[..., NamedTuple], num_workers: int) -> dict[str, Any]:
         """What all loaders share."""
@@ -293,27 +308,21 @@ class RegionTextDataModule(pl.LightningDataModule):
         }
 
     def _load(self) -> None:
-        train, val = self._open(self.train_split), self._open(self.val_split)
-        train = take_share(train, self.train_share, self.seed)
-        _check_same_shape(train, val)
-        tokenised = [self.tokenizer(caption) for caption in train.captions]
-        if self.tokenizer.vocabulary is not None:
-            self.vocabulary = self.tokenizer.vocabulary
-        elif self.vocabulary_path is None:
-            self.vocabulary = Vocabulary.build(tokenised, self.min_count).with_words(self._kept_words)
-        else:
-            self.vocabulary = Vocabulary.load(self.vocabulary_path)
-        self.word_vectors = (
-            None if self.word_vectors_path is None else read_word_vectors(self.word_vectors_path, self.vocabulary.words)
-        )
-        self._train_captions = self._encode(train, tokenised)
-        self._val_captions = self._encode(val, [self.tokenizer(caption) for caption in val.captions])
-        self.train, self.val = train, val
-        self.fingerprint = hashlib.sha256(f"{train.fingerprint} {val.fingerprint}".encode()).hexdigest()[:16]
+        own, self.val = self._open(self.train_split), self._open(self.val_split)
+        check_same_shape(own, self.val)
+        self._further_sets = open_further_sets(self.mix, self.root, own, self.val)
+        own = take_share(own, self.train_share, self.seed)
+        self.train_sets = (own, *(further.split for further in self._further_sets))
+        self.train = join_splits(self.train_sets)
+        self._read_captions()
+        # Without further sets the same digits as before there were any.
+        told = (self.train.fingerprint, self.val.fingerprint, *(str(further.share) for further in self._further_sets))
+        self.fingerprint = hashlib.sha256(" ".join(told).encode()).hexdigest()[:16]
         self.batch_sampler = ResumableBatchSampler(
-            num_pairs=train.num_captions,
+            num_pairs=own.num_captions,
             batch_size=self.batch_size,
             seed=self.seed,
+            further_sets=[(further.split.num_captions, further.share) for further in self._further_sets],
             difficulty=word_rarity(self._train_captions) if self.initial_competence < 1 else None,
             initial_competence=self.initial_competence,
             competence_until=self.competence_until,
@@ -321,6 +330,24 @@ class RegionTextDataModule(pl.LightningDataModule):
             hard_batches=self.hard_batches,
             drop_last=self.drop_last,
         )
+
+    def _read_captions(self) -> None:
+        """Tokenise, make the vocabulary, encode."""
+        tokenised = [[self.tokenizer(caption) for caption in split.captions] for split in self.train_sets]
+        if self.tokenizer.vocabulary is not None:
+            self.vocabulary = self.tokenizer.vocabulary
+        elif self.vocabulary_path is None:
+            words = chain.from_iterable(tokenised)
+            self.vocabulary = Vocabulary.build(words, self.min_count).with_words(self._kept_words)
+        else:
+            self.vocabulary = Vocabulary.load(self.vocabulary_path)
+        self.word_vectors = (
+            None if self.word_vectors_path is None else read_word_vectors(self.word_vectors_path, self.vocabulary.words)
+        )
+        self._train_captions = EncodedCaptions.join(
+            [self._encode(split, words) for split, words in zip(self.train_sets, tokenised, strict=True)]
+        )
+        self._val_captions = self._encode(self.val, [self.tokenizer(caption) for caption in self.val.captions])
 
     def _open(self, split: str) -> Split:
         return load_split(self.root, split, *self.expected_counts.get(split, (None, None)))
@@ -334,21 +361,3 @@ def _epochs_of(trainer: pl.Trainer, steps_per_epoch: int) -> int | None:
     by_epochs = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs > 0 else None
     by_steps = ceil(trainer.max_steps / steps_per_epoch) if trainer.max_steps > 0 else None
     return min((epochs for epochs in (by_epochs, by_steps) if epochs is not None), default=None)
-
-
-def _check_expected_counts(counts: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, int]]:
-    for split, numbers in counts.items():
-        if len(numbers) != 2:
-            raise ConfigError(
-                f"data.expected_counts: {split!r} has {list(numbers)}; allowed: two numbers, [images, captions]."
-            )
-    return {split: (numbers[0], numbers[1]) for split, numbers in counts.items()}
-
-
-def _check_same_shape(train: Split, val: Split) -> None:
-    shapes = [(s.features.num_regions, s.features.feature_dim) for s in (train, val)]
-    if shapes[0] != shapes[1]:
-        raise DataFormatError(
-            f"{train.features.path} has (regions, dimensions) {shapes[0]}, {val.features.path} has {shapes[1]}. "
-            "A model reads both: extract them with the same settings, or pad regions with zeros at the end."
-        )

@@ -1,7 +1,7 @@
 """Captions as token ids, encoded once and held in two flat arrays."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,13 @@ class EncodedCaptions:
 
     ids: npt.NDArray[np.int64]
     offsets: npt.NDArray[np.int64]
+
+    @classmethod
+    def join(cls, parts: "Sequence[EncodedCaptions]") -> "EncodedCaptions":
+        """The captions of all parts, one part after the other."""
+        starts = np.cumsum([0, *(len(part.ids) for part in parts)])
+        offsets = [part.offsets[1:] + start for part, start in zip(parts, starts, strict=False)]
+        return cls(np.concatenate([part.ids for part in parts]), np.concatenate([[0], *offsets]))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

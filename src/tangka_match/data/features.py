@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,43 @@ from tangka_match.errors import DataFormatError
 
 SAMPLED_ROWS = 64
 """Rows that are looked at when a set is opened or fingerprinted."""
+
+
+class Features(Protocol):
+    """The region features of N images, (N, R, F), wherever they lie: in one file, or in several."""
+
+    @property
+    def path(self) -> Path:
+        """A file that holds some of them, for messages about all."""
+        ...
+
+    @property
+    def num_images(self) -> int:
+        """N, images."""
+        ...
+
+    @property
+    def num_regions(self) -> int:
+        """R, regions an image, padding included."""
+        ...
+
+    @property
+    def feature_dim(self) -> int:
+        """F, dimensions of a region."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of what ``read`` returns: float16 or float32."""
+        ...
+
+    def read(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.floating[Any]]:
+        """Copy these images into memory, (B, R, F)."""
+        ...
+
+    def origin(self, image: int) -> tuple[Path, int]:
+        """File of an image, and its row there."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +140,10 @@ class RegionFeatures:
             (B, R, F), the stored dtype.
         """
         return self._array[rows if self.row_map is None else self.row_map[rows]]
+
+    def origin(self, image: int) -> tuple[Path, int]:
+        """File of an image, and its row there."""
+        return self.path, image if self.row_map is None else int(self.row_map[image])
 
     def first_regions(self, start: int, stop: int) -> npt.NDArray[np.floating[Any]]:
         """First region of file rows ``start`` to ``stop``, (rows, F): a cheap look at many rows."""

@@ -44,13 +44,14 @@ def available_splits(root: str | Path) -> list[str]:
     return sorted({aliases.get(stem, stem) for stem in stems})
 
 
-def find_split(root: str | Path, split: str) -> SplitFiles:
+def find_split(root: str | Path, split: str, setting: str = "data.root") -> SplitFiles:
     """Find the files of a split; nothing is opened.
 
     Args:
         root: Folder of the data set.
         split: ``train``, ``val`` (files say ``dev``; ``val`` is taken when there is no ``dev``), ``test``, or the stem
             of any other files, such as ``test5``.
+        setting: That gives the folder, for messages.
 
     Raises:
         DataFormatError: If the folder, or the split's features or captions in it, are missing.
@@ -59,7 +60,7 @@ def find_split(root: str | Path, split: str) -> SplitFiles:
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
         raise DataFormatError(
-            f"data.root must be a folder in the precomp layout; found {found} at {folder}. "
+            f"{setting} must be a folder in the precomp layout; found {found} at {folder}. "
             f"Give the folder that holds train{FEATURES_SUFFIX} and train{CAPTIONS_SUFFIX}."
         )
     stems = STEMS.get(split, (split,))
@@ -69,7 +70,7 @@ def find_split(root: str | Path, split: str) -> SplitFiles:
         there = ", ".join(available_splits(folder)) or "none"
         raise DataFormatError(
             f"split {split!r} has no features: looked for {wanted}; splits found in this folder: {there}. "
-            f"Check data.root and the split's name, or write the missing files."
+            f"Check {setting} and the split's name, or write the missing files."
         )
     captions = folder / f"{stem}{CAPTIONS_SUFFIX}"
     if not captions.is_file():

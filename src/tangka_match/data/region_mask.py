@@ -1,13 +1,12 @@
 """Which regions are real, and that their features are finite; checked on every batch that is read."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tangka_match.data.features import RegionFeatures
+from tangka_match.data.features import Features, RegionFeatures
 from tangka_match.errors import DataFormatError
 
 
@@ -35,7 +34,7 @@ def real_regions(regions: npt.NDArray[np.floating[Any]]) -> tuple[npt.NDArray[np
 
 
 def read_regions(
-    features: RegionFeatures, rows: npt.NDArray[np.int64], image_ids: Sequence[str]
+    features: Features, rows: npt.NDArray[np.int64], image_ids: Sequence[str]
 ) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.bool_]]:
     """Read images and make sure of them.
 
@@ -84,7 +83,6 @@ def check_sample(features: RegionFeatures, image_ids: Sequence[str]) -> None:
     read_regions(features, features.sample(), image_ids)
 
 
-def _where(features: RegionFeatures, image: int, image_ids: Sequence[str]) -> str:
-    path: Path = features.path
-    row = image if features.row_map is None else int(features.row_map[image])
+def _where(features: Features, image: int, image_ids: Sequence[str]) -> str:
+    path, row = features.origin(image)
     return f"{path}: row {row} (image id {image_ids[image]!r})"

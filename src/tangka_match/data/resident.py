@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tangka_match.data.features import RegionFeatures
+from tangka_match.data.features import Features
 from tangka_match.data.region_mask import read_regions
 from tangka_match.data.split import Split
 from tangka_match.types import RegionTextBatch
@@ -53,7 +53,7 @@ class ResidentFeatures(NamedTuple):
         return batch._replace(regions=self.regions[rows], region_mask=self.region_mask[rows])
 
 
-def worth_keeping(features: RegionFeatures, device: torch.device) -> bool:
+def worth_keeping(features: Features, device: torch.device) -> bool:
     """Whether features are kept on the device where the choice is left to us: on a GPU, where they fit."""
     if device.type != "cuda":
         return False  # a CPU reads them from the page cache as fast

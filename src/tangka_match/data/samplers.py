@@ -1,6 +1,6 @@
 """Batches of pairs whose order is known in advance, so that a run can go on where it stopped."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +8,11 @@ from torch.utils.data import Sampler
 
 from tangka_match.data.difficulty import competence
 from tangka_match.data.hard_batches import gather_neighbours
+from tangka_match.data.pair_sets import lay_out, most_together, spread
 from tangka_match.errors import ConfigError, ShapeError
+
+_WITHIN, _FURTHER, _TURNS = 2, 3, 4
+"""Last words of the keys of shuffles beside the one of a run's own pairs: no two of them use the same bits."""
 
 
 class ResumableBatchSampler(Sampler[list[int]]):
@@ -29,11 +33,18 @@ class ResumableBatchSampler(Sampler[list[int]]):
     neighbours grow rare towards the end. Whoever resumes a run within an epoch gives back, with ``keep_neighbours``,
     what had been found for it.
 
+    With ``further_sets`` an epoch goes once through the run's own pairs, and is longer by the pairs of the further
+    sets, which are spread evenly over its batches (``pair_sets.spread``). Of each further set it takes the next pairs
+    after those of the epoch before, in an order that is the same for the whole run: none comes back before all have
+    had their turn. Easy pairs are then those of each set.
+
     Args:
         num_pairs: Pairs in the data set.
         batch_size: Pairs a batch, on each rank.
         seed: ≥ 0.
-        difficulty: (num_pairs,) larger = harder; needed with ``initial_competence`` < 1 only.
+        further_sets: Pairs of each further set, and its share of an epoch, in (0, 1); their pairs are numbered after
+            the ``num_pairs`` of the set itself, set by set.
+        difficulty: Of all pairs, larger = harder; needed with ``initial_competence`` < 1 only.
         initial_competence: Share of the pairs that the first epoch draws from, in (0, 1]; 1 is plain shuffling.
         competence_until: Share of all epochs, in (0, 1], after which all pairs take part.
         total_epochs: Epochs of the whole training; may be set later, needed with ``initial_competence`` < 1 only.
@@ -45,8 +56,9 @@ class ResumableBatchSampler(Sampler[list[int]]):
         world_size: Number of processes.
 
     Raises:
-        ConfigError: If a setting is out of range, or the pairs do not fill one batch that must be full.
-        ShapeError: If ``difficulty`` has another length than ``num_pairs``.
+        ConfigError: If a setting is out of range, the pairs do not fill one batch that must be full, or those of a
+            further set not its share of a batch.
+        ShapeError: If ``difficulty`` has another length than there are pairs.
 
     >>> sampler = ResumableBatchSampler(num_pairs=6, batch_size=2, seed=0)
     >>> whole = list(sampler)
@@ -61,6 +73,7 @@ class ResumableBatchSampler(Sampler[list[int]]):
         batch_size: int,
         seed: int = 0,
         *,
+        further_sets: Sequence[tuple[int, float]] = (),
         difficulty: npt.NDArray[np.float64] | None = None,
         initial_competence: float = 1.0,
         competence_until: float = 0.5,
@@ -70,14 +83,24 @@ class ResumableBatchSampler(Sampler[list[int]]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        check_sampling(batch_size, seed, initial_competence, competence_until, hard_batches)
+        check_sampling(
+            batch_size=batch_size,
+            seed=seed,
+            initial_competence=initial_competence,
+            competence_until=competence_until,
+            hard_batches=hard_batches,
+            further_sets=len(further_sets),
+        )
         if initial_competence < 1 and difficulty is None:
             raise ConfigError(f"initial_competence={initial_competence} needs the difficulty of each pair; got none.")
-        if difficulty is not None and difficulty.shape != (num_pairs,):
+        self.sets = lay_out(num_pairs, further_sets)
+        total = sum(part.count for part in self.sets)
+        if difficulty is not None and difficulty.shape != (total,):
             raise ShapeError(
-                f"difficulty has shape {difficulty.shape}; one number for each of {num_pairs} pairs is needed."
+                f"difficulty has shape {difficulty.shape}; one number for each of {total} pairs is needed."
             )
-        self.num_pairs = num_pairs
+        self.epoch_pairs = sum(part.drawn for part in self.sets)
+        self._places = spread([part.drawn for part in self.sets])
         self.batch_size = batch_size
         self.seed = seed
         self.initial_competence = initial_competence
@@ -90,7 +113,14 @@ class ResumableBatchSampler(Sampler[list[int]]):
         self.epoch = 0
         self._first_batch = 0
         # Stable, so that pairs of equal difficulty have one order on every machine.
-        self._easiest_first = None if difficulty is None else np.argsort(difficulty, kind="stable")
+        self._easiest_first = (
+            None
+            if difficulty is None
+            else [
+                part.first + np.argsort(difficulty[part.first : part.first + part.count], kind="stable")
+                for part in self.sets
+            ]
+        )
         self.share_out(rank, world_size)
 
     def share_out(self, rank: int, world_size: int) -> None:
@@ -105,12 +135,18 @@ class ResumableBatchSampler(Sampler[list[int]]):
         """
         if not 0 <= rank < world_size:
             raise ConfigError(f"rank={rank}, world_size={world_size}; allowed: 0 ≤ rank < world_size.")
-        if self.drop_last and self.num_pairs < self.batch_size * world_size:
+        if self.drop_last and self.epoch_pairs < self.batch_size * world_size:
             raise ConfigError(
                 f"data.batch_size={self.batch_size} on {world_size} process(es) needs {self.batch_size * world_size} "
-                f"pairs for one batch; there are {self.num_pairs}. Set data.batch_size to at most "
-                f"{self.num_pairs // world_size}, or data.drop_last=false."
+                f"pairs for one batch; there are {self.epoch_pairs}. Set data.batch_size to at most "
+                f"{self.epoch_pairs // world_size}, or data.drop_last=false."
             )
+        for number, together in enumerate(most_together(self._places, self.batch_size * world_size)[1:]):
+            if together > self.sets[number + 1].count:
+                raise ConfigError(
+                    f"data.mix[{number}]: the set has {self.sets[number + 1].count} pairs, but {together} would come "
+                    f"into a batch of {self.batch_size * world_size}: give it a smaller share, or leave it out."
+                )
         self.rank = rank
         self.world_size = world_size
 
@@ -146,6 +182,11 @@ class ResumableBatchSampler(Sampler[list[int]]):
             )
         self.epoch, self._first_batch = (epoch + 1, 0) if batch == len(self) else (epoch, batch)
 
+    def frequencies(self) -> npt.NDArray[np.float64]:
+        """How often each pair comes, as a multiple of what it would be if all came equally often; their mean is 1."""
+        counts, drawn = (np.array(numbers) for numbers in zip(*((p.count, p.drawn) for p in self.sets), strict=True))
+        return np.repeat(drawn / counts, counts) * counts.sum() / drawn.sum()
+
     def keep_neighbours(self, epoch: int, neighbours: npt.NDArray[np.int64]) -> None:
         """Use these in an epoch, rather than ask for them.
 
@@ -158,7 +199,7 @@ class ResumableBatchSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         """Batches of a whole epoch, also when starting in the middle of one: Lightning counts the skipped ones."""
         size = self.batch_size * self.world_size
-        return self.num_pairs // size if self.drop_last else -(-self.num_pairs // size)
+        return self.epoch_pairs // size if self.drop_last else -(-self.epoch_pairs // size)
 
     def __iter__(self) -> Iterator[list[int]]:
         order = self._order()
@@ -173,11 +214,28 @@ class ResumableBatchSampler(Sampler[list[int]]):
 
     def _order(self) -> npt.NDArray[np.int64]:
         """All pairs of this epoch in global order."""
-        chosen = self._ready_pairs()
-        # Sorting raw bits: NumPy promises the same bits for ever, but not the same `permutation`.
-        keys = np.random.PCG64([self.seed, self.epoch]).random_raw(len(chosen))
-        order = np.resize(chosen[np.argsort(keys, kind="stable")], self.num_pairs)
+        order = np.resize(self._shuffled(self._ready_pairs(0), self.seed, self.epoch), self.sets[0].drawn)
+        if len(self.sets) > 1:
+            return self._mixed_order(order)
         return order if self.hard_batches == 0 or self.epoch == 0 else self._hard_order(order)
+
+    def _mixed_order(self, own: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The run's own pairs, and among them the next ones of each further set."""
+        order = np.empty(self.epoch_pairs, dtype=np.int64)
+        order[self._places == 0] = own
+        for number, part in enumerate(self.sets[1:], 1):
+            ready = self._shuffled(self._ready_pairs(number), self.seed, number, _TURNS)
+            turns = self.epoch * part.drawn + np.arange(min(part.drawn, len(ready)))
+            chosen = self._shuffled(ready[turns % len(ready)], self.seed, self.epoch, number, _FURTHER)
+            order[self._places == number] = np.resize(chosen, part.drawn)
+        # Ranks take turns in a batch: as they stand, each of two ranks would have the pairs of one set.
+        keys = np.random.PCG64([self.seed, self.epoch, _WITHIN]).random_raw(len(order))
+        return order[np.lexsort((keys, np.arange(len(order)) // (self.batch_size * self.world_size)))]
+
+    @staticmethod
+    def _shuffled(pairs: npt.NDArray[np.int64], *key: int) -> npt.NDArray[np.int64]:
+        """Sort by raw bits: NumPy promises the same bits for ever, but not the same `permutation`."""
+        return pairs[np.argsort(np.random.PCG64(key).random_raw(len(pairs)), kind="stable")]
 
     def _hard_order(self, order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The pairs that plain shuffling would train in this epoch, in batches of neighbours."""
@@ -190,31 +248,46 @@ class ResumableBatchSampler(Sampler[list[int]]):
             self.keep_neighbours(self.epoch, self.find_neighbours())
         assert self.neighbours is not None
         size = self.batch_size * self.world_size
-        full = self.num_pairs // size
+        full = self.epoch_pairs // size
         order = order[: full * size] if self.drop_last else order
         order = gather_neighbours(order, self.neighbours[1], size, self.hard_batches)
         keys = np.random.PCG64([self.seed, self.epoch, 1]).random_raw(full)
         batches = order[: full * size].reshape(full, size)[np.argsort(keys, kind="stable")]
         return np.concatenate([batches.ravel(), order[full * size :]])
 
-    def _ready_pairs(self) -> npt.NDArray[np.int64]:
-        """The easiest pairs that the model is competent for, at least a global batch of them."""
+    def _ready_pairs(self, number: int) -> npt.NDArray[np.int64]:
+        """The easiest pairs of a set that the model is competent for, at least a global batch of them."""
+        part = self.sets[number]
         if self.initial_competence == 1 or self._easiest_first is None:
-            return np.arange(self.num_pairs)
+            return np.arange(part.first, part.first + part.count)
         if self.total_epochs is None:
             raise ConfigError(
                 f"data.initial_competence={self.initial_competence} grows over the epochs of the training, but their "
                 "number is not known. Call set_total_epochs first, or set data.initial_competence=1."
             )
         share = competence(self.epoch / (self.competence_until * self.total_epochs), self.initial_competence)
-        count = max(round(share * self.num_pairs), self.batch_size * self.world_size)
-        return self._easiest_first[:count]
+        count = max(round(share * part.count), self.batch_size * self.world_size)
+        return self._easiest_first[number][:count]
 
 
 def check_sampling(
-    batch_size: int, seed: int, initial_competence: float, competence_until: float, hard_batches: float
+    *,
+    batch_size: int,
+    seed: int,
+    initial_competence: float,
+    competence_until: float,
+    hard_batches: float,
+    further_sets: int,
 ) -> None:
     """Check what users set about sampling, before any data is opened.
+
+    Args:
+        batch_size: Pairs a batch, on each rank.
+        seed: Of the run.
+        initial_competence: Share of the pairs that the first epoch draws from.
+        competence_until: Share of all epochs after which all pairs take part.
+        hard_batches: Share of a batch that is taken from the neighbours of its other pairs.
+        further_sets: Their number.
 
     Raises:
         ConfigError: If a setting is out of range.
@@ -231,6 +304,8 @@ def check_sampling(
         f"data.hard_batches={hard_batches}; allowed: 0 (plain shuffling) and more, under 1": 0 <= hard_batches < 1,
         f"data.hard_batches={hard_batches} and data.initial_competence={initial_competence} both choose the pairs of a "
         "batch; set hard_batches=0 or initial_competence=1": hard_batches == 0 or initial_competence == 1,
+        f"data.hard_batches={hard_batches} and the {further_sets} set(s) of data.mix both choose the pairs of a batch; "
+        "set hard_batches=0 or data.mix=[]": hard_batches == 0 or further_sets == 0,
     }
     for message, kept in rules.items():
         if not kept:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tangka_match.data.boxes import read_boxes
 from tangka_match.data.captions import read_lines
-from tangka_match.data.features import RegionFeatures
+from tangka_match.data.features import Features, RegionFeatures
 from tangka_match.data.layout import find_split
 from tangka_match.data.pairing import pair
 from tangka_match.data.region_mask import check_sample
@@ -33,7 +33,7 @@ class Split:
     """
 
     name: str
-    features: RegionFeatures
+    features: Features
     captions: tuple[str, ...]
     caption_to_image: npt.NDArray[np.int64]
     image_ids: tuple[str, ...]
@@ -59,6 +59,7 @@ def load_split(
     expected_captions: int | None = None,
     *,
     check_features: bool = True,
+    setting: str = "data.root",
 ) -> Split:
     """Open a split in the precomp layout and check what can be checked without reading it whole.
 
@@ -68,12 +69,13 @@ def load_split(
         expected_images: Number of images it must have; any number where ``None``.
         expected_captions: Number of captions it must have; any number where ``None``.
         check_features: Look for damage in a sample of the features; ``False`` opens damaged ones too.
+        setting: That gives the folder, for messages.
 
     Raises:
         DataFormatError: If a file is missing or damaged, if files do not fit each other, or if a count is not as
             expected. The message names the file and what to do.
     """
-    files = find_split(root, split)
+    files = find_split(root, split, setting)
     features = RegionFeatures.open(files.features)
     captions = read_lines(files.captions)
     ids = None if files.ids is None else read_lines(files.ids)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from tangka_match.data.features import RegionFeatures
 from tangka_match.data.split import Split, fingerprint
 from tangka_match.errors import ConfigError
 
@@ -37,11 +38,12 @@ def take_share(split: Split, share: float, seed: int) -> Split:
     if share == 1.0:
         return split
     order = np.random.default_rng(seed).permutation(split.num_images)
-    return _keep_images(split, np.sort(order[: max(1, round(share * split.num_images))]))
+    return keep_images(split, np.sort(order[: max(1, round(share * split.num_images))]))
 
 
-def _keep_images(split: Split, kept: npt.NDArray[np.int64]) -> Split:
-    """The images at these ascending rows; features stay on disk."""
+def keep_images(split: Split, kept: npt.NDArray[np.int64]) -> Split:
+    """The images of one set at these ascending rows, with their captions; features stay on disk."""
+    assert isinstance(split.features, RegionFeatures), "images are chosen before sets are joined"
     new_row = np.full(split.num_images, -1, dtype=np.int64)
     new_row[kept] = np.arange(len(kept))
     caption_to_image = new_row[split.caption_to_image]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,15 +77,24 @@ def load_model(source: str, class_name: str) -> Any:
 def read(source: str, what: str, reader: Callable[..., Any], **options: Any) -> Any:
     """Call a ``from_pretrained`` without remote code, and turn its many errors into one message.
 
+    A model of the hub that has been downloaded before is read from the cache where the hub cannot be reached.
+
     Raises:
         ConfigError: Saying what to download and where to put it.
     """
     local = Path(source).is_dir()
+    out_of_reach = None if local else _why_out_of_reach(source)
     try:
         with _quiet(local):
-            return reader(source, trust_remote_code=False, local_files_only=local, **options)
+            return reader(
+                source, trust_remote_code=False, local_files_only=local or out_of_reach is not None, **options
+            )
     except Exception as error:  # the hub, the file formats and the model's class raise what they like
-        reason = shorten(str(error), 200, placeholder=" …") or type(error).__name__
+        reason = (
+            _reason(error)
+            if out_of_reach is None
+            else f"{out_of_reach}; nor does the cache of earlier downloads hold it"
+        )
         if local:
             raise ConfigError(
                 f"{source}: {what} of this model folder is missing or damaged ({reason}); it takes config.json, "
@@ -97,6 +107,21 @@ def read(source: str, what: str, reader: Callable[..., Any], **options: Any) -> 
             "vocab.txt or tokenizer.json, model.safetensors or pytorch_model.bin) here and give its path "
             "instead of the name"
         ) from error
+
+
+@cache
+def _why_out_of_reach(source: str) -> str | None:
+    """Why the hub gives nothing of this name, asked once and without the retries of a download; ``None`` if it does."""
+    hub = import_module("huggingface_hub")
+    try:
+        hub.get_hf_file_metadata(hub.hf_hub_url(source, "config.json"))
+    except Exception as error:  # of the name, the network, the server
+        return _reason(error)
+    return None
+
+
+def _reason(error: Exception) -> str:
+    return shorten(str(error), 200, placeholder=" …") or type(error).__name__
 
 
 @contextmanager

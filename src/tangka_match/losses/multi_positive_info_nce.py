@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -44,10 +45,19 @@ def multi_positive_info_nce_loss(
     """
     check_pairs(similarity, positives)
     logits = working_precision(similarity) * logit_scale
-    shares = positives.to(logits.dtype)
-    i2t = cross_entropy(logits, shares / shares.sum(dim=1, keepdim=True))
-    t2i = cross_entropy(logits.T, (shares / shares.sum(dim=0, keepdim=True)).T)
+    i2t = cross_entropy(logits, even_shares(positives, logits.dtype))
+    t2i = cross_entropy(logits.T, even_shares(positives.T, logits.dtype))
     return (i2t + t2i) / 2
+
+
+def even_shares(positives: Bool[Tensor, "B B"], dtype: torch.dtype) -> Float[Tensor, "B B"]:
+    """Divide one among the positives of each row, as a target of cross entropy.
+
+    >>> even_shares(torch.tensor([[True, True], [False, True]]), torch.float32).tolist()
+    [[0.5, 0.5], [0.0, 1.0]]
+    """
+    shares = positives.to(dtype)
+    return shares / shares.sum(dim=1, keepdim=True)
 
 
 class MultiPositiveInfoNCELoss(nn.Module):

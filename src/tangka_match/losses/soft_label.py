@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from tangka_match.losses.base import LossTerms, check_pairs, check_range, working_precision
 from tangka_match.losses.context import ContextualLoss, PairContext
 from tangka_match.losses.logit_scale import LogitScale
+from tangka_match.losses.multi_positive_info_nce import even_shares
 from tangka_match.ops import tfidf_overlap
 
 
@@ -24,19 +25,20 @@ def soft_label_loss(
 ) -> Float[Tensor, ""]:
     r"""Cross entropy between the scores and a target that caption similarity softens, over rows and columns.
 
-    The target of row b is :math:`(1 - w)\, e_b + w\, \text{softmax}_c(o_{bc} / \tau)`: the pair itself, and all
-    captions by their similarity :math:`o` to the caption of row b, 1 where row and column belong together. The columns'
-    target is the same of the transposed matrix.
+    The target of row b is :math:`(1 - w)\, p_b / |p_b| + w\, \text{softmax}_c(o_{bc} / \tau)`: the captions that belong
+    to it (:math:`p`, its own among them) in equal shares, and all captions by their similarity :math:`o` to the caption
+    of row b, 1 where row and column belong together. The columns' target is the same of the transposed matrix.
 
     Source: Huang et al., "Cross-Modal and Uni-Modal Soft-Label Alignment for Image-Text Retrieval" (CUSA),
     arXiv:2403.05261, where pretrained encoders give the similarity; here the captions' own words do (`tfidf_overlap`).
+    Several captions of an image share in the first part too, as in `multi_positive_info_nce_loss`.
 
     Args:
         similarity: Scores, (B, B): rows images, columns captions, pairs on the diagonal; half is widened to float32.
         positives: (B, B), ``True`` where row and column belong together; ``True`` on the diagonal.
         overlap: Similarity of captions, (B, B), in [0, 1].
         logit_scale: Factor on the scores, ``1 / temperature``, > 0.
-        soft_share: Share ``w`` of the softened target, in [0, 1]; 0 is cross entropy over all captions of the batch.
+        soft_share: Share ``w`` of the softened target, in [0, 1]; 0 is `multi_positive_info_nce_loss`.
         target_temperature: ``tau``, > 0; towards 0 only captions as similar as the pair itself share in the target.
 
     Returns:
@@ -48,9 +50,12 @@ def soft_label_loss(
     check_pairs(similarity, positives)
     logits = working_precision(similarity) * logit_scale
     alike = overlap.to(logits.dtype).masked_fill(positives, 1.0) / target_temperature
-    target = soft_share * torch.stack([alike.softmax(dim=1), alike.T.softmax(dim=1)])
-    target.diagonal(dim1=1, dim2=2).add_(1.0 - soft_share)
-    return (cross_entropy(logits, target[0]) + cross_entropy(logits.T, target[1])) / 2
+    directions = ((logits, positives, alike), (logits.T, positives.T, alike.T))
+    losses = [
+        cross_entropy(scores, torch.lerp(even_shares(marks, logits.dtype), near.softmax(dim=1), soft_share))
+        for scores, marks, near in directions
+    ]
+    return (losses[0] + losses[1]) / 2
 
 
 class SoftLabelLoss(ContextualLoss):

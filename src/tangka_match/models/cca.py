@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from tangka_match.errors import ShapeError
 from tangka_match.models.checks import check_regions, check_sizes
-from tangka_match.models.correlation import Spectrum, choose_ridges, correlate
+from tangka_match.models.correlation import Spectrum, choose_ridges, correlate, weigh
 from tangka_match.models.region_statistics import RegionStatistics
 from tangka_match.models.word_bag import WordBag
 from tangka_match.ops import l2_normalise
@@ -102,7 +102,8 @@ class CCA(nn.Module):
 
         Args:
             images: The training images, in batches.
-            captions: The training captions.
+            captions: The training captions. Where they have weights, a pair counts in the correlation and in the choice
+                of the ridges as if it came so many times; the codebook and the word weights count each once.
 
         Returns:
             The ridges that were chosen, ``image_ridge`` and ``text_ridge``.
@@ -117,8 +118,9 @@ class CCA(nn.Module):
         first = statistics[captions.caption_to_image]
         second = self.bag.fit(captions.token_ids, captions.token_mask, captions.words)
         dim = self.image_projection.shape[1]
-        ridges = choose_ridges(first, second, captions.caption_to_image, rank=self.rank, dim=dim, generator=generator)
-        spectrum, text_spectrum = (Spectrum.of(view, self.rank, generator) for view in (first, second))
+        groups, weights = captions.caption_to_image, captions.weights
+        ridges = choose_ridges(first, second, groups, weights, rank=self.rank, dim=dim, generator=generator)
+        spectrum, text_spectrum = (Spectrum.of(weigh(view, weights), self.rank, generator) for view in (first, second))
         projections = correlate(spectrum, text_spectrum, ridges, dim)
         for weight, projection in zip((self.image_projection, self.text_projection), projections, strict=True):
             # The cosine does not see a scale, but a learning rate does: leave the weights as large as they began.

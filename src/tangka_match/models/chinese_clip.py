@@ -44,6 +44,8 @@ class ChineseCLIP(nn.Module):
             vocabulary or the features.
     """
 
+    whole_picture_first = True
+
     def __init__(
         self,
         *,
@@ -84,7 +86,8 @@ class ChineseCLIP(nn.Module):
             ShapeError: The features have other dimensions than the model was built for.
         """
         check_regions("ChineseCLIP", regions, self.feature_dim)
-        pooled = regions[:, 0] + self.patch_projection(masked_max(regions, region_mask))
+        whole_picture = regions[:, 0].masked_fill(~region_mask[:, :1], 0.0)
+        pooled = whole_picture + self.patch_projection(masked_max(regions, region_mask))
         return Encoded(pooled=l2_normalise(at_least_float32(pooled)))
 
     def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:

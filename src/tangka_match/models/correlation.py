@@ -81,8 +81,31 @@ def correlate(first: Spectrum, second: Spectrum, ridges: tuple[float, float], di
     return Projections(*(torch.nn.functional.pad(view, pad) for view in views))
 
 
+def weigh(view: Tensor, weights: Float[Tensor, " N"] | None) -> Tensor:
+    """Scale each row of a dense or sparse matrix (N, P) so that it counts ``weights`` times in ``view.T @ view``.
+
+    >>> weigh(torch.tensor([[3.0], [1.0]]), torch.tensor([4.0, 1.0])).T.tolist()
+    [[6.0, 1.0]]
+    """
+    if weights is None:
+        return view
+    scales = weights.sqrt().to(view.dtype)
+    if not view.is_sparse:
+        return view * scales[:, None]
+    view = view.coalesce()
+    values = view.values() * scales[view.indices()[0]]
+    return torch.sparse_coo_tensor(view.indices(), values, view.shape, check_invariants=True).coalesce()
+
+
 def choose_ridges(
-    first: Tensor, second: Tensor, groups: Int[Tensor, " N"], *, rank: int, dim: int, generator: torch.Generator
+    first: Tensor,
+    second: Tensor,
+    groups: Int[Tensor, " N"],
+    weights: Float[Tensor, " N"] | None = None,
+    *,
+    rank: int,
+    dim: int,
+    generator: torch.Generator,
 ) -> tuple[float, float]:
     """Hold out a sixth of the groups, and choose the ridges that rank them best.
 
@@ -90,6 +113,7 @@ def choose_ridges(
         first: (N, P) dense.
         second: (N, Q) dense or sparse.
         groups: Rows of one group (captions of one image) are held out together, and one of them is ranked.
+        weights: How often each row counts; once each where ``None``.
         rank: Singular values to keep.
         dim: Directions to keep.
         generator: Chooses the groups, and starts the decompositions.
@@ -99,24 +123,28 @@ def choose_ridges(
     """
     held, kept = hold_out(groups, generator)
     parts = [(first[kept], first[held]), (second.index_select(0, kept), second.index_select(0, held))]
-    spectra = [Spectrum.of(train, rank, generator) for train, _ in parts]
+    of_kept, of_held = (None, None) if weights is None else (weights[kept], weights[held])
+    spectra = [Spectrum.of(weigh(train, of_kept), rank, generator) for train, _ in parts]
 
     def quality(ridges: tuple[float, float]) -> float:
         projections = correlate(spectra[0], spectra[1], ridges, dim)
         scores = l2_normalise(parts[0][1] @ projections.first) @ l2_normalise(parts[1][1] @ projections.second).T
-        return mean_reciprocal_rank(scores) + mean_reciprocal_rank(scores.T)
+        return mean_reciprocal_rank(scores, of_held) + mean_reciprocal_rank(scores.T, of_held)
 
     return max(itertools.product(RIDGES, RIDGES), key=quality)
 
 
-def mean_reciprocal_rank(scores: Float[Tensor, "N N"]) -> float:
-    """Mean of 1 / rank of the diagonal within its row; ties count as losses.
+def mean_reciprocal_rank(scores: Float[Tensor, "N N"], weights: Float[Tensor, " N"] | None = None) -> float:
+    """Mean of 1 / rank of the diagonal within its row, each counted by its weight; ties count as losses.
 
     >>> mean_reciprocal_rank(torch.tensor([[0.9, 0.1], [0.8, 0.3]]))
     0.75
+    >>> mean_reciprocal_rank(torch.tensor([[0.9, 0.1], [0.8, 0.3]]), torch.tensor([1.0, 0.0]))
+    1.0
     """
     ranks = (scores >= scores.diagonal()[:, None]).sum(dim=1)
-    return float(ranks.double().reciprocal().mean())
+    found = ranks.double().reciprocal()
+    return float(found.mean() if weights is None else (found * weights).sum() / weights.sum())
 
 
 def hold_out(groups: Int[Tensor, " N"], generator: torch.Generator) -> tuple[Int[Tensor, " H"], Int[Tensor, " M"]]:

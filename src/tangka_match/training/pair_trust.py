@@ -1,5 +1,6 @@
 """Weights of training pairs by the running model: pairs of high loss are likely mismatched, and count less."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -51,16 +52,18 @@ class PairTrust:
 
     ``begin`` has to leave time to learn: while right pairs still have a high loss they are not told from wrong ones.
     In a set without wrong pairs there are two Gaussians too: its hardest pairs then count less, which may cost recall.
+    Where several sets are mixed, each has Gaussians of its own: the harder set is not the noisier one.
 
     Args:
-        num_pairs: Pairs of the training set.
+        sizes: Pairs of each training set; pairs are numbered through.
         begin: Share of the run, in (0, 1), after which pairs are weighted.
     """
 
-    def __init__(self, num_pairs: int, begin: float) -> None:
+    def __init__(self, sizes: Sequence[int], begin: float) -> None:
+        self._sizes = list(sizes)
         self._begin = begin
-        self._losses = torch.full((num_pairs,), float("nan"))
-        self._weights = torch.ones(num_pairs)
+        self._losses = torch.full((sum(sizes),), float("nan"))
+        self._weights = torch.ones(sum(sizes))
         self._weighed_epoch = -1
 
     @property
@@ -114,6 +117,7 @@ class PairTrust:
 
     def _divide(self, epoch: int) -> None:
         self._weighed_epoch = epoch
-        seen = ~self._losses.isnan()
-        if seen.any():
-            self._weights[seen] = low_component_share(self._losses[seen]).to(self._weights)
+        for losses, weights in zip(self._losses.split(self._sizes), self._weights.split(self._sizes), strict=True):
+            seen = ~losses.isnan()
+            if seen.any():
+                weights[seen] = low_component_share(losses[seen]).to(weights)

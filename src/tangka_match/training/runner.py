@@ -148,7 +148,7 @@ class _Run:
             plan.build_loss(),
             optimizer=plan.optimizer,
             scheduler=plan.scheduler,
-            augmentation=build_augmentation(settings.augmentation, data.vocabulary),
+            augmentation=build_augmentation(settings.augmentation, data.vocabulary, matcher),
             val_caption_to_image=torch.as_tensor(data.val.caption_to_image),
             val_text_group=torch.as_tensor(group_texts(data.val.captions)),
             val_block=data.batch_size,
@@ -156,7 +156,7 @@ class _Run:
             distillation=distillation,
             chunk_size=settings.training.chunk_size,
             lr_multipliers=settings.training.lr_multipliers,
-            pair_trust=None if begin is None else PairTrust(data.train.num_captions, begin),
+            pair_trust=None if begin is None else PairTrust([part.num_captions for part in data.train_sets], begin),
         )
         self.guard = TrainingGuard(self._report)
         self.best = BestCheckpoint(folder.checkpoints)
@@ -330,9 +330,7 @@ class _Run:
         data = self.data
         return (
             f"{type(self.module.matcher).__name__}, {self._num_parameters():,} parameters, "
-            f"{len(data.vocabulary):,} words; "
-            f"train {len(data.train.captions):,} captions of {data.train.features.num_images:,} images, "
-            f"val {len(data.val.captions):,} of {data.val.features.num_images:,}; {data.steps_per_epoch} steps an epoch"
+            f"{len(data.vocabulary):,} words; {data.summary}"
         )
 
     def _result(self, trainer: pl.Trainer, service: Logger | None) -> RunResult:

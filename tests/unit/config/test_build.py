@@ -42,6 +42,13 @@ def test_a_loss_on_pooled_vectors_needs_a_model_that_has_them(model, loss):
     build_plan(compose_config("model=vse", f"loss={loss}"))
 
 
+@pytest.mark.parametrize("model", ["scan_i2t", "cross_modal_transformer"])
+def test_hard_batches_need_a_model_with_pooled_vectors_before_any_folder_is_made(model):
+    with pytest.raises(ConfigError, match=r"  data\.hard_batches=0\.5 compares one vector an image .* has none: take"):
+        build_plan(compose_config(f"model={model}", "data.hard_batches=0.5"))
+    build_plan(compose_config("model=sgraf_sgr", "data.hard_batches=0.5"))
+
+
 def test_a_blend_on_scores_alone_takes_any_model():
     build_plan(compose_config("model=scan_t2i", "loss=blend", "loss.weights.uniform=0"))
 

@@ -118,6 +118,21 @@ def test_resume_finds_a_set_that_has_moved_with_all_data(saved, tmp_path):
     assert plan.data.root == str(tmp_path / "new" / "demo_small")
 
 
+def test_further_sets_are_kept_absolute_and_move_with_the_data_or_alone(saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan, _ = launched("+experiment=debug", "data.mix=[{root: data/唐卡, share: 0.5}]")
+    assert plan.config["data"]["mix"] == [{"root": str(tmp_path / "data" / "唐卡"), "share": 0.5}]
+    config = OmegaConf.load(saved)
+    config.paths.data = str(tmp_path / "old")
+    config.data.mix = [{"root": str(tmp_path / "old" / "a"), "share": 0.2}, {"root": "/elsewhere", "share": 0.2}]
+    OmegaConf.save(config, saved)
+    resume = ("resume=last", f"paths.runs={tmp_path / 'runs'}")
+    plan, _ = launched(*resume, f"paths.data={tmp_path / 'new'}")
+    assert [further.root for further in plan.data.mix] == [str(tmp_path / "new" / "a"), "/elsewhere"]
+    plan, _ = launched(*resume, "data.mix=[{root: b, share: 0.2},{root: /c, share: 0.2}]")
+    assert [further.root for further in plan.data.mix] == [str(tmp_path / "b"), "/c"]
+
+
 def test_resume_takes_a_path_with_quotes_as_it_is(saved, tmp_path):
     plan, _ = launched("resume=last", f"paths.runs={tmp_path / 'runs'}", f"data.root='{tmp_path}/a, b'")
     assert plan.data.root == f"{tmp_path}/a, b"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tangka_match.data.encoding import check_max_tokens, encode_captions
+from tangka_match.data.encoding import EncodedCaptions, check_max_tokens, encode_captions
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import ConfigError, DataFormatError
 
@@ -20,6 +20,13 @@ def test_captions_keep_their_order_and_lengths():
     ]
     assert encoded[2].tolist() == list(encoded)[2].tolist()
     assert encoded[0].dtype == np.int64
+
+
+def test_parts_are_joined_in_order():
+    parts = [encode(["绿"], ["度母", "坐"]), encode(["莲花"]), encode(["坐", "绿"])]
+    joined = EncodedCaptions.join(parts)
+    assert [c.tolist() for c in joined] == [c.tolist() for part in parts for c in part]
+    assert joined.offsets.tolist() == [0, 3, 7, 10, 14]
 
 
 def test_long_captions_lose_their_last_words_and_keep_the_end():

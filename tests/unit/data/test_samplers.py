@@ -191,3 +191,62 @@ def test_competence_without_a_length_of_training():
 def test_places_that_do_not_exist(epoch, batch):
     with pytest.raises(ConfigError, match=f"epoch {epoch}, batch {batch}: an epoch has 5 batches of 2 pairs on 1 proc"):
         ResumableBatchSampler(10, 2).start_at(epoch, batch)
+
+
+class TestFurtherSets:
+    def test_half_and_half(self):
+        """Eight own pairs, 0 to 7, in batches of four: an epoch takes eight of the twenty others, two in each batch."""
+        sampler = ResumableBatchSampler(8, 4, seed=1, further_sets=[(20, 0.5)])
+        first, second, third = epochs_of(sampler, 3)
+        for batches in (first, second, third):
+            assert [sum(pair < 8 for pair in batch) for batch in batches] == [2, 2, 2, 2]
+            assert sorted(pair for pair in flat(batches) if pair < 8) == list(range(8))
+        further = [[pair for pair in flat(batches) if pair >= 8] for batches in (first, second, third)]
+        assert [len(set(pairs)) for pairs in further] == [8, 8, 8]
+        assert set(further[0] + further[1] + further[2]) == set(range(8, 28))  # none twice before all came once
+        assert not set(further[0]) & set(further[1])
+
+    def test_a_small_set_comes_round_within_an_epoch(self):
+        (batches,) = epochs_of(ResumableBatchSampler(12, 4, further_sets=[(4, 0.5)]), 1)
+        assert np.bincount(flat(batches)).tolist() == [1] * 12 + [3] * 4
+        assert all(len(set(batch)) == 4 for batch in batches)
+
+    def test_two_sets_beside_the_own(self):
+        (batches,) = epochs_of(ResumableBatchSampler(10, 20, further_sets=[(100, 0.25), (100, 0.25)]), 1)
+        (batch,) = batches
+        assert np.histogram(batch, [0, 10, 110, 210])[0].tolist() == [10, 5, 5]
+
+    def test_the_order_is_the_same_on_every_machine(self):
+        sampler = ResumableBatchSampler(4, 4, seed=3, further_sets=[(9, 0.5)])
+        assert epochs_of(sampler, 2) == [[[1, 12, 0, 6], [9, 7, 2, 3]], [[2, 10, 0, 11], [4, 1, 8, 3]]]
+
+    def test_both_ranks_have_pairs_of_both_sets(self):
+        """Were the sets simply taken in turns, each of two ranks would have one set."""
+        for rank in (0, 1):
+            sampler = ResumableBatchSampler(64, 32, further_sets=[(64, 0.5)], rank=rank, world_size=2)
+            assert all(8 <= sum(pair < 64 for pair in batch) <= 24 for batch in sampler)
+
+    def test_the_easiest_pairs_of_each_set_come_first(self):
+        difficulty = np.concatenate([np.arange(20), np.arange(40)]).astype(float)
+        sampler = ResumableBatchSampler(
+            20, 4, further_sets=[(40, 0.5)], difficulty=difficulty, initial_competence=0.25, total_epochs=4
+        )
+        first, *_, last = epochs_of(sampler, 3)
+        assert set(flat(first)) == {*range(5), *range(20, 30)}
+        assert max(flat(last)) > 50
+
+    def test_frequencies(self):
+        """Half of what is drawn are the 2 own pairs: each comes four times as often as one of the other 8."""
+        sampler = ResumableBatchSampler(2, 2, further_sets=[(8, 0.5)])
+        assert sampler.frequencies().tolist() == [2.5] * 2 + [0.625] * 8
+        assert ResumableBatchSampler(4, 2).frequencies().tolist() == [1.0] * 4
+
+    def test_too_small_for_its_share_of_a_batch(self):
+        with pytest.raises(
+            ConfigError, match=r"data\.mix\[1\]: the set has 3 pairs, but 8 would come into a batch of 32"
+        ):
+            ResumableBatchSampler(64, 32, further_sets=[(90, 0.25), (3, 0.25)])
+
+    def test_hard_batches_choose_the_pairs_themselves(self):
+        with pytest.raises(ConfigError, match=r"data\.hard_batches=0\.5 and the 1 set\(s\) of data\.mix both choose"):
+            ResumableBatchSampler(64, 32, further_sets=[(90, 0.25)], hard_batches=0.5)

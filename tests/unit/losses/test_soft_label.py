@@ -27,9 +27,25 @@ def test_by_hand():
 
 
 def test_without_a_soft_share_overlap_does_not_matter():
-    expected = multi_positive_info_nce_loss(random_scores(), PAIRS, 2.0)
-    loss = soft_label_loss(random_scores(), PAIRS, OVERLAP, 2.0, soft_share=0.0, target_temperature=0.1)
+    positives = PAIRS.clone()
+    positives[0, 3] = positives[3, 0] = positives[1, 2] = True
+    expected = multi_positive_info_nce_loss(random_scores(), positives, 2.0)
+    loss = soft_label_loss(random_scores(), positives, OVERLAP, 2.0, soft_share=0.0, target_temperature=0.1)
     torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize("soft_share", [0.0, 0.3])
+def test_captions_of_one_image_do_not_push_each_other_away(soft_share):
+    """Rows 0 and 1 are one image with two captions: its captions are told from the third, not from each other."""
+    positives = torch.eye(3, dtype=torch.bool)
+    positives[:2, :2] = True
+    scores = torch.tensor([[0.5, 0.2, 0.0], [0.5, 0.2, 0.0], [0.0, 0.0, 0.5]], dtype=torch.float64, requires_grad=True)
+    soft_label_loss(
+        scores, positives, torch.zeros(3, 3).double(), 1.0, soft_share=soft_share, target_temperature=0.05
+    ).backward()
+    # Less than half of what a row gives to its image: both captions gain, the one behind more.
+    assert scores.grad[0, 1] < scores.grad[0, 0] < 0
+    assert scores.grad[0, 2] > 0
 
 
 def test_at_a_low_temperature_positives_share_the_target():

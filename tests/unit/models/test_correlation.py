@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from tangka_match.models.correlation import RIDGES, Spectrum, choose_ridges, correlate, hold_out, mean_reciprocal_rank
+from tangka_match.models.correlation import (
+    RIDGES,
+    Spectrum,
+    choose_ridges,
+    correlate,
+    hold_out,
+    mean_reciprocal_rank,
+    weigh,
+)
 
 
 def two_views(rows=200, shared=3, noise=0.3, seed=0):
@@ -81,6 +89,40 @@ def test_many_noise_columns_ask_for_a_larger_ridge():
     assert chosen[0][0] <= 1e-4
     assert chosen[1][0] >= 1e-3
     assert all(set(ridges) <= set(RIDGES) for ridges in chosen)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_row_of_weight_three_counts_as_three_rows(sparse):
+    first, second = two_views(rows=40)
+    weights = torch.tensor([1.0, 3.0, 0.0, 2.0] * 10)
+    repeated = torch.arange(40).repeat_interleave(weights.long())
+    weighed = [weigh(view.to_sparse() if sparse else view, weights) for view in (first, second)]
+    found = correlate(*spectra_of(*weighed), (1e-3, 1e-2), 4)
+    expected = correlate(*spectra_of(first[repeated], second[repeated]), (1e-3, 1e-2), 4)
+    images, texts = (view @ projection for view, projection in zip((first, second), found, strict=True))
+    wanted = first @ expected.first, second @ expected.second
+    torch.testing.assert_close(images @ texts.T, wanted[0] @ wanted[1].T)  # signs of directions are free
+
+
+def test_rows_without_weight_choose_no_ridge():
+    """A noisy half of the rows asks for a large ridge, unless it counts for nothing."""
+    generator = torch.Generator().manual_seed(1)
+    signals = torch.randn(240, 4, generator=generator)
+    text = signals @ torch.randn(4, 6, generator=generator) + 0.1 * torch.randn(240, 6, generator=generator)
+    view = signals @ torch.randn(4, 8, generator=generator) + 0.1 * torch.randn(240, 8, generator=generator)
+    view[120:] = torch.randn(120, 8, generator=generator)
+    weights = torch.tensor([2.0] * 120 + [0.0] * 120)
+
+    def choose(rows, weights):
+        draw = torch.Generator().manual_seed(0)
+        return choose_ridges(view[:rows], text[:rows], torch.arange(rows), weights, rank=90, dim=4, generator=draw)
+
+    projections = [
+        correlate(*(Spectrum.of(weigh(v, w), 90, torch.Generator().manual_seed(0)) for v in (view, text)), ridges, 4)
+        for w, ridges in ((weights, choose(240, weights)), (None, choose(240, None)))
+    ]
+    ranks = [mean_reciprocal_rank((view[:120] @ p.first) @ (text[:120] @ p.second).T) for p in projections]
+    assert ranks[0] > ranks[1]
 
 
 def test_groups_are_held_out_whole():

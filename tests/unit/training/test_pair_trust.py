@@ -39,7 +39,7 @@ def weigh(trust, losses, pairs, *, epoch=0, progress=0.0):
 
 
 def test_losses_are_averaged_and_nothing_changes_before_the_begin():
-    trust = PairTrust(4, begin=0.5)
+    trust = PairTrust([4], begin=0.5)
     weigh(trust, [1.0, 2.0], [3, 0])
     found, losses = weigh(trust, [2.0, 8.0], [3, 1], epoch=1, progress=0.49)
     assert torch.equal(found.total, losses.mean())
@@ -51,7 +51,7 @@ def test_losses_are_averaged_and_nothing_changes_before_the_begin():
 
 
 def test_from_the_begin_on_a_batch_is_the_weighted_mean_of_its_pairs():
-    trust = PairTrust(7, begin=0.5)
+    trust = PairTrust([7], begin=0.5)
     weigh(trust, [1.0, 1.1, 0.9, 1.05, 6.0, 6.1], [0, 1, 2, 3, 4, 5])
     found, losses = weigh(trust, [3.0, 5.0, 9.0], [0, 6, 4], epoch=1, progress=0.5)
     weights = trust.weights
@@ -67,7 +67,7 @@ def test_from_the_begin_on_a_batch_is_the_weighted_mean_of_its_pairs():
 
 def test_weights_are_those_of_the_epochs_first_step():
     """Else two pairs of an epoch would be judged by different Gaussians, and a resumed run by others."""
-    trust = PairTrust(4, begin=0.5)
+    trust = PairTrust([4], begin=0.5)
     weigh(trust, [1.0, 1.1, 5.0, 5.1], [0, 1, 2, 3])
     weigh(trust, [90.0, 1.0], [0, 2], epoch=1, progress=0.6)
     first = trust.weights.clone()
@@ -77,8 +77,19 @@ def test_weights_are_those_of_the_epochs_first_step():
     assert trust.weights[0] < trust.weights[2]
 
 
+def test_pairs_are_judged_among_those_of_their_own_set():
+    """Every pair of a harder second set has a higher loss than the wrong pair of the first."""
+    losses = [1.0, 1.1, 0.9, 1.05, 3.0, 7.0, 7.1, 6.9, 7.05, 9.0]
+    together, apart = PairTrust([10], begin=0.5), PairTrust([5, 5], begin=0.5)
+    for trust in (together, apart):
+        weigh(trust, losses, list(range(10)))
+        weigh(trust, [1.0], [0], epoch=1, progress=0.5)
+    assert (apart.weights > 0.9).tolist() == [True] * 4 + [False] + [True] * 4 + [False]
+    assert (together.weights[5:] < 0.1).all()
+
+
 def test_a_batch_of_worthless_pairs_divides_by_no_zero():
-    trust = PairTrust(2, begin=0.5)
+    trust = PairTrust([2], begin=0.5)
     trust.restore({"losses": torch.ones(2), "weights": torch.zeros(2), "weighed_epoch": 3})
     found, _ = weigh(trust, [4.0, 5.0], [0, 1], epoch=3, progress=0.9)
     assert found.total.item() == 0.0
@@ -101,7 +112,7 @@ def fit(root, *callbacks, begin=0.4, resume=None, every=1000):
     data.setup("fit")
     matcher = PooledMatcher(16, 16, len(data.vocabulary))
     matcher.dropout.p = 0.1
-    trust = PairTrust(PAIRS, begin)
+    trust = PairTrust([PAIRS], begin)
     module = small_module(
         matcher,
         InfoNCELoss(0.1, learn_temperature=False),

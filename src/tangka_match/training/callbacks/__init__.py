@@ -4,7 +4,7 @@ from tangka_match.training.callbacks.best_checkpoint import MONITORED, BestCheck
 from tangka_match.training.callbacks.closed_form import ClosedFormStart
 from tangka_match.training.callbacks.early_stopping import EarlyStopping
 from tangka_match.training.callbacks.guard import TrainingGuard
-from tangka_match.training.callbacks.hard_batches import HardBatches
+from tangka_match.training.callbacks.hard_batches import HardBatches, check_neighbours
 from tangka_match.training.callbacks.last_checkpoint import LastCheckpoint
 from tangka_match.training.callbacks.last_validation import LastValidation
 from tangka_match.training.callbacks.moving_averaging import MovingAveraging
@@ -29,4 +29,5 @@ __all__ = [
     "TrainingGuard",
     "ValidationLines",
     "WordStart",
+    "check_neighbours",
 ]

@@ -15,7 +15,7 @@ from tangka_match.data.hard_batches import nearest_pairs
 from tangka_match.errors import ConfigError
 from tangka_match.retrieval.encode import encode_caption_batches, encode_image_batches
 from tangka_match.retrieval.inference import device_of
-from tangka_match.types import Encoded, Matcher
+from tangka_match.types import Encoded, Matcher, TokenMatcher
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +55,7 @@ class HardBatches(pl.Callback):
         images = encode_image_batches(matcher, first[:1], device)
         texts = encode_caption_batches(matcher, first[1:], device)
         if images.pooled is None or texts.pooled is None:
-            raise ConfigError(
-                f"data.hard_batches={self._data.hard_batches} compares one vector an image with one a caption, and "
-                f"{type(matcher).__name__} has none: take a model that pools (model=vse, dual_encoder), or set "
-                "data.hard_batches=0"
-            )
+            raise _no_pooled_vectors(self._data.hard_batches, matcher)
         self._data.batch_sampler.find_neighbours = lambda: self._find(matcher)
 
     def on_save_checkpoint(
@@ -99,6 +95,24 @@ class HardBatches(pl.Callback):
                 perf_counter() - begun,
             )
         return neighbours
+
+
+def check_neighbours(hard_batches: float, matcher: object) -> None:
+    """Make sure that a matcher has the vectors that neighbours are found by, before anything is read.
+
+    Raises:
+        ConfigError: If there are to be hard batches, and the matcher is a `TokenMatcher`.
+    """
+    if hard_batches > 0 and isinstance(matcher, TokenMatcher):
+        raise _no_pooled_vectors(hard_batches, matcher)
+
+
+def _no_pooled_vectors(hard_batches: float, matcher: object) -> ConfigError:
+    return ConfigError(
+        f"data.hard_batches={hard_batches} compares one vector an image with one a caption, and "
+        f"{type(matcher).__name__} has none: take a model that pools (model=vse, dual_encoder), or set "
+        "data.hard_batches=0"
+    )
 
 
 def _pooled(encoded: Encoded) -> torch.Tensor:

@@ -1,0 +1,129 @@
+"""Several data sets seen as one: nothing is copied, and images and captions are numbered through."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tangka_match.data.features import Features
+from tangka_match.data.split import Split
+from tangka_match.errors import DataFormatError
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedFeatures:
+    """The region features of several sets as those of one; each stays in its file.
+
+    Args:
+        parts: Of the sets, all with the same R and F; their images follow one another.
+
+    >>> import tempfile
+    >>> from tangka_match.data.features import RegionFeatures
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> np.save(folder / "a.npy", np.full((2, 1, 3), 7, np.float16))
+    >>> np.save(folder / "b.npy", np.full((1, 1, 3), 8, np.float32))
+    >>> joined = JoinedFeatures(tuple(RegionFeatures.open(folder / name) for name in ("a.npy", "b.npy")))
+    >>> joined.num_images, joined.read(np.array([2, 0]))[:, 0, 0], joined.origin(2)[1]
+    (3, array([8., 7.], dtype=float32), 0)
+    """
+
+    parts: tuple[Features, ...]
+
+    @property
+    def path(self) -> Path:
+        """File of the first part."""
+        return self.parts[0].path
+
+    @property
+    def num_images(self) -> int:
+        """N, over all parts."""
+        return int(self._starts[-1])
+
+    @property
+    def num_regions(self) -> int:
+        """R, regions an image, padding included."""
+        return self.parts[0].num_regions
+
+    @property
+    def feature_dim(self) -> int:
+        """F, dimensions of a region."""
+        return self.parts[0].feature_dim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float16 where all parts are, else float32."""
+        return np.result_type(*(part.dtype for part in self.parts))
+
+    def read(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.floating[Any]]:
+        """Copy images into memory, by one fancy index a part.
+
+        Args:
+            rows: (B,) image indices in [0, N).
+
+        Returns:
+            (B, R, F), in ``dtype``.
+        """
+        found = np.empty((len(rows), self.num_regions, self.feature_dim), self.dtype)
+        owners = self._owners(rows)
+        for owner in np.unique(owners):
+            here = owners == owner
+            found[here] = self.parts[owner].read(rows[here] - self._starts[owner])
+        return found
+
+    def origin(self, image: int) -> tuple[Path, int]:
+        """File of an image, and its row there."""
+        owner = int(self._owners(np.array([image]))[0])
+        return self.parts[owner].origin(image - int(self._starts[owner]))
+
+    def _owners(self, images: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
+        return np.searchsorted(self._starts, images, side="right") - 1
+
+    @cached_property
+    def _starts(self) -> npt.NDArray[np.int64]:
+        """First image of each part, and N."""
+        return np.cumsum([0, *(part.num_images for part in self.parts)])
+
+
+def join_splits(splits: Sequence[Split]) -> Split:
+    """See several sets as one; the images and captions of the first keep their numbers.
+
+    Args:
+        splits: With the same regions and dimensions (``check_same_shape``). One alone is returned as it is.
+
+    Returns:
+        A split without boxes, whose name and captions file are those of the first.
+    """
+    if len(splits) == 1:
+        return splits[0]
+    starts = np.cumsum([0, *(split.num_images for split in splits)])
+    return Split(
+        name=splits[0].name,
+        features=JoinedFeatures(tuple(split.features for split in splits)),
+        captions=tuple(caption for split in splits for caption in split.captions),
+        caption_to_image=np.concatenate(
+            [split.caption_to_image + start for split, start in zip(splits, starts, strict=False)]
+        ),
+        image_ids=tuple(image_id for split in splits for image_id in split.image_ids),
+        boxes=None,
+        captions_path=splits[0].captions_path,
+        fingerprint=hashlib.sha256(" ".join(split.fingerprint for split in splits).encode()).hexdigest()[:16],
+    )
+
+
+def check_same_shape(first: Split, other: Split) -> None:
+    """Make sure that one model can read both.
+
+    Raises:
+        DataFormatError: If regions or dimensions differ.
+    """
+    shapes = [(s.features.num_regions, s.features.feature_dim) for s in (first, other)]
+    if shapes[0] != shapes[1]:
+        raise DataFormatError(
+            f"{first.features.path} has (regions, dimensions) {shapes[0]}, {other.features.path} has {shapes[1]}. "
+            "A model reads both: extract them with the same settings, or pad regions with zeros at the end."
+        )
