@@ -85,8 +85,8 @@ def test_an_image_without_regions_scores_zero_with_log_sum_exp(direction):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"direction": "both"}, "direction is 'both'; it must be 't2i' or 'i2t'"),
-        ({"aggregation": "max"}, "aggregation is 'max'; it must be 'mean' or 'log_sum_exp'"),
+        ({"direction": "both"}, "direction is 'both'; it must be one of t2i, i2t"),
+        ({"aggregation": "max"}, "aggregation is 'max'; it must be one of mean, log_sum_exp"),
         ({"smooth": 0}, "smooth is 0; it must be above 0"),
         ({"log_sum_exp_scale": -1.0}, "log_sum_exp_scale is -1.0; it must be above 0"),
         ({"word_dim": 0}, "word_dim is 0"),
