@@ -2,11 +2,10 @@ from functools import partial
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 
 from helpers.precomp import FIGURES, SEATS, write_precomp
-from helpers.small_runs import quiet_trainer, small_module
+from helpers.small_runs import Stop, StoppedError, quiet_trainer, small_module
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.errors import ConfigError
@@ -16,19 +15,6 @@ from tangka_match.training.pair_trust import PairTrust, check_weighable
 
 PAIRS, WRONG = 60, 12
 EPOCHS = 14
-
-
-class StoppedError(Exception):
-    pass
-
-
-class Stop(pl.Callback):
-    def __init__(self, after):
-        self.after = after
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == self.after:
-            raise StoppedError
 
 
 def weigh(trust, losses, pairs, *, epoch=0, progress=0.0):

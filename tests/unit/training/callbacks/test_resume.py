@@ -6,27 +6,12 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from helpers.small_runs import quiet_trainer, small_data, small_module
+from helpers.small_runs import Stop, StoppedError, quiet_trainer, small_data, small_module
 from tangka_match.data.samplers import ResumableBatchSampler
 from tangka_match.errors import CheckpointError
 from tangka_match.losses import MomentumQueueLoss
 from tangka_match.training.callbacks import ExactResume, LastCheckpoint
 from tangka_match.training.callbacks.resume import random_state, restore_random_state
-
-
-class StoppedError(Exception):
-    pass
-
-
-class Stop(pl.Callback):
-    """Ends the run in the midst of a step, as a crash would."""
-
-    def __init__(self, after):
-        self.after = after
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == self.after:
-            raise StoppedError
 
 
 class DrawsNumbers(pl.Callback):
