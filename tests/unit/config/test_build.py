@@ -43,7 +43,9 @@ def test_a_loss_on_pooled_vectors_needs_a_model_that_has_them(model, loss):
 
 
 def test_a_blend_on_scores_alone_takes_any_model():
-    build_plan(compose_config("model=scan_t2i", "loss=blend", "loss.weights.uniform=0"))
+    plan = build_plan(compose_config("model=scan_t2i", "loss=blend", "loss.weights.uniform=0"))
+    assert plan.model["_target_"].endswith(".SCAN")
+    assert not plan.build_loss().needs_pooled
 
 
 def test_a_part_that_thaws_later_is_no_work_for_several_processes(tmp_path):
