@@ -77,6 +77,7 @@ class AlignmentUniformityLoss(ContextualLoss):
     """
 
     needs_pooled = True
+    reads_scores = False
 
     def __init__(
         self,

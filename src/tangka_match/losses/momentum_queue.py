@@ -76,6 +76,7 @@ class MomentumQueueLoss(ContextualLoss):
     """
 
     needs_pooled = True
+    reads_scores = False
     image_queue: Tensor
     text_queue: Tensor
     image_index: Tensor

@@ -56,6 +56,7 @@ from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder,
 from tangka_match.training.records.run_log import log_to, quiet_libraries
 from tangka_match.training.run_result import RunResult
 from tangka_match.training.start_from import check_start, read_start, start_from
+from tangka_match.training.strategy import strategy_for
 from tangka_match.training.sweep_job import SweepJob
 from tangka_match.training.validation import validation_similarity
 from tangka_match.types import PretrainedMatcher
@@ -265,7 +266,7 @@ class _Run:
             accelerator=settings.accelerator,
             devices=settings.devices,
             num_nodes=settings.num_nodes,
-            strategy=settings.strategy,
+            strategy=strategy_for(settings.strategy, self.module.loss, float(self.plan.model.get("thaw_at") or 0)),
             precision=settings.precision,
             max_epochs=settings.max_epochs,
             max_steps=settings.max_steps,

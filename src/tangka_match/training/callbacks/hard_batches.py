@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import Strategy
 
 from tangka_match.data.captions import group_texts
 from tangka_match.data.datamodule import RegionTextDataModule
@@ -30,7 +31,7 @@ class HardBatches(pl.Callback):
 
     The weights are those that the run has then, not their average. Nothing random is drawn. A checkpoint within an
     epoch carries the neighbours found at its begin, because the weights of that moment are gone. Each process of a
-    distributed run encodes all pairs itself and finds the same.
+    distributed run encodes all pairs itself, and takes what the first one finds.
 
     Args:
         data: Set up, with ``hard_batches`` over 0.
@@ -60,7 +61,7 @@ class HardBatches(pl.Callback):
                 f"{type(matcher).__name__} has none: take a model that pools (model=vse, dual_encoder), or set "
                 "data.hard_batches=0"
             )
-        self._data.batch_sampler.find_neighbours = lambda: self._find(matcher)
+        self._data.batch_sampler.find_neighbours = lambda: self._find(matcher, trainer.strategy)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -78,7 +79,7 @@ class HardBatches(pl.Callback):
             state = checkpoint[_KEY]
             self._data.batch_sampler.keep_neighbours(state["epoch"], state["neighbours"].numpy().astype(np.int64))
 
-    def _find(self, matcher: Matcher) -> npt.NDArray[np.int64]:
+    def _find(self, matcher: Matcher, strategy: Strategy) -> npt.NDArray[np.int64]:
         begun = perf_counter()
         device = device_of(matcher, torch.device("cpu"))
         train = self._data.train
@@ -98,7 +99,8 @@ class HardBatches(pl.Callback):
                 f"{train.num_captions:,}",
                 perf_counter() - begun,
             )
-        return neighbours
+        # All must draw the same order, and buffers, as of a batch norm, differ between processes.
+        return strategy.broadcast(neighbours)
 
 
 def _pooled(encoded: Encoded) -> torch.Tensor:
