@@ -109,12 +109,18 @@ def test_planted_wrong_pairs_count_less(tmp_path, seed):
     assert trust.weights[~wrong].mean() > 0.9
 
 
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    planted(root := tmp_path_factory.mktemp("unbroken"))
+    torch.manual_seed(0)
+    return fit(root)
+
+
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
 @pytest.mark.parametrize("steps", [13, 42, 45])  # of 70: before pairs are weighted, in an epoch, at the end of one
-def test_a_run_that_stopped_ends_with_the_bits_of_an_unbroken_one(tmp_path, steps):
+def test_a_run_that_stopped_ends_with_the_bits_of_an_unbroken_one(unbroken, tmp_path, steps):
+    trust, whole = unbroken
     planted(tmp_path)
-    torch.manual_seed(0)
-    trust, whole = fit(tmp_path)
     torch.manual_seed(0)
     with pytest.raises(StoppedError):
         fit(tmp_path, Stop(steps), every=1)
