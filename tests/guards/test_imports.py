@@ -1,5 +1,6 @@
 """What importing may not do: pull in heavy libraries, write, or log."""
 
+import json
 import subprocess
 import sys
 
@@ -8,23 +9,33 @@ import pytest
 HEAVY = {"hydra", "omegaconf", "pytorch_lightning", "wandb", "matplotlib"}
 
 
-def modules_after(statement):
-    script = f"{statement}\nimport sys\nprint('\\n'.join(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return set(done.stdout.split()), done.stderr
+# One process for all: what a package brings stays, and is put down to the first that brings it.
+LAYERS = ("tangka_match", *(f"tangka_match.{name}" for name in ("ops", "losses", "metrics", "models", "retrieval")))
+SCRIPT = """
+import importlib, json, sys
+for package in sys.argv[1:]:
+    importlib.import_module(package)
+    print(json.dumps(sorted(sys.modules)))
+"""
 
 
-@pytest.mark.parametrize("package", ["metrics", "losses", "models", "retrieval", "ops"])
-def test_the_lower_layers_bring_no_framework(package):
-    modules, errors = modules_after(f"import tangka_match.{package}")
-    assert f"tangka_match.{package}" in modules
-    assert not modules & HEAVY
+@pytest.fixture(scope="module")
+def imported():
+    """The modules that are there after each of the layers, and what was written to stderr."""
+    done = subprocess.run([sys.executable, "-c", SCRIPT, *LAYERS], capture_output=True, text=True, check=True)
+    return dict(zip(LAYERS, map(set, map(json.loads, done.stdout.splitlines())), strict=True)), done.stderr
+
+
+@pytest.mark.parametrize("package", LAYERS[1:])
+def test_the_lower_layers_bring_no_framework(imported, package):
+    modules, errors = imported
+    assert package in modules[package]
+    assert not modules[package] & HEAVY
     assert errors == ""
 
 
-def test_the_package_itself_brings_no_torch():
-    modules, _ = modules_after("import tangka_match")
-    assert "torch" not in modules
+def test_the_package_itself_brings_no_torch(imported):
+    assert "torch" not in imported[0]["tangka_match"]
 
 
 def test_an_import_prints_nothing():

@@ -1,5 +1,7 @@
 """One training step's loss and gradients, in one process or shared between two; see ``test_gather``."""
 
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -8,11 +10,34 @@ from torch.nn.parallel import DistributedDataParallel
 
 from helpers.stub_matchers import MaxMeanMatcher, PooledMatcher
 from helpers.two_processes import Gatherer
-from tangka_match.losses import InfoNCELoss, positive_mask
+from tangka_match.losses import (
+    AlignmentUniformityLoss,
+    HALLoss,
+    InfoNCELoss,
+    MomentumQueueLoss,
+    MultiPositiveInfoNCELoss,
+    SigmoidLoss,
+    SoftLabelLoss,
+    measure,
+    needs_context,
+    positive_mask,
+)
 from tangka_match.training.gather import gather_encoded, gather_rows, gather_words
+from tangka_match.training.momentum_encoder import MomentumEncoder
+from tangka_match.training.pair_context import training_context
 from tangka_match.types import Encoded
 
-MATCHERS = {"pooled": PooledMatcher, "sequences": MaxMeanMatcher}
+STEPS = {
+    "pooled": (PooledMatcher, InfoNCELoss),
+    "sequences": (MaxMeanMatcher, InfoNCELoss),
+    "multi_positive": (PooledMatcher, MultiPositiveInfoNCELoss),
+    "sigmoid": (PooledMatcher, SigmoidLoss),
+    "hal": (PooledMatcher, HALLoss),
+    "soft_label": (PooledMatcher, SoftLabelLoss),
+    "alignment_uniformity": (PooledMatcher, AlignmentUniformityLoss),
+    "momentum_queue": (PooledMatcher, partial(MomentumQueueLoss, embed_dim=4, queue_size=7, key_momentum=0.5)),
+}
+"""A matcher and a loss each."""
 
 
 class Batch(NamedTuple):
@@ -52,8 +77,11 @@ class Step(nn.Module):
 
     def __init__(self, kind: str, *, gather: bool) -> None:
         super().__init__()
-        self.matcher, self.loss = MATCHERS[kind](), InfoNCELoss()
+        matcher, loss = STEPS[kind]
+        self.matcher, self.loss = matcher(), loss()
         self.matcher.dropout = nn.Identity()
+        momentum = getattr(self.loss, "key_momentum", None)
+        self.momentum = None if momentum is None else MomentumEncoder(self.matcher, momentum)
         self.gather = gather
 
     def forward(self, batch: Batch) -> Tensor:
@@ -64,7 +92,18 @@ class Step(nn.Module):
             ranks = Gatherer()
             images, texts = gather_encoded(ranks, images), gather_encoded(ranks, texts)
             image_index, text_group = gather_rows(ranks, image_index), gather_rows(ranks, text_group)
-        return self.loss(self.matcher.similarity(images, texts), positive_mask(image_index, text_group)).total
+        similarity, positives = self.matcher.similarity(images, texts), positive_mask(image_index, text_group)
+        context = training_context(self._module(), batch, images, texts) if needs_context(self.loss) else None
+        return measure(self.loss, similarity, positives, 0.5, context).total
+
+    def _module(self) -> Any:
+        """What a context asks of a ``MatchingModule`` in training."""
+        return SimpleNamespace(
+            all_gather=Gatherer().all_gather,
+            trainer=SimpleNamespace(world_size=2 if self.gather else 1),
+            matcher=self.matcher,
+            momentum=self.momentum,
+        )
 
 
 def single_process(kind: str) -> dict[str, Any]:
@@ -73,10 +112,10 @@ def single_process(kind: str) -> dict[str, Any]:
 
 
 def one_of_two(rank: int) -> dict[str, Any]:
-    """Loss and gradients of both kinds of matcher by DDP, and what the gather itself gives."""
+    """Loss and gradients of every kind of step by DDP, and what the gather itself gives."""
     batch = share_of(global_batch(), rank)
     found: dict[str, Any] = {}
-    for kind in MATCHERS:
+    for kind in STEPS:
         step = Step(kind, gather=True)
         found[kind] = _outcome(DistributedDataParallel(step), step, batch)
     length = 2 + rank
@@ -92,6 +131,10 @@ def one_of_two(rank: int) -> dict[str, Any]:
 
 
 def _outcome(called: nn.Module, step: Step, batch: Batch) -> dict[str, Any]:
+    with torch.no_grad():
+        called(batch)  # a queue is empty before
     loss = called(batch)
     loss.backward()
-    return {"loss": loss.item(), "gradients": {name: p.grad.clone() for name, p in step.named_parameters()}}
+    gradients = {name: p.grad.clone() for name, p in step.named_parameters() if p.requires_grad}
+    queue = {name: value.clone() for name, value in step.loss.named_buffers()}
+    return {"loss": loss.item(), "gradients": gradients, "queue": queue}

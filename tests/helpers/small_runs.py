@@ -37,6 +37,21 @@ TRAINER = {
 }
 
 
+class StoppedError(Exception):
+    """What `Stop` ends a run with."""
+
+
+class Stop(pl.Callback):
+    """Ends a run in the midst of a step, as a crash would, when ``after`` steps are done."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
+        if trainer.global_step == self.after:
+            raise StoppedError
+
+
 def small_data(root: Path) -> RegionTextDataModule:
     """Twelve training and six validation pairs; an epoch is three steps."""
     return RegionTextDataModule(str(write_dataset(root / "data")), batch_size=BATCH_SIZE)

@@ -1,4 +1,6 @@
-"""Two tiny matchers that satisfy the `Matcher` protocol, one of each kind."""
+"""Tiny matchers that satisfy the `Matcher` protocol: one of each kind, and one whose words thaw."""
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,3 +46,22 @@ class MaxMeanMatcher(PooledMatcher):
         dots = torch.einsum("ird,ctd->ictr", images.tokens, texts.tokens)
         best = dots.masked_fill(~images.mask[:, None, None, :], float("-inf")).amax(-1)
         return (best * texts.mask).sum(-1) / texts.mask.sum(-1)
+
+
+class ThawingMatcher(PooledMatcher):
+    """Word vectors as of a pretrained encoder: frozen for half of a run, then learning at half the rate."""
+
+    frozen = True
+
+    def encode_texts(self, token_ids: Tensor, token_mask: Tensor) -> Encoded:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return super().encode_texts(token_ids, token_mask)
+
+    def lr_multipliers(self) -> dict[str, float]:
+        return {"words": 0.5}
+
+    def set_progress(self, progress: float) -> None:
+        self.frozen = progress < 0.5
+
+    def checkpoint_arguments(self) -> dict[str, Any]:
+        return {}

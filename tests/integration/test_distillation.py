@@ -4,14 +4,18 @@ import json
 
 import pytest
 
-from helpers.cli import run_cli_subprocess
+from helpers.cli import run_cli_in_process
+from tangka_match.evaluate import main as evaluate
+
+from .conftest import places
 
 TINY = ("+experiment=debug", "logger=csv")
 
 
 def test_two_teachers_one_student(train, demo_data, tmp_path):
+    where = places(demo_data, tmp_path)
     for words in (("data.min_count=1",), ("data.min_count=4", "seed=1")):
-        assert train(*TINY, *words, "name=teacher").code == 0
+        assert run_cli_in_process(*TINY, *words, "name=teacher", *where).code == 0
     teachers = sorted(tmp_path.glob("checkpoints/teacher/*/best.ckpt"))
     assert len(teachers) == 2
     done = train(*TINY, "name=student", "distillation=score", f"distillation.teachers=[{teachers[0]},{teachers[1]}]")
@@ -26,9 +30,8 @@ def test_two_teachers_one_student(train, demo_data, tmp_path):
         path.unlink()  # a student is asked without them
     (student,) = tmp_path.glob("checkpoints/student/*/best.ckpt")
     out = tmp_path / "out"
-    asked = run_cli_subprocess(
-        f"checkpoint={student}", f"data.root={demo_data / 'demo_small'}", "split=test", f"out={out}", module="evaluate"
-    )
+    data = f"data.root={demo_data / 'demo_small'}"
+    asked = run_cli_in_process(f"checkpoint={student}", data, "split=test", f"out={out}", main=evaluate)
     assert asked.code == 0, asked.stderr
     assert json.loads(next(out.rglob("metrics.json")).read_text("utf-8"))
 
@@ -41,8 +44,8 @@ def test_two_teachers_one_student(train, demo_data, tmp_path):
         (("distillation.teachers=[nowhere.ckpt]",), "distillation=none: choose distillation=score"),
     ],
 )
-def test_what_is_missing_is_named(train, tmp_path, words, message):
-    done = train(*TINY, *words)
+def test_what_is_missing_is_named(demo_data, tmp_path, words, message):
+    done = run_cli_in_process(*TINY, *words, *places(demo_data, tmp_path))
     assert done.code == 2
     assert message in " ".join(done.stderr.split())
     assert not (tmp_path / "runs").exists()

@@ -1,4 +1,4 @@
-"""A real sweep of four jobs, one of which crashes, as W&B has it offline."""
+"""A real sweep of three jobs, one of which crashes, as W&B has it offline."""
 
 import json
 
@@ -10,7 +10,7 @@ from tangka_match.training.records.ledger import read_ledger
 
 from .conftest import places
 
-RATES = ("0.001", "0.002", "0.003", "1e+30")
+RATES = ("0.001", "0.002", "1e+30")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_a_crashed_job_is_told_from_the_finished_ones(sweep):
     _, done, runs = sweep
     assert done.code != 0
     assert "the training loss is nan" in done.stderr
-    assert [run.exit_code for run in runs.values()] == [0, 0, 0, 1]
+    assert [run.exit_code for run in runs.values()] == [0, 0, 1]
 
 
 def test_a_job_has_its_own_config_and_what_the_command_line_set_for_it(sweep):
@@ -59,7 +59,7 @@ def test_a_job_has_its_own_config_and_what_the_command_line_set_for_it(sweep):
 
 def test_a_job_has_its_own_history(sweep):
     folder, _, runs = sweep
-    for text in RATES[:3]:
+    for text in RATES[:2]:
         run = runs[text]
         logged = [(row["trainer/global_step"], row["train/loss"]) for row in run.history if "train/loss" in row]
         events = read_ledger(folder / "runs" / run.run_id / "ledger.jsonl")
@@ -70,7 +70,7 @@ def test_a_job_has_its_own_history(sweep):
 
 def test_the_summary_and_the_artifact_say_what_the_best_checkpoint_is_worth(sweep):
     folder, _, runs = sweep
-    for text in RATES[:3]:
+    for text in RATES[:2]:
         run = runs[text]
         result = json.loads((folder / "runs" / run.run_id / "result.json").read_text("utf-8"))
         assert {name: run.summary[f"val/{name}"] for name in result["val_metrics"]} == result["val_metrics"]

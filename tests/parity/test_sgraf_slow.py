@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 
 from benchmarks.slow_sgraf import slow_captions, slow_images, slow_sgraf
+from helpers.gradients import assert_same_gradients
 from helpers.random_pairs import pairs, random_pairs
 from helpers.small_matchers import small_matcher
 
@@ -37,14 +38,7 @@ def test_scores(name, training, data):
 @given(data=pairs)
 def test_gradients(name, training, data):
     model, fast, slow = scores_of_both(name, data, training)
-    weights = torch.linspace(-1, 1, fast.numel(), dtype=torch.float64).view_as(fast)
-    parameters = list(model.parameters())
-    for found, expected in zip(
-        torch.autograd.grad((fast * weights).sum(), parameters),
-        torch.autograd.grad((slow * weights).sum(), parameters),
-        strict=True,
-    ):
-        torch.testing.assert_close(found, expected, atol=1e-8, rtol=1e-6)
+    assert_same_gradients(fast, slow, model.parameters(), atol=1e-8, rtol=1e-6)
 
 
 def test_running_statistics_follow_the_captions_one_by_one():

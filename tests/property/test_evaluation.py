@@ -11,6 +11,7 @@ from helpers.precomp import make_captions
 from helpers.small_checkpoints import SAF, SGR, write_checkpoint
 from tangka_match.retrieval import trained_matcher
 from tangka_match.retrieval.score_matrix import score_matrix
+from tangka_match.retrieval.trained_matcher import TrainedMatcher
 
 CAPTIONS = [*make_captions([0, 1, 2, 3, 4]), "绿度母", "白度母坐在莲花座上,手持宝剑,手持金刚杵,手持经书。"]
 IMAGES, REGIONS, DIM = 5, 4, 8
@@ -23,6 +24,16 @@ def checkpoint(request, tmp_path_factory):
     return write_checkpoint(folder / "best.ckpt", CAPTIONS, model=request.param, regions=REGIONS + 2)
 
 
+@pytest.fixture(scope="module")
+def model(checkpoint):
+    return tangka_match.load(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def expected(model):
+    return model.similarity(some_regions(), CAPTIONS)
+
+
 def some_regions():
     regions = np.random.default_rng(0).normal(size=(IMAGES, REGIONS, DIM)).astype(np.float32)
     regions[1, -1] = 0
@@ -31,9 +42,8 @@ def some_regions():
 
 @few
 @given(batch=st.integers(1, 9), image_chunk=st.integers(1, 6), caption_chunk=st.integers(1, 8))
-def test_batch_and_chunk_sizes_change_nothing(checkpoint, batch, image_chunk, caption_chunk):
-    expected = tangka_match.load(checkpoint).similarity(some_regions(), CAPTIONS)
-    matcher = tangka_match.load(checkpoint, batch_size=batch)
+def test_batch_and_chunk_sizes_change_nothing(model, expected, batch, image_chunk, caption_chunk):
+    matcher = TrainedMatcher(model.matcher, model.passport, batch)
     images, texts = matcher.encode_images(some_regions()), matcher.encode_texts(CAPTIONS)
     found = score_matrix(matcher.matcher, images, texts, image_chunk=image_chunk, caption_chunk=caption_chunk)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
@@ -41,27 +51,22 @@ def test_batch_and_chunk_sizes_change_nothing(checkpoint, batch, image_chunk, ca
 
 @few
 @given(data=st.data(), batch=st.integers(1, 9))
-def test_order_changes_nothing(checkpoint, data, batch):
+def test_order_changes_nothing(model, expected, data, batch):
     rows = data.draw(st.permutations(range(IMAGES)))
     columns = data.draw(st.permutations(range(len(CAPTIONS))))
-    expected = tangka_match.load(checkpoint).similarity(some_regions(), CAPTIONS)
-    matcher = tangka_match.load(checkpoint, batch_size=batch)
+    matcher = TrainedMatcher(model.matcher, model.passport, batch)
     found = matcher.similarity(some_regions()[rows], [CAPTIONS[c] for c in columns])
     torch.testing.assert_close(found, expected[rows][:, columns], rtol=0, atol=1e-6)
 
 
 @few
 @given(extra=st.integers(0, 2))
-def test_padded_regions_change_nothing(checkpoint, extra):
-    matcher = tangka_match.load(checkpoint)
+def test_padded_regions_change_nothing(model, expected, extra):
     padded = np.pad(some_regions(), ((0, 0), (0, extra), (0, 0)))
-    expected = matcher.similarity(some_regions(), CAPTIONS)
-    torch.testing.assert_close(matcher.similarity(padded, CAPTIONS), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(model.similarity(padded, CAPTIONS), expected, rtol=0, atol=1e-6)
 
 
-def test_the_progress_bar_changes_nothing(checkpoint, monkeypatch, capsys):
-    matcher = tangka_match.load(checkpoint)
-    expected = matcher.similarity(some_regions(), CAPTIONS)
+def test_the_progress_bar_changes_nothing(model, expected, monkeypatch, capsys):
     monkeypatch.setattr(trained_matcher, "MANY_PAIRS", 0)
-    assert torch.equal(matcher.similarity(some_regions(), CAPTIONS), expected)
+    assert torch.equal(model.similarity(some_regions(), CAPTIONS), expected)
     assert capsys.readouterr().out.strip() == ""

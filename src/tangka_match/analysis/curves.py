@@ -10,6 +10,8 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
+from tangka_match.analysis.metric_curves import MetricCurve, metric_curves
+
 PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("loss", ("train/loss", "val/loss")),
     ("recall, %", ("val/i2t_r1", "val/i2t_r5", "val/i2t_r10", "val/t2i_r1", "val/t2i_r5", "val/t2i_r10")),
@@ -27,7 +29,7 @@ def draw_curves(events: Iterable[Mapping[str, Any]], path: Path) -> None:
         events: Of a run's ledger; only ``metrics`` events are read, and a metric that never occurs is left out.
         path: Of the PNG to write.
     """
-    curves = _curves(events)
+    curves = metric_curves(events)
     figure, axes = plt.subplots(2, 3, figsize=(13, 6.5), constrained_layout=True)
     for panel, (title, names) in zip(axes.flat, PANELS, strict=True):
         _draw_panel(panel, title, {name: curves[name] for name in names if name in curves})
@@ -35,18 +37,7 @@ def draw_curves(events: Iterable[Mapping[str, Any]], path: Path) -> None:
     plt.close(figure)
 
 
-def _curves(events: Iterable[Mapping[str, Any]]) -> dict[str, tuple[list[int], list[float]]]:
-    curves: dict[str, tuple[list[int], list[float]]] = {}
-    for event in events:
-        if event["event"] == "metrics":
-            for name, value in event["values"].items():
-                steps, values = curves.setdefault(name, ([], []))
-                steps.append(event["step"])
-                values.append(value)
-    return curves
-
-
-def _draw_panel(panel: Axes, title: str, curves: Mapping[str, tuple[list[int], list[float]]]) -> None:
+def _draw_panel(panel: Axes, title: str, curves: Mapping[str, MetricCurve]) -> None:
     for name, (steps, values) in curves.items():
         style = "--" if "t2i" in name else "-"
         panel.plot(steps, values, style, label=name, linewidth=1.4, marker="." if len(steps) < 3 else None)

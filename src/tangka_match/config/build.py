@@ -19,7 +19,7 @@ from tangka_match.training.lightning_facts import processes_started
 from tangka_match.training.pair_trust import check_weighable
 from tangka_match.training.parameter_groups import check_prefixes
 from tangka_match.training.plan import RunPlan
-from tangka_match.training.settings import DistillationSettings, RunSettings, TrainerSettings
+from tangka_match.training.settings import DistillationSettings, TrainerSettings
 
 # Of the rehearsal, before the data say what they are; the four words are the special ones.
 STAND_IN_SIZES = {"vocab_size": 4, "feature_dim": 1, "num_regions": 1}
@@ -50,7 +50,6 @@ def build_plan(config: DictConfig, overrides: Sequence[str] = ()) -> RunPlan:
         [
             *_device_faults(settings.trainer),
             *_teacher_faults(teaching),
-            *_thaw_faults(settings, plain),
             *_rehearse(build, plain),
         ]
     )
@@ -152,17 +151,6 @@ def _teacher_faults(teaching: DistillationSettings) -> list[str]:
         f"distillation.teachers: {path}: no such file; give the best.ckpt of a trained model"
         for path in teaching.teachers
         if not path.is_file()
-    ]
-
-
-def _thaw_faults(settings: RunSettings, plain: dict[str, Any]) -> list[str]:
-    """Processes that train together wait for a gradient of every parameter, and frozen ones get none."""
-    thaw_at = plain["model"].get("thaw_at", 0)
-    if settings.trainer.strategy != "ddp" or not isinstance(thaw_at, int | float) or not thaw_at > 0:
-        return []
-    return [
-        f"model.thaw_at={thaw_at} with trainer.strategy='ddp': a part that is frozen for a share of the run cannot be "
-        "trained by several processes: set model.thaw_at=0, or train on one device (trainer=gpu)"
     ]
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from tangka_match.errors import ConfigError
 from tangka_match.losses.base import LossTerms, check_pairs, check_range
 from tangka_match.losses.context import ContextualLoss, PairContext, pooled_vectors
+from tangka_match.ops import dot_products
 
 
 def alignment_loss(images: Float[Tensor, "B D"], texts: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
@@ -53,8 +54,7 @@ def uniformity_loss(
     others = (~positives).triu(1)
     if not bool(others.any()):
         return vectors.sum() * 0.0
-    with torch.autocast(vectors.device.type, enabled=False):
-        dots = vectors @ vectors.T
+    dots = dot_products(vectors, vectors)
     lengths = dots.diagonal()
     squared = (lengths[:, None] + lengths[None, :] - 2 * dots).clamp(min=0)
     potentials = (-spread * squared).masked_fill(~others, float("-inf"))
@@ -77,6 +77,7 @@ class AlignmentUniformityLoss(ContextualLoss):
     """
 
     needs_pooled = True
+    reads_scores = False
 
     def __init__(
         self,

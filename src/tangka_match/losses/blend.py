@@ -61,6 +61,7 @@ class BlendLoss(ContextualLoss):
         self.parts = nn.ModuleDict({name: parts[name] for name in self.schedules})
         self.needs_context = any(needs_context(part) for part in self.parts.values())
         self.needs_pooled = any(isinstance(p, ContextualLoss) and p.needs_pooled for p in self.parts.values())
+        self.reads_scores = any(not isinstance(p, ContextualLoss) or p.reads_scores for p in self.parts.values())
         asked = [part.key_momentum for part in self.parts.values() if isinstance(part, ContextualLoss)]
         momenta = {momentum for momentum in asked if momentum is not None}
         if len(momenta) > 1:

@@ -60,11 +60,13 @@ class ContextualLoss(nn.Module):
     Attributes:
         needs_context: Whether it does so with its present settings.
         needs_pooled: Whether it compares pooled vectors, which not every matcher has.
+        reads_scores: Whether it measures the scores too, so that all that a score goes through learns from it.
         key_momentum: How much of its weights the momentum copy keeps in a step, in [0, 1); ``None`` asks for no copy.
     """
 
     needs_context: bool = True
     needs_pooled: bool = False
+    reads_scores: bool = True
     key_momentum: float | None = None
 
 

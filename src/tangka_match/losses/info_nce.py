@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from tangka_match.losses.base import LossTerms, check_pairs, check_range, working_precision
-from tangka_match.losses.logit_scale import LogitScale
+from tangka_match.losses.logit_scale import LogitScale, temperature_of
 
 
 def info_nce_loss(
@@ -98,7 +98,7 @@ class InfoNCELoss(nn.Module):
         """Measure the batch; ``progress`` changes nothing here (B = pairs of the batch)."""
         scale = self.logit_scale()
         loss = info_nce_loss(similarity, positives, scale, self.label_smoothing)
-        return LossTerms(loss, {"info_nce": loss.detach()}, {"temperature": scale.detach().reciprocal().item()})
+        return LossTerms(loss, {"info_nce": loss.detach()}, {"temperature": temperature_of(scale)})
 
     def pair_losses(self, similarity: Float[Tensor, "B B"], positives: Bool[Tensor, "B B"]) -> Float[Tensor, " B"]:
         """Loss of each pair, as an image among captions and as a caption among images; their mean is the loss."""

@@ -41,3 +41,12 @@ class LogitScale(nn.Module):
             # Through .data, which autograd does not see: a second call in a step would spoil the first one's gradient.
             self.log_scale.data.clamp_(max=self.ceiling)
         return self.log_scale.float().clamp(max=self.ceiling).exp()
+
+
+def temperature_of(scale: Float[Tensor, ""]) -> float:
+    """The temperature that a scale stands for, as a log shows it.
+
+    >>> temperature_of(torch.tensor(20.0))
+    0.05000000074505806
+    """
+    return scale.detach().reciprocal().item()

@@ -8,7 +8,8 @@ from tangka_match.errors import ConfigError
 from tangka_match.losses.base import LossTerms, check_pairs, check_range
 from tangka_match.losses.context import ContextualLoss, MomentumKeys, PairContext, pooled_vectors
 from tangka_match.losses.info_nce import candidates, pair_cross_entropy
-from tangka_match.losses.logit_scale import LogitScale
+from tangka_match.losses.logit_scale import LogitScale, temperature_of
+from tangka_match.ops import dot_products
 
 
 def momentum_queue_loss(
@@ -48,8 +49,7 @@ def momentum_queue_loss(
         >>> momentum_queue_loss(one, one, queue, positives=one > 0, queue_negatives=negative, logit_scale=5.0)  # log(2)
         tensor(0.6931)
     """
-    with torch.autocast(queries.device.type, enabled=False):
-        logits = logit_scale * (queries @ torch.cat([keys, queue]).T)
+    logits = logit_scale * dot_products(queries, torch.cat([keys, queue]))
     return pair_cross_entropy(logits, torch.cat([candidates(positives), queue_negatives], dim=1))
 
 
@@ -76,6 +76,7 @@ class MomentumQueueLoss(ContextualLoss):
     """
 
     needs_pooled = True
+    reads_scores = False
     image_queue: Tensor
     text_queue: Tensor
     image_index: Tensor
@@ -139,7 +140,7 @@ class MomentumQueueLoss(ContextualLoss):
         if keys is not None:
             self._enqueue(image_keys, text_keys, keys.image_index, keys.text_group)
         loss = (i2t + t2i) / 2
-        return LossTerms(loss, {"momentum_queue": loss.detach()}, {"temperature": scale.detach().reciprocal().item()})
+        return LossTerms(loss, {"momentum_queue": loss.detach()}, {"temperature": temperature_of(scale)})
 
     def collapse_value(self, positives: Bool[Tensor, "B B"], progress: float | int = 1.0) -> float:
         """Loss when all vectors are equal: mean logarithm of the number of candidates of the batch measured last."""

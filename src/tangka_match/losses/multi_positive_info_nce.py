@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tangka_match.losses.base import LossTerms, check_pairs, working_precision
-from tangka_match.losses.logit_scale import LogitScale
+from tangka_match.losses.logit_scale import LogitScale, temperature_of
 
 
 def multi_positive_info_nce_loss(
@@ -87,8 +87,7 @@ class MultiPositiveInfoNCELoss(nn.Module):
         """Measure the batch; ``progress`` changes nothing here (B = pairs of the batch)."""
         scale = self.logit_scale()
         loss = multi_positive_info_nce_loss(similarity, positives, scale)
-        values = {"temperature": scale.detach().reciprocal().item()}
-        return LossTerms(loss, {"multi_positive_info_nce": loss.detach()}, values)
+        return LossTerms(loss, {"multi_positive_info_nce": loss.detach()}, {"temperature": temperature_of(scale)})
 
     def collapse_value(self, positives: Bool[Tensor, "B B"], progress: float | int = 1.0) -> float:
         """Loss when all scores are equal: log(B), whatever is positive."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from tangka_match.losses.base import LossTerms, check_pairs, check_range, working_precision
-from tangka_match.losses.logit_scale import LogitScale
+from tangka_match.losses.logit_scale import LogitScale, temperature_of
 
 
 def sigmoid_loss(
@@ -88,7 +88,7 @@ class SigmoidLoss(nn.Module):
         """Measure the batch; ``progress`` changes nothing here (B = pairs of the batch)."""
         scale, bias = self.logit_scale(), self.bias.float()
         loss = sigmoid_loss(similarity, positives, scale, bias)
-        values = {"temperature": scale.detach().reciprocal().item(), "bias": bias.item()}
+        values = {"temperature": temperature_of(scale), "bias": bias.item()}
         return LossTerms(loss, {"sigmoid": loss.detach()}, values)
 
     def collapse_value(self, positives: Bool[Tensor, "B B"], progress: float | int = 1.0) -> float:

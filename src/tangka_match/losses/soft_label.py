@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from tangka_match.losses.base import LossTerms, check_pairs, check_range, working_precision
 from tangka_match.losses.context import ContextualLoss, PairContext
-from tangka_match.losses.logit_scale import LogitScale
+from tangka_match.losses.logit_scale import LogitScale, temperature_of
 from tangka_match.losses.multi_positive_info_nce import even_shares
 from tangka_match.ops import tfidf_overlap
 
@@ -105,7 +105,7 @@ class SoftLabelLoss(ContextualLoss):
             soft_share=self.soft_share,
             target_temperature=self.target_temperature,
         )
-        return LossTerms(loss, {"soft_label": loss.detach()}, {"temperature": scale.detach().reciprocal().item()})
+        return LossTerms(loss, {"soft_label": loss.detach()}, {"temperature": temperature_of(scale)})
 
     def collapse_value(self, positives: Bool[Tensor, "B B"], progress: float | int = 1.0) -> float:
         """Loss when all scores are equal: log(B), whatever the targets."""

@@ -10,7 +10,7 @@ from tangka_match.models.checks import check_regions, check_sizes
 from tangka_match.models.correlation import Spectrum, choose_ridges, correlate, weigh
 from tangka_match.models.region_statistics import RegionStatistics
 from tangka_match.models.word_bag import WordBag
-from tangka_match.ops import l2_normalise
+from tangka_match.ops import dot_products, l2_normalise
 from tangka_match.types import Encoded, PairedCaptions, RegionBatches
 
 _INITIAL_SCALE = 0.02
@@ -90,8 +90,7 @@ class CCA(nn.Module):
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
         """Cosine of every image with every caption, in [-1, 1] up to rounding; higher = closer."""
         assert images.pooled is not None and texts.pooled is not None
-        with torch.autocast(images.pooled.device.type, enabled=False):
-            return images.pooled @ texts.pooled.T
+        return dot_products(images.pooled, texts.pooled)
 
     @torch.no_grad()
     def fit(self, images: RegionBatches, captions: PairedCaptions) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """What every model demands of its arguments and inputs."""
 
+from collections.abc import Sequence
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,6 +24,18 @@ def check_dropout(model: str, dropout: float | int) -> None:
     """Raise ``ConfigError`` unless ``dropout`` is a probability below 1."""
     if not 0 <= dropout < 1:
         raise ConfigError(f"{model}: dropout is {dropout!r}; it must be at least 0 and below 1")
+
+
+def check_choice(model: str, name: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise ``ConfigError`` unless a setting is one of the allowed words."""
+    if value not in allowed:
+        raise ConfigError(f"{model}: {name} is {value!r}; it must be one of {', '.join(allowed)}")
+
+
+def check_heads(model: str, num_heads: int, width_name: str, width: int) -> None:
+    """Raise ``ConfigError`` unless attention heads share out the dimensions that they look at evenly."""
+    if width % num_heads:
+        raise ConfigError(f"{model}: num_heads is {num_heads}; it must divide {width_name}={width}")
 
 
 def check_regions(model: str, regions: Float[Tensor, "I R F"], feature_dim: int) -> None:

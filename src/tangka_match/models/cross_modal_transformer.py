@@ -6,8 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from tangka_match.errors import ConfigError
-from tangka_match.models.checks import check_dropout, check_regions, check_sizes
+from tangka_match.models.checks import check_dropout, check_heads, check_regions, check_sizes
 from tangka_match.models.text_gru import TextGRU
 from tangka_match.ops import at_least_float32, l2_normalise, masked_mean
 from tangka_match.types import Encoded
@@ -158,8 +157,7 @@ class CrossModalTransformer(nn.Module):
             },
         )
         check_dropout("CrossModalTransformer", dropout)
-        if embed_dim % num_heads:
-            raise ConfigError(f"CrossModalTransformer: num_heads is {num_heads}; it must divide embed_dim={embed_dim}")
+        check_heads("CrossModalTransformer", num_heads, "embed_dim", embed_dim)
         self.feature_dim = feature_dim
         self.region_encoder = nn.Sequential(
             nn.Linear(feature_dim, embed_dim), nn.LayerNorm(embed_dim), nn.Dropout(dropout)

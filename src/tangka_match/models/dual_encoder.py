@@ -2,18 +2,16 @@
 
 from collections.abc import Sequence
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tangka_match.errors import ConfigError
-from tangka_match.models.checks import check_dropout, check_regions, check_sizes
+from tangka_match.models.checks import check_choice, check_dropout, check_heads, check_regions, check_sizes
 from tangka_match.models.pooling import POOLINGS, build_pooling
 from tangka_match.models.region_mlp import RegionMLP
 from tangka_match.models.sequence_rnn import SequenceRNN
 from tangka_match.models.sequence_transformer import SequenceTransformer
 from tangka_match.models.word_input import WordInput
-from tangka_match.ops import at_least_float32, l2_normalise
+from tangka_match.ops import at_least_float32, dot_products, l2_normalise
 from tangka_match.types import Encoded, WordVectors
 
 
@@ -47,6 +45,7 @@ class DualEncoder(nn.Module):
             ``num_heads`` does not divide ``embed_dim`` where there is a Transformer.
 
     Example:
+        >>> import torch
         >>> model = DualEncoder(vocab_size=50, feature_dim=16, embed_dim=8, image_pooling="max").eval()
         >>> images = model.encode_images(torch.rand(2, 3, 16), torch.ones(2, 3, dtype=torch.bool))
         >>> texts = model.encode_texts(torch.randint(50, (5, 7)), torch.ones(5, 7, dtype=torch.bool))
@@ -90,8 +89,8 @@ class DualEncoder(nn.Module):
         }
         check_sizes("DualEncoder", sizes)
         check_dropout("DualEncoder", dropout)
-        _check_choice("image_pooling", image_pooling, POOLINGS)
-        _check_choice("text_pooling", text_pooling, POOLINGS)
+        check_choice("DualEncoder", "image_pooling", image_pooling, POOLINGS)
+        check_choice("DualEncoder", "text_pooling", text_pooling, POOLINGS)
         self.feature_dim = feature_dim
         self.region_encoder = _region_encoder(
             region_encoder, feature_dim, embed_dim, num_heads=num_heads, num_layers=region_layers, dropout=dropout
@@ -136,15 +135,13 @@ class DualEncoder(nn.Module):
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
         """Cosine of every image with every caption, in [-1, 1] up to rounding; higher = closer."""
         assert images.pooled is not None and texts.pooled is not None
-        # Cosines in half precision would tie where a ranking must tell them apart.
-        with torch.autocast(images.pooled.device.type, enabled=False):
-            return images.pooled @ texts.pooled.T
+        return dot_products(images.pooled, texts.pooled)
 
 
 def _region_encoder(
     name: str, input_dim: int, dim: int, *, num_heads: int, num_layers: int, dropout: float | int
 ) -> nn.Module:
-    _check_choice("region_encoder", name, ("linear", "transformer"))
+    check_choice("DualEncoder", "region_encoder", name, ("linear", "transformer"))
     if name == "linear":
         return RegionMLP(input_dim, dim, dropout)
     return _transformer(input_dim, dim, num_heads=num_heads, num_layers=num_layers, dropout=dropout, positions=False)
@@ -153,7 +150,7 @@ def _region_encoder(
 def _text_encoder(
     name: str, input_dim: int, dim: int, *, num_heads: int, num_layers: int, dropout: float | int
 ) -> nn.Module:
-    _check_choice("text_encoder", name, ("gru", "lstm", "transformer"))
+    check_choice("DualEncoder", "text_encoder", name, ("gru", "lstm", "transformer"))
     if name == "transformer":
         return _transformer(input_dim, dim, num_heads=num_heads, num_layers=num_layers, dropout=dropout, positions=True)
     return SequenceRNN(nn.GRU if name == "gru" else nn.LSTM, input_dim, dim, num_layers)
@@ -162,13 +159,7 @@ def _text_encoder(
 def _transformer(
     input_dim: int, dim: int, *, num_heads: int, num_layers: int, dropout: float | int, positions: bool
 ) -> SequenceTransformer:
-    if dim % num_heads:
-        raise ConfigError(f"DualEncoder: num_heads is {num_heads}; it must divide embed_dim={dim}")
+    check_heads("DualEncoder", num_heads, "embed_dim", dim)
     return SequenceTransformer(
         input_dim, dim, num_heads=num_heads, num_layers=num_layers, dropout=dropout, positions=positions
     )
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"DualEncoder: {name} is {value!r}; it must be one of {', '.join(allowed)}")

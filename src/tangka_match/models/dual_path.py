@@ -4,11 +4,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tangka_match.errors import ConfigError
 from tangka_match.models.attention_pooling import AttentionPooling
-from tangka_match.models.checks import check_dropout, check_regions, check_sizes
+from tangka_match.models.checks import check_dropout, check_heads, check_regions, check_sizes
 from tangka_match.models.text_lstm import TextLSTM
-from tangka_match.ops import at_least_float32, l2_normalise, masked_mean
+from tangka_match.ops import at_least_float32, dot_products, l2_normalise, masked_mean
 from tangka_match.types import Encoded
 
 
@@ -124,8 +123,7 @@ class DualPath(nn.Module):
             },
         )
         check_dropout("DualPath", dropout)
-        if region_dim % num_heads:
-            raise ConfigError(f"DualPath: num_heads is {num_heads}; it must divide region_dim={region_dim}")
+        check_heads("DualPath", num_heads, "region_dim", region_dim)
         self.feature_dim = feature_dim
         self.region_projection = nn.Sequential(nn.Linear(feature_dim, region_dim), nn.LayerNorm(region_dim))
         layer = nn.TransformerEncoderLayer(
@@ -166,6 +164,4 @@ class DualPath(nn.Module):
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
         """Cosine of every image with every caption, in [-1, 1] up to rounding; higher = closer."""
         assert images.pooled is not None and texts.pooled is not None
-        # Cosines in half precision would tie where a ranking must tell them apart.
-        with torch.autocast(images.pooled.device.type, enabled=False):
-            return images.pooled @ texts.pooled.T
+        return dot_products(images.pooled, texts.pooled)

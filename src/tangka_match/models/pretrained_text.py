@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -17,7 +16,7 @@ from tangka_match.models.text_tower import (
     read_rows,
     resolve_config,
 )
-from tangka_match.ops import at_least_float32, l2_normalise, masked_max, masked_mean
+from tangka_match.ops import at_least_float32, dot_products, l2_normalise, masked_max, masked_mean
 from tangka_match.types import Encoded
 
 
@@ -93,9 +92,7 @@ class PretrainedText(nn.Module):
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
         """Cosine of every image with every caption, in [-1, 1] up to rounding; higher = closer."""
         assert images.pooled is not None and texts.pooled is not None
-        # Cosines in half precision would tie where a ranking must tell them apart.
-        with torch.autocast(images.pooled.device.type, enabled=False):
-            return images.pooled @ texts.pooled.T
+        return dot_products(images.pooled, texts.pooled)
 
     def lr_multipliers(self) -> Mapping[str, float | int]:
         """The encoder's learning rate, as a multiple of the optimizer's."""

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tangka_match.errors import ConfigError
-from tangka_match.models.checks import check_dropout, check_regions, check_sizes
+from tangka_match.models.checks import check_choice, check_dropout, check_regions, check_sizes
 from tangka_match.models.region_projection import RegionProjection
 from tangka_match.models.text_gru import TextGRU
 from tangka_match.ops import stacked_cross_attention
@@ -63,10 +63,8 @@ class SCAN(nn.Module):
         dropout: float | int = 0.0,
     ) -> None:
         super().__init__()
-        if direction not in {"t2i", "i2t"}:
-            raise ConfigError(f"SCAN: direction is {direction!r}; it must be 't2i' or 'i2t'")
-        if aggregation not in {"mean", "log_sum_exp"}:
-            raise ConfigError(f"SCAN: aggregation is {aggregation!r}; it must be 'mean' or 'log_sum_exp'")
+        check_choice("SCAN", "direction", direction, ("t2i", "i2t"))
+        check_choice("SCAN", "aggregation", aggregation, ("mean", "log_sum_exp"))
         for name, value in (("smooth", smooth), ("log_sum_exp_scale", log_sum_exp_scale)):
             if not value > 0:
                 raise ConfigError(f"SCAN: {name} is {value!r}; it must be above 0")

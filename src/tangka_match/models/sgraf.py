@@ -8,12 +8,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tangka_match.errors import CheckpointError, ConfigError
-from tangka_match.models.checks import check_dropout, check_regions, check_sizes
+from tangka_match.models.checks import check_choice, check_dropout, check_regions, check_sizes
 from tangka_match.models.region_projection import RegionProjection
 from tangka_match.models.similarity_encoder import SimilarityEncoder
 from tangka_match.models.text_gru import TextGRU
 from tangka_match.ops import (
     at_least_float32,
+    dot_products,
     group_by_length,
     l2_normalise,
     masked_max,
@@ -90,8 +91,7 @@ class SGRAF(nn.Module):
         normalise_texts: bool = True,
     ) -> None:
         super().__init__()
-        if reasoning not in {"sgr", "saf", "both"}:
-            raise ConfigError(f"SGRAF: reasoning is {reasoning!r}; it must be 'sgr', 'saf' or 'both'")
+        check_choice("SGRAF", "reasoning", reasoning, ("sgr", "saf", "both"))
         if not 0 <= global_share < 1:
             raise ConfigError(f"SGRAF: global_share is {global_share!r}; it must be at least 0 and below 1")
         check_sizes(
@@ -166,8 +166,7 @@ class SGRAF(nn.Module):
         if self.global_logit is None:
             return local
         share = self.global_logit.sigmoid()
-        with torch.autocast(local.device.type, enabled=False):
-            overall = _largest(images) @ _largest(texts).T
+        overall = dot_products(_largest(images), _largest(texts))
         return (1 - share) * local + share * overall
 
     def word_attention(self, images: Encoded, texts: Encoded) -> WordAttention:

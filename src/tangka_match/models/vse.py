@@ -12,6 +12,7 @@ from tangka_match.models.checks import check_dropout, check_regions, check_sizes
 from tangka_match.models.cross_modal_attention import CrossModalAttention
 from tangka_match.models.pooled_head import PooledHead
 from tangka_match.models.text_lstm import TextLSTM
+from tangka_match.ops import dot_products
 from tangka_match.types import Encoded, WordAttention
 
 
@@ -140,9 +141,7 @@ class VSE(nn.Module):
         """Score every image against every caption, in [-1, 1] up to rounding; higher = closer."""
         assert images.pooled is not None and images.tokens is not None and images.mask is not None
         assert texts.pooled is not None and texts.tokens is not None and texts.mask is not None
-        # Cosines in half precision would tie where a ranking must tell them apart.
-        with torch.autocast(images.pooled.device.type, enabled=False):
-            overall = images.pooled @ texts.pooled.T
+        overall = dot_products(images.pooled, texts.pooled)
         local = self.cross_attention(images.tokens, images.mask, texts.tokens, texts.mask)
         share = self.local_logit.sigmoid()
         return (1 - share) * overall + share * local

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tangka_match.ops.normalise import l2_normalise
+from tangka_match.ops.precision import dot_products
 
 
 def tfidf_overlap(token_ids: Int[Tensor, "B T"], token_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B B"]:
@@ -33,5 +34,4 @@ def tfidf_overlap(token_ids: Int[Tensor, "B T"], token_mask: Bool[Tensor, "B T"]
     bags.scatter_add_(1, position, token_mask.float())
     rarity = ((1 + len(bags)) / (1 + (bags > 0).sum(dim=0))).log()
     vectors = l2_normalise(bags * rarity)
-    with torch.autocast(vectors.device.type, enabled=False):
-        return (vectors @ vectors.T).clamp(0.0, 1.0)
+    return dot_products(vectors, vectors).clamp(0.0, 1.0)

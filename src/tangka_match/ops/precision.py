@@ -27,3 +27,17 @@ def autocast_dtype(x: Float[Tensor, "*shape"]) -> torch.dtype:
     if x.dtype == torch.float64 or not torch.is_autocast_enabled(kind):
         return x.dtype
     return torch.get_autocast_dtype(kind)
+
+
+def dot_products(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"]) -> Float[Tensor, "N M"]:
+    """Dot product of every row of ``x`` with every row of ``y``, outside of autocast.
+
+    Cosines in half precision would tie where a ranking must tell them apart.
+
+    Example:
+        >>> with torch.autocast("cpu", torch.bfloat16):
+        ...     dot_products(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.999, 0.0], [0.998, 1.0]]))
+        tensor([[0.9990, 0.9980]])
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        return x @ y.T

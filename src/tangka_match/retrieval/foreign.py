@@ -10,9 +10,9 @@ from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError
 from tangka_match.models.registry import build_matcher
-from tangka_match.retrieval.passport import PASSPORT_KEY, make_passport
+from tangka_match.retrieval.matcher_weights import as_checkpoint
+from tangka_match.retrieval.passport import make_passport
 from tangka_match.retrieval.safe_load import load_with_stand_ins
-from tangka_match.retrieval.trained_matcher import PREFIX
 
 Weights = dict[str, Tensor]
 
@@ -108,9 +108,7 @@ def from_foreign(
         feature_dim=feature_dim,
         data_fingerprint="",
     )
-    return {"epoch": 0, "global_step": 0, "state_dict": {f"{PREFIX}{key}": taken[key] for key in ours}} | {
-        PASSPORT_KEY: passport
-    }
+    return as_checkpoint({key: taken[key] for key in ours}, passport)
 
 
 def _take(source: Path, theirs: Weights, ours: Weights, mapping: Mapping[str, str | None]) -> Weights:

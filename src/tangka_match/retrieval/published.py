@@ -9,16 +9,14 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError
 from tangka_match.models import SGRAF
 from tangka_match.models.registry import build_matcher
+from tangka_match.retrieval.matcher_weights import as_checkpoint, matcher_weights
 from tangka_match.retrieval.passport import PASSPORT_KEY, make_passport, read_checkpoint
 from tangka_match.retrieval.safe_load import load_weights
-from tangka_match.retrieval.trained_matcher import PREFIX
 
 KEYS = {"epoch", "model", "opt", "Eiters"}
 PARTS = ("img_enc", "txt_enc", "sim_enc")
@@ -111,10 +109,8 @@ def from_published(source: Path, vocabulary: Vocabulary) -> dict[str, Any]:
     )
     plain = {key: value for key, value in options.items() if isinstance(value, str | int | float | bool | None)}
     passport["published"] = {"best_rsum": float(content.get("best_rsum", 0.0)), "options": plain}  # for the way back
-    weights = {f"{PREFIX}{key}": value for key, value in matcher.state_dict().items()}
-    return {"epoch": int(content["epoch"]), "global_step": int(content["Eiters"]), "state_dict": weights} | {
-        PASSPORT_KEY: passport
-    }
+    epoch, steps = int(content["epoch"]), int(content["Eiters"])
+    return as_checkpoint(matcher.state_dict(), passport, epoch=epoch, global_step=steps)
 
 
 def to_published(source: Path) -> dict[str, Any]:
@@ -142,15 +138,7 @@ def to_published(source: Path) -> dict[str, Any]:
             f"{source} is made for {passport['num_regions']} regions an image; the published code has "
             f"{PUBLISHED_REGIONS} written into it"
         )
-    weights: dict[str, Tensor] = checkpoint["state_dict"]
-    states = [
-        {
-            key.removeprefix(f"{PREFIX}{part}."): value
-            for key, value in weights.items()
-            if key.startswith(f"{PREFIX}{part}.")
-        }
-        for part in PARTS
-    ]
+    states = [matcher_weights(checkpoint, f"{part}.") for part in PARTS]
     settings = {name: parameter.default for name, parameter in inspect.signature(SGRAF).parameters.items()} | model
     origin = passport.get("published", {"best_rsum": 0.0, "options": {}})
     options = TRAINING_OPTIONS | origin["options"]

@@ -20,13 +20,13 @@ from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, ShapeError
 from tangka_match.models.registry import build_matcher
 from tangka_match.retrieval.encode import encode_caption_batches, encode_image_batches
+from tangka_match.retrieval.matcher_weights import matcher_weights
 from tangka_match.retrieval.passport import PASSPORT_KEY, read_checkpoint
 from tangka_match.retrieval.score_matrix import score_matrix
 from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 Batch = TypeVar("Batch", ImageBatch, CaptionBatch)
-PREFIX = "matcher."  # of the model's weights in a Lightning checkpoint
 LONG = 20  # batches from which a progress bar is shown
 MANY_PAIRS = 100_000  # image–caption pairs from which one is shown
 DTYPES = (torch.float32, torch.bfloat16)
@@ -96,9 +96,8 @@ class TrainedMatcher:
             num_regions=passport["num_regions"],
         )
         assert isinstance(matcher, nn.Module)
-        weights = {k.removeprefix(PREFIX): v for k, v in checkpoint["state_dict"].items() if k.startswith(PREFIX)}
         try:
-            matcher.load_state_dict(weights)
+            matcher.load_state_dict(matcher_weights(checkpoint))
         except RuntimeError as error:
             raise CheckpointError(f"{path}: its weights do not fit the model that it describes: {error}") from error
         return cls(matcher.to(device).eval(), passport, batch_size, dtype)

@@ -5,8 +5,8 @@ from typing import Any
 
 from tangka_match.data.piece_tokenizer import PieceTokenizer
 from tangka_match.models import ChineseCLIP
-from tangka_match.retrieval.passport import PASSPORT_KEY, make_passport
-from tangka_match.retrieval.trained_matcher import PREFIX
+from tangka_match.retrieval.matcher_weights import as_checkpoint
+from tangka_match.retrieval.passport import make_passport
 
 
 def zero_shot_checkpoint(source: str, num_regions: int, feature_dim: int) -> dict[str, Any]:
@@ -37,5 +37,4 @@ def zero_shot_checkpoint(source: str, num_regions: int, feature_dim: int) -> dic
         feature_dim=feature_dim,
         data_fingerprint="",
     )
-    weights = {f"{PREFIX}{key}": value for key, value in matcher.state_dict().items()}
-    return {"epoch": 0, "global_step": 0, "state_dict": weights, PASSPORT_KEY: passport}
+    return as_checkpoint(matcher.state_dict(), passport)

@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError
+from tangka_match.retrieval.matcher_weights import matcher_weights
 from tangka_match.retrieval.passport import PASSPORT_KEY, read_checkpoint
 
 LEAST_SHARE = 0.5
 """Share of the matcher's numbers, rows of new words aside, that a checkpoint must hold to be a start at all."""
-
-_PREFIX = "matcher."
 
 
 class Transfer(NamedTuple):
@@ -73,10 +72,8 @@ class InitialWeights:
                 f"init_from={path}: it holds a {theirs}, and this run trains a {model['_target_']}; choose the model= "
                 "that the checkpoint was trained with, or a checkpoint of this model"
             )
-        state = checkpoint["state_dict"]
-        weights = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
         vocabulary = Vocabulary.from_dict(passport["vocabulary"], f"{path}: vocabulary")
-        return cls(path, str(passport["run_id"]), weights, vocabulary)
+        return cls(path, str(passport["run_id"]), matcher_weights(checkpoint), vocabulary)
 
     def copy_to(self, matcher: nn.Module, word_axes: dict[str, int], vocabulary: Vocabulary) -> list[Transfer]:
         """Copy what fits into a matcher, in place; the rest stays as it was initialised.

@@ -4,8 +4,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 import pytorch_lightning as pl
@@ -39,6 +38,7 @@ from tangka_match.training.callbacks import (
 from tangka_match.training.callbacks.guard import Verdict
 from tangka_match.training.checkpoint_io import AtomicCheckpointIO
 from tangka_match.training.distillation import Distillation, load_distillation
+from tangka_match.training.environment_variable import environment_variable
 from tangka_match.training.lightning_facts import is_main_process, rank_zero_only
 from tangka_match.training.module import MatchingModule
 from tangka_match.training.pair_trust import PairTrust
@@ -56,6 +56,7 @@ from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder,
 from tangka_match.training.records.run_log import log_to, quiet_libraries
 from tangka_match.training.run_result import RunResult
 from tangka_match.training.start_from import check_start, read_start, start_from
+from tangka_match.training.strategy import strategy_for
 from tangka_match.training.sweep_job import SweepJob
 from tangka_match.training.validation import validation_similarity
 from tangka_match.types import PretrainedMatcher
@@ -92,7 +93,8 @@ def train(plan: RunPlan, resume: RunFolder | None = None, job: SweepJob | None =
     folder = resume or create_run_folder(
         settings.paths.runs, settings.paths.checkpoints, settings.name, config_hash(plan.config)
     )
-    with _told_to_other_ranks(folder.run_id), quiet_libraries(), ExitStack() as stack:
+    # The processes that Lightning starts find the run id there; the next run of this one does not.
+    with environment_variable(RUN_ID_VARIABLE, folder.run_id), quiet_libraries(), ExitStack() as stack:
         if is_main_process():
             stack.enter_context(folder.lock())
             stack.enter_context(log_to(folder.path / "run.log"))
@@ -100,20 +102,6 @@ def train(plan: RunPlan, resume: RunFolder | None = None, job: SweepJob | None =
         if start is not None:
             run.started_from = start_from(start, word_axes, run.module.matcher, plan)
         return run.execute(resumed=resume is not None)
-
-
-@contextmanager
-def _told_to_other_ranks(run_id: str) -> Iterator[None]:
-    """Leave the run id where the processes that Lightning starts inherit it, and the next run of this one does not."""
-    before = os.environ.get(RUN_ID_VARIABLE)
-    os.environ[RUN_ID_VARIABLE] = run_id
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[RUN_ID_VARIABLE]
-        else:
-            os.environ[RUN_ID_VARIABLE] = before
 
 
 class _Run:
@@ -278,7 +266,7 @@ class _Run:
             accelerator=settings.accelerator,
             devices=settings.devices,
             num_nodes=settings.num_nodes,
-            strategy=settings.strategy,
+            strategy=strategy_for(settings.strategy, self.module.loss, float(self.plan.model.get("thaw_at") or 0)),
             precision=settings.precision,
             max_epochs=settings.max_epochs,
             max_steps=settings.max_steps,

@@ -3,7 +3,6 @@ import torch
 import yaml
 
 from helpers.configs import compose_config, tiny_sizes
-from helpers.tiny_pretrained import write_bert
 from tangka_match.config.build import build_plan
 from tangka_match.errors import ConfigError
 
@@ -50,17 +49,9 @@ def test_hard_batches_need_a_model_with_pooled_vectors_before_any_folder_is_made
 
 
 def test_a_blend_on_scores_alone_takes_any_model():
-    build_plan(compose_config("model=scan_t2i", "loss=blend", "loss.weights.uniform=0"))
-
-
-def test_a_part_that_thaws_later_is_no_work_for_several_processes(tmp_path):
-    model = f"model.text_model={write_bert(tmp_path / 'bert')}"
-    plan = build_plan(compose_config("model=bert_vse", "data/tokenizer=pieces", model, "trainer=ddp_cpu"))
-    assert plan.settings.trainer.strategy == "ddp"
-    with pytest.raises(ConfigError, match=r"model\.thaw_at=0\.5 with trainer\.strategy='ddp': .*set model\.thaw_at=0"):
-        build_plan(
-            compose_config("model=bert_vse", "data/tokenizer=pieces", model, "trainer=ddp_cpu", "model.thaw_at=0.5")
-        )
+    plan = build_plan(compose_config("model=scan_t2i", "loss=blend", "loss.weights.uniform=0"))
+    assert plan.model["_target_"].endswith(".SCAN")
+    assert not plan.build_loss().needs_pooled
 
 
 def test_a_model_larger_than_memory_is_checked_without_memory():

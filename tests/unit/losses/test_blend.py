@@ -103,3 +103,11 @@ def test_parameters_and_buffers_of_parts_are_its_own():
 def test_mistakes(weights, message):
     with pytest.raises(ConfigError, match=message):
         BlendLoss({"a": InfoNCELoss(), "b": HALLoss()}, weights)
+
+
+def test_scores_are_read_if_one_part_reads_them():
+    parts = {"uniform": AlignmentUniformityLoss(), "queue": MomentumQueueLoss(embed_dim=4), "info_nce": InfoNCELoss()}
+    ones = dict.fromkeys(parts, 1.0)
+    assert BlendLoss(parts, ones).reads_scores
+    assert not BlendLoss(parts, ones | {"info_nce": 0.0}).reads_scores
+    assert BlendLoss({"soft": SoftLabelLoss()}, {"soft": 1.0}).reads_scores

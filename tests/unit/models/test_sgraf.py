@@ -17,7 +17,7 @@ def test_published_number_of_parameters(reasoning, count):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"reasoning": "ave"}, "reasoning is 'ave'; it must be 'sgr', 'saf' or 'both'"),
+        ({"reasoning": "ave"}, "reasoning is 'ave'; it must be one of sgr, saf, both"),
         ({"global_share": 1.0}, "global_share is 1.0; it must be at least 0 and below 1"),
         ({"embed_dim": 0}, "embed_dim is 0; it must be a whole number of at least 1"),
         ({"graph_steps": -1}, "graph_steps is -1"),

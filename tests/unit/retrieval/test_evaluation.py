@@ -115,7 +115,11 @@ def test_features_that_do_not_fit(tmp_path, split, settings, message):
 
 
 def test_fewer_regions_than_the_model_has_slots(tmp_path, split):
-    evaluate_split([matcher(tmp_path, split, regions=6)], split, Protocol())
+    """The slots that no region takes are padding."""
+    model = matcher(tmp_path, split, regions=6)
+    padded = np.pad(split.features.read(np.arange(split.num_images)), ((0, 0), (0, 2), (0, 0)))
+    expected = model.similarity(padded, split.captions)
+    torch.testing.assert_close(evaluate_split([model], split, Protocol()).similarity, expected)
 
 
 def test_captions_of_another_language(tmp_path, split):

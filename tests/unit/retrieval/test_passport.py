@@ -117,12 +117,13 @@ def test_another_format_is_named(tmp_path, found):
         read_checkpoint(tmp_path / "new.ckpt")
 
 
-def test_the_same_passport_is_let_in():
-    check_passport(Path("last.ckpt"), passport(), passport())
-
-
-def test_a_run_of_another_name_and_id_is_let_in():
-    check_passport(Path("last.ckpt"), passport(name="other", run_id="other"), passport())
+def test_another_name_and_id_of_the_run_make_no_difference():
+    other = {"name": "elsewhere", "run_id": "elsewhere"}
+    assert passport(**other) != passport()
+    check_passport(Path("last.ckpt"), passport(**other), passport())  # would raise, as the tests below say
+    with pytest.raises(CheckpointError) as refused:
+        check_passport(Path("last.ckpt"), passport(**other, max_tokens=40), passport())
+    assert "elsewhere" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -4,40 +4,19 @@ import torch
 
 import tangka_match
 from helpers.precomp import write_dataset
+from helpers.small_checkpoints import write_checkpoint
 from tangka_match.data.split import load_split
-from tangka_match.data.tokenizer import JiebaTokenizer
-from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError, DataFormatError, ShapeError
-from tangka_match.models.registry import build_matcher
-from tangka_match.retrieval.passport import PASSPORT_KEY, make_passport
+from tangka_match.retrieval.passport import PASSPORT_KEY
 
 FEATURES, REGIONS = 8, 4
 CAPTIONS = ["绿度母结跏趺坐", "白度母", "莲花与祥云", "绿度母持乌巴拉花"]
-SPEC = {"_target_": "tangka_match.models.SGRAF", "reasoning": "saf", "embed_dim": 8, "word_dim": 6, "sim_dim": 4}
 
 
 @pytest.fixture
 def checkpoint(tmp_path):
     """A checkpoint as training writes one, of a tiny SGRAF; returns its path."""
-    torch.manual_seed(0)
-    tokenizer = JiebaTokenizer()
-    vocabulary = Vocabulary.build([tokenizer(caption) for caption in CAPTIONS], 1)
-    sizes = {"feature_dim": FEATURES, "num_regions": REGIONS}
-    matcher = build_matcher(SPEC, vocab_size=len(vocabulary), **sizes)
-    passport = make_passport(
-        name="tiny",
-        run_id="run",
-        model=SPEC,
-        vocabulary=vocabulary.to_dict(),
-        vocabulary_fingerprint=vocabulary.fingerprint(),
-        tokenizer=tokenizer.settings(),
-        max_tokens=20,
-        data_fingerprint="data",
-        **sizes,
-    )
-    weights = {f"matcher.{key}": value for key, value in matcher.state_dict().items()}
-    torch.save({"state_dict": weights, PASSPORT_KEY: passport}, tmp_path / "best.ckpt")
-    return tmp_path / "best.ckpt"
+    return write_checkpoint(tmp_path / "best.ckpt", CAPTIONS, regions=REGIONS, dim=FEATURES)
 
 
 @pytest.fixture

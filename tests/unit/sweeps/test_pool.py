@@ -62,7 +62,8 @@ def test_a_job_ends_when_the_pools_process_is_killed(tmp_path):
     (child,) = map(int, Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split())
     parent.kill()
     parent.wait()
-    wait_until(lambda: not _alive(child))
+    wait_until(lambda: not _alive(child))  # fails after a minute
+    assert parent.returncode == -signal.SIGKILL
 
 
 def _alive(pid):

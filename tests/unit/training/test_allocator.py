@@ -34,11 +34,26 @@ def test_the_memory_of_a_freed_tensor_stays_with_the_process():
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_other_systems_are_left_alone(monkeypatch, platform):
     monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: pytest.fail("the C library was touched"))
+    opened = []
+    monkeypatch.setattr(ctypes, "CDLL", opened.append)
     keep_freed_memory()
+    assert opened == []
+
+
+class Musl:
+    """Has neither a function that says its version nor ``mallopt``."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __getattr__(self, name):
+        self.asked.append(name)
+        raise AttributeError(name)
 
 
 def test_other_c_libraries_are_left_alone(monkeypatch):
+    library = Musl()
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())  # musl: no such function, and no mallopt
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
     keep_freed_memory()
+    assert library.asked == ["gnu_get_libc_version"]

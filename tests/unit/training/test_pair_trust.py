@@ -2,11 +2,10 @@ from functools import partial
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 
 from helpers.precomp import FIGURES, SEATS, write_precomp
-from helpers.small_runs import quiet_trainer, small_module
+from helpers.small_runs import Stop, StoppedError, quiet_trainer, small_module
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.errors import ConfigError
@@ -16,19 +15,6 @@ from tangka_match.training.pair_trust import PairTrust, check_weighable
 
 PAIRS, WRONG = 60, 12
 EPOCHS = 14
-
-
-class StoppedError(Exception):
-    pass
-
-
-class Stop(pl.Callback):
-    def __init__(self, after):
-        self.after = after
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == self.after:
-            raise StoppedError
 
 
 def weigh(trust, losses, pairs, *, epoch=0, progress=0.0):
@@ -134,12 +120,18 @@ def test_planted_wrong_pairs_count_less(tmp_path, seed):
     assert trust.weights[~wrong].mean() > 0.9
 
 
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    planted(root := tmp_path_factory.mktemp("unbroken"))
+    torch.manual_seed(0)
+    return fit(root)
+
+
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
 @pytest.mark.parametrize("steps", [13, 42, 45])  # of 70: before pairs are weighted, in an epoch, at the end of one
-def test_a_run_that_stopped_ends_with_the_bits_of_an_unbroken_one(tmp_path, steps):
+def test_a_run_that_stopped_ends_with_the_bits_of_an_unbroken_one(unbroken, tmp_path, steps):
+    trust, whole = unbroken
     planted(tmp_path)
-    torch.manual_seed(0)
-    trust, whole = fit(tmp_path)
     torch.manual_seed(0)
     with pytest.raises(StoppedError):
         fit(tmp_path, Stop(steps), every=1)

@@ -6,6 +6,7 @@ from typing import Any
 
 from tangka_match.analysis.diagnosis.charts import Curve, lines
 from tangka_match.analysis.diagnosis.finding import Finding, Section, Severity, count
+from tangka_match.analysis.metric_curves import metric_curves
 
 GUARD: Mapping[str, tuple[Severity, str, str]] = {
     "collapse": ("fault", "a model that tells no pair apart ranks as chance does", "see what the guard advises"),
@@ -52,7 +53,7 @@ def diagnose_training(
         clip: Norm at which gradients are clipped; ``None`` or 0 for never.
     """
     events = list(events)
-    curves = _curves(events)
+    curves = metric_curves(events)
     facts, findings = [("run", run_id)], _verdicts(events)
     findings += _ending(events)
     findings += _gradients(curves.get("train/grad_norm"))
@@ -92,17 +93,6 @@ def profile_of(events: Iterable[Mapping[str, Any]]) -> list[float] | None:
         return None
     best = max(rows, key=lambda row: row["val/mean_r1"])
     return [best[f"val/t2i_r{k}"] for k in (1, 5, 10)]
-
-
-def _curves(events: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
-    curves: dict[str, tuple[list[float], list[float]]] = {}
-    for event in events:
-        if event["event"] == "metrics":
-            for name, value in event["values"].items():
-                steps, values = curves.setdefault(name, ([], []))
-                steps.append(event["step"])
-                values.append(value)
-    return dict(curves)
 
 
 def _verdicts(events: Sequence[Mapping[str, Any]]) -> list[Finding]:

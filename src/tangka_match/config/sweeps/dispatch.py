@@ -20,7 +20,7 @@ from tangka_match.sweeps.pool import end_with_parent
 from tangka_match.sweeps.seeds import intervals_of_means, mean_and_spread
 from tangka_match.sweeps.settings import SweepSettings
 from tangka_match.sweeps.tables import failures, seeds_table
-from tangka_match.training.records.environment import describe_environment
+from tangka_match.training.records.environment import code_origin
 from tangka_match.training.records.report import print_result
 from tangka_match.training.sweep_job import SweepJob
 
@@ -69,7 +69,6 @@ def _run_seeds(config: DictConfig, settings: SweepSettings, overrides: tuple[str
     """The same run with several seeds, one after the other, and what they say together."""
     plans = plans_of(config)
     data = DataSets()
-    environment = describe_environment()
     shown = [o for o in overrides if not o.startswith("seeds=")]
     points = [
         Point(number, [*shown, f"seed={plan.settings.seed}"], [plan], [data.check(plan)])
@@ -83,9 +82,7 @@ def _run_seeds(config: DictConfig, settings: SweepSettings, overrides: tuple[str
             "seeds",
             identity_of(points),
             objectives=[MAIN],
-            git_commit=environment["git_commit"],
-            sources=environment["sources"],
-            command=environment["command"],
+            **code_origin(),
         )
         with sweep.lock:
             return _do_seeds(sweep.folder, points, settings, ensemble=ensemble)

@@ -13,7 +13,7 @@ from tangka_match.sweeps.manifest import JobRecord
 from tangka_match.sweeps.objectives import MAIN, read_figures
 from tangka_match.sweeps.seeds import mean_and_spread
 from tangka_match.sweeps.tables import best_jobs, failures, jobs_table
-from tangka_match.training.records.environment import CodeVersion, code_version, describe_environment
+from tangka_match.training.records.environment import CodeVersion, code_origin, code_version
 from tangka_match.training.records.run_folder import decisive_settings
 
 
@@ -34,7 +34,6 @@ def run_grid(session: Session, arguments: Sequence[str]) -> list[JobRecord]:
     settings = read_sweep_settings(session.config)
     points = check_points(session.compose, session.expand(session.parse(arguments)))
     session.launcher(None)
-    environment = describe_environment()
     code = None if settings.any_commit else code_version()
     with full_disk_explained(session.root):
         sweep = open_sweep(
@@ -43,9 +42,7 @@ def run_grid(session: Session, arguments: Sequence[str]) -> list[JobRecord]:
             "grid",
             identity_of(points),
             objectives=[MAIN],
-            git_commit=environment["git_commit"],
-            sources=environment["sources"],
-            command=environment["command"],
+            **code_origin(),
         )
         with sweep.lock:
             todo = _note_points(sweep, points, code)

@@ -21,7 +21,7 @@ from tangka_match.sweeps.settings import SweepSettings
 from tangka_match.sweeps.space import Dimension, choices, interval
 from tangka_match.sweeps.study import Study, Trial
 from tangka_match.sweeps.tables import failures, jobs_table
-from tangka_match.training.records.environment import code_version, describe_environment, known_version
+from tangka_match.training.records.environment import code_origin, code_version, known_version
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,6 @@ def run_study(session: Session, arguments: Sequence[str], batch_size: int) -> li
     corners = [[*fixed, *corner] for corner in _corners(space)]
     points = check_points(session.compose, corners, "corner of the space")
     session.launcher(None)
-    environment = describe_environment()
     identity = {
         "space": {dimension.name: repr(dimension.distribution) for dimension in space},
         "objectives": settings.objectives,
@@ -63,9 +62,7 @@ def run_study(session: Session, arguments: Sequence[str], batch_size: int) -> li
             "study",
             identity,
             objectives=settings.objectives,
-            git_commit=environment["git_commit"],
-            sources=environment["sources"],
-            command=environment["command"],
+            **code_origin(),
         )
         begun = sweep.folder.manifest.read().header
         begun_with = known_version(begun.get("git_commit"), str(begun.get("sources")))

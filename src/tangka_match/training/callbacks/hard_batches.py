@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import Strategy
 
 from tangka_match.data.captions import group_texts
 from tangka_match.data.datamodule import RegionTextDataModule
@@ -30,7 +31,7 @@ class HardBatches(pl.Callback):
 
     The weights are those that the run has then, not their average. Nothing random is drawn. A checkpoint within an
     epoch carries the neighbours found at its begin, because the weights of that moment are gone. Each process of a
-    distributed run encodes all pairs itself and finds the same.
+    distributed run encodes all pairs itself, and takes what the first one finds.
 
     Args:
         data: Set up, with ``hard_batches`` over 0.
@@ -56,7 +57,7 @@ class HardBatches(pl.Callback):
         texts = encode_caption_batches(matcher, first[1:], device)
         if images.pooled is None or texts.pooled is None:
             raise _no_pooled_vectors(self._data.hard_batches, matcher)
-        self._data.batch_sampler.find_neighbours = lambda: self._find(matcher)
+        self._data.batch_sampler.find_neighbours = lambda: self._find(matcher, trainer.strategy)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -74,7 +75,7 @@ class HardBatches(pl.Callback):
             state = checkpoint[_KEY]
             self._data.batch_sampler.keep_neighbours(state["epoch"], state["neighbours"].numpy().astype(np.int64))
 
-    def _find(self, matcher: Matcher) -> npt.NDArray[np.int64]:
+    def _find(self, matcher: Matcher, strategy: Strategy) -> npt.NDArray[np.int64]:
         begun = perf_counter()
         device = device_of(matcher, torch.device("cpu"))
         train = self._data.train
@@ -94,7 +95,8 @@ class HardBatches(pl.Callback):
                 f"{train.num_captions:,}",
                 perf_counter() - begun,
             )
-        return neighbours
+        # All must draw the same order, and buffers, as of a batch norm, differ between processes.
+        return strategy.broadcast(neighbours)
 
 
 def check_neighbours(hard_batches: float, matcher: object) -> None:

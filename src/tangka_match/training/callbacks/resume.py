@@ -61,10 +61,12 @@ class ExactResume(pl.Callback):
         between_epochs = fit_loop.epoch_progress.current.ready == epoch
         if not between_epochs and consumed >= len(self._sampler):
             epoch, between_epochs = epoch + 1, True
+        first, *others = _of_all_processes(trainer.world_size, random_state())
         checkpoint["exact_resume"] = {
             "epoch": epoch,
             "batch": 0 if between_epochs else consumed,
-            "random": random_state(),
+            "random": first,
+            "random_of_others": others,
         }
 
     def on_load_checkpoint(
@@ -85,7 +87,8 @@ class ExactResume(pl.Callback):
                 "it was changed after this project wrote it. Start a new run"
             )
         self._sampler.start_at(state["epoch"], state["batch"])
-        self._random = state["random"]
+        states = [state["random"], *state.get("random_of_others", [])]
+        self._random = states[trainer.global_rank % len(states)]
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -94,3 +97,12 @@ class ExactResume(pl.Callback):
         if self._random is not None:
             restore_random_state(self._random)
             self._random = None
+
+
+def _of_all_processes(count: int, state: dict[str, Any]) -> list[Any]:
+    """The states of the processes that train together; captions of other lengths draw other numbers in each."""
+    if count == 1:
+        return [state]
+    states: list[Any] = [None] * count
+    torch.distributed.all_gather_object(states, state)
+    return states

@@ -47,6 +47,12 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
+def code_origin() -> dict[str, Any]:
+    """Which code a command runs, of ``describe_environment``: the commit, the hash of the sources, the command line."""
+    environment = describe_environment()
+    return {name: environment[name] for name in ("git_commit", "sources", "command")}
+
+
 def describe_machine() -> dict[str, Any]:
     """Processor, cores, and GPUs."""
     return {

@@ -2,9 +2,7 @@
 
 import json
 import logging
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from tangka_match.data.split import Split
 from tangka_match.errors import ConfigError
 from tangka_match.metrics.summary import HIGHER_IS_BETTER, RANK_STATISTICS
 from tangka_match.retrieval.examples import Examples
+from tangka_match.training.environment_variable import environment_variable
 from tangka_match.training.records.run_folder import RunFolder
 from tangka_match.training.records.run_name import short_name
 from tangka_match.training.records.wandb_tables import examples_tables
@@ -97,7 +96,9 @@ def keep_best(service: WandbLogger, folder: RunFolder, examples: Examples, val: 
     """
     run = service.experiment
     try:
-        with _kept_in(folder.path / "wandb"):
+        # Artifacts wait for their upload in the run folder; W&B's own choice is a folder of the user's home. A copied
+        # run folder then takes along what its ``wandb sync`` needs.
+        with environment_variable(DATA_VARIABLE, str((folder.path / "wandb").absolute())):
             run.log(examples_tables(examples, val))
             metadata = json.loads((folder.path / "result.json").read_text("utf-8"))
             artifact = wandb.Artifact(f"model-{folder.run_id}", "model", metadata=metadata)
@@ -117,23 +118,6 @@ def finish_wandb(service: WandbLogger, *, exit_code: int, summary: dict[str, flo
     """
     service.experiment.summary.update(summary)
     service.experiment.finish(exit_code=exit_code)
-
-
-@contextmanager
-def _kept_in(path: Path) -> Iterator[None]:
-    """Have artifacts wait for their upload in ``path``; W&B's own choice is a folder of the user's home.
-
-    A run folder that is copied then takes along what its ``wandb sync`` needs.
-    """
-    before = os.environ.get(DATA_VARIABLE)
-    os.environ[DATA_VARIABLE] = str(path.absolute())
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[DATA_VARIABLE]
-        else:
-            os.environ[DATA_VARIABLE] = before
 
 
 def _link(folder: RunFolder) -> Path:

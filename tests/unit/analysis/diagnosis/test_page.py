@@ -104,4 +104,6 @@ def test_a_long_curve_is_thinned_and_keeps_its_end():
 def test_charts_of_next_to_nothing_are_well_formed(values):
     curves = {name: (range(len(v)), v) for name, v in values.items()}
     for svg in (histogram(values, "x", "y"), lines(curves, "x", "y")):
-        fromstring(svg)  # noqa: S314 - our own
+        drawn = fromstring(svg)  # noqa: S314 - our own
+        assert {"x", "y", *values} <= {text.text for text in drawn.iter() if text.text}
+        assert "nan" not in svg

@@ -5,26 +5,20 @@ import pytorch_lightning as pl
 import torch
 
 from helpers.precomp import write_dataset
-from helpers.small_runs import quiet_trainer, small_module
+from helpers.small_runs import Stop, StoppedError, quiet_trainer, small_module
 from helpers.stub_matchers import MaxMeanMatcher
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.errors import ConfigError
 from tangka_match.training.callbacks import ExactResume, HardBatches, LastCheckpoint
 
 
-class StoppedError(Exception):
-    pass
-
-
 class Watch(pl.Callback):
-    """Notes the captions of every step; ends the run in the midst of one, as a crash would."""
+    """Notes the captions of every step."""
 
-    def __init__(self, stop_at=None):
-        self.seen, self.stop_at = [], stop_at
+    def __init__(self):
+        self.seen = []
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == self.stop_at:
-            raise StoppedError
         self.seen.append(batch.caption_index.tolist())
 
 
@@ -51,7 +45,7 @@ def test_a_run_that_stopped_ends_with_the_bits_of_an_unbroken_one(tmp_path, step
     whole = fit(tmp_path, whole_seen)
     torch.manual_seed(5)
     with pytest.raises(StoppedError):
-        fit(tmp_path, Watch(steps), workers=workers)
+        fit(tmp_path, Stop(steps), workers=workers)
     torch.manual_seed(99)
     resumed_seen = Watch()
     resumed = fit(tmp_path, resumed_seen, resume=tmp_path / "last.ckpt", workers=workers)

@@ -1,4 +1,5 @@
 import random
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,27 +7,15 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from helpers.small_runs import quiet_trainer, small_data, small_module
+from helpers.small_checkpoints import write_checkpoint
+from helpers.small_runs import Stop, StoppedError, quiet_trainer, small_data, small_module
+from helpers.stub_matchers import ThawingMatcher
 from tangka_match.data.samplers import ResumableBatchSampler
 from tangka_match.errors import CheckpointError
-from tangka_match.losses import MomentumQueueLoss
+from tangka_match.losses import MomentumQueueLoss, ScoreDistillationLoss
 from tangka_match.training.callbacks import ExactResume, LastCheckpoint
 from tangka_match.training.callbacks.resume import random_state, restore_random_state
-
-
-class StoppedError(Exception):
-    pass
-
-
-class Stop(pl.Callback):
-    """Ends the run in the midst of a step, as a crash would."""
-
-    def __init__(self, after):
-        self.after = after
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == self.after:
-            raise StoppedError
+from tangka_match.training.distillation import Distillation, Teachers
 
 
 class DrawsNumbers(pl.Callback):
@@ -40,9 +29,9 @@ def draw():
     return [*torch.rand(3).tolist(), *np.random.rand(3), np.random.randn(), random.gauss(0, 1)]
 
 
-def fit(root, *callbacks, resume=None, every=100, loss=None):
+def fit(root, *callbacks, resume=None, every=100, loss=None, **settings):
     """Three epochs of three steps, with dropout; returns the weights at the end."""
-    data, module = small_data(root), small_module(loss=loss)
+    data, module = small_data(root), small_module(loss=loss, **settings)
     data.setup("fit")
     keep = [ExactResume(data.batch_sampler), LastCheckpoint(root / "last.ckpt", every, lambda step: None)]
     quiet_trainer(max_epochs=3, callbacks=[*keep, *callbacks]).fit(module, datamodule=data, ckpt_path=resume)
@@ -97,6 +86,49 @@ def test_a_momentum_copy_and_its_queue_go_on_bit_by_bit(tmp_path):
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
+@pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
+@pytest.mark.parametrize("steps", [3, 4, 5, 7])
+def test_words_that_thaw_on_the_way_go_on_bit_by_bit(tmp_path, steps):
+    """They are frozen for five of nine steps, in which the optimizer knows nothing of them."""
+
+    def settings():
+        return {"matcher": ThawingMatcher(8, 4, 60), "optimizer": partial(torch.optim.AdamW, lr=0.1)}
+
+    torch.manual_seed(0)
+    whole = fit(tmp_path, **settings())
+    torch.manual_seed(0)
+    with pytest.raises(StoppedError):
+        fit(tmp_path, Stop(steps), every=1, **settings())
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    words = saved["state_dict"]["matcher.words"]
+    assert torch.equal(words, ThawingMatcher(8, 4, 60).words) == (steps <= 5)
+    assert len(saved["optimizer_states"][0]["state"]) == (1 if steps <= 5 else 2)
+    resumed = fit(tmp_path, DrawsNumbers(), resume=tmp_path / "last.ckpt", **settings())
+    assert not torch.equal(whole["matcher.words"], words)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+@pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
+def test_a_student_goes_on_bit_by_bit(tmp_path):
+    data = small_data(tmp_path)
+    data.setup("fit")
+    path = write_checkpoint(tmp_path / "teacher.ckpt", list(data.train.captions))
+
+    def taught():
+        return Distillation(Teachers([path], data.train), ScoreDistillationLoss(0.5, 0.1), 1.0)
+
+    torch.manual_seed(0)
+    alone = fit(tmp_path)
+    torch.manual_seed(0)
+    whole = fit(tmp_path, distillation=taught())
+    torch.manual_seed(0)
+    with pytest.raises(StoppedError):
+        fit(tmp_path, Stop(4), every=1, distillation=taught())
+    resumed = fit(tmp_path, DrawsNumbers(), resume=tmp_path / "last.ckpt", distillation=taught())
+    assert not torch.equal(alone["matcher.project"], whole["matcher.project"])
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
 def test_dropout_makes_the_weights_depend_on_the_random_state(tmp_path):
     """Else the test above would prove nothing."""
     torch.manual_seed(5)
@@ -108,12 +140,13 @@ def test_dropout_makes_the_weights_depend_on_the_random_state(tmp_path):
 def place(ready, processed, batches):
     """What is saved with these counts of Lightning's loops, in an epoch of three batches."""
     trainer = SimpleNamespace(
+        world_size=1,
         fit_loop=SimpleNamespace(
             epoch_progress=SimpleNamespace(current=SimpleNamespace(ready=ready, processed=processed)),
             epoch_loop=SimpleNamespace(
                 batch_progress=SimpleNamespace(current=SimpleNamespace(processed=batches)),
             ),
-        )
+        ),
     )
     checkpoint = {}
     sampler = ResumableBatchSampler(num_pairs=12, batch_size=4)
@@ -138,7 +171,7 @@ def test_loading_tells_the_sampler_where_to_go_on():
     sampler = ResumableBatchSampler(num_pairs=12, batch_size=4)
     whole = list(sampler)
     state = {"exact_resume": {"epoch": 0, "batch": 2, "random": random_state()}}
-    ExactResume(sampler).on_load_checkpoint(SimpleNamespace(callbacks=[]), None, state)
+    ExactResume(sampler).on_load_checkpoint(SimpleNamespace(callbacks=[], global_rank=0), None, state)
     assert list(sampler) == whole[2:]
 
 
@@ -158,4 +191,4 @@ def test_a_checkpoint_with_or_without_averages_is_not_mistaken_for_the_other(cal
 def test_a_checkpoint_that_lost_its_place_is_refused():
     resume = ExactResume(ResumableBatchSampler(num_pairs=12, batch_size=4))
     with pytest.raises(CheckpointError, match="does not say where in the data it was written"):
-        resume.on_load_checkpoint(SimpleNamespace(callbacks=[]), None, {})
+        resume.on_load_checkpoint(SimpleNamespace(callbacks=[], global_rank=0), None, {})

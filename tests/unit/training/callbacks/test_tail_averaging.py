@@ -2,7 +2,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from helpers.small_runs import quiet_trainer, small_data, small_module
+from helpers.small_runs import Stop, StoppedError, quiet_trainer, small_data, small_module
 from tangka_match.training.callbacks import ExactResume, LastCheckpoint, TailAveraging
 
 
@@ -19,10 +19,10 @@ class Watch(pl.Callback):
         self.validated.append(pl_module.matcher.project.detach().clone())
 
 
-def fit(root, *callbacks, epochs=4, resume=None):
+def fit(root, *callbacks, epochs=4, resume=None, every=100):
     data, module, watch = small_data(root), small_module(), Watch()
     data.setup("fit")
-    keep = [ExactResume(data.batch_sampler), LastCheckpoint(root / "last.ckpt", 100, lambda step: None)]
+    keep = [ExactResume(data.batch_sampler), LastCheckpoint(root / "last.ckpt", every, lambda step: None)]
     trainer = quiet_trainer(max_epochs=epochs, callbacks=[*keep, TailAveraging(0.5), *callbacks, watch])
     trainer.fit(module, datamodule=data, ckpt_path=resume)
     return watch, module.matcher.project.detach().clone()
@@ -40,21 +40,12 @@ def test_validation_sees_the_mean_of_the_tail_and_before_it_the_weights(tmp_path
     assert torch.equal(first[3], end)
 
 
-class StoppedError(Exception):
-    pass
-
-
-class Stop(pl.Callback):
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == 9:
-            raise StoppedError
-
-
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
-def test_a_resumed_run_ends_with_the_same_mean(tmp_path):
+@pytest.mark.parametrize("steps", [5, 8, 9])  # of 12: before the mean begins, in an epoch, at the end of one
+def test_a_resumed_run_ends_with_the_same_mean(tmp_path, steps):
     torch.manual_seed(0)
     _, whole = fit(tmp_path)
     torch.manual_seed(0)
     with pytest.raises(StoppedError):
-        fit(tmp_path, Stop())
+        fit(tmp_path, Stop(steps), every=1)
     assert torch.equal(fit(tmp_path, resume=tmp_path / "last.ckpt")[1], whole)

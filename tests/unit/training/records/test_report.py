@@ -4,20 +4,12 @@ import pytest
 import rich
 from rich.console import Console
 
+from helpers.metrics import METRICS
 from tangka_match.training.callbacks.guard import Verdict
 from tangka_match.training.lightning_facts import rank_zero_only
 from tangka_match.training.records.report import print_result
 from tangka_match.training.records.run_folder import RunFolder
 from tangka_match.training.run_result import RunResult
-
-METRICS = {f"{d}_{k}": v for d in ("i2t", "t2i") for k, v in (("r1", 37.466), ("r5", 80.0), ("r10", 91.5))} | {
-    "i2t_median_rank": 2.0,
-    "t2i_median_rank": 3.0,
-    "i2t_mean_rank": 4.25,
-    "t2i_mean_rank": 5.75,
-    "mean_r1": 37.466,
-    "rsum": 417.96,
-}
 
 
 @pytest.fixture

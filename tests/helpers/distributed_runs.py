@@ -1,0 +1,100 @@
+"""Whole runs of a tiny matcher, shared between two processes by Lightning's DDP; see ``test_two_processes``."""
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from helpers.small_runs import Stop, StoppedError, quiet_trainer, small_module
+from helpers.stub_matchers import PooledMatcher, ThawingMatcher
+from tangka_match.data.datamodule import RegionTextDataModule
+from tangka_match.losses import MomentumQueueLoss, TripletMarginLoss
+from tangka_match.training.callbacks import ExactResume, HardBatches, LastCheckpoint
+from tangka_match.training.strategy import strategy_for
+from tangka_match.types import Encoded
+
+EPOCHS, STEPS_PER_EPOCH = 3, 3
+PAIRS = 24
+
+
+class NormedMatcher(PooledMatcher):
+    """Has statistics of what a process has seen, other ones in each, and a weight that only scores go through."""
+
+    def __init__(self) -> None:
+        super().__init__(8, 4, 60)
+        self.norm = nn.BatchNorm1d(4, momentum=0.9)
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def encode_images(self, regions: Tensor, region_mask: Tensor) -> Encoded:
+        return Encoded(pooled=self.norm(super().encode_images(regions, region_mask).pooled))
+
+    def similarity(self, images: Encoded, texts: Encoded) -> Tensor:
+        return self.scale * super().similarity(images, texts)
+
+
+class Watch(pl.Callback):
+    """Notes the captions of every step, and the word vectors before it."""
+
+    def __init__(self) -> None:
+        self.captions: list[Tensor] = []
+        self.words: list[Tensor] = []
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self.captions.append(batch.caption_index)
+        self.words.append(pl_module.matcher.words.detach().clone())
+
+
+def fit(
+    root: Path,
+    matcher: nn.Module,
+    *callbacks: pl.Callback,
+    loss: nn.Module | None = None,
+    thaw_at: float = 0.0,
+    hard: float = 0.0,
+    resume: Path | None = None,
+) -> dict[str, Tensor]:
+    """Three epochs of three steps, with dropout, validated once; returns this process's weights at the end."""
+    data = RegionTextDataModule(str(root / "data"), batch_size=4, hard_batches=hard)
+    data.setup("fit")
+    loss = TripletMarginLoss(0.2, 0.0) if loss is None else loss
+    module = small_module(matcher, loss, optimizer=partial(torch.optim.AdamW, lr=0.1, weight_decay=0.1))
+    keep = [ExactResume(data.batch_sampler), LastCheckpoint(root / "last.ckpt", 1, lambda step: None)]
+    trainer = quiet_trainer(
+        devices=2,
+        strategy=strategy_for("ddp", loss, thaw_at),
+        max_epochs=EPOCHS,
+        check_val_every_n_epoch=EPOCHS,
+        callbacks=[*keep, *([HardBatches(data)] if hard else []), *callbacks],
+    )
+    trainer.fit(module, datamodule=data, ckpt_path=resume)
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def one_of_two(rank: int, root: Path) -> dict[str, Any]:
+    """Runs of each kind, one after the other: what a process saw, and what it ended with."""
+    # What a launcher would have set; the processes are connected already.
+    os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT="1")
+    frozen, hard = Watch(), Watch()
+    return {
+        "thawed": fit(root, ThawingMatcher(8, 4, 60), frozen, thaw_at=0.5),
+        "words": frozen.words,
+        "queued": fit(root, NormedMatcher(), hard, loss=MomentumQueueLoss(embed_dim=4, queue_size=10), hard=0.7),
+        "captions": hard.captions,
+        **_stopped(rank, root),
+    }
+
+
+def _stopped(rank: int, root: Path) -> dict[str, Any]:
+    """An unbroken run and a resumed one; seeds differ, as captions of other lengths draw other numbers for dropout."""
+    torch.manual_seed(rank)
+    whole = fit(root, PooledMatcher(8, 4, 60))
+    torch.manual_seed(rank)
+    try:
+        fit(root, PooledMatcher(8, 4, 60), Stop(5))
+    except StoppedError:
+        return {"whole": whole, "resumed": fit(root, PooledMatcher(8, 4, 60), resume=root / "last.ckpt")}
+    raise AssertionError("the run did not stop")

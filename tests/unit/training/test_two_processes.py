@@ -1,0 +1,50 @@
+from functools import partial
+
+import pytest
+import torch
+
+from helpers.distributed_runs import EPOCHS, PAIRS, STEPS_PER_EPOCH, one_of_two
+from helpers.precomp import write_dataset
+from helpers.stub_matchers import ThawingMatcher
+from helpers.two_processes import in_two_processes
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    root = tmp_path_factory.mktemp("ddp")
+    write_dataset(root / "data", train=PAIRS)
+    return in_two_processes(partial(one_of_two, root=root), tmp_path_factory.mktemp("gloo"))
+
+
+@pytest.mark.parametrize("run", ["thawed", "queued", "whole", "resumed"])
+def test_both_processes_end_with_the_same_weights(ranks, run):
+    first, second = (rank[run] for rank in ranks)
+    assert first.keys() == second.keys()
+    different = [name for name in first if not torch.equal(first[name], second[name])]
+    assert not different
+
+
+def test_words_are_frozen_for_half_of_the_run_and_then_learn(ranks):
+    """Decay leaves them alone too: their gradient is none, and not zero."""
+    for rank in ranks:
+        known = [torch.equal(words, ThawingMatcher(8, 4, 60).words) for words in rank["words"]]
+        assert known == [True] * 6 + [False] * 3  # before each of nine steps; the sixth step changes them
+
+
+def test_hard_batches_of_both_processes_share_out_every_epoch(ranks):
+    """Their statistics differ, and so would the neighbours that each finds."""
+    for epoch in range(EPOCHS):
+        steps = slice(STEPS_PER_EPOCH * epoch, STEPS_PER_EPOCH * (epoch + 1))
+        seen = torch.cat([captions for rank in ranks for captions in rank["captions"][steps]])
+        assert sorted(seen.tolist()) == list(range(PAIRS))
+
+
+def test_what_only_scores_go_through_is_left_alone_by_a_loss_on_vectors(ranks):
+    assert ranks[0]["queued"]["matcher.scale"] == 1
+    assert (ranks[0]["queued"]["loss.image_index"] >= 0).all()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_run_that_stopped_ends_with_the_bits_of_an_unbroken_one(ranks, rank):
+    whole, resumed = ranks[rank]["whole"], ranks[rank]["resumed"]
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
