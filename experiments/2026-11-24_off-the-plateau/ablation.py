@@ -2,11 +2,12 @@
 
     python experiments/2026-11-24_off-the-plateau/ablation.py f8kcn_small OUT [--full f8kcn_full] [--only NAME;NAME]
 
-Rows whose runs are finished are taken over; the table is printed, and written to OUT/ablation.json, after every row.
-All of it is on the validation split, which also chose each run's best step.
+Rows whose runs are finished are taken over, if their command is the same; the table is printed, and written to
+OUT/ablation.json, after every row. All of it is on the validation split, which also chose each run's best step.
 """
 
 import argparse
+import hashlib
 import json
 import statistics
 import subprocess
@@ -25,6 +26,7 @@ DUAL = ["model=dual_encoder", "model.embed_dim=256", "model.image_pooling=mean",
 BASE = [*SHORT, *DUAL, *FIXED]
 PARTS = ["loss=blend", "loss.parts.info_nce.temperature=0.1", "loss.parts.info_nce.learn_temperature=false"]
 LOCAL = [*SHORT, *FIXED, "model.embed_dim=256"]
+MIXED = "data.mix=[{root: <full root>, share: 0.5}]"
 SGR = [*LOCAL, "model.sim_dim=64"]
 
 ROWS: dict[str, list[str]] = {
@@ -70,8 +72,11 @@ ROWS: dict[str, list[str]] = {
     "taught by the closed form, ranks": [*BASE, "distillation=rank", "distillation.teachers=<closed form>"],
     FULL: [*BASE, "trainer.max_epochs=2"],
     "started from the full set": [*BASE, "init_from=<full set>", "optimizer.lr=2e-4"],
+    "full set mixed in": [*BASE, MIXED, "trainer.max_steps=220"],
+    "closed form, full set mixed in": ["+experiment=best", MIXED],
 }
-"""Words of the command; ``<closed form>`` stands for the three checkpoints of that row, ``<full set>`` for the first.
+"""Words of the command; ``<closed form>`` stands for the three checkpoints of that row, ``<full set>`` for the first of
+its row, and ``<full root>`` for the folder of that set.
 
 The full set's training pairs hold the small set's and neither its validation nor its test pairs.
 """
@@ -88,28 +93,31 @@ def main() -> None:
     chosen = options.only.split(";") if options.only else list(ROWS)
     if unknown := set(chosen) - set(ROWS):
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+    if options.full is None and (wanting := [name for name in chosen if name == FULL or "<full " in str(ROWS[name])]):
+        parser.error(f"these rows need --full: {', '.join(wanting)}")
     options.out.mkdir(parents=True, exist_ok=True)
-    results: dict[str, dict] = {}
+    path = options.out / "ablation.json"
+    results: dict[str, dict] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     for name in dict.fromkeys(["base", *chosen]):
         print(f"{name} ...", flush=True)
-        results[name] = measure(name, options.full if name == FULL else options.root, options.out.absolute())
+        results[name] = measure(name, options.root, options.full, options.out.absolute())
         if name not in {"base", FULL}:  # the full set has a validation split of its own
             results[name]["against base"] = compare(results["base"], results[name], options.out.absolute())
-        (options.out / "ablation.json").write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")
+        path.write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")
     print(markdown(results))
 
 
-def measure(name: str, root: Path, out: Path) -> dict:
+def measure(name: str, root: Path, full: Path | None, out: Path) -> dict:
     """Train the three seeds of a row, or take over what is finished."""
     folder = out / folder_name(name)
     where = [
-        f"data.root={root.absolute()}",
+        f"data.root={(full if name == FULL else root).absolute()}",
         f"paths.runs={folder.absolute()}",
         f"paths.checkpoints={folder}/checkpoints",
     ]
     words = ["data=precomp", *COMMON, *ROWS[name]]
     with (out / "ablation.log").open("a", encoding="utf-8") as log:
-        command = [sys.executable, "-m", "tangka_match.train", *(filled(word, out) for word in words), *where]
+        command = [sys.executable, "-m", "tangka_match.train", *(filled(word, full, out) for word in words), *where]
         subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
     runs = [read_run(path.parent) for path in sorted(folder.glob("*/result.json"))]
     row = {"command": f"python -m tangka_match.train {' '.join(words)}", "commit": runs[0]["git_commit"]}
@@ -122,12 +130,15 @@ def measure(name: str, root: Path, out: Path) -> dict:
 
 
 def folder_name(name: str) -> str:
-    """A row's folder."""
-    return "".join(letter if letter.isalnum() else "-" for letter in name)
+    """A row's folder: another one as soon as its command is another."""
+    digest = hashlib.sha256("\n".join([*COMMON, *ROWS[name]]).encode()).hexdigest()[:6]
+    return "".join(letter if letter.isalnum() else "-" for letter in name) + f"-{digest}"
 
 
-def filled(word: str, out: Path) -> str:
-    """A word of a command with the checkpoints of the row that it names."""
+def filled(word: str, full: Path | None, out: Path) -> str:
+    """A word of a command with the checkpoints of the row that it names, or the folder of the full set."""
+    if "<full root>" in word:
+        return word.replace("<full root>", str(full.absolute()))
     for placeholder, row in (("<closed form>", CLOSED_FORM), ("<full set>", FULL)):
         if placeholder in word:
             found = sorted((out / folder_name(row)).glob("checkpoints/*/*/best.ckpt"))
@@ -170,8 +181,8 @@ def markdown(results: dict[str, dict]) -> str:
             f"{row[metric]['mean']:.{digits}f} ± {row[metric]['std']:.{digits}f}"
             for metric, digits in (("mean_r1", 2), ("rsum", 1))
         ]
-        steps, seconds = statistics.median(row["best_step"]), statistics.median(row["seconds"])
-        lines.append(f"| {name} | {' | '.join(figures)} | {change} | {steps:.0f} | {seconds:.0f} |")
+        spans = [f"{min(row[key]):.0f}–{max(row[key]):.0f}" for key in ("best_step", "seconds")]
+        lines.append(f"| {name} | {' | '.join(figures)} | {change} | {' | '.join(spans)} |")
     return "\n".join(lines)
 
 

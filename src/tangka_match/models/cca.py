@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tangka_match.errors import ShapeError
+from tangka_match.errors import DataFormatError, ShapeError
 from tangka_match.models.checks import check_regions, check_sizes
 from tangka_match.models.correlation import Spectrum, choose_ridges, correlate, weigh
 from tangka_match.models.region_statistics import RegionStatistics
@@ -109,6 +109,7 @@ class CCA(nn.Module):
 
         Raises:
             ShapeError: Fewer than 12 images: nothing could be held out.
+            DataFormatError: All images, or all captions, look alike to the model: nothing could be correlated.
         """
         generator = torch.Generator().manual_seed(torch.initial_seed())
         statistics = self.statistics.fit(images, generator)
@@ -121,7 +122,17 @@ class CCA(nn.Module):
         ridges = choose_ridges(first, second, groups, weights, rank=self.rank, dim=dim, generator=generator)
         spectrum, text_spectrum = (Spectrum.of(weigh(view, weights), self.rank, generator) for view in (first, second))
         projections = correlate(spectrum, text_spectrum, ridges, dim)
+        if not all(bool(projection.any() and projection.isfinite().all()) for projection in projections):
+            raise DataFormatError(_all_alike("captions" if not second.coalesce().values().any() else "images"))
         for weight, projection in zip((self.image_projection, self.text_projection), projections, strict=True):
             # The cosine does not see a scale, but a learning rate does: leave the weights as large as they began.
             weight.copy_(projection * (_INITIAL_SCALE / projection.square().mean().sqrt()))
         return {"image_ridge": ridges[0], "text_ridge": ridges[1]}
+
+
+def _all_alike(what: str) -> str:
+    return (
+        f"CCA: the training {what} are all alike, so there is nothing to correlate: images are compared by statistics "
+        "of their regions, captions by words and characters that at least two captions have, and not all. Look at the "
+        "files of the train split, or take a model that is trained by gradient (model=dual_encoder)"
+    )

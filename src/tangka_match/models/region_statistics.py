@@ -19,7 +19,8 @@ class RegionStatistics(nn.Module):
     codebook, the largest and the mean squared cosine (below 0 counted as 0) that a region has with it. The codebook is
     what makes "which things are in the picture" a linear question (bag of visual words: Sivic & Zisserman, "Video
     Google", ICCV 2003; Coates & Ng, "Learning Feature Representations with K-means", 2012). Every block is centred and
-    scaled by one number: all blocks have the same variance, and dimensions inside a block keep their proportions.
+    scaled by one number: all blocks have the same variance, and dimensions inside a block keep their proportions. Of
+    images that are all alike, all statistics are 0.
 
     Args:
         feature_dim: Dimensions of a region feature.
@@ -73,8 +74,10 @@ class RegionStatistics(nn.Module):
         raw -= self.mean
         # At least a thousandth of the largest spread, so that a block that is constant does not become noise.
         spreads = torch.stack([block.square().mean().sqrt() for block in raw.split(self.block_sizes, dim=1)])
-        spreads = spreads.clamp(min=1e-3 * float(spreads.max()) + 1e-12)
-        scales = [(1 / spread).expand(size) for spread, size in zip(spreads, self.block_sizes, strict=True)]
+        floor = 1e-3 * float(spreads.max())
+        # Images that are all alike differ by rounding only: that is no statistic, and is left at 0.
+        inverse = 1 / spreads.clamp(min=floor) if floor > 1e-9 * float(chosen.square().mean().sqrt()) else torch.zeros_like(spreads)
+        scales = [number.expand(size) for number, size in zip(inverse, self.block_sizes, strict=True)]
         self.scale.copy_(torch.cat(scales))
         return raw.mul_(self.scale)
 

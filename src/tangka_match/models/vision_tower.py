@@ -48,9 +48,13 @@ class VisionTower(nn.Module):
         return int(self.projection.out_features)
 
     def boxes(self) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """(1 + G·G, 4) boxes of the regions, x1 y1 x2 y2 in [0, 1]: the whole, then the cells row by row."""
-        edges = np.linspace(0, 1, self.grid + 1, dtype=np.float32)
-        cells = [(edges[x], edges[y], edges[x + 1], edges[y + 1]) for y in range(self.grid) for x in range(self.grid)]
+        """(1 + G·G, 4) boxes of the regions, x1 y1 x2 y2 in [0, 1]: the whole, then the cells row by row.
+
+        A cell is whole patches: neighbours overlap where the grid does not divide the patches.
+        """
+        first = [cell * self.side // self.grid / self.side for cell in range(self.grid)]
+        last = [-(-(cell + 1) * self.side // self.grid) / self.side for cell in range(self.grid)]
+        cells = [(first[x], first[y], last[x], last[y]) for y in range(self.grid) for x in range(self.grid)]
         return np.array([(0, 0, 1, 1), *cells], dtype=np.float32)
 
     @torch.inference_mode()

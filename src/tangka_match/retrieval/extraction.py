@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from rich.progress import track
 
 from tangka_match.errors import ConfigError, DataFormatError
@@ -36,9 +36,11 @@ def read_captions(path: Path) -> dict[str, list[str]]:
 
 
 def open_picture(path: Path) -> Image.Image:
-    """A picture in RGB, decoded to its last row."""
+    """A picture in RGB, decoded to its last row: turned as its camera says, what is transparent on white."""
     with Image.open(path) as picture:
-        return picture.convert("RGB")
+        upright = ImageOps.exif_transpose(picture).convert("RGBA")
+    white = Image.new("RGBA", upright.size, "white")
+    return Image.alpha_composite(white, upright).convert("RGB")
 
 
 def extract_split(tower: VisionTower, images: Path, captions: Path, out: Path, *, split: str, batch_size: int) -> Path:

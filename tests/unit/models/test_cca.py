@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tangka_match.errors import ConfigError, ShapeError
+from tangka_match.errors import ConfigError, DataFormatError, ShapeError
 from tangka_match.metrics import retrieval_ranks, summarise
 from tangka_match.models import CCA
 from tangka_match.types import FittedMatcher, Matcher, PairedCaptions
@@ -95,3 +95,14 @@ def test_other_features_than_it_was_built_for():
 def test_sizes(name):
     with pytest.raises(ConfigError, match=f"CCA: {name} is 0"):
         CCA(vocab_size=9, feature_dim=4, **{name: 0})
+
+
+@pytest.mark.parametrize("alike", ["captions", "images"])
+def test_a_side_that_is_all_alike_is_named(alike):
+    regions, region_mask, ids, token_mask = planted(60, 0)
+    if alike == "captions":
+        ids = ids[:1].expand_as(ids)
+    else:
+        regions = regions[:1].expand_as(regions)
+    with pytest.raises(DataFormatError, match=f"the training {alike} are all alike"):
+        fit(small(), (regions, region_mask, ids, token_mask))

@@ -76,9 +76,10 @@ class ExactResume(pl.Callback):
         averages = any(isinstance(c, pl.callbacks.WeightAveraging) for c in trainer.callbacks)  # type: ignore[attr-defined]
         if averages != ("averaging_state" in checkpoint):
             raise CheckpointError(
-                f"the checkpoint was written {'without' if averages else 'with'} weight averaging, but "
-                f"training.ema_decay is {'set' if averages else 'null'}: going on from it would silently train other "
-                "weights. Resume the run by its id (resume=<run id>), which keeps its settings"
+                f"the checkpoint was written {'without' if averages else 'with'} weight averaging, but here weights "
+                f"are {'averaged' if averages else 'not averaged'} (training.ema_decay, training.swa_begin): going on "
+                "from it would silently train other weights. Resume the run by its id (resume=<run id>), which keeps "
+                "its settings"
             )
         state = checkpoint.get("exact_resume")
         if state is None:

@@ -178,8 +178,16 @@ def test_loading_tells_the_sampler_where_to_go_on():
 @pytest.mark.parametrize(
     ("callbacks", "checkpoint", "said"),
     [
-        ([pl.callbacks.EMAWeightAveraging()], {}, r"written without weight averaging, but training\.ema_decay is set"),
-        ([], {"averaging_state": {}}, r"written with weight averaging, but training\.ema_decay is null"),
+        (
+            [pl.callbacks.EMAWeightAveraging()],
+            {},
+            r"written without weight averaging, but here weights are averaged \(training\.ema_decay",
+        ),
+        (
+            [],
+            {"averaging_state": {}},
+            r"written with weight averaging, but here weights are not averaged \(training\.ema_decay",
+        ),
     ],
 )
 def test_a_checkpoint_with_or_without_averages_is_not_mistaken_for_the_other(callbacks, checkpoint, said):
