@@ -76,7 +76,8 @@ class RegionStatistics(nn.Module):
         spreads = torch.stack([block.square().mean().sqrt() for block in raw.split(self.block_sizes, dim=1)])
         floor = 1e-3 * float(spreads.max())
         # Images that are all alike differ by rounding only: that is no statistic, and is left at 0.
-        inverse = 1 / spreads.clamp(min=floor) if floor > 1e-9 * float(chosen.square().mean().sqrt()) else torch.zeros_like(spreads)
+        differ = floor > 1e-9 * float(chosen.square().mean().sqrt())
+        inverse = 1 / spreads.clamp(min=floor) if differ else torch.zeros_like(spreads)
         scales = [number.expand(size) for number, size in zip(inverse, self.block_sizes, strict=True)]
         self.scale.copy_(torch.cat(scales))
         return raw.mul_(self.scale)
