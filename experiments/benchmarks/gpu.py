@@ -14,7 +14,16 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.rows import Row, print_rows
 from benchmarks.timing import ratios, take_turns
-from benchmarks.workload import COCO_LENGTHS, draw_captions, draw_regions, sgraf, slow_matrix, slow_similarity, vse
+from benchmarks.workload import (
+    COCO_LENGTHS,
+    draw_captions,
+    draw_regions,
+    sgraf,
+    slow_matrix,
+    slow_similarity,
+    vse,
+    without_dropout,
+)
 from tangka_match.losses import TripletMarginLoss, positive_mask
 from tangka_match.models import SGRAF, VSE
 from tangka_match.retrieval import score_matrix
@@ -43,7 +52,7 @@ def main() -> None:
 
 def step_rows(device: str, batch: int, rounds: int) -> list[Row]:
     """SGR's training step in bfloat16 against the loop in bfloat16."""
-    model = sgraf("sgr").to(device)
+    model = without_dropout(sgraf("sgr")).to(device)
     data = [x.to(device) for x in (*draw_regions(batch), *draw_captions(batch))]
     steps = {
         name: partial(train_step, model, similarity, data)
@@ -61,7 +70,7 @@ def utilisation_rows(device: str, batch: int) -> list[Row]:
     regions, region_mask = (x.to(device) for x in draw_regions(2 * batch))
     token_ids, token_mask = (x.to(device) for x in draw_captions(2 * batch))
     rows = []
-    for name, model in (("VSE", vse()), ("SGR", sgraf("sgr"))):
+    for name, model in (("VSE", vse().train()), ("SGR", sgraf("sgr").train())):
         model.to(device)
 
         def steps(model: VSE | SGRAF = model) -> None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from benchmarks.rows import Row
 from benchmarks.timing import take_turns
 from benchmarks.training_step import gradients
-from benchmarks.workload import OURS, draw_captions, encode, sgraf
+from benchmarks.workload import OURS, draw_captions, encode, sgraf, without_dropout
 from tangka_match.models import SGRAF
 from tangka_match.retrieval import score_matrix
 from tangka_match.types import Encoded
@@ -21,10 +21,10 @@ SIZES = {"batch": [16, 32, 64], "captions": [64, 128, 256], "gallery": [64, 128,
 
 def growth_rows(plot: Path, rounds: int) -> list[Row]:
     """The exponents, and the plot behind them."""
-    model = sgraf("sgr")
+    model, learning = sgraf("sgr"), without_dropout(sgraf("sgr"))
     images, texts = encode(model, max(SIZES["gallery"]), max(SIZES["captions"]))
     jobs: dict[str, Callable[[int], object]] = {
-        "batch": lambda n: gradients(model, OURS, n),
+        "batch": lambda n: gradients(learning, OURS, n),
         "captions": lambda n: score_matrix(model, images[:32], texts[:n]),
         "gallery": lambda n: score_matrix(model, images[:n], texts[:32]),
         "words": lambda n: score_matrix(model, images[:32], _captions(model, n)),

@@ -11,7 +11,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.training_step import gradients
-from benchmarks.workload import OURS, encode, sgraf
+from benchmarks.workload import OURS, encode, sgraf, without_dropout
 from tangka_match.retrieval import score_matrix
 
 ROWS = 12
@@ -24,7 +24,7 @@ def main(what: str) -> None:
     job = (
         partial(score_matrix, model, *encode(model, 64, 256))
         if what == "evaluation"
-        else partial(gradients, model, OURS, 48)
+        else partial(gradients, without_dropout(model), OURS, 48)
     )
     job()
     start = time.process_time()

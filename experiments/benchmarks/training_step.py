@@ -8,7 +8,7 @@ from torch import Tensor
 
 from benchmarks.rows import Row
 from benchmarks.timing import ratios, take_turns
-from benchmarks.workload import OURS, PUBLISHED, Way, draw_captions, draw_regions, sgraf
+from benchmarks.workload import OURS, PUBLISHED, Way, draw_captions, draw_regions, sgraf, without_dropout
 from tangka_match.losses import TripletMarginLoss, positive_mask
 from tangka_match.models import SGRAF
 from tangka_match.ops import at_least_float32
@@ -19,7 +19,7 @@ SMALL = 32
 
 def training_rows(reasoning: str, batch: int, rounds: int) -> list[Row]:
     """Ratios, and how far the gradients are from the loop's."""
-    model = sgraf(reasoning)
+    model = without_dropout(sgraf(reasoning))
     steps = {
         "loop": partial(gradients, model, PUBLISHED, batch),
         "float32": partial(gradients, model, OURS, batch),
@@ -51,12 +51,12 @@ def _gradient_rows(model: SGRAF, name: str) -> list[Row]:
     ]
 
 
-def gradients(model: SGRAF, way: Way, batch: int, half: bool = False) -> list[Tensor]:
-    """The gradient of a triplet loss by every parameter; dropout is off, so that both ways compute the same."""
+def gradients(model: SGRAF, way: Way, batch: int, half: bool = False, seed: int = 0) -> list[Tensor]:
+    """The gradient of a triplet loss by every parameter."""
     with torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=half):
-        regions, region_mask = draw_regions(batch)
+        regions, region_mask = draw_regions(batch, seed=seed)
         images = model.encode_images(regions.to(next(model.parameters()).dtype), region_mask)
-        texts = way.encode_texts(model, *draw_captions(batch))
+        texts = way.encode_texts(model, *draw_captions(batch, seed=seed))
         scores = at_least_float32(way.similarity(model, images, texts))
     items = torch.arange(batch)
     loss = TripletMarginLoss(hard_negatives=0)(scores, positive_mask(items, items), 0.0).total

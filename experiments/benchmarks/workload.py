@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,10 +26,21 @@ COCO_LENGTHS = {8: 1, 9: 4, 10: 14, 11: 22, 12: 21, 13: 15, 14: 9, 15: 6, 16: 3,
 """About COCO's English captions, in shares of 100."""
 
 
+Net = TypeVar("Net", bound=nn.Module)
+
+
 def sgraf(reasoning: str) -> SGRAF:
     """SGRAF of the published size, with random weights, in evaluation mode: dropout off."""
     torch.manual_seed(0)
     return SGRAF(vocab_size=VOCABULARY, feature_dim=FEATURES, reasoning=reasoning).eval()
+
+
+def without_dropout(model: Net) -> Net:
+    """The model in training mode, in which rivals still compute the same."""
+    for module in model.train().modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return model
 
 
 def vse() -> VSE:
@@ -81,7 +92,7 @@ def slow_similarity(model: SGRAF, images: Encoded, texts: Encoded) -> Tensor:
     weights = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     stack = Stack(list(range(len(images))), images.tokens)
     words = [tokens[mask] for tokens, mask in zip(texts.tokens, texts.mask, strict=True)]
-    return slow_scores(weights, [stack], images.pooled, words)
+    return slow_scores(weights, [stack], images.pooled, words, model.training)
 
 
 def published_texts(model: SGRAF, token_ids: Tensor, token_mask: Tensor) -> Encoded:

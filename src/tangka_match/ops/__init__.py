@@ -15,6 +15,7 @@ from tangka_match.ops.packing import unpack_words
 from tangka_match.ops.pooling import attention_pool
 from tangka_match.ops.positions import sinusoidal_positions
 from tangka_match.ops.precision import at_least_float32, autocast_dtype, dot_products
+from tangka_match.ops.primitive_cache import bound_primitive_caches
 from tangka_match.ops.squared_difference import project_squared_difference
 from tangka_match.ops.two_gaussians import low_component_share
 
@@ -24,6 +25,7 @@ __all__ = [
     "attended_cosine",
     "attention_pool",
     "autocast_dtype",
+    "bound_primitive_caches",
     "dot_products",
     "group_by_length",
     "k_max_pool",

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from tangka_match.ops import bound_primitive_caches
 from tangka_match.types import Matcher
 
 
@@ -25,6 +26,7 @@ def inference(matcher: Matcher, device: torch.device, dtype: torch.dtype = torch
     modes = {part: part.training for part in matcher.modules()} if isinstance(matcher, nn.Module) else {}
     if isinstance(matcher, nn.Module):
         matcher.eval()
+    bound_primitive_caches()
     try:
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
             yield

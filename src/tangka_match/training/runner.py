@@ -16,6 +16,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from tangka_match.data.captions import group_texts
 from tangka_match.errors import CheckpointError, ConfigError
 from tangka_match.metrics import bootstrap_intervals, retrieval_ranks, summarise
+from tangka_match.ops import bound_primitive_caches
 from tangka_match.retrieval.passport import PASSPORT_KEY, check_passport, make_passport, read_checkpoint
 from tangka_match.retrieval.ranks_table import write_ranks_table
 from tangka_match.training.allocator import keep_freed_memory
@@ -83,6 +84,7 @@ def train(plan: RunPlan, resume: RunFolder | None = None, job: SweepJob | None =
     settings = plan.settings
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on a GPU
     keep_freed_memory()
+    bound_primitive_caches()
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     plan.data.prepare_data()
     start = read_start(plan, resume)
