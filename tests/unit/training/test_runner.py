@@ -151,7 +151,7 @@ def test_training_goes_on_from_its_own_weights_and_not_from_the_average(tmp_path
 @pytest.mark.parametrize(("before", "after"), [(None, DECAY), (DECAY, None)])
 def test_going_on_with_or_without_averages_other_than_before_is_refused(tmp_path, before, after):
     folder = failed_run(tmp_path, ema_decay=before)
-    with pytest.raises(CheckpointError, match=r"weight averaging, but training\.ema_decay is (set|null)"):
+    with pytest.raises(CheckpointError, match=r"weight averaging, but here weights are (not )?averaged"):
         train(small_plan(tmp_path, ema_decay=after), resume=folder)
 
 
