@@ -136,8 +136,12 @@ class TrainedMatcher:
         """Encode Chinese captions, in float32 on the CPU; words that the vocabulary lacks become ``<unk>``.
 
         Raises:
-            DataFormatError: If there are no captions, or one has no word.
+            DataFormatError: If there are no captions, one has no word, or it is a single string.
         """
+        if isinstance(captions, str):  # is iterable too: every character would become a caption
+            raise DataFormatError(
+                f"captions are one string, {captions[:20]!r}; give a list of captions: [{captions[:20]!r}]"
+            )
         texts = list(captions)
         return self._encode_captions(self.tokenise(texts, "captions"))
 

@@ -63,6 +63,8 @@ def test_wrong_axes(checkpoint, regions):
         matcher.encode_images([])
     with pytest.raises(DataFormatError, match="line 2 has no word"):
         matcher.encode_texts(["绿度母", "。"])
+    with pytest.raises(DataFormatError, match="captions are one string, '绿度母'; give a list of captions"):
+        matcher.similarity(regions, "绿度母")
 
 
 def test_weights_of_another_model(checkpoint):
