@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from tangka_match.errors import DataFormatError, ShapeError
 from tangka_match.models.checks import check_regions, check_sizes
-from tangka_match.models.correlation import Spectrum, choose_ridges, correlate, weigh
+from tangka_match.models.correlation import PairedViews, choose_ridges, correlate
 from tangka_match.models.region_statistics import RegionStatistics
 from tangka_match.models.word_bag import WordBag
 from tangka_match.ops import dot_products, l2_normalise
@@ -115,13 +115,11 @@ class CCA(nn.Module):
         statistics = self.statistics.fit(images, generator)
         if len(statistics) < 12:
             raise ShapeError(f"CCA: {len(statistics)} training images; a sixth is held out, so at least 12 are needed")
-        first = statistics[captions.caption_to_image]
         second = self.bag.fit(captions.token_ids, captions.token_mask, captions.words)
+        views = PairedViews(statistics, second, captions.caption_to_image, captions.weights)
         dim = self.image_projection.shape[1]
-        groups, weights = captions.caption_to_image, captions.weights
-        ridges = choose_ridges(first, second, groups, weights, rank=self.rank, dim=dim, generator=generator)
-        spectrum, text_spectrum = (Spectrum.of(weigh(view, weights), self.rank, generator) for view in (first, second))
-        projections = correlate(spectrum, text_spectrum, ridges, dim)
+        ridges = choose_ridges(views, rank=self.rank, dim=dim, generator=generator)
+        projections = correlate(*views.spectra(self.rank, generator), ridges, dim)
         if not all(bool(projection.any() and projection.isfinite().all()) for projection in projections):
             raise DataFormatError(_all_alike("captions" if not second.coalesce().values().any() else "images"))
         for weight, projection in zip((self.image_projection, self.text_projection), projections, strict=True):

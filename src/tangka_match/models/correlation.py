@@ -1,7 +1,7 @@
 """Regularised canonical correlation analysis of two matrices with matching rows, in closed form."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -97,39 +97,66 @@ def weigh(view: Tensor, weights: Float[Tensor, " N"] | None) -> Tensor:
     return torch.sparse_coo_tensor(view.indices(), values, view.shape, check_invariants=True).coalesce()
 
 
-def choose_ridges(
-    first: Tensor,
-    second: Tensor,
-    groups: Int[Tensor, " N"],
-    weights: Float[Tensor, " N"] | None = None,
-    *,
-    rank: int,
-    dim: int,
-    generator: torch.Generator,
-) -> tuple[float, float]:
-    """Hold out a sixth of the groups, and choose the ridges that rank them best.
+@dataclass(frozen=True)
+class PairedViews:
+    """Pairs of a row of one view and a row of another, where several pairs may have the same first row.
+
+    What is computed is what repeating the first rows would give, in the memory and time of each row once: five captions
+    an image make the first view a fifth as long.
+
+    Attributes:
+        first: (M, P) dense.
+        second: (N, Q) dense or sparse, a row a pair.
+        owners: (N,) row of ``first`` of each pair.
+        weights: (N,) how often each pair counts; once each where ``None``.
+    """
+
+    first: Float[Tensor, "M P"]
+    second: Tensor
+    owners: Int[Tensor, " N"]
+    weights: Float[Tensor, " N"] | None = None
+
+    def take(self, pairs: Int[Tensor, " K"]) -> "PairedViews":
+        """Only these pairs, and of the first view only the rows that they have."""
+        rows, owners = self.owners[pairs].unique(return_inverse=True)
+        weights = None if self.weights is None else self.weights[pairs]
+        return PairedViews(self.first[rows], self.second.index_select(0, pairs), owners, weights)
+
+    def spectra(self, rank: int, generator: torch.Generator) -> tuple[Spectrum, Spectrum]:
+        """Decompose both views, rows counted by the weights of their pairs; both ``left`` have a row a first row.
+
+        The second's is summed over the pairs of each first row, which is all that ``correlate`` looks at.
+        """
+        weights = torch.ones(len(self.owners)) if self.weights is None else self.weights
+        counts = torch.zeros(len(self.first), dtype=weights.dtype).index_add_(0, self.owners, weights)
+        first = Spectrum.of(weigh(self.first, counts), rank, generator)
+        second = Spectrum.of(weigh(self.second, self.weights), rank, generator)
+        shares = (weights / counts[self.owners].clamp(min=1e-30)).sqrt().to(second.left.dtype)
+        left = torch.zeros(len(self.first), second.left.shape[1], dtype=second.left.dtype)
+        return first, replace(second, left=left.index_add_(0, self.owners, second.left * shares[:, None]))
+
+
+def choose_ridges(views: PairedViews, *, rank: int, dim: int, generator: torch.Generator) -> tuple[float, float]:
+    """Hold out a sixth of the first rows, and choose the ridges that rank them best.
 
     Args:
-        first: (N, P) dense.
-        second: (N, Q) dense or sparse.
-        groups: Rows of one group (captions of one image) are held out together, and one of them is ranked.
-        weights: How often each row counts; once each where ``None``.
+        views: Pairs with the same first row (captions of one image) are held out together, and one of them is ranked.
         rank: Singular values to keep.
         dim: Directions to keep.
-        generator: Chooses the groups, and starts the decompositions.
+        generator: Chooses the rows, and starts the decompositions.
 
     Returns:
         The pair out of ``RIDGES`` with the highest mean reciprocal rank over both directions.
     """
-    held, kept = hold_out(groups, generator)
-    parts = [(first[kept], first[held]), (second.index_select(0, kept), second.index_select(0, held))]
-    of_kept, of_held = (None, None) if weights is None else (weights[kept], weights[held])
-    spectra = [Spectrum.of(weigh(train, of_kept), rank, generator) for train, _ in parts]
+    held, kept = hold_out(views.owners, generator)
+    spectra = views.take(kept).spectra(rank, generator)
+    images, captions = views.first[views.owners[held]], views.second.index_select(0, held)
+    weights = None if views.weights is None else views.weights[held]
 
     def quality(ridges: tuple[float, float]) -> float:
-        projections = correlate(spectra[0], spectra[1], ridges, dim)
-        scores = l2_normalise(parts[0][1] @ projections.first) @ l2_normalise(parts[1][1] @ projections.second).T
-        return mean_reciprocal_rank(scores, of_held) + mean_reciprocal_rank(scores.T, of_held)
+        projections = correlate(*spectra, ridges, dim)
+        scores = l2_normalise(images @ projections.first) @ l2_normalise(captions @ projections.second).T
+        return mean_reciprocal_rank(scores, weights) + mean_reciprocal_rank(scores.T, weights)
 
     return max(itertools.product(RIDGES, RIDGES), key=quality)
 

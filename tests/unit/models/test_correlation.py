@@ -4,6 +4,7 @@ import torch
 
 from tangka_match.models.correlation import (
     RIDGES,
+    PairedViews,
     Spectrum,
     choose_ridges,
     correlate,
@@ -83,7 +84,9 @@ def test_many_noise_columns_ask_for_a_larger_ridge():
     noisy = torch.cat([clean, 0.7 * torch.randn(120, 80, generator=generator)], dim=1)
     settings = {"rank": 90, "dim": 4}
     chosen = [
-        choose_ridges(view, text, torch.arange(120), generator=torch.Generator().manual_seed(0), **settings)
+        choose_ridges(
+            PairedViews(view, text, torch.arange(120)), generator=torch.Generator().manual_seed(0), **settings
+        )
         for view in (clean, noisy)
     ]
     assert chosen[0][0] <= 1e-4
@@ -114,8 +117,8 @@ def test_rows_without_weight_choose_no_ridge():
     weights = torch.tensor([2.0] * 120 + [0.0] * 120)
 
     def choose(rows, weights):
-        draw = torch.Generator().manual_seed(0)
-        return choose_ridges(view[:rows], text[:rows], torch.arange(rows), weights, rank=90, dim=4, generator=draw)
+        views = PairedViews(view[:rows], text[:rows], torch.arange(rows), weights)
+        return choose_ridges(views, rank=90, dim=4, generator=torch.Generator().manual_seed(0))
 
     projections = [
         correlate(*(Spectrum.of(weigh(v, w), 90, torch.Generator().manual_seed(0)) for v in (view, text)), ridges, 4)
@@ -123,6 +126,30 @@ def test_rows_without_weight_choose_no_ridge():
     ]
     ranks = [mean_reciprocal_rank((view[:120] @ p.first) @ (text[:120] @ p.second).T) for p in projections]
     assert ranks[0] > ranks[1]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_first_rows_that_pairs_share_count_as_if_they_were_repeated(weighted):
+    torch.manual_seed(0)
+    images, _ = two_views(rows=30, seed=1)
+    owners = torch.arange(30).repeat_interleave(torch.arange(30) % 3 + 1)[torch.randperm(59)]
+    texts = images[owners] @ torch.randn(6, 5, dtype=torch.float64) + torch.randn(59, 5, dtype=torch.float64)
+    weights = torch.rand(59) * (torch.arange(59) % 4 > 0) if weighted else None
+    found = correlate(
+        *PairedViews(images, texts, owners, weights).spectra(50, torch.Generator().manual_seed(0)), (1e-3, 1e-2), 4
+    )
+    expected = correlate(*spectra_of(weigh(images[owners], weights), weigh(texts, weights)), (1e-3, 1e-2), 4)
+    torch.testing.assert_close(found.first @ found.second.T, expected.first @ expected.second.T)
+
+
+def test_pairs_that_are_taken_keep_their_first_rows():
+    first, second = torch.randn(4, 3), torch.randn(6, 2).to_sparse()
+    owners, weights, pairs = torch.tensor([3, 0, 0, 2, 1, 3]), torch.arange(6.0), torch.tensor([1, 3, 5])
+    taken = PairedViews(first, second, owners, weights).take(pairs)
+    assert torch.equal(taken.first[taken.owners], first[owners[pairs]])
+    assert len(taken.first) == 3
+    assert torch.equal(taken.second.to_dense(), second.to_dense()[pairs])
+    assert taken.weights.tolist() == [1, 3, 5]
 
 
 def test_groups_are_held_out_whole():
