@@ -83,4 +83,8 @@ def test_they_are_kept_on_a_gpu_where_they_take_at_most_their_share(tmp_path, ar
     for free, keep in ((800, True), (799, False)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10**9))
         assert worth_keeping(features, torch.device("cuda", 0)) is keep
-    assert not worth_keeping(features, CPU)
+
+
+def test_a_cpu_reads_them_from_the_file(tmp_path, array, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
+    assert not worth_keeping(opened(tmp_path, array).features, CPU)
