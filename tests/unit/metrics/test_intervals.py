@@ -78,6 +78,7 @@ class TestResampling:
         monkeypatch.setattr(intervals, "CHUNK_ELEMENTS", 1000)
         found = bootstrap_intervals(ranks, owners, resamples=100, level=0.9, query_to_image=given)
         assert len(drawn) > 1
+        assert {counts.shape[1] for counts in drawn} == {20}
         summaries = []
         for counts in torch.cat(drawn).long():
             i2t = ranks.i2t.repeat_interleave(counts[askers])

@@ -86,6 +86,13 @@ def test_steps_move_the_encoder_from_its_share_of_the_run_on(folder, thaw_at, le
         assert moved == [encoder_learns, True], progress
 
 
+@pytest.mark.parametrize(("thaw_at", "learns"), [(0, True), (0.5, False)])
+def test_a_model_that_was_told_of_no_progress_is_at_the_start_of_a_run(folder, thaw_at, learns):
+    model = build(folder, thaw_at=thaw_at)
+    model.encode_texts(torch.tensor([[4, 5]]), torch.tensor([[True, True]])).pooled[:, 0].sum().backward()
+    assert any(p.grad is not None for p in model.text_tower.parameters()) is learns
+
+
 def test_a_frozen_encoder_has_no_gradient_until_it_is_thawed(folder):
     model = build(folder, thaw_at=0.5).train()
     ids, mask = torch.randint(4, 20, (2, 5)), torch.ones(2, 5, dtype=torch.bool)

@@ -5,8 +5,6 @@ import torch
 
 from tangka_match.models.region_statistics import RegionStatistics, spherical_kmeans
 
-MASK = torch.tensor([[True, True, False]])
-
 
 def seeded():
     return torch.Generator().manual_seed(0)
@@ -24,16 +22,19 @@ def batches_of(regions, mask):
 
 
 def test_worked_case():
-    """Two regions, (3, 4) and (0, 1) from the centre; the cosines with each centroid stand beside it."""
+    """(3, 4) and (0, 1) from the centre; the cosines with each centroid stand beside it. Then (-3, -4) alone."""
     statistics = RegionStatistics(2, 4)
     statistics.center.copy_(torch.tensor([1.0, -1.0]))
     centroids = {(1.0, 0.0): (0.6, 0.0), (0.0, 1.0): (0.8, 1.0), (-1.0, 0.0): (-0.6, 0.0), (0.0, -1.0): (-0.8, -1.0)}
     statistics.centroids.copy_(torch.tensor(list(centroids)))
-    found = statistics(torch.tensor([[[4.0, 3.0], [1.0, 0.0], [99.0, 99.0]]]), MASK)
+    regions = torch.tensor([[[4.0, 3.0], [1.0, 0.0], [99.0, 99.0]], [[-99.0, 99.0], [-2.0, -5.0], [99.0, -99.0]]])
+    found = statistics(regions, torch.tensor([[True, True, False], [False, True, False]]))
     mean, spread, largest = [1.5, 2.5], [1.5, 1.5], [3.0, 4.0]
     best = [0.6, 1.0, 0.0, 0.0]  # against the last two every region counts as 0
     energy = [0.36 / 2, (0.64 + 1) / 2, 0.0, 0.0]
-    torch.testing.assert_close(found, torch.tensor([[*mean, *spread, *largest, *best, *energy]]))
+    torch.testing.assert_close(found[0], torch.tensor([*mean, *spread, *largest, *best, *energy]))
+    alone = [-3.0, -4.0, 0.0, 0.0, -3.0, -4.0, 0.0, 0.0, 0.6, 0.8, 0.0, 0.0, 0.36, 0.64]
+    torch.testing.assert_close(found[1], torch.tensor(alone))
 
 
 def test_fit_by_hand():
