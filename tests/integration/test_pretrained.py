@@ -11,6 +11,8 @@ from helpers.tiny_pretrained import write_bert
 from tangka_match.evaluate import main as evaluate
 from tangka_match.retrieval.passport import read_checkpoint
 
+WEIGHT = "encoder.layer.0.output.dense.weight"
+
 
 def train(paths, folder, *words):
     return run_cli_in_process(
@@ -31,10 +33,11 @@ def only(tmp_path, name):
     return found
 
 
-def test_a_checkpoint_needs_no_folder(paths, tmp_path, demo_data):
+def test_a_checkpoint_needs_no_folder_and_its_encoder_has_learnt_since_it_was_thawed(paths, tmp_path, demo_data):
     folder = write_bert(tmp_path / "bert")
     done = train(paths, folder)
     assert done.code == 0, done.stderr
+    assert not torch.equal(trained_weight(tmp_path), torch_weights(folder)[WEIGHT])
     shutil.rmtree(folder)
     checkpoint = only(tmp_path, "best.ckpt")
     out = tmp_path / "out"
@@ -59,13 +62,14 @@ def test_a_name_that_is_nowhere_is_one_message(paths, monkeypatch):
     assert "Traceback" not in done.stderr
 
 
-def test_a_frozen_encoder_stays_until_it_is_thawed_and_then_learns(paths, tmp_path):
+def test_a_frozen_encoder_that_is_never_thawed_keeps_its_weights(paths, tmp_path):
     folder = write_bert(tmp_path / "bert")
     assert train(paths, folder, "model.thaw_at=1").code == 0
-    weights = read_checkpoint(only(tmp_path, "last.ckpt"))["state_dict"]
-    before = torch_weights(folder)
-    key = "encoder.layer.0.output.dense.weight"
-    assert torch.equal(weights[f"matcher.text_tower.transformer.{key}"], before[key])
+    assert torch.equal(trained_weight(tmp_path), torch_weights(folder)[WEIGHT])
+
+
+def trained_weight(tmp_path):
+    return read_checkpoint(only(tmp_path, "last.ckpt"))["state_dict"][f"matcher.text_tower.transformer.{WEIGHT}"]
 
 
 def torch_weights(folder):

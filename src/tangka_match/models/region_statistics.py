@@ -75,8 +75,10 @@ class RegionStatistics(nn.Module):
         # At least a thousandth of the largest spread, so that a block that is constant does not become noise.
         spreads = torch.stack([block.square().mean().sqrt() for block in raw.split(self.block_sizes, dim=1)])
         floor = 1e-3 * float(spreads.max())
-        # Images that are all alike differ by rounding only: that is no statistic, and is left at 0.
-        differ = floor > 1e-9 * float(chosen.square().mean().sqrt())
+        # Images that are all alike differ by rounding only: that is no statistic, and is left at 0. Features round by
+        # their size, cosines by 1.
+        size = chosen.square().mean().sqrt()
+        differ = bool((spreads[:3] > 1e-6 * size).any() or (spreads[3:] > 1e-6).any())
         inverse = 1 / spreads.clamp(min=floor) if differ else torch.zeros_like(spreads)
         scales = [number.expand(size) for number, size in zip(inverse, self.block_sizes, strict=True)]
         self.scale.copy_(torch.cat(scales))

@@ -327,9 +327,17 @@ def batches_trained_on(root, **settings):
 
 class TestDeviceFeatures:
     def test_training_sees_the_same_batches(self, root):
+        """Of images of one to four real regions: each comes with its own mask."""
+        path = f"{root}/train_ims.npy"
+        array = np.load(path)
+        for image in range(len(array)):
+            array[image, : image % 4] = 0
+        np.save(path, array)
         kept, _ = batches_trained_on(root, device_features=True)
         read, _ = batches_trained_on(root, device_features=False)
         assert len(kept) == len(read) == 12
+        for batch in kept:
+            assert torch.equal(batch.region_mask, torch.arange(4) >= batch.image_index[:, None] % 4)
         for ours, theirs in zip(kept, read, strict=True):
             for name, a, b in zip(RegionTextBatch._fields, ours, theirs, strict=True):
                 assert torch.equal(a, b), name

@@ -60,7 +60,7 @@ class TestAgainstTorch:
 
     def test_the_losses_of_the_pairs_have_the_loss_as_their_mean(self, smoothing):
         positives = torch.eye(6, dtype=torch.bool)
-        positives[1, 2] = positives[2, 1] = True
+        positives[1, 2] = positives[2, 1] = positives[3, 0] = True
         loss = InfoNCELoss(0.2, label_smoothing=smoothing)
         losses = loss.pair_losses(random_scores(6), positives)
         assert losses.shape == (6,)

@@ -117,11 +117,14 @@ class TestValidation:
         assert loss._queue_counts.tolist() == [3, 3, 3]
         assert all(torch.equal(value, before[name]) for name, value in loss.state_dict().items())
 
-    def test_before_anything_is_queued_it_is_info_nce_of_the_cosines(self):
-        context = random_context(3)
+    @pytest.mark.parametrize("other_positives", [[], [(0, 1)], [(2, 0), (2, 1)]])
+    def test_before_anything_is_queued_it_is_info_nce_of_the_cosines(self, other_positives):
+        context, positives = random_context(3), PAIRS.clone()
+        for row, column in other_positives:
+            positives[row, column] = True
         cosines = normalize(context.images.pooled) @ normalize(context.texts.pooled).T
-        expected = InfoNCELoss(temperature=0.07)(cosines, PAIRS).total
-        torch.testing.assert_close(queue_of()(SCORES, PAIRS, context=context).total, expected)
+        expected = InfoNCELoss(temperature=0.07)(cosines, positives).total
+        torch.testing.assert_close(queue_of()(SCORES, positives, context=context).total, expected)
 
 
 def test_equal_vectors_cost_the_collapse_value():

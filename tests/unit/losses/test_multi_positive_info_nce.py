@@ -13,11 +13,11 @@ def random_scores(size, seed=0):
 
 def test_by_hand():
     """Image 0 fits both captions: its target is a half each; caption 1 fits both images."""
-    scores = torch.tensor([[1.0, 0.0], [0.0, 2.0]], dtype=torch.float64)
+    scores = torch.tensor([[1.0, 0.0], [0.5, 2.0]], dtype=torch.float64)
     positives = torch.tensor([[True, True], [False, True]])
     first = math.log(math.e + 1) - 0.5  # (1, 0) against a half each
-    second = math.log(1 + math.exp(-2))  # (0, 2) against caption 1
-    column = math.log(1 + math.exp(-1))  # (1, 0) against image 0
+    second = math.log(1 + math.exp(-1.5))  # (0.5, 2) against caption 1
+    column = math.log(1 + math.exp(-0.5))  # (1, 0.5) against image 0
     last = math.log(1 + math.e**2) - 1.0  # (0, 2) against a half each
     loss = multi_positive_info_nce_loss(scores, positives, 1.0)
     assert loss.item() == pytest.approx((first + second + column + last) / 4)

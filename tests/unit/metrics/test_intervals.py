@@ -57,9 +57,16 @@ class TestWidth:
 
 
 class TestResampling:
-    def test_every_metric_against_resampling_one_by_one(self, monkeypatch):
+    @pytest.mark.parametrize("asks", ["once in order", "some twice in any order"])
+    def test_every_metric_against_resampling_one_by_one(self, monkeypatch, asks):
         """The same draws, each made into a gallery of its own and summarised."""
         ranks, owners = random_gallery()
+        askers, given = torch.arange(20), None
+        if asks != "once in order":
+            askers = given = torch.cat([askers, askers[:7]])[
+                torch.randperm(27, generator=torch.Generator().manual_seed(1))
+            ]
+            ranks = ranks._replace(i2t=ranks.t2i[torch.arange(27)])
         drawn = []
         original = intervals.draw_images
 
@@ -69,11 +76,12 @@ class TestResampling:
 
         monkeypatch.setattr(intervals, "draw_images", keep)
         monkeypatch.setattr(intervals, "CHUNK_ELEMENTS", 1000)
-        found = bootstrap_intervals(ranks, owners, resamples=100, level=0.9)
+        found = bootstrap_intervals(ranks, owners, resamples=100, level=0.9, query_to_image=given)
         assert len(drawn) > 1
+        assert {counts.shape[1] for counts in drawn} == {20}
         summaries = []
         for counts in torch.cat(drawn).long():
-            i2t = ranks.i2t.repeat_interleave(counts)
+            i2t = ranks.i2t.repeat_interleave(counts[askers])
             t2i = ranks.t2i.repeat_interleave(counts[owners])
             summaries.append(summarise(Ranks(i2t, t2i)))
         assert set(found) == set(summaries[0])

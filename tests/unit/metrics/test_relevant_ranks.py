@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import pytest
 import torch
 from hypothesis import given
@@ -29,6 +31,17 @@ def test_own_pairs_alone_are_the_usual_ranks():
     found = relevant_ranks(scores, owners == torch.arange(4)[:, None])
     assert torch.equal(found.i2t, expected.i2t)
     assert torch.equal(found.t2i, expected.t2i)
+
+
+@pytest.mark.parametrize("elements", [1, 6, 14])
+def test_blocks_of_rows_change_nothing(monkeypatch, elements):
+    generator = torch.Generator().manual_seed(0)
+    scores, relevant = torch.rand(7, 6, generator=generator), torch.rand(7, 6, generator=generator) < 0.3
+    relevant[:, 0] = relevant[0] = True
+    whole = relevant_ranks(scores, relevant)
+    monkeypatch.setattr(import_module("tangka_match.metrics.relevant_ranks"), "BLOCK_ELEMENTS", elements)
+    for found, expected in zip(relevant_ranks(scores, relevant), whole, strict=True):
+        assert torch.equal(found, expected)
 
 
 def test_more_right_answers_never_harm():

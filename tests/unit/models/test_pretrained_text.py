@@ -30,6 +30,69 @@ def test_our_ids_give_what_the_model_gives_for_its_own(folder):
     torch.testing.assert_close(build(folder).eval().text_tower(ours, mask), expected)
 
 
+class FixedStates(nn.Module):
+    """Two real pieces and one of padding, in the first two of 16 components."""
+
+    def forward(self, token_ids, token_mask):
+        states = torch.zeros(1, 3, 16)
+        states[0, :, :2] = torch.tensor([[6.0, 0.0], [0.0, 8.0], [99.0, -99.0]])
+        return states
+
+
+def test_a_caption_is_the_mean_of_its_real_pieces_by_hand(folder):
+    """The mean is (3, 4), the bias makes (4, 3) of it, and its length is 5."""
+    model = build(folder).eval()
+    model.text_tower = FixedStates()
+    nn.init.eye_(model.text_projection.weight)
+    model.text_projection.bias.data[:2] = torch.tensor([1.0, -1.0])
+    found = model.encode_texts(torch.zeros(1, 3, dtype=torch.int64), torch.tensor([[True, True, False]])).pooled
+    torch.testing.assert_close(found, torch.tensor([[0.8, 0.6, 0, 0, 0, 0, 0, 0]]))
+
+
+def test_an_image_is_the_maximum_of_its_real_regions_by_hand(folder):
+    """Of (3, 1) and (2, 4), without the padding: (3, 4)."""
+    model = build(folder).eval()
+    nn.init.eye_(model.region_projection.weight)
+    regions = torch.zeros(1, 3, 6)
+    regions[0, :, :2] = torch.tensor([[3.0, 1.0], [99.0, 99.0], [2.0, 4.0]])
+    found = model.encode_images(regions, torch.tensor([[True, False, True]])).pooled
+    torch.testing.assert_close(found, torch.tensor([[0.6, 0.8, 0, 0, 0, 0, 0, 0]]))
+
+
+def test_a_caption_beside_a_longer_one_stays_what_it_is(folder):
+    model = build(folder).eval()
+    ids, mask = torch.randint(4, 20, (2, 7)), torch.arange(7) < torch.tensor([[4], [7]])
+    found, other = (model.encode_texts(each, mask).pooled for each in (ids, torch.where(mask, ids, 9)))
+    alone = torch.cat([model.encode_texts(ids[c : c + 1, :n], mask[c : c + 1, :n]).pooled for c, n in ((0, 4), (1, 7))])
+    torch.testing.assert_close(found, alone)
+    torch.testing.assert_close(other, alone)
+
+
+@pytest.mark.parametrize(("thaw_at", "learns"), [(0, [True] * 4), (0.5, [False, False, True, True]), (1, [False] * 4)])
+def test_steps_move_the_encoder_from_its_share_of_the_run_on(folder, thaw_at, learns):
+    """Weight decay and the momentum of earlier steps included; the projection learns all along."""
+    model = build(folder, thaw_at=thaw_at).train()
+    groups = parameter_groups(model, nn.Module(), model.lr_multipliers())
+    optimizer = torch.optim.AdamW([{"params": group["params"]} for group in groups], lr=0.01, weight_decay=0.1)
+    ids, mask = torch.randint(4, 20, (2, 5)), torch.ones(2, 5, dtype=torch.bool)
+    watched = (model.text_tower.transformer.encoder.layer[0].output.dense.weight, model.text_projection.weight)
+    for progress, encoder_learns in zip((0.0, 0.49, 0.5, 1.0), learns, strict=True):
+        before = [weight.detach().clone() for weight in watched]
+        model.set_progress(progress)
+        optimizer.zero_grad()
+        model.encode_texts(ids, mask).pooled[:, 0].sum().backward()
+        optimizer.step()
+        moved = [not torch.equal(weight, old) for weight, old in zip(watched, before, strict=True)]
+        assert moved == [encoder_learns, True], progress
+
+
+@pytest.mark.parametrize(("thaw_at", "learns"), [(0, True), (0.5, False)])
+def test_a_model_that_was_told_of_no_progress_is_at_the_start_of_a_run(folder, thaw_at, learns):
+    model = build(folder, thaw_at=thaw_at)
+    model.encode_texts(torch.tensor([[4, 5]]), torch.tensor([[True, True]])).pooled[:, 0].sum().backward()
+    assert any(p.grad is not None for p in model.text_tower.parameters()) is learns
+
+
 def test_a_frozen_encoder_has_no_gradient_until_it_is_thawed(folder):
     model = build(folder, thaw_at=0.5).train()
     ids, mask = torch.randint(4, 20, (2, 5)), torch.ones(2, 5, dtype=torch.bool)

@@ -1,9 +1,9 @@
+import math
+
 import pytest
 import torch
 
 from tangka_match.models.region_statistics import RegionStatistics, spherical_kmeans
-
-MASK = torch.tensor([[True, True, False]])
 
 
 def seeded():
@@ -22,13 +22,54 @@ def batches_of(regions, mask):
 
 
 def test_worked_case():
-    """Regions (3, 0) and (0, 1), codebook (1, 0) and (-1, 0)."""
-    statistics = RegionStatistics(2, 2)
-    statistics.centroids.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
-    found = statistics(torch.tensor([[[3.0, 0.0], [0.0, 1.0], [99.0, 99.0]]]), MASK)
-    mean, spread, largest = [1.5, 0.5], [1.5, 0.5], [3.0, 1.0]
-    best, energy = [1.0, 0.0], [0.5, 0.0]  # cosines 1 and 0 with the first, -1 and 0 with the second
-    torch.testing.assert_close(found, torch.tensor([[*mean, *spread, *largest, *best, *energy]]))
+    """(3, 4) and (0, 1) from the centre; the cosines with each centroid stand beside it. Then (-3, -4) alone."""
+    statistics = RegionStatistics(2, 4)
+    statistics.center.copy_(torch.tensor([1.0, -1.0]))
+    centroids = {(1.0, 0.0): (0.6, 0.0), (0.0, 1.0): (0.8, 1.0), (-1.0, 0.0): (-0.6, 0.0), (0.0, -1.0): (-0.8, -1.0)}
+    statistics.centroids.copy_(torch.tensor(list(centroids)))
+    regions = torch.tensor([[[4.0, 3.0], [1.0, 0.0], [99.0, 99.0]], [[-99.0, 99.0], [-2.0, -5.0], [99.0, -99.0]]])
+    found = statistics(regions, torch.tensor([[True, True, False], [False, True, False]]))
+    mean, spread, largest = [1.5, 2.5], [1.5, 1.5], [3.0, 4.0]
+    best = [0.6, 1.0, 0.0, 0.0]  # against the last two every region counts as 0
+    energy = [0.36 / 2, (0.64 + 1) / 2, 0.0, 0.0]
+    torch.testing.assert_close(found[0], torch.tensor([*mean, *spread, *largest, *best, *energy]))
+    alone = [-3.0, -4.0, 0.0, 0.0, -3.0, -4.0, 0.0, 0.0, 0.6, 0.8, 0.0, 0.0, 0.36, 0.64]
+    torch.testing.assert_close(found[1], torch.tensor(alone))
+
+
+def test_fit_by_hand():
+    """Three images of one region each, 12 apart: their mean is the centre, and each block is scaled as a whole."""
+    statistics = RegionStatistics(2, 1)
+    regions = torch.tensor([[[-10.0, 4.0]], [[2.0, 4.0]], [[14.0, 4.0]]])
+    found = statistics.fit(batches_of(regions, torch.ones(3, 1, dtype=torch.bool)), seeded())
+    assert statistics.center.tolist() == [2, 4]
+    # Numbers of the mean block are -12, 0, 12 and three zeros: mean square 48.
+    across = 12 / math.sqrt(48)
+    for block in (slice(0, 2), slice(4, 6)):
+        torch.testing.assert_close(found[:, block], torch.tensor([[-across, 0], [0, 0], [across, 0]]))
+    # One centroid, (1, 0) or (-1, 0): an end has the cosine 1 with it, the middle and the other end count as 0.
+    end = 0 if statistics.centroids[0, 0] < 0 else 2
+    codes = torch.full((3,), -1 / math.sqrt(2))
+    codes[end] = math.sqrt(2)
+    torch.testing.assert_close(found[:, 6:], codes[:, None].expand(3, 2))
+
+
+def test_dimensions_of_a_block_keep_their_proportions():
+    statistics = RegionStatistics(4, 3)
+    regions, mask = images()
+    wide = regions * torch.tensor([10.0, 1.0, 1.0, 1.0])
+    statistics.fit(batches_of(wide, mask), seeded())
+    assert [len(block.unique()) for block in statistics.scale.split(statistics.block_sizes)] == [1] * 5
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e4])
+def test_images_that_are_all_alike_have_no_statistics(size):
+    """Rounding, which differs with the order of a batch, is not blown up to a variance of one."""
+    statistics = RegionStatistics(4, 3)
+    regions, mask = (each[:1].expand(40, *each.shape[1:]) for each in images())
+    batches = batches_of(size * regions, mask)
+    assert (statistics.fit(batches, seeded()) == 0).all()
+    assert all((statistics(*batch) == 0).all() for batch in batches())
 
 
 def test_fit_centres_everything_and_gives_every_block_the_same_variance():

@@ -3,7 +3,13 @@ import torch
 from hypothesis import given, settings
 
 from helpers.random_pairs import Pairs, pairs
-from tangka_match.ops import attended_cosine, unit_context_weights, unpack_words, word_region_attention
+from tangka_match.ops import (
+    attended_cosine,
+    stacked_cross_attention,
+    unit_context_weights,
+    unpack_words,
+    word_region_attention,
+)
 
 
 def vectors(data: Pairs, seed: int, dim: int = 4):
@@ -74,3 +80,16 @@ def test_unpack_words_undoes_the_choice_of_real_words():
     assert torch.equal(unpacked, x.masked_fill(~mask[:, :, None], 0))
     unpacked.sum().backward()
     assert torch.equal(x.grad[0, :, :, 0], mask.float())
+
+
+@settings(deadline=None, max_examples=20)
+@given(data=pairs)
+def test_stacked_cross_attention_reads_nothing_outside_the_masks(data):
+    """The same from parts whose padding is as long as the rest; by formula it is in models/test_scan.py."""
+    words, regions = (torch.nn.functional.normalize(each, dim=2) for each in vectors(data, seed=0))
+    empty = [x.masked_fill(~mask[:, :, None], 0) for x, mask in ((words, data.token_mask), (regions, data.region_mask))]
+    found, expected = (
+        stacked_cross_attention(queries, data.token_mask, context, data.region_mask, 9.0)[:, data.token_mask]
+        for queries, context in ((words, regions), empty)
+    )
+    torch.testing.assert_close(found, expected)
