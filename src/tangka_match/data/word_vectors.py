@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tangka_match.errors import DataFormatError
 from tangka_match.types import WordVectors
+from tangka_match.words import is_special
 
 logger = logging.getLogger(__name__)
 _FORM = "the form is UTF-8 text, 'word v1 ... vn' a line, after an optional first line 'words n'"
@@ -32,7 +33,7 @@ def read_word_vectors(path: str | Path, words: Sequence[str]) -> WordVectors:
         DataFormatError: The file cannot be read, has no word of the vocabulary, or a line of such a word does not hold
             ``n`` finite numbers.
     """
-    plain = [word for word in words if not (word.startswith("<") and word.endswith(">"))]
+    plain = [word for word in words if not is_special(word)]
     wanted = {part.encode() for word in plain for part in (word, *word)}
     try:
         found = _find(Path(path), wanted)

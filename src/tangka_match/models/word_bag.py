@@ -8,11 +8,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tangka_match.ops import at_least_float32
+from tangka_match.words import LONGEST_WORD, characters_of, is_special
 
 _MIN_CAPTIONS = 2
 """Training captions that a feature must occur in: what occurs once cannot be told from chance."""
-_LONGEST_WORD = 8
-"""Characters that a word counts with."""
 
 
 class WordBag(nn.Module):
@@ -37,7 +36,7 @@ class WordBag(nn.Module):
         self.vocab_size = vocab_size
         self.num_hashes = num_hashes
         self.register_buffer("weight", torch.ones(vocab_size + num_hashes))
-        self.register_buffer("characters", torch.zeros(vocab_size, _LONGEST_WORD, dtype=torch.int64))
+        self.register_buffer("characters", torch.zeros(vocab_size, LONGEST_WORD, dtype=torch.int64))
 
     def forward(
         self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]
@@ -74,14 +73,14 @@ class WordBag(nn.Module):
             words: The vocabulary in the order of its ids; words in angle brackets are special tokens.
         """
         for row, word in enumerate(words):
-            codes = [] if word.startswith("<") and word.endswith(">") else [ord(c) for c in word[:_LONGEST_WORD]]
-            self.characters[row] = torch.tensor(codes + [0] * (_LONGEST_WORD - len(codes)))
+            codes = [ord(character) for character in characters_of(word)]
+            self.characters[row] = torch.tensor(codes + [0] * (LONGEST_WORD - len(codes)))
         features, present = self.features(token_ids, token_mask)
         rows = torch.arange(len(features))[:, None].expand_as(features)
         once = torch.stack([rows[present], features[present]]).unique(dim=1)
         counts = torch.bincount(once[1], minlength=len(self.weight))
         idf = math.log(len(features)) - counts.clamp(min=1).log()
-        special = torch.tensor([word.startswith("<") and word.endswith(">") for word in words])
+        special = torch.tensor([is_special(word) for word in words])
         idf[: len(words)].masked_fill_(special, 0.0)
         self.weight.copy_(idf.masked_fill(counts < _MIN_CAPTIONS, 0.0))
         features, weights = self(token_ids, token_mask)

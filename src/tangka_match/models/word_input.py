@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from tangka_match.errors import ConfigError
 from tangka_match.ops import masked_mean
 from tangka_match.types import WordVectors
+from tangka_match.words import LONGEST_WORD, characters_of
 
-_LONGEST_WORD = 8
-"""Characters that a word counts with."""
 _NO_CHARACTER, _RARE_CHARACTER = 0, 1
 
 
@@ -50,7 +49,7 @@ class WordInput(nn.Module):
         nn.init.uniform_(self.word_vectors.weight, -0.1, 0.1)
         self.character_vectors = None
         if character_dim > 0:
-            self.register_buffer("characters", torch.zeros(vocab_size, _LONGEST_WORD, dtype=torch.int64))
+            self.register_buffer("characters", torch.zeros(vocab_size, LONGEST_WORD, dtype=torch.int64))
             self.character_vectors = nn.Embedding(num_characters + 2, character_dim)
             nn.init.uniform_(self.character_vectors.weight, -0.1, 0.1)
         self.dropout = nn.Dropout(dropout)
@@ -94,7 +93,7 @@ class WordInput(nn.Module):
 
     def _number_characters(self, words: Sequence[str]) -> None:
         assert self.character_vectors is not None
-        plain = [() if w.startswith("<") and w.endswith(">") else tuple(w[:_LONGEST_WORD]) for w in words]
+        plain = [characters_of(word) for word in words]
         counts = Counter(character for word in plain for character in dict.fromkeys(word))
         numbers = {
             character: code

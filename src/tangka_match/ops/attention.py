@@ -85,18 +85,19 @@ def attended_cosine(
         smooth: :math:`\lambda`; higher = sharper.
 
     Returns:
-        Cosines in [-1, 1] up to rounding; 0 for an image without a real region.
+        Cosines in [-1, 1] up to rounding, in float32 at least; 0 for an image without a real region.
     """
-    if len(words) < values.shape[1]:
-        return _cosine_of_contexts(queries, words, keys, values, region_mask, smooth=smooth)
-    weights = masked_softmax(smooth * (keys @ queries.T), region_mask[:, :, None], dim=1)
-    dot = (weights * (values @ words.T)).sum(dim=1)
-    # In half precision the square of a short context would be mostly rounding error.
+    # Which way a product is rounded depends on the shapes: in half precision a score would depend on the words beside
+    # it, and the square of a short context would be mostly rounding error.
     with torch.autocast(values.device.type, enabled=False):
-        wide = at_least_float32(values)
-        weights = weights.to(wide.dtype)
-        squared_norm = (weights * (wide @ wide.mT @ weights)).sum(dim=1)
-    return dot / squared_norm.clamp(min=1e-12).sqrt()
+        queries, words = at_least_float32(queries), at_least_float32(words)
+        keys, values = at_least_float32(keys), at_least_float32(values)
+        if len(words) < values.shape[1]:
+            return _cosine_of_contexts(queries, words, keys, values, region_mask, smooth=smooth)
+        weights = masked_softmax(smooth * (keys @ queries.T), region_mask[:, :, None], dim=1)
+        dot = (weights * (values @ words.T)).sum(dim=1)
+        squared_norm = (weights * (values @ values.mT @ weights)).sum(dim=1)
+        return dot / squared_norm.clamp(min=1e-12).sqrt()
 
 
 def _cosine_of_contexts(
@@ -112,10 +113,8 @@ def _cosine_of_contexts(
     # One small product an image: as one tall and thin product it would take twice as long on a CPU.
     affinity = queries.expand(len(keys), -1, -1) @ keys.mT
     weights = masked_softmax(smooth * affinity, region_mask[:, None, :])
-    with torch.autocast(values.device.type, enabled=False):
-        wide = at_least_float32(values)
-        contexts = weights.to(wide.dtype) @ wide
-        return (contexts * words).sum(dim=2) / torch.linalg.vector_norm(contexts, dim=2).clamp(min=1e-6)
+    contexts = weights @ values
+    return (contexts * words).sum(dim=2) / torch.linalg.vector_norm(contexts, dim=2).clamp(min=1e-6)
 
 
 def stacked_cross_attention(

@@ -20,14 +20,16 @@ def tfidf_overlap(token_ids: Int[Tensor, "B T"], token_mask: Bool[Tensor, "B T"]
         token_mask: ``True`` = real.
 
     Returns:
-        (B, B) in [0, 1], symmetric, float32, without gradient: 1 for the same bag, 0 where no word is shared.
+        (B, B) in [0, 1], symmetric, float32, without gradient. 1 up to rounding where two captions have the words that
+        count anything in equal proportions, 0 where they share none of those: a caption that has none has 0 everywhere,
+        with itself too.
 
     Example:
-        Captions 0 and 1 share one of two words that are equally rare; 3 is in all captions.
+        Word 3 is in all captions; 0 and 2 share no other. Caption 1 says 5 and 6 twice as often as 0.
 
-        >>> ids = torch.tensor([[3, 5, 6], [3, 6, 7], [3, 8, 8]])
-        >>> tfidf_overlap(ids, torch.ones(3, 3, dtype=torch.bool))[0, 2]
-        tensor(0.)
+        >>> ids = torch.tensor([[3, 5, 6, 3, 3], [3, 5, 6, 5, 6], [3, 8, 8, 8, 8]])
+        >>> tfidf_overlap(ids, torch.ones(3, 5, dtype=torch.bool))[0].round()
+        tensor([1., 1., 0.])
     """
     words, position = token_ids.masked_fill(~token_mask, -1).unique(return_inverse=True)
     bags = torch.zeros(len(token_ids), len(words), device=token_ids.device)

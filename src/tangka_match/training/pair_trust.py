@@ -12,7 +12,7 @@ from tangka_match.losses import LossTerms
 from tangka_match.ops import low_component_share
 
 MEMORY = 0.7
-"""How much of its remembered loss a pair keeps when it is seen again; a pair is seen once an epoch."""
+"""How much of its remembered loss a pair keeps when it is seen again."""
 
 
 @runtime_checkable
@@ -41,10 +41,10 @@ class PairTrust:
     """Remembers the loss of every training pair, and weighs pairs by it in the later part of a run.
 
     Networks fit right pairs before wrong ones, so that a mismatched pair keeps a high loss for long. A moving average
-    of each pair's own training loss is kept. From ``begin`` on, at the first step of every epoch, two Gaussians are
-    fitted to the averages, and the weight of a pair is the probability that its loss comes from the lower one. The loss
-    of a batch is then the weighted mean over its pairs; a pair of low weight is still a negative of all others. Until
-    then nothing is changed.
+    of each pair's own training loss is kept. Two Gaussians are fitted to the averages at the first step that is not
+    before ``begin``, and again at the first step of each later epoch; the weight of a pair is the probability that its
+    average comes from the lower one. The loss of a batch is then the weighted mean over its pairs; a pair of low weight
+    is still a negative of all others. Before ``begin`` the loss is left as it is.
 
     Sources: Li et al., "DivideMix", arXiv:2002.07394 (small loss, mixture of two); Huang et al., "Learning with Noisy
     Correspondence for Cross-modal Matching" (NCR), NeurIPS 2021, the same for image-text pairs. Both train two networks
@@ -68,7 +68,7 @@ class PairTrust:
 
     @property
     def weights(self) -> Float[Tensor, " C"]:
-        """In [0, 1], of each training pair; 1 before ``begin``, and where a pair has never been seen."""
+        """In [0, 1], of each training pair; 1 before ``begin``, and of a pair first seen after the last fit."""
         return self._weights
 
     def weigh(
@@ -80,7 +80,7 @@ class PairTrust:
         epoch: int,
         progress: float,
     ) -> LossTerms:
-        """Put the weighted mean into the place of the total, and remember the losses.
+        """Remember the losses and, from ``begin`` on, put their weighted mean into the place of the total.
 
         Args:
             terms: Of the batch, unweighted.

@@ -63,6 +63,21 @@ def test_attended_cosine_equals_the_materialised_context(data):
         torch.testing.assert_close(found[image], expected)
 
 
+@pytest.mark.parametrize("chunk", [7, 36, 50])  # under, at and over the number of regions
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_attended_cosine_does_not_depend_on_the_words_beside_it_under_autocast(dtype, chunk):
+    generator = torch.Generator().manual_seed(0)
+    queries, words = torch.nn.functional.normalize(torch.randn(2, 120, 32, generator=generator), dim=-1).to(dtype)
+    keys, values = torch.nn.functional.normalize(torch.randn(2, 5, 36, 32, generator=generator), dim=-1).to(dtype)
+    mask = torch.rand(5, 36, generator=generator) > 0.1
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        whole = attended_cosine(queries, words, keys, values, mask)
+        pieces = zip(queries.split(chunk), words.split(chunk), strict=True)
+        parts = [attended_cosine(*piece, keys, values, mask) for piece in pieces]
+    assert whole.dtype == torch.float32
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("count", [2, 5])
 def test_attended_cosine_of_an_image_without_regions_is_zero(count):
     mask = torch.tensor([[False] * 3])

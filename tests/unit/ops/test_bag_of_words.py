@@ -25,9 +25,19 @@ def test_padding_and_order_have_no_influence():
     assert tfidf_overlap(torch.cat([ids, ids + 20]), mask.repeat(2, 1))[0, 1].item() == pytest.approx(1, rel=1e-5)
 
 
+def test_proportions_count_and_not_lengths_or_common_words():
+    """Captions 0 and 1 have 5 and 6 in equal parts, and the common 1 once and four times; 2 has 6 twice as often."""
+    ids = torch.tensor(
+        [[1, 5, 6, 0, 0, 0, 0, 0], [1, 1, 1, 1, 5, 6, 5, 6], [1, 5, 6, 6, 0, 0, 0, 0], [1, 7, 0, 0, 0, 0, 0, 0]]
+    )
+    overlap = tfidf_overlap(ids, ids > 0)
+    assert overlap[0, 1].item() == pytest.approx(1, rel=1e-5)
+    assert overlap[0, 2].item() == pytest.approx(3 / math.sqrt(2 * 5), rel=1e-5)
+
+
 def test_captions_of_nothing_but_common_words_overlap_with_none():
-    """One caption alone: all its words are in all captions."""
-    assert tfidf_overlap(torch.tensor([[1, 5, 2]]), torch.ones(1, 3, dtype=torch.bool)).item() == 0
+    """Both words are in both captions: equal bags overlap in nothing that counts, nor with themselves."""
+    assert not tfidf_overlap(torch.tensor([[1, 5, 2], [2, 1, 5]]), torch.ones(2, 3, dtype=torch.bool)).any()
 
 
 def test_is_float32_under_autocast():

@@ -63,6 +63,21 @@ def test_weights_are_those_of_the_epochs_first_step():
     assert trust.weights[0] < trust.weights[2]
 
 
+def test_a_begin_within_an_epoch_is_no_later_than_that():
+    """The step that passes it is weighed, by what was remembered before; so is the first step of the next epoch."""
+    trust = PairTrust([5], begin=0.5)
+    weigh(trust, [1.0, 1.1, 5.0, 5.1], [0, 1, 2, 3])
+    weigh(trust, [1.0], [0], epoch=1, progress=0.4)
+    assert trust.weights.tolist() == [1.0] * 5
+    found, _ = weigh(trust, [3.0, 4.9], [0, 4], epoch=1, progress=0.5)
+    assert (trust.weights > 0.9).tolist() == [True, True, False, False, True]
+    assert "pair_weight" in found.values
+    weigh(trust, [1.0], [0], epoch=1, progress=0.6)
+    assert trust.weights[4] == 1  # seen since, but not yet judged
+    weigh(trust, [1.0], [0], epoch=2, progress=0.7)
+    assert trust.weights[4] < 0.1
+
+
 def test_pairs_are_judged_among_those_of_their_own_set():
     """Every pair of a harder second set has a higher loss than the wrong pair of the first."""
     losses = [1.0, 1.1, 0.9, 1.05, 3.0, 7.0, 7.1, 6.9, 7.05, 9.0]

@@ -1,13 +1,12 @@
 """Stochastic weight averaging: the mean of the weights over the last part of a run."""
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 
-from tangka_match.training.callbacks.moving_averaging import of_fractions
+from tangka_match.training.callbacks.averaging import Averaging
 
 
-class TailAveraging(WeightAveraging):
+class TailAveraging(Averaging):
     """Validates and keeps the mean of the weights after each step of the last part of a run.
 
     Before that part begins, validation sees the weights themselves. Source: Izmailov et al. 2018, arXiv:1803.05407.
@@ -17,7 +16,7 @@ class TailAveraging(WeightAveraging):
     """
 
     def __init__(self, begin: float) -> None:
-        super().__init__(avg_fn=of_fractions(self._average))
+        super().__init__(self._average)
         self._begin = begin
         self._first_step = 0
 

@@ -25,6 +25,9 @@ def quiet_libraries() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=r"torch\.distributed\.nn\.functional\.all_gather is deprecated")
             # A resumed run writes where it wrote before.
             warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")
+            # It goes on at its next batch: Lightning asks the loader for the place, but the sampler keeps it.
+            unfinished = "You're resuming from a checkpoint that ended before the epoch ended and your dataloader is"
+            warnings.filterwarnings("ignore", message=unfinished + r" not resumable\.")
             # Every process validates on the whole gallery, so all have the same numbers.
             warnings.filterwarnings("ignore", message=r"It is recommended to use .*sync_dist=True")
             # The momentum copy of a matcher encodes as in validation.

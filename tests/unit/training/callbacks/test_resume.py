@@ -130,7 +130,7 @@ def test_a_student_goes_on_bit_by_bit(tmp_path):
 
 
 def test_dropout_makes_the_weights_depend_on_the_random_state(tmp_path):
-    """Else the test above would prove nothing."""
+    """Else a run that stopped could end with the weights of an unbroken one though its random state was lost."""
     torch.manual_seed(5)
     first = fit(tmp_path)
     torch.manual_seed(6)
