@@ -12,13 +12,15 @@ from benchmarks.workload import OURS, PUBLISHED, Way, draw_captions, draw_region
 from tangka_match.losses import TripletMarginLoss, positive_mask
 from tangka_match.models import SGRAF
 from tangka_match.ops import at_least_float32
+from tangka_match.training.allocator import keep_freed_memory
 
 SMALL = 32
 """Pairs that gradients are compared on."""
 
 
 def training_rows(reasoning: str, batch: int, rounds: int) -> list[Row]:
-    """Ratios, and how far the gradients are from the loop's."""
+    """Ratios, and how far the gradients are from the loop's; freed memory stays with the process, as in the runner."""
+    keep_freed_memory()
     model = without_dropout(sgraf(reasoning))
     steps = {
         "loop": partial(gradients, model, PUBLISHED, batch),
