@@ -1,6 +1,8 @@
 """Region features on disk: opened by their header, memory-mapped, read a batch at a time."""
 
 import hashlib
+import math
+import mmap
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tangka_match.data.npy import NpyHeader, read_npy_header
+from tangka_match.data.read_ahead import read_ahead
 from tangka_match.errors import DataFormatError
 
 SAMPLED_ROWS = 64
@@ -139,7 +142,10 @@ class RegionFeatures:
         Returns:
             (B, R, F), the stored dtype.
         """
-        return self._array[rows if self.row_map is None else self.row_map[rows]]
+        file_rows = rows if self.row_map is None else self.row_map[rows]
+        array = self._array
+        read_ahead(self._mapping, self.header.offset, array[0].nbytes, file_rows)
+        return array[file_rows]
 
     def origin(self, image: int) -> tuple[Path, int]:
         """File of an image, and its row there."""
@@ -169,11 +175,15 @@ class RegionFeatures:
         return digest.hexdigest()[:16]
 
     @cached_property
+    def _mapping(self) -> mmap.mmap:
+        with self.path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    @cached_property
     def _array(self) -> npt.NDArray[np.floating[Any]]:
-        """The mapped file as a plain array: indexing ``np.memmap`` itself costs a third more."""
-        header = self.header
-        mapped = np.memmap(header.path, header.dtype, mode="r", offset=header.offset, shape=header.shape)
-        return mapped.view(np.ndarray)
+        """The mapped file as a plain array: indexing a ``np.memmap`` costs a third more."""
+        flat = np.frombuffer(self._mapping, self.dtype, math.prod(self.header.shape), self.header.offset)
+        return flat.reshape(self.header.shape)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_array"}
+        return {key: value for key, value in self.__dict__.items() if key not in {"_array", "_mapping"}}
