@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from collect import read_run
 
 CLOSED_FORM, FULL = "closed form (best)", "on the full set"
+CHECKPOINTS = {"<closed form>": CLOSED_FORM, "<full set>": FULL}
 COMMON = ["logger=none", "trainer.progress_bar=false", "seeds=[0,1,2]"]
 SHORT = ["trainer.max_epochs=10", "trainer.log_every_n_steps=22", "scheduler.warmup_steps=22"]
 FIXED = ["loss=info_nce", "loss.temperature=0.1", "loss.learn_temperature=false"]
@@ -97,7 +98,8 @@ def main() -> None:
         parser.error(f"these rows need --full: {', '.join(wanting)}")
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "ablation.json"
-    results: dict[str, dict] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    results: dict[str, dict] = {k: row for k, row in found.items() if k in ROWS and row["command"] == command_of(k)}
     for name in dict.fromkeys(["base", *chosen]):
         print(f"{name} ...", flush=True)
         results[name] = measure(name, options.root, options.full, options.out.absolute())
@@ -115,12 +117,12 @@ def measure(name: str, root: Path, full: Path | None, out: Path) -> dict:
         f"paths.runs={folder.absolute()}",
         f"paths.checkpoints={folder}/checkpoints",
     ]
-    words = ["data=precomp", *COMMON, *ROWS[name]]
+    words = words_of(name)
     with (out / "ablation.log").open("a", encoding="utf-8") as log:
         command = [sys.executable, "-m", "tangka_match.train", *(filled(word, full, out) for word in words), *where]
         subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
     runs = [read_run(path.parent) for path in sorted(folder.glob("*/result.json"))]
-    row = {"command": f"python -m tangka_match.train {' '.join(words)}", "commit": runs[0]["git_commit"]}
+    row = {"command": command_of(name), "commit": runs[0]["git_commit"]}
     for metric in ("mean_r1", "rsum"):
         values = [run["val_metrics"][metric] for run in runs]
         row[metric] = {"values": values, "mean": statistics.fmean(values), "std": statistics.stdev(values)}
@@ -129,9 +131,22 @@ def measure(name: str, root: Path, full: Path | None, out: Path) -> dict:
     return row | {"runs": [run["run_id"] for run in runs], "folder": folder.name}
 
 
+def words_of(name: str) -> list[str]:
+    """A row's command, without the sets and folders of this machine."""
+    return ["data=precomp", *COMMON, *ROWS[name]]
+
+
+def command_of(name: str) -> str:
+    """The same in one line."""
+    return f"python -m tangka_match.train {' '.join(words_of(name))}"
+
+
 def folder_name(name: str) -> str:
-    """A row's folder: another one as soon as its command is another."""
-    digest = hashlib.sha256("\n".join([*COMMON, *ROWS[name]]).encode()).hexdigest()[:6]
+    """A row's folder: another one as soon as its command is another, or that of a row whose checkpoints it takes."""
+    line = command_of(name)
+    for placeholder, row in CHECKPOINTS.items():
+        line = line.replace(placeholder, folder_name(row)) if placeholder in line else line
+    digest = hashlib.sha256(line.encode()).hexdigest()[:6]
     return "".join(letter if letter.isalnum() else "-" for letter in name) + f"-{digest}"
 
 
@@ -139,7 +154,7 @@ def filled(word: str, full: Path | None, out: Path) -> str:
     """A word of a command with the checkpoints of the row that it names, or the folder of the full set."""
     if "<full root>" in word:
         return word.replace("<full root>", str(full.absolute()))
-    for placeholder, row in (("<closed form>", CLOSED_FORM), ("<full set>", FULL)):
+    for placeholder, row in CHECKPOINTS.items():
         if placeholder in word:
             found = sorted((out / folder_name(row)).glob("checkpoints/*/*/best.ckpt"))
             if not found:

@@ -86,13 +86,20 @@ def write_set(folder: Path, images: int, batches: int) -> RegionTextDataModule:
         np.lib.format.open_memmap(folder / f"{split}_ims.npy", mode="w+", dtype=np.float16, shape=shape)[:2, :, 0] = 1
     array = np.lib.format.open_memmap(folder / "train_ims.npy", mode="r+")
     array[np.unique(np.linspace(0, images - 1, SAMPLED_ROWS).astype(int)), :, 0] = 1
-    data = RegionTextDataModule(str(folder), batch_size=BATCH)
-    data.setup()
-    for rows in islice(data.batch_sampler, batches):
+    array[1] = 2  # unlike its neighbours, so that nobody looks further for images that repeat
+    for rows in list(islice(open_set(folder).batch_sampler, batches)):
         array[np.array(rows), :, 0] = 1
     array.flush()
+    del array  # pages that anybody maps stay in the cache
     with (folder / "train_ims.npy").open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return open_set(folder)
+
+
+def open_set(folder: Path) -> RegionTextDataModule:
+    """The set, ready to be read."""
+    data = RegionTextDataModule(str(folder), batch_size=BATCH)
+    data.setup()
     return data
 
 

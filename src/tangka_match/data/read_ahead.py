@@ -1,6 +1,7 @@
 """Telling the system which parts of a mapped file are about to be read."""
 
 import mmap
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -23,4 +24,5 @@ def read_ahead(mapping: mmap.mmap, start: int, size: int, rows: npt.NDArray[np.i
         return
     for first in (start + size * row for row in rows.tolist()):
         page = first - first % mmap.PAGESIZE
-        mapping.madvise(mmap.MADV_WILLNEED, page, first + size - page)
+        with suppress(OSError):  # it is a hint: what could not be announced is read all the same
+            mapping.madvise(mmap.MADV_WILLNEED, page, first + size - page)

@@ -121,7 +121,7 @@ class CCA(nn.Module):
         ridges = choose_ridges(views, rank=self.rank, dim=dim, generator=generator)
         projections = correlate(*views.spectra(self.rank, generator), ridges, dim)
         if not all(bool(projection.any() and projection.isfinite().all()) for projection in projections):
-            raise DataFormatError(_all_alike("captions" if not second.coalesce().values().any() else "images"))
+            raise DataFormatError(_all_alike("captions" if statistics.any() else "images"))
         for weight, projection in zip((self.image_projection, self.text_projection), projections, strict=True):
             # The cosine does not see a scale, but a learning rate does: leave the weights as large as they began.
             weight.copy_(projection * (_INITIAL_SCALE / projection.square().mean().sqrt()))

@@ -38,9 +38,11 @@ def read_captions(path: Path) -> dict[str, list[str]]:
 def open_picture(path: Path) -> Image.Image:
     """A picture in RGB, decoded to its last row: turned as its camera says, what is transparent on white."""
     with Image.open(path) as picture:
-        upright = ImageOps.exif_transpose(picture).convert("RGBA")
-    white = Image.new("RGBA", upright.size, "white")
-    return Image.alpha_composite(white, upright).convert("RGB")
+        upright = ImageOps.exif_transpose(picture)
+        if not upright.has_transparency_data:
+            return upright.convert("RGB")
+        opaque = Image.new("RGBA", upright.size, "white")
+        return Image.alpha_composite(opaque, upright.convert("RGBA")).convert("RGB")
 
 
 def extract_split(tower: VisionTower, images: Path, captions: Path, out: Path, *, split: str, batch_size: int) -> Path:
