@@ -22,7 +22,7 @@ def read_ahead(mapping: mmap.mmap, start: int, size: int, rows: npt.NDArray[np.i
     """
     if not hasattr(mmap, "MADV_WILLNEED"):
         return
-    for first in (start + size * row for row in rows.tolist()):
+    for first in (start + size * int(row) for row in rows):
         page = first - first % mmap.PAGESIZE
         with suppress(OSError):  # it is a hint: what could not be announced is read all the same
             mapping.madvise(mmap.MADV_WILLNEED, page, first + size - page)
