@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 RUNS   ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench format wandb-sync clean
+.PHONY: help setup demo test fuzz lint bench format wandb-sync clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ demo: setup ## write the demo set, train +experiment=targeted on it for a few ep
 
 test: setup ## run the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
+
+fuzz: setup ## run the property tests with fresh examples, which make test draws alike every time
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/property --numprocesses=auto
 
 lint: setup ## ruff, mypy and the import rules
 	$(BIN)/ruff check
