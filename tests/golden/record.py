@@ -2,7 +2,7 @@
 
 Runs use the command line and files on disk only, so one script serves the commit before and the commit after::
 
-    python tests/golden/record.py --out before.json              # all cases: 5 to 10 minutes on one core
+    python tests/golden/record.py --out before.json              # all cases: up to a minute each on a busy core
     python tests/golden/record.py --out after.json --only debug grid
     python tests/golden/record.py --compare before.json after.json
 
