@@ -52,8 +52,8 @@ TRAIN: dict[str, Words] = {
     "targeted": ("+experiment=targeted", *TWO_EPOCHS, "data.batch_size=32"),
     "sgraf_sgr": ("+experiment=sgraf_sgr", *SGRAF),
     "best": ("+experiment=best", "model.num_hashes=2048", "model.rank=128", "model.embed_dim=64"),
-    "grid": ("-m", *DEBUG, "loss=triplet", "loss.margin=0.1,0.2", "seed=0,1"),
-    "study": ("-m", *DEBUG, "hydra/sweeper=study", "loss=triplet", "loss.margin=interval(0.1,0.3)", "sweep.n_trials=4"),
+    "grid": ("-m", *DEBUG, "loss=triplet", "optimizer.lr=1e-3,3e-3", "seed=0,1"),
+    "study": ("-m", *DEBUG, "hydra/sweeper=study", "loss=triplet", "optimizer.lr=interval(1e-4,3e-3)", "sweep.n_trials=4"),
 }  # fmt: skip
 LOSSES = ("blend", "hal", "momentum_queue", "multi_positive", "sigmoid", "soft_label")
 """`curriculum`, `info_nce`, `triplet` and `alignment_uniformity` are in `debug`, `noisy_pairs`, `grid` and `blend`."""
@@ -87,16 +87,15 @@ SEEDS = (*DEBUG, "seeds=[0,1]", "ensemble=true")
 DISTILLED = ("-m", *DEBUG, "distillation=score,rank")
 EVALUATED: dict[str, Words] = {
     "plain": ("split=test",),
-    "folds": ("split=val", "protocol.folds=2"),
     "galleries": ("split=test", "protocol.gallery_size=10", "protocol.draws=5"),
     "hubness": (
-        "split=test", "hubness=[qb_norm,nnn,inverted_softmax,sinkhorn,k_reciprocal]", "correction.nnn_k=32",
+        "split=val", "protocol.folds=2", "hubness=[qb_norm,nnn,inverted_softmax,sinkhorn,k_reciprocal]", "correction.nnn_k=32",
         "near_duplicates.threshold=0.05",
     ),
 }  # fmt: skip
 SHARED = Path(os.environ.get("TANGKA_MATCH_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 """Where the published SGRAF checkpoints are; without them the case `convert` is skipped, and says so."""
-IGNORED = re.compile(r"(^|_)(time|seconds|pid|per_second|mtime|began|ended)($|_)")
+IGNORED = re.compile(r"(^|_)(time|seconds|pid|per_second|memory|mtime|began|ended)($|_)")
 """Numbers that no seed decides."""
 
 # ---- commands -----------------------------------------------------------------------------------------------------
@@ -210,7 +209,8 @@ def read_run(folder: Path, checkpoints: Path) -> Record:
     metrics: dict[str, Record] = {}
     for event in events:
         if event["event"] == "metrics":  # a resumed run logs the steps after its last checkpoint once more
-            metrics.setdefault(f"{event['epoch']}/{event['step']}", {}).update(event["values"])
+            for name, value in event["values"].items():
+                metrics.setdefault(name, {})[f"{event['epoch']}/{event['step']}"] = value
     result_file = folder / "result.json"
     result = json.loads(result_file.read_text(encoding="utf-8")) if result_file.exists() else {}
     kept = ("best_epoch", "best_step", "total_steps", "num_parameters", "val_metrics", "val_ci95")
