@@ -53,7 +53,8 @@ TRAIN: dict[str, Words] = {
     "sgraf_sgr": ("+experiment=sgraf_sgr", *SGRAF),
     "best": ("+experiment=best", "model.num_hashes=2048", "model.rank=128", "model.embed_dim=64"),
     "grid": ("-m", *DEBUG, "loss=triplet", "optimizer.lr=1e-3,3e-3", "seed=0,1"),
-    "study": ("-m", *DEBUG, "hydra/sweeper=study", "loss=triplet", "optimizer.lr=interval(1e-4,3e-3)", "sweep.n_trials=4"),
+    "study": ("-m", *DEBUG, "hydra/sweeper=study", "loss=triplet", "optimizer.lr=interval(1e-4,3e-3)",
+              "sweep.n_trials=4"),
 }  # fmt: skip
 LOSSES = ("blend", "hal", "momentum_queue", "multi_positive", "sigmoid", "soft_label")
 """`curriculum`, `info_nce`, `triplet` and `alignment_uniformity` are in `debug`, `noisy_pairs`, `grid` and `blend`."""
@@ -89,8 +90,8 @@ EVALUATED: dict[str, Words] = {
     "plain": ("split=test",),
     "galleries": ("split=test", "protocol.gallery_size=10", "protocol.draws=5"),
     "hubness": (
-        "split=val", "protocol.folds=2", "hubness=[qb_norm,nnn,inverted_softmax,sinkhorn,k_reciprocal]", "correction.nnn_k=32",
-        "near_duplicates.threshold=0.05",
+        "split=val", "protocol.folds=2", "hubness=[qb_norm,nnn,inverted_softmax,sinkhorn,k_reciprocal]",
+        "correction.nnn_k=32", "near_duplicates.threshold=0.05",
     ),
 }  # fmt: skip
 SHARED = Path(os.environ.get("TANGKA_MATCH_SHARED", Path(__file__).resolve().parents[3] / "shared"))
