@@ -108,7 +108,7 @@ def test_the_runs_are_listed_and_shown(root):
     grid = next(path.name for path in (root / "runs" / "sweeps").iterdir() if path.name != "rates")
     asked = {"limit=30": 8, "status=finished": 7, "status=stopped": 1, f"of_sweep={grid}": 2, "of_sweep=rates": 2}
     for word, count in asked.items():
-        assert f"8 runs, {count} shown" in succeed(folder, word, main=runs).stdout
+        assert f", {count} shown" in succeed(folder, word, main=runs).stdout
     for name in MODELS:
         shown = succeed(folder, f"show={run_of(root, name).name}", main=runs).stdout
         assert "mean_r1" in shown
