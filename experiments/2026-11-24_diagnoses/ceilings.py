@@ -17,14 +17,14 @@ from tangka_match.analysis.diagnosis.near_images import group_pairs, near_images
 from tangka_match.analysis.diagnosis.texts import Texts
 from tangka_match.analysis.diagnosis.told_apart import told_apart
 from tangka_match.data.captions import group_texts
-from tangka_match.data.demo import DEFAULT_COMPLETENESS, Scene, make_captions, make_scenes, write_demo_set
-from tangka_match.data.demo.caption_writer import Caption
-from tangka_match.data.demo.feature_writer import FeatureWriter
-from tangka_match.data.demo.grammar import Element, stream
-from tangka_match.data.demo.lexicon import CONCEPTS, KINDS, NUMBER
-from tangka_match.data.demo.oracle import oracle_similarity
 from tangka_match.data.split import load_split
 from tangka_match.data.tokenizer import JiebaTokenizer
+from tangka_match.demo import DEFAULT_COMPLETENESS, Scene, make_captions, make_scenes, write_demo_set
+from tangka_match.demo.caption_writer import Caption
+from tangka_match.demo.feature_writer import FeatureWriter
+from tangka_match.demo.grammar import Element, stream
+from tangka_match.demo.lexicon import CONCEPTS, KINDS, NUMBER
+from tangka_match.demo.oracle import oracle_similarity
 
 IMAGES, SHARES, NOISE = 363, (0.05, 0.1, 0.2, 0.4), 0.3
 Planted = tuple[list[Scene], list[Caption], list[int]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tangka_match.data.demo import write_demo_set
+from tangka_match.demo import write_demo_set
 
 folder = Path(sys.argv[1])
 clean, planted = folder / "clean", folder / "planted"

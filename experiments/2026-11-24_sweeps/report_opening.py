@@ -13,11 +13,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 from helpers.browser import browsing
 from helpers.records import record_of
 from helpers.run_folders import write_run
-from tangka_match.analysis.report.curves import read_curves
+from tangka_match.analysis.curves import read_curves
 from tangka_match.analysis.report.page import write_report
 from tangka_match.analysis.report.payload import Report
-from tangka_match.analysis.runs.seeds import fold_seeds
-from tangka_match.training.records.run_files import read_run_files
+from tangka_match.analysis.runs.selection import fold_seeds
+from tangka_match.records.run_files import read_run_files
 
 RUNS, STEPS, OPENINGS = 500, 1000, 5
 TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"

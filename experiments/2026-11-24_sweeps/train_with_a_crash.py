@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tangka_match.config.sweeps import job as module
+from tangka_match.sweeps import job as module
 from tangka_match.train import main
 
 JOB = 9

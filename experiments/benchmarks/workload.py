@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from benchmarks.slow_sgraf import Stack, slow_scores
 from tangka_match.models import CCA, SGRAF, VSE, DualEncoder
-from tangka_match.models.masked_rnn import average_directions
+from tangka_match.models.layers import average_directions
 from tangka_match.ops import l2_normalise
 from tangka_match.retrieval import score_matrix
 from tangka_match.types import Encoded

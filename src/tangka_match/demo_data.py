@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from tangka_match.config.cli import run_cli
+from tangka_match.cli import run_cli
 
 
 def main() -> None:

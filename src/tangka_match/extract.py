@@ -2,7 +2,7 @@
 
 from omegaconf import DictConfig
 
-from tangka_match.config.cli import run_cli
+from tangka_match.cli import run_cli
 
 
 def main() -> None:

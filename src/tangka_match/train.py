@@ -2,7 +2,7 @@
 
 from omegaconf import DictConfig
 
-from tangka_match.config.cli import run_cli
+from tangka_match.cli import run_cli
 
 
 def main() -> None:
@@ -12,7 +12,7 @@ def main() -> None:
 
 def _train(config: DictConfig) -> float | None:
     # Imported here: torch takes seconds to import, and --help and --cfg job do without it.
-    from tangka_match.config.sweeps.dispatch import run
+    from tangka_match.sweeps.dispatch import run
 
     return run(config)
 

@@ -1,24 +1,4 @@
-"""Shared tensor containers, the axis legend, and the ``Matcher`` protocol.
-
-Axis letters, the same in every shape comment and annotation of the project:
-
-========  =====================================================================
-letter    meaning
-========  =====================================================================
-``B``     rows of one mini-batch (image–caption pairs)
-``R``     regions of an image (36 unless the data say otherwise)
-``T``     tokens of a caption, ``<start>`` and ``<end>`` included
-``F``     dimensions of a region feature as stored (2,048)
-``D``     dimensions of the joint space
-``I``     images of a gallery, the rows of a similarity matrix
-``C``     captions of a gallery, the columns of a similarity matrix
-``L``     positions of an encoded sequence: R for images, T for captions
-``N``     items of one kind, where images and captions are treated alike
-``K``     cut-off of recall
-========  =====================================================================
-
-Masks are boolean and ``True`` where an entry is real. Tensors are padded at the end of the ``R``, ``T`` and ``L`` axes.
-"""
+"""Shared tensor containers, the axis legend, and the ``Matcher`` protocol."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +7,27 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+LONGEST_WORD = 8
+"""Characters that a word counts with."""
+
+
+def is_special(word: str) -> bool:
+    """Whether a word of a vocabulary stands in angle brackets, as ``<pad>`` and ``<unk>`` do.
+
+    >>> is_special("<unk>"), is_special("莲花")
+    (True, False)
+    """
+    return word.startswith("<") and word.endswith(">")
+
+
+def characters_of(word: str) -> str:
+    """Return the characters that a word counts with: its first `LONGEST_WORD`; a special token has none.
+
+    >>> characters_of("<unk>"), characters_of("十一面千手千眼观音")
+    ('', '十一面千手千眼观')
+    """
+    return "" if is_special(word) else word[:LONGEST_WORD]
 
 
 class RegionTextBatch(NamedTuple):

@@ -22,7 +22,7 @@ from tangka_match.losses import (
     needs_context,
     positive_mask,
 )
-from tangka_match.training.gather import gather_encoded, gather_rows, gather_words
+from tangka_match.training.distributed import gather_encoded, gather_rows, gather_words
 from tangka_match.training.momentum_encoder import MomentumEncoder
 from tangka_match.training.pair_context import training_context
 from tangka_match.types import Encoded

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from tangka_match.training.records.run_folder import RunFolder
+from tangka_match.records.run_folder import RunFolder
 
 
 @contextmanager

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from tangka_match.analysis.runs.record import RunRecord
-from tangka_match.config.run_records import read_runs
+from tangka_match.records.run_record import RunRecord, read_runs
 
 
 def record_of(folder: Path) -> RunRecord:

@@ -8,7 +8,7 @@ import torch
 from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.models.registry import build_matcher
-from tangka_match.retrieval.passport import PASSPORT_KEY, make_passport
+from tangka_match.retrieval.metadata import PASSPORT_KEY, make_passport
 
 SAF = {"_target_": "tangka_match.models.SGRAF", "reasoning": "saf", "embed_dim": 8, "word_dim": 6, "sim_dim": 4}
 SGR = SAF | {"reasoning": "sgr"}

@@ -11,11 +11,11 @@ from helpers.precomp import write_dataset
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.losses import TripletMarginLoss
-from tangka_match.retrieval.passport import PASSPORT_FORMAT
+from tangka_match.retrieval.metadata import PASSPORT_FORMAT
 from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.module import MatchingModule
+from tangka_match.training.optimisation import warmup_constant
 from tangka_match.training.plan import RunPlan
-from tangka_match.training.schedules import warmup_constant
 from tangka_match.training.settings import AugmentationSettings, RunSettings
 
 STEPS_PER_EPOCH = 3

@@ -1,7 +1,7 @@
 import pytest
 
 from helpers.cli import run_cli_subprocess
-from tangka_match.data.demo.writer import DemoWriter
+from tangka_match.demo.writer import DemoWriter
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import yaml
 from helpers.bad_input import ONE_EPOCH, SMALL, Bomb, assert_one_message, contents, places
 from helpers.cli import run_cli_in_process, run_cli_subprocess
 from helpers.precomp import write_dataset, write_lines
-from tangka_match.retrieval.passport import PASSPORT_KEY
+from tangka_match.retrieval.metadata import PASSPORT_KEY
 
 
 @pytest.fixture(scope="module")

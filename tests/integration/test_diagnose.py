@@ -14,7 +14,7 @@ from helpers.browser import open_page
 from helpers.cli import run_cli_in_process
 from helpers.precomp import write_precomp
 from helpers.small_checkpoints import write_checkpoint
-from tangka_match.data.demo import write_demo_set
+from tangka_match.demo import write_demo_set
 from tangka_match.diagnose import main
 from tangka_match.train import main as train
 

@@ -7,7 +7,7 @@ import pytest
 
 from helpers.bad_input import assert_one_message
 from helpers.cli import run_cli_in_process
-from tangka_match.data.demo import write_demo_set
+from tangka_match.demo import write_demo_set
 from tangka_match.diagnose import main
 
 RECIPE = ["model=vse_tiny", "logger=none", "trainer=debug", "trainer.max_steps=3", "scheduler.warmup_steps=1"]

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from helpers.cli import run_cli_in_process
-from tangka_match.retrieval.passport import read_checkpoint
-from tangka_match.training.records.ledger import read_ledger
+from tangka_match.records.ledger import read_ledger
+from tangka_match.retrieval.metadata import read_checkpoint
 
 from .conftest import places
 

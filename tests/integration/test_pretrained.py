@@ -9,7 +9,7 @@ import tangka_match
 from helpers.cli import run_cli_in_process
 from helpers.tiny_pretrained import write_bert
 from tangka_match.evaluate import main as evaluate
-from tangka_match.retrieval.passport import read_checkpoint
+from tangka_match.retrieval.metadata import read_checkpoint
 
 WEIGHT = "encoder.layer.0.output.dense.weight"
 

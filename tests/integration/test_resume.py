@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from helpers.cli import run_cli_subprocess
-from tangka_match.retrieval.passport import read_checkpoint
-from tangka_match.training.records.ledger import read_ledger
+from tangka_match.records.ledger import read_ledger
+from tangka_match.retrieval.metadata import read_checkpoint
 
 from .conftest import places
 

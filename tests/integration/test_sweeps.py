@@ -15,12 +15,12 @@ import torch
 from helpers.bad_input import SMALL, assert_one_message, contents, places
 from helpers.cli import run_cli_in_process
 from helpers.precomp import write_dataset
-from tangka_match.config.sweeps import job as job_module
 from tangka_match.errors import TrainingError
 from tangka_match.evaluate import main as evaluate_main
-from tangka_match.retrieval.passport import read_checkpoint
+from tangka_match.records.ledger import read_ledger
+from tangka_match.retrieval.metadata import read_checkpoint
+from tangka_match.sweeps import job as job_module
 from tangka_match.sweeps.manifest import Manifest
-from tangka_match.training.records.ledger import read_ledger
 
 TRIPLET = ("loss=triplet", "logger=none", "trainer.max_steps=-1", "trainer.max_epochs=1")
 POOL = ("hydra/launcher=local_pool", "hydra.launcher.processes=2")

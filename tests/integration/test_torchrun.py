@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from tangka_match.training.records.ledger import read_ledger
-from tangka_match.training.records.run_folder import RUN_ID_VARIABLE
+from tangka_match.records.ledger import read_ledger
+from tangka_match.records.run_folder import RUN_ID_VARIABLE
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from helpers.cli import run_cli_subprocess
 from helpers.wandb_files import find_offline_runs
-from tangka_match.retrieval.passport import PASSPORT_KEY, read_checkpoint
-from tangka_match.training.records.ledger import read_ledger
+from tangka_match.records.ledger import read_ledger
+from tangka_match.retrieval.metadata import PASSPORT_KEY, read_checkpoint
 
 RECALLS = {f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in (1, 5, 10)}
 

@@ -6,7 +6,7 @@ import pytest
 
 from helpers.cli import run_cli_in_process
 from helpers.wandb_files import find_offline_runs
-from tangka_match.training.records.ledger import read_ledger
+from tangka_match.records.ledger import read_ledger
 
 from .conftest import places
 

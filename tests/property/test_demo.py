@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tangka_match.data.demo import make_captions, make_scenes, oracle_recalls
-from tangka_match.data.demo.feature_writer import FeatureWriter
-from tangka_match.data.demo.grammar import SPLITS
+from tangka_match.demo import make_captions, make_scenes, oracle_recalls
+from tangka_match.demo.feature_writer import FeatureWriter
+from tangka_match.demo.grammar import SPLITS
 
 seeds = st.integers(min_value=0, max_value=2**32 - 1)
 splits = st.sampled_from(SPLITS)

@@ -36,7 +36,7 @@ class LocalPoolLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Count the GPUs and make the pool."""
-        from tangka_match.config.sweeps.side_by_side import SideBySide  # noqa: PLC0415 (torch)
+        from tangka_match.sweeps.pool import SideBySide  # noqa: PLC0415 (torch)
 
         self._jobs = SideBySide(config, **self._settings)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Hydra's view of grids and studies; ``tangka_match.config.sweeps`` does the work."""
+"""Hydra's view of grids and studies; ``tangka_match.sweeps`` does the work."""
 
 # No `from __future__ import annotations` here: Hydra loads this file outside `sys.modules`, where dataclasses that
 # postpone their annotations cannot be made.
@@ -36,7 +36,7 @@ class _HouseSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Of Hydra."""
-        from tangka_match.config.sweeps.session import Session  # noqa: PLC0415 (torch)
+        from tangka_match.sweeps.session import Session  # noqa: PLC0415 (torch)
 
         self.session = Session(config, hydra_context, task_function)
 
@@ -46,7 +46,7 @@ class GridSweeper(_HouseSweeper):
 
     def sweep(self, arguments: list[str]) -> Sequence[Any]:
         """Run the grid."""
-        from tangka_match.config.sweeps.grid import run_grid  # noqa: PLC0415 (torch)
+        from tangka_match.sweeps.grid import run_grid  # noqa: PLC0415 (torch)
 
         return run_grid(self.session, arguments)
 
@@ -68,7 +68,7 @@ class StudySweeper(_HouseSweeper):
             ConfigError: If Optuna is not installed.
         """
         try:
-            from tangka_match.config.sweeps.search import run_study  # noqa: PLC0415 (torch, Optuna)
+            from tangka_match.sweeps.search import run_study  # noqa: PLC0415 (torch, Optuna)
         except ModuleNotFoundError as error:
             if error.name != "optuna":
                 raise

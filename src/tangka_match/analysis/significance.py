@@ -45,7 +45,7 @@ from torch import Tensor
 from tangka_match.errors import ConfigError
 from tangka_match.metrics import Ranks
 from tangka_match.metrics.intervals import draw_images
-from tangka_match.metrics.summary import CUTOFFS, totals
+from tangka_match.metrics.recall import CUTOFFS, totals
 
 LEVEL, ALPHA = 0.95, 0.05
 """Of the intervals; and p below which a difference is called one."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from tangka_match.config.arguments import argument_faults
 from tangka_match.config.explain import nearest
 from tangka_match.errors import ConfigError
+from tangka_match.records.setting_names import with_current_targets
 from tangka_match.training.settings import RunSettings
 
 SETTINGS = tuple(RunSettings.model_fields)
@@ -38,7 +39,7 @@ def check_config(config: DictConfig) -> tuple[RunSettings, dict[str, Any]]:
     Raises:
         ConfigError: Listing every fault with its dotted name, the value found, and what is allowed.
     """
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    plain = with_current_targets(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     faults = [
         f"{name}: there is no such setting.{nearest(name, list(GROUPS))}"
         for name in plain

@@ -8,13 +8,12 @@ import rich
 from omegaconf import DictConfig
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from tangka_match.analysis.comparison_report import PRIMARY, better, comparison_table, verdict
-from tangka_match.analysis.same_queries import in_one_order
+from tangka_match.analysis.comparison import PRIMARY, better, comparison_table, in_one_order, verdict
 from tangka_match.analysis.significance import Difference, compare_ranks
 from tangka_match.config.command_settings import check_settings
 from tangka_match.errors import ConfigError
-from tangka_match.retrieval.ranks_table import read_ranks_table
-from tangka_match.training.records.run_folder import find_run
+from tangka_match.records.run_folder import find_run
+from tangka_match.retrieval.evaluation_files import read_ranks_table
 
 
 def _as_names(value: Any) -> Any:

@@ -13,7 +13,7 @@ from tangka_match.config.check import describe_fault, raise_faults
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError, ConfigError
 from tangka_match.retrieval.foreign import describe_foreign, from_foreign
-from tangka_match.retrieval.passport import PASSPORT_KEY, read_checkpoint
+from tangka_match.retrieval.metadata import PASSPORT_KEY, read_checkpoint
 from tangka_match.retrieval.published import from_published, is_published, to_published
 from tangka_match.retrieval.safe_load import load_with_stand_ins
 

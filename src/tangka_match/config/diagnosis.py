@@ -14,26 +14,25 @@ from tangka_match.analysis.diagnosis.ceiling import diagnose_ceiling
 from tangka_match.analysis.diagnosis.duplicates import diagnose_duplicates
 from tangka_match.analysis.diagnosis.feature_scan import FeatureScan, scan_features
 from tangka_match.analysis.diagnosis.finding import Section
-from tangka_match.analysis.diagnosis.folder import check_out, write_diagnosis
+from tangka_match.analysis.diagnosis.output import check_out, print_diagnosis, write_diagnosis
 from tangka_match.analysis.diagnosis.pictures import diagnose_pictures
 from tangka_match.analysis.diagnosis.power import diagnose_power
 from tangka_match.analysis.diagnosis.profile import check_profile
-from tangka_match.analysis.diagnosis.terminal import print_diagnosis
 from tangka_match.analysis.diagnosis.texts import Texts, diagnose_texts
 from tangka_match.analysis.diagnosis.training import diagnose_training, profile_of
 from tangka_match.config.command_settings import check_settings
 from tangka_match.config.evaluation import usable_device
 from tangka_match.config.learning_curve import CurveSettings, diagnose_more_pairs
 from tangka_match.config.model_diagnosis import best_of_run, model_sections, run_config
-from tangka_match.data.caption_tokenizer import CaptionTokenizer
+from tangka_match.data.captions import normalise_caption
 from tangka_match.data.layout import available_splits
-from tangka_match.data.normalise import normalise_caption
+from tangka_match.data.segmentation import domain_terms
 from tangka_match.data.split import Split, load_split
-from tangka_match.data.user_dictionary import domain_terms
+from tangka_match.data.tokenizer import CaptionTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import ConfigError
-from tangka_match.training.records.ledger import read_ledger
-from tangka_match.training.records.run_folder import find_run
+from tangka_match.records.ledger import read_ledger
+from tangka_match.records.run_folder import find_run
 
 # What jieba can keep whole: it always cuts at other characters.
 WHOLE = re.compile("[\u4e00-\u9fd5A-Za-z0-9]{2,}")

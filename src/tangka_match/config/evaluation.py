@@ -15,10 +15,9 @@ from tangka_match.config.command_settings import check_settings
 from tangka_match.data.split import Split, load_split
 from tangka_match.retrieval.corrections import WITH_BANK, Bank, CorrectionSettings, check_corrections
 from tangka_match.retrieval.evaluation import Evaluation, Extras, evaluate_split
-from tangka_match.retrieval.evaluation_folder import check_out, write_evaluation
+from tangka_match.retrieval.evaluation_files import check_out, write_evaluation
 from tangka_match.retrieval.protocols import Protocol
-from tangka_match.retrieval.recall_table import recall_table
-from tangka_match.retrieval.variants_table import variants_table
+from tangka_match.retrieval.tables import recall_table, variants_table
 
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16}
 

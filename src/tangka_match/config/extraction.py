@@ -6,9 +6,9 @@ import torch
 from omegaconf import DictConfig
 
 from tangka_match.errors import ConfigError
-from tangka_match.models.vision_tower import VisionTower
+from tangka_match.models.chinese_clip import VisionTower
 from tangka_match.retrieval.extraction import extract_split
-from tangka_match.retrieval.zero_shot import zero_shot_checkpoint
+from tangka_match.retrieval.foreign import zero_shot_checkpoint
 
 
 def extract(config: DictConfig) -> list[Path]:

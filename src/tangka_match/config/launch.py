@@ -10,11 +10,11 @@ from tangka_match.analysis.curves import draw_curves
 from tangka_match.config.build import build_plan
 from tangka_match.config.check import GROUPS
 from tangka_match.errors import ConfigError
-from tangka_match.training.lightning_facts import is_main_process
+from tangka_match.records.ledger import read_ledger
+from tangka_match.records.run_folder import RunFolder, find_run
+from tangka_match.training.distributed import is_main_process
 from tangka_match.training.plan import RunPlan
-from tangka_match.training.records.ledger import read_ledger
-from tangka_match.training.records.run_folder import RunFolder, find_run
-from tangka_match.training.run_result import RunResult
+from tangka_match.training.result import RunResult
 from tangka_match.training.runner import train
 
 OF_THE_COMMAND_LINE = ("resume", "sweep", "seeds", "ensemble")

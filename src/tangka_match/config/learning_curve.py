@@ -10,19 +10,18 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from tangka_match.analysis.curve_noise import measure_points
+from tangka_match.analysis.comparison import in_one_order
 from tangka_match.analysis.diagnosis.finding import Section
 from tangka_match.analysis.diagnosis.learning_curve import CurveSize, diagnose_learning_curve
-from tangka_match.analysis.same_queries import in_one_order
-from tangka_match.analysis.saturating_curve import FEWEST_SIZES
+from tangka_match.analysis.saturating_curve import FEWEST_SIZES, measure_points
 from tangka_match.config.build import build_plan
 from tangka_match.config.launch import OF_THE_COMMAND_LINE, keep_absolute_paths, train_and_draw
 from tangka_match.errors import ConfigError
-from tangka_match.retrieval.ranks_table import read_ranks_table
-from tangka_match.sweeps.past_runs import find_runs
+from tangka_match.records.environment import code_version
+from tangka_match.records.ledger import read_ledger
+from tangka_match.records.past_runs import find_runs
+from tangka_match.retrieval.evaluation_files import read_ranks_table
 from tangka_match.training.plan import RunPlan
-from tangka_match.training.records.environment import code_version
-from tangka_match.training.records.ledger import read_ledger
 
 TAG = "learning_curve"
 OF_THE_POINTS = ("seed", "data.train_share", "resume")

@@ -9,16 +9,14 @@ from omegaconf import DictConfig
 from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import Progress
 
-from tangka_match.analysis.diagnosis.finding import count
-from tangka_match.analysis.report.curves import Curve, read_curves
+from tangka_match.analysis.curves import Curve, read_curves
 from tangka_match.analysis.report.page import check_out, write_report
-from tangka_match.analysis.report.payload import Report
-from tangka_match.analysis.report.verdicts import Verdict, compare_with_best
-from tangka_match.analysis.runs.record import RunRecord
-from tangka_match.analysis.runs.seeds import Recipe, fold_seeds
+from tangka_match.analysis.report.payload import Report, Verdict, compare_with_best
+from tangka_match.analysis.runs.selection import Recipe, fold_seeds
 from tangka_match.config.command_settings import check_settings
-from tangka_match.config.run_records import damage, find_runs, read_runs
-from tangka_match.training.records.run_files import RunFiles
+from tangka_match.errors import count
+from tangka_match.records.run_files import RunFiles
+from tangka_match.records.run_record import RunRecord, damage, find_runs, read_runs
 
 
 class ReportSettings(BaseModel):

@@ -7,12 +7,12 @@ import rich
 from omegaconf import DictConfig
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from tangka_match.analysis.diagnosis.finding import count
 from tangka_match.analysis.runs.selection import select_runs, sort_runs
 from tangka_match.analysis.runs.terminal import print_run, run_table
 from tangka_match.config.command_settings import check_settings
-from tangka_match.config.run_records import damage, find_runs, read_runs
-from tangka_match.training.records.choose_run import choose_run
+from tangka_match.errors import count
+from tangka_match.records.run_files import choose_run
+from tangka_match.records.run_record import damage, find_runs, read_runs
 
 
 def _as_text(value: Any) -> Any:

@@ -11,9 +11,15 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from tangka_match.data.caption_tokenizer import CaptionTokenizer
-from tangka_match.data.collate import collate_captions, collate_images, collate_pairs, pad_tokens
-from tangka_match.data.dataset import CaptionDataset, ImageDataset, PairDataset
+from tangka_match.data.dataset import (
+    CaptionDataset,
+    ImageDataset,
+    PairDataset,
+    collate_captions,
+    collate_images,
+    collate_pairs,
+    pad_tokens,
+)
 from tangka_match.data.difficulty import word_rarity
 from tangka_match.data.encoding import EncodedCaptions, check_max_tokens, encode_captions
 from tangka_match.data.joined import check_same_shape, join_splits
@@ -21,9 +27,8 @@ from tangka_match.data.mix import OpenedSet, open_further_sets, read_mix
 from tangka_match.data.module_settings import check_expected_counts, check_loading, check_vocabulary_settings
 from tangka_match.data.resident import ResidentFeatures, worth_keeping
 from tangka_match.data.samplers import ResumableBatchSampler, check_sampling
-from tangka_match.data.split import Split, load_split
-from tangka_match.data.subset import check_share, take_share
-from tangka_match.data.tokenizer import JiebaTokenizer
+from tangka_match.data.split import Split, check_share, load_split, take_share
+from tangka_match.data.tokenizer import CaptionTokenizer, JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.data.word_vectors import read_word_vectors
 from tangka_match.errors import ConfigError

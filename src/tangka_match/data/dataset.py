@@ -1,20 +1,21 @@
-"""Pairs, images and captions of a split, fetched a whole batch at a time.
-
-A ``DataLoader`` hands all indices of a batch to ``__getitems__`` at once, so that a batch is one read from the mapped
-file; the rows come back in columns, and ``collate`` makes tensors of them.
-"""
+"""Pairs, images and captions of a split, fetched and collated a whole batch at a time."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from tangka_match.data.captions import group_texts
 from tangka_match.data.encoding import EncodedCaptions
-from tangka_match.data.region_mask import read_regions
+from tangka_match.data.regions import read_regions
 from tangka_match.data.split import Split
+from tangka_match.data.vocabulary import Vocabulary
+from tangka_match.types import CaptionBatch, ImageBatch, RegionTextBatch
 
 
 class ImageRows(NamedTuple):
@@ -132,3 +133,47 @@ class CaptionDataset(Dataset[CaptionRows]):
     def __getitems__(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> CaptionRows:
         """Fetch these captions."""
         return CaptionRows([self.encoded[int(i)] for i in indices], np.asarray(indices, dtype=np.int64))
+
+
+def pad_tokens(captions: list[npt.NDArray[np.int64]]) -> tuple[Int[Tensor, "B T"], Bool[Tensor, "B T"]]:
+    """Pad captions at the end to the longest of them; their order stays.
+
+    Args:
+        captions: B arrays of token ids, ``<start>`` and ``<end>`` included.
+
+    Returns:
+        Token ids (B, T), and their mask (B, T), ``True`` where a token is real.
+
+    >>> ids, mask = pad_tokens([np.array([1, 5, 2]), np.array([1, 6, 7, 2])])
+    >>> ids.tolist(), mask.sum(1).tolist()
+    ([[1, 5, 2, 0], [1, 6, 7, 2]], [3, 4])
+    """
+    lengths = torch.tensor([len(caption) for caption in captions])
+    mask = torch.arange(int(lengths.max())) < lengths[:, None]
+    ids = torch.full(mask.shape, Vocabulary.PAD, dtype=torch.int64)
+    ids[mask] = torch.from_numpy(np.concatenate(captions))
+    return ids, mask
+
+
+def collate_images(rows: ImageRows) -> ImageBatch:
+    """Tensors over the rows' own memory; the regions keep the stored dtype."""
+    return ImageBatch(*map(torch.from_numpy, rows))
+
+
+def collate_captions(rows: CaptionRows) -> CaptionBatch:
+    """Tensors of token ids, padded to the longest caption of the batch."""
+    return CaptionBatch(*pad_tokens(rows.token_ids), caption_index=torch.from_numpy(rows.caption_index))
+
+
+def collate_pairs(rows: PairRows) -> RegionTextBatch:
+    """Images and captions of a batch of pairs, in the order given."""
+    images, captions = collate_images(rows.images), collate_captions(rows.captions)
+    return RegionTextBatch(
+        regions=images.regions,
+        region_mask=images.region_mask,
+        token_ids=captions.token_ids,
+        token_mask=captions.token_mask,
+        image_index=images.image_index,
+        caption_index=captions.caption_index,
+        text_group=torch.from_numpy(rows.text_group),
+    )

@@ -11,8 +11,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from tangka_match.data.npy import NpyHeader, read_npy_header
-from tangka_match.data.read_ahead import read_ahead
+from tangka_match.data.npy import NpyHeader, read_ahead, read_npy_header
 from tangka_match.errors import DataFormatError
 
 SAMPLED_ROWS = 64

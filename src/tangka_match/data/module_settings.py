@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from tangka_match.data.caption_tokenizer import CaptionTokenizer
+from tangka_match.data.tokenizer import CaptionTokenizer
 from tangka_match.errors import ConfigError
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tangka_match.data.features import Features
-from tangka_match.data.region_mask import read_regions
+from tangka_match.data.regions import read_regions
 from tangka_match.data.split import Split
 from tangka_match.types import RegionTextBatch
 

@@ -6,9 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
-from tangka_match.data.difficulty import competence
-from tangka_match.data.hard_batches import gather_neighbours
-from tangka_match.data.pair_sets import lay_out, most_together, spread
+from tangka_match.data.difficulty import competence, gather_neighbours
+from tangka_match.data.mix import lay_out, most_together, spread
 from tangka_match.errors import ConfigError, ShapeError
 
 _WITHIN, _FURTHER, _TURNS = 2, 3, 4

@@ -11,8 +11,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from tangka_match.errors import DataFormatError
-from tangka_match.types import WordVectors
-from tangka_match.words import is_special
+from tangka_match.types import WordVectors, is_special
 
 logger = logging.getLogger(__name__)
 _FORM = "the form is UTF-8 text, 'word v1 ... vn' a line, after an optional first line 'words n'"

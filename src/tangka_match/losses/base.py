@@ -1,4 +1,4 @@
-"""What all losses share: their interface, what they return, and the check of what they are given."""
+"""What all losses share: interface, terms, checks, the positives mask, and the learnt logit scale."""
 
 import math
 from collections.abc import Mapping
@@ -6,8 +6,8 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
 
 from tangka_match.errors import ConfigError, ShapeError
 
@@ -85,3 +85,81 @@ def check_range(name: str, value: float | int, low: float, high: float, advice: 
     """
     if not (low <= value <= high and math.isfinite(value)):
         raise ConfigError(f"{name}={value} is outside [{low:g}, {high:g}]: {advice}")
+
+
+def positive_mask(image_index: Int[Tensor, " B"], text_group: Int[Tensor, " B"]) -> Bool[Tensor, "B B"]:
+    """Mark the pairs that belong together: the same image, or the same caption text.
+
+    Another caption of the same image describes it as well as its own one, and the same text under another image fits
+    that image too; pushing either away teaches the model something false.
+
+    Args:
+        image_index: The image of every row, (B,).
+        text_group: The caption text of every row, (B,): equal numbers mean equal texts.
+
+    Returns:
+        (B, B), symmetric, ``True`` on the diagonal: row ``b`` and column ``c`` share the image or the text.
+
+    Raises:
+        ShapeError: If the two differ in length.
+
+    Example:
+        Rows 0 and 1 show one image; rows 1 and 2 carry one text.
+
+        >>> import torch
+        >>> positive_mask(torch.tensor([4, 4, 9]), torch.tensor([0, 1, 1])).int()
+        tensor([[1, 1, 0],
+                [1, 1, 1],
+                [0, 1, 1]], dtype=torch.int32)
+    """
+    if image_index.shape != text_group.shape:
+        raise ShapeError(
+            f"image_index is {tuple(image_index.shape)} but text_group is {tuple(text_group.shape)}; "
+            "both hold one number a pair of the batch"
+        )
+    same_image = image_index[:, None] == image_index[None, :]
+    same_text = text_group[:, None] == text_group[None, :]
+    return same_image | same_text
+
+
+class LogitScale(nn.Module):
+    """A learnt ``logit_scale = 1 / temperature``, kept as its logarithm and held below ``1 / min_temperature``.
+
+    As a logarithm the same step of the optimiser is the same relative change anywhere (CLIP, arXiv:2103.00020,
+    sec. 2.5). Without a ceiling the scale grows on training data that the model has learnt by heart, and the
+    gradients with it. Give it no weight decay: decay would pull the temperature towards 1.
+
+    Args:
+        temperature: Temperature at the start, >= ``min_temperature``.
+        min_temperature: The lowest temperature allowed, > 0.
+
+    Raises:
+        ConfigError: If a setting is out of range.
+    """
+
+    def __init__(self, temperature: float | int, min_temperature: float | int = 0.01) -> None:
+        super().__init__()
+        check_range("min_temperature", min_temperature, 1e-4, 100.0, "scores are divided by it")
+        check_range("temperature", temperature, float(min_temperature), float("inf"), "min_temperature is its floor")
+        self.ceiling = -math.log(min_temperature)
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+
+    def forward(self) -> Float[Tensor, ""]:
+        """Return the scale in float32, at most ``1 / min_temperature``.
+
+        In training the parameter itself is put back onto the ceiling, where its gradient still flows: merely clamping
+        the value would leave a parameter beyond the ceiling without a gradient that could bring it back.
+        """
+        if self.training:
+            # Through .data, which autograd does not see: a second call in a step would spoil the first one's gradient.
+            self.log_scale.data.clamp_(max=self.ceiling)
+        return self.log_scale.float().clamp(max=self.ceiling).exp()
+
+
+def temperature_of(scale: Float[Tensor, ""]) -> float:
+    """The temperature that a scale stands for, as a log shows it.
+
+    >>> temperature_of(torch.tensor(20.0))
+    0.05000000074505806
+    """
+    return scale.detach().reciprocal().item()

@@ -6,9 +6,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from tangka_match.errors import ConfigError
-from tangka_match.losses.base import LossTerms, check_range
+from tangka_match.losses.base import LogitScale, LossTerms, check_range
 from tangka_match.losses.info_nce import info_nce_collapse_value, info_nce_loss
-from tangka_match.losses.logit_scale import LogitScale
 from tangka_match.losses.schedules import Schedule
 from tangka_match.losses.triplet_margin import triplet_collapse_value, triplet_margin_loss
 

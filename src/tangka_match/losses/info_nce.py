@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from tangka_match.losses.base import LossTerms, check_pairs, check_range, working_precision
-from tangka_match.losses.logit_scale import LogitScale, temperature_of
+from tangka_match.losses.base import LogitScale, LossTerms, check_pairs, check_range, temperature_of, working_precision
 
 
 def info_nce_loss(

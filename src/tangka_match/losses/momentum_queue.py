@@ -5,10 +5,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tangka_match.errors import ConfigError
-from tangka_match.losses.base import LossTerms, check_pairs, check_range
+from tangka_match.losses.base import LogitScale, LossTerms, check_pairs, check_range, temperature_of
 from tangka_match.losses.context import ContextualLoss, MomentumKeys, PairContext, pooled_vectors
 from tangka_match.losses.info_nce import candidates, pair_cross_entropy
-from tangka_match.losses.logit_scale import LogitScale, temperature_of
 from tangka_match.ops import dot_products
 
 

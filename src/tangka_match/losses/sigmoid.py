@@ -7,8 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from tangka_match.losses.base import LossTerms, check_pairs, check_range, working_precision
-from tangka_match.losses.logit_scale import LogitScale, temperature_of
+from tangka_match.losses.base import LogitScale, LossTerms, check_pairs, check_range, temperature_of, working_precision
 
 
 def sigmoid_loss(

@@ -7,9 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from tangka_match.losses.base import LossTerms, check_pairs, check_range, working_precision
+from tangka_match.losses.base import LogitScale, LossTerms, check_pairs, check_range, temperature_of, working_precision
 from tangka_match.losses.context import ContextualLoss, PairContext
-from tangka_match.losses.logit_scale import LogitScale, temperature_of
 from tangka_match.losses.multi_positive_info_nce import even_shares
 from tangka_match.ops import tfidf_overlap
 

@@ -6,11 +6,8 @@
 from typing import TYPE_CHECKING, Any
 
 from tangka_match.metrics.intervals import bootstrap_intervals
-from tangka_match.metrics.rank_statistics import mean_rank, median_rank
-from tangka_match.metrics.ranks import Ranks, retrieval_ranks
-from tangka_match.metrics.recall_at_k import recall_at_k
-from tangka_match.metrics.relevant_ranks import relevant_ranks
-from tangka_match.metrics.summary import CUTOFFS, summarise
+from tangka_match.metrics.ranks import Ranks, relevant_ranks, retrieval_ranks
+from tangka_match.metrics.recall import CUTOFFS, mean_rank, median_rank, recall_at_k, summarise
 
 if TYPE_CHECKING:
     from tangka_match.metrics.retrieval_metrics import RetrievalMetrics

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tangka_match.errors import ConfigError, ShapeError
 from tangka_match.metrics.ranks import Ranks
-from tangka_match.metrics.summary import CUTOFFS, totals
+from tangka_match.metrics.recall import CUTOFFS, totals
 
 CHUNK_ELEMENTS = 2**20
 """Draws held at once (resamples x captions), 8 MB a copy."""

@@ -8,7 +8,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from tangka_match.errors import TrainingError
 from tangka_match.metrics.ranks import Ranks, retrieval_ranks
-from tangka_match.metrics.summary import summarise
+from tangka_match.metrics.recall import summarise
 
 
 class RetrievalMetrics(Metric):

@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tangka_match.errors import DataFormatError, ShapeError
-from tangka_match.models.checks import check_regions, check_sizes
 from tangka_match.models.correlation import PairedViews, choose_ridges, correlate
+from tangka_match.models.layers import check_regions, check_sizes
 from tangka_match.models.region_statistics import RegionStatistics
-from tangka_match.models.word_bag import WordBag
+from tangka_match.models.text_encoders import WordBag
 from tangka_match.ops import dot_products, l2_normalise
 from tangka_match.types import Encoded, PairedCaptions, RegionBatches
 

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from tangka_match.models.checks import check_dropout, check_heads, check_regions, check_sizes
-from tangka_match.models.text_gru import TextGRU
+from tangka_match.models.layers import check_dropout, check_heads, check_regions, check_sizes
+from tangka_match.models.text_encoders import TextGRU
 from tangka_match.ops import at_least_float32, l2_normalise, masked_mean
 from tangka_match.types import Encoded
 

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tangka_match.models.checks import check_choice, check_dropout, check_heads, check_regions, check_sizes
+from tangka_match.models.layers import check_choice, check_dropout, check_heads, check_regions, check_sizes
 from tangka_match.models.pooling import POOLINGS, build_pooling
-from tangka_match.models.region_mlp import RegionMLP
-from tangka_match.models.sequence_rnn import SequenceRNN
-from tangka_match.models.sequence_transformer import SequenceTransformer
+from tangka_match.models.region_encoders import RegionMLP
+from tangka_match.models.text_encoders import SequenceRNN, SequenceTransformer
 from tangka_match.models.word_input import WordInput
 from tangka_match.ops import at_least_float32, dot_products, l2_normalise
 from tangka_match.types import Encoded, WordVectors

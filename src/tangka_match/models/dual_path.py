@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tangka_match.models.attention_pooling import AttentionPooling
-from tangka_match.models.checks import check_dropout, check_heads, check_regions, check_sizes
-from tangka_match.models.text_lstm import TextLSTM
+from tangka_match.models.layers import check_dropout, check_heads, check_regions, check_sizes
+from tangka_match.models.pooling import AttentionPooling
+from tangka_match.models.text_encoders import TextLSTM
 from tangka_match.ops import at_least_float32, dot_products, l2_normalise, masked_mean
 from tangka_match.types import Encoded
 

@@ -1,13 +1,87 @@
-"""The ways from a sequence of vectors to one vector, by name."""
+"""Pooling modules: from a sequence of vectors to one vector, by name."""
 
 from collections.abc import Callable
 from functools import partial
 
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
-from tangka_match.models.generalised_pooling import GeneralisedPooling
-from tangka_match.ops import k_max_pool, masked_max, masked_mean
+from tangka_match.models.layers import average_directions, run_masked
+from tangka_match.ops import (
+    at_least_float32,
+    attention_pool,
+    k_max_pool,
+    l2_normalise,
+    masked_max,
+    masked_mean,
+    sinusoidal_positions,
+)
+
+
+class AttentionPooling(nn.Module):
+    """Weighted mean of a sequence; a small network scores each position, the softmax of the scores weighs it.
+
+    Lin et al., "A Structured Self-attentive Sentence Embedding", arXiv 1703.03130, with one attention head.
+
+    Args:
+        input_dim: Dimensions of a position's vector.
+        hidden_dim: Units of the scoring network.
+    """
+
+    def __init__(self, input_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.score = nn.Sequential(nn.Linear(input_dim, hidden_dim), nn.Tanh(), nn.Linear(hidden_dim, 1, bias=False))
+
+    def forward(self, x: Float[Tensor, "N L P"], mask: Bool[Tensor, "N L"]) -> Float[Tensor, "N P"]:
+        """Pool the real positions of every sequence; ``P`` is ``input_dim``."""
+        return attention_pool(x, self.score(x).squeeze(2), mask)
+
+
+_TEMPERATURE = 0.1
+"""Divides the scores of the ranks, as in the authors' code."""
+
+
+class GeneralisedPooling(nn.Module):
+    r"""The generalised pooling operator of VSE∞, in which mean, maximum and k-max are special cases.
+
+    Every dimension is sorted on its own, the largest value first, and the values are summed with weights
+    :math:`\theta_1 \dots \theta_L` that depend on rank and length alone: a small BiGRU reads the sinusoidal codes of
+    the ranks :math:`1 \dots L`, a linear layer scores each, and a softmax makes weights of the scores. Chen et al.,
+    "Learning the Best Pooling Strategy for Visual Semantic Embedding", arXiv 2011.04305, equations 4 to 6. Codes have
+    no last position, so sequences may be longer than any in training.
+
+    Args:
+        code_dim: Components of a rank's code; the paper has 32.
+        hidden_dim: Units of the GRU in each direction; the paper has 32.
+    """
+
+    def __init__(self, code_dim: int = 32, hidden_dim: int = 32) -> None:
+        super().__init__()
+        self.rank_rnn = nn.GRU(code_dim, hidden_dim, batch_first=True, bidirectional=True)
+        self.score = nn.Linear(hidden_dim, 1, bias=False)
+
+    def forward(self, x: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"]) -> Float[Tensor, "N D"]:
+        """Pool the real positions of every sequence; zeros where there are none. The result is at least float32."""
+        lengths, which = mask.sum(dim=1).clamp(min=1).unique(return_inverse=True)
+        weights = self.weights(lengths)[which]
+        longest = weights.shape[1]
+        wide = at_least_float32(x)
+        lowest = torch.finfo(wide.dtype).min
+        ordered = wide.masked_fill(~mask[:, :, None], lowest).sort(dim=1, descending=True).values[:, :longest]
+        real = torch.arange(longest, device=x.device) < mask.sum(dim=1, keepdim=True)
+        return (weights[:, None, :].to(wide.dtype) @ ordered.masked_fill(~real[:, :, None], 0)).squeeze(1)
+
+    def weights(self, lengths: Int[Tensor, " N"]) -> Float[Tensor, "N L"]:
+        """Weights of the ranks of sequences of these lengths, at least 1; they add up to one, and are 0 beyond."""
+        longest = int(lengths.max())
+        codes = sinusoidal_positions(longest, self.rank_rnn.input_size, lengths.device).to(self.score.weight.dtype)
+        real = torch.arange(longest, device=lengths.device) < lengths[:, None]
+        states = average_directions(run_masked(self.rank_rnn, codes.expand(len(lengths), -1, -1), real))
+        scores = at_least_float32(self.score(states).squeeze(2)) / _TEMPERATURE
+        return scores.masked_fill(~real, float("-inf")).softmax(dim=1)
+
 
 POOLINGS = ("mean", "max", "k_max", "gpo")
 
@@ -38,3 +112,30 @@ def build_pooling(name: str, k: int) -> nn.Module:
         "k_max": partial(k_max_pool, k=k),
     }
     return FixedPooling(functions[name])
+
+
+class PooledHead(nn.Module):
+    """Feed-forward network with a residual path and layer norm, then L2 normalisation, on one vector an item.
+
+    It holds most of a model's parameters and costs next to nothing, since it runs once an item and not once a region
+    or word.
+
+    Args:
+        input_dim: Dimensions of the pooled vectors.
+        hidden_dim: Units of the hidden layer.
+        output_dim: Dimensions of the joint space.
+        dropout: Probability to drop a hidden unit.
+    """
+
+    def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, dropout: float | int) -> None:
+        super().__init__()
+        self.skip = nn.Identity() if input_dim == output_dim else nn.Linear(input_dim, output_dim)
+        self.expand = nn.Linear(input_dim, hidden_dim)
+        self.contract = nn.Linear(hidden_dim, output_dim)
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(output_dim)
+
+    def forward(self, pooled: Float[Tensor, "N P"]) -> Float[Tensor, "N D"]:
+        """Map pooled vectors of ``P`` = ``input_dim`` components to unit vectors of the joint space, in float32."""
+        hidden = self.dropout(functional.gelu(self.expand(pooled)))
+        return l2_normalise(at_least_float32(self.norm(self.skip(pooled) + self.contract(hidden))))

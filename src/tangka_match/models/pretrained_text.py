@@ -6,8 +6,7 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tangka_match.models.checks import check_dropout, check_regions, check_sizes
-from tangka_match.models.initialisation import xavier_linears_
+from tangka_match.models.layers import check_dropout, check_regions, check_sizes, xavier_linears_
 from tangka_match.models.text_tower import (
     TextTower,
     copy_weights,

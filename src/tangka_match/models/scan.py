@@ -5,9 +5,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tangka_match.errors import ConfigError
-from tangka_match.models.checks import check_choice, check_dropout, check_regions, check_sizes
-from tangka_match.models.region_projection import RegionProjection
-from tangka_match.models.text_gru import TextGRU
+from tangka_match.models.layers import check_choice, check_dropout, check_regions, check_sizes
+from tangka_match.models.region_encoders import RegionProjection
+from tangka_match.models.text_encoders import TextGRU
 from tangka_match.ops import stacked_cross_attention
 from tangka_match.types import Encoded
 

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from tangka_match.errors import ConfigError
 from tangka_match.ops import masked_mean
-from tangka_match.types import WordVectors
-from tangka_match.words import LONGEST_WORD, characters_of
+from tangka_match.types import LONGEST_WORD, WordVectors, characters_of
 
 _NO_CHARACTER, _RARE_CHARACTER = 0, 1
 

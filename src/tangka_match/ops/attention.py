@@ -5,9 +5,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from tangka_match.ops.masking import masked_softmax
-from tangka_match.ops.normalise import l2_normalise
-from tangka_match.ops.precision import at_least_float32
+from tangka_match.ops.numerics import at_least_float32, l2_normalise
+from tangka_match.ops.pooling import masked_softmax
 
 
 def word_region_attention(

@@ -1,9 +1,52 @@
-"""From a sequence of vectors to one vector."""
+"""Masked reductions and pooling over padded sequences, and the overlap of bags of words."""
 
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tangka_match.ops.masking import masked_softmax
+from tangka_match.ops.numerics import dot_products, l2_normalise
+
+
+def masked_mean(x: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"]) -> Float[Tensor, "N D"]:
+    """Mean over the real positions of every sequence.
+
+    Example:
+        >>> x = torch.tensor([[[1.0], [3.0], [99.0]]])
+        >>> masked_mean(x, torch.tensor([[True, True, False]]))
+        tensor([[2.]])
+    """
+    total = x.masked_fill(~mask[:, :, None], 0).sum(dim=1)
+    return total / mask.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def masked_max(x: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"]) -> Float[Tensor, "N D"]:
+    """Largest value of every dimension over the real positions of every sequence.
+
+    Example:
+        >>> x = torch.tensor([[[1.0], [3.0], [99.0]]])
+        >>> masked_max(x, torch.tensor([[True, True, False]]))
+        tensor([[3.]])
+    """
+    largest = x.masked_fill(~mask[:, :, None], torch.finfo(x.dtype).min).amax(dim=1)
+    return largest.masked_fill(~mask.any(dim=1, keepdim=True), 0)
+
+
+def masked_softmax(
+    logits: Float[Tensor, "*shape"], mask: Bool[Tensor, "..."], dim: int = -1
+) -> Float[Tensor, "*shape"]:
+    """Softmax over the real entries along ``dim``; the others get a weight of exactly zero.
+
+    Args:
+        logits: Scores of any shape.
+        mask: ``True`` where a score is real; of a shape that broadcasts to the one of ``logits``.
+        dim: The axis along which the weights add up to one.
+
+    Example:
+        >>> masked_softmax(torch.tensor([0.0, 0.0, 99.0]), torch.tensor([True, True, False]))
+        tensor([0.5000, 0.5000, 0.0000])
+    """
+    lowest = torch.finfo(logits.dtype).min
+    return logits.masked_fill(~mask, lowest).softmax(dim=dim).masked_fill(~mask, 0)
 
 
 def attention_pool(
@@ -19,3 +62,52 @@ def attention_pool(
     """
     weights = masked_softmax(logits, mask)
     return (weights[:, None, :] @ x.masked_fill(~mask[:, :, None], 0).to(weights.dtype)).squeeze(1)
+
+
+def k_max_pool(x: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"], k: int) -> Float[Tensor, "N D"]:
+    """Mean of the ``k`` largest values of every dimension over the real positions of every sequence.
+
+    A sequence of fewer than ``k`` positions gives its mean; ``k = 1`` is the maximum. K-max pooling as in Chen et al.,
+    "Learning the Best Pooling Strategy for Visual Semantic Embedding", arXiv 2011.04305. Positions outside
+    the mask get a gradient of exactly zero, and a sequence without a real position gives zeros.
+
+    Example:
+        >>> x = torch.tensor([[[1.0], [4.0], [2.0], [99.0]]])
+        >>> k_max_pool(x, torch.tensor([[True, True, True, False]]), k=2)
+        tensor([[3.]])
+    """
+    counted = mask.sum(dim=1).clamp(max=k)
+    largest = x.masked_fill(~mask[:, :, None], torch.finfo(x.dtype).min).topk(min(k, x.shape[1]), dim=1).values
+    real = torch.arange(largest.shape[1], device=x.device) < counted[:, None]
+    return largest.masked_fill(~real[:, :, None], 0).sum(dim=1) / counted.clamp(min=1)[:, None]
+
+
+def tfidf_overlap(token_ids: Int[Tensor, "B T"], token_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B B"]:
+    r"""Cosine of the captions' bags of words, each word weighed by how rare it is among these captions.
+
+    A word counts :math:`n \cdot \log\frac{1 + B}{1 + d}`: how often it is in the caption, and in how many of the B
+    captions it is. What is in all of them (``<start>``, ``<end>``) counts nothing. The smoothed inverse document
+    frequency is that of Manning et al., "Introduction to Information Retrieval", ch. 6, with one caption more.
+
+    Args:
+        token_ids: Words of every caption; ids where the mask is ``False`` have no influence.
+        token_mask: ``True`` = real.
+
+    Returns:
+        (B, B) in [0, 1], symmetric, float32, without gradient. 1 up to rounding where two captions have the words that
+        count anything in equal proportions, 0 where they share none of those: a caption that has none has 0 everywhere,
+        with itself too.
+
+    Example:
+        Word 3 is in all captions; 0 and 2 share no other. Caption 1 says 5 and 6 twice as often as 0.
+
+        >>> ids = torch.tensor([[3, 5, 6, 3, 3], [3, 5, 6, 5, 6], [3, 8, 8, 8, 8]])
+        >>> tfidf_overlap(ids, torch.ones(3, 5, dtype=torch.bool))[0].round()
+        tensor([1., 1., 0.])
+    """
+    words, position = token_ids.masked_fill(~token_mask, -1).unique(return_inverse=True)
+    bags = torch.zeros(len(token_ids), len(words), device=token_ids.device)
+    bags.scatter_add_(1, position, token_mask.float())
+    rarity = ((1 + len(bags)) / (1 + (bags > 0).sum(dim=0))).log()
+    vectors = l2_normalise(bags * rarity)
+    return dot_products(vectors, vectors).clamp(0.0, 1.0)

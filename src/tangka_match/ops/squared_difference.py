@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tangka_match.ops.precision import at_least_float32
+from tangka_match.ops.numerics import at_least_float32
 
 BLOCK_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
 """Numbers in a block of differences: what stays in a CPU's cache, or what keeps a GPU busy."""

@@ -23,9 +23,8 @@ from tangka_match.retrieval.corrections import (
     check_corrections,
     corrector,
 )
-from tangka_match.retrieval.fusion import FUSIONS, rank_scores
-from tangka_match.retrieval.near_duplicates import relevant_pairs
-from tangka_match.retrieval.protocols import PooledRanks, Protocol, rank_galleries
+from tangka_match.retrieval.protocols import PooledRanks, Protocol, rank_galleries, relevant_pairs
+from tangka_match.retrieval.score_matrix import FUSIONS, rank_scores
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 
 MANY_UNKNOWN = 50

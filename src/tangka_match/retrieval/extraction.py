@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from rich.progress import track
 
 from tangka_match.errors import ConfigError, DataFormatError
-from tangka_match.models.vision_tower import VisionTower
+from tangka_match.models.chinese_clip import VisionTower
 
 NAMED = 20  # damaged pictures that a message lists
 

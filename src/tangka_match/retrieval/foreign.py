@@ -6,12 +6,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tangka_match.data.tokenizer import JiebaTokenizer
+from tangka_match.data.tokenizer import JiebaTokenizer, PieceTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError
+from tangka_match.models import ChineseCLIP
 from tangka_match.models.registry import build_matcher
-from tangka_match.retrieval.matcher_weights import as_checkpoint
-from tangka_match.retrieval.passport import make_passport
+from tangka_match.retrieval.metadata import as_checkpoint, make_passport
 from tangka_match.retrieval.safe_load import load_with_stand_ins
 
 Weights = dict[str, Tensor]
@@ -148,3 +148,34 @@ def _rename(theirs: Weights, mapping: Mapping[str, str | None]) -> tuple[dict[st
         renamed[key] = target
     faults += [f"{rule} is mapped, but the file has no such weight" for rule in mapping if rule in unused]
     return renamed, faults
+
+
+def zero_shot_checkpoint(source: str, num_regions: int, feature_dim: int) -> dict[str, Any]:
+    """What ``torch.save`` writes and ``tangka_match.load`` reads.
+
+    Args:
+        source: Folder of the Chinese-CLIP, or its name on the Hugging Face hub.
+        num_regions: Regions an image that its vision tower wrote.
+        feature_dim: Dimensions of the joint space.
+
+    Raises:
+        ConfigError: The model cannot be read, or has another joint space.
+    """
+    tokenizer = PieceTokenizer(source)
+    vocabulary = tokenizer.vocabulary
+    matcher = ChineseCLIP(
+        vocab_size=len(vocabulary), feature_dim=feature_dim, num_regions=num_regions, text_model=source
+    )
+    passport = make_passport(
+        name="chinese_clip_zero_shot",
+        run_id=Path(source).name,
+        model={"_target_": "tangka_match.models.ChineseCLIP", **matcher.checkpoint_arguments()},
+        vocabulary=vocabulary.to_dict(),
+        vocabulary_fingerprint=vocabulary.fingerprint(),
+        tokenizer=tokenizer.settings(),
+        max_tokens=tokenizer.max_tokens,
+        num_regions=num_regions,
+        feature_dim=feature_dim,
+        data_fingerprint="",
+    )
+    return as_checkpoint(matcher.state_dict(), passport)

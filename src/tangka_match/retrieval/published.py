@@ -14,8 +14,7 @@ from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError
 from tangka_match.models import SGRAF
 from tangka_match.models.registry import build_matcher
-from tangka_match.retrieval.matcher_weights import as_checkpoint, matcher_weights
-from tangka_match.retrieval.passport import PASSPORT_KEY, make_passport, read_checkpoint
+from tangka_match.retrieval.metadata import PASSPORT_KEY, as_checkpoint, make_passport, matcher_weights, read_checkpoint
 from tangka_match.retrieval.safe_load import load_weights
 
 KEYS = {"epoch", "model", "opt", "Eiters"}

@@ -10,18 +10,16 @@ from jaxtyping import Float
 from rich.progress import Progress, track
 from torch import Tensor, nn
 
-from tangka_match.data.caption_tokenizer import tokenizer_from_settings
-from tangka_match.data.collate import collate_captions, collate_images
-from tangka_match.data.dataset import CaptionDataset, ImageDataset, ImageRows
+from tangka_match.data.dataset import CaptionDataset, ImageDataset, ImageRows, collate_captions, collate_images
 from tangka_match.data.encoding import EncodedCaptions, encode_captions
-from tangka_match.data.region_mask import real_regions
+from tangka_match.data.regions import real_regions
 from tangka_match.data.split import Split
+from tangka_match.data.tokenizer import tokenizer_from_settings
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, ShapeError
 from tangka_match.models.registry import build_matcher
 from tangka_match.retrieval.encode import encode_caption_batches, encode_image_batches
-from tangka_match.retrieval.matcher_weights import matcher_weights
-from tangka_match.retrieval.passport import PASSPORT_KEY, read_checkpoint
+from tangka_match.retrieval.metadata import PASSPORT_KEY, matcher_weights, read_checkpoint
 from tangka_match.retrieval.score_matrix import score_matrix
 from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher
 

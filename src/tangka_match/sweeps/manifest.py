@@ -9,12 +9,13 @@ finished, pruned, failed or stopped, ``runs``: ids, ``metrics``: means over its 
 metrics of their mean scores, where asked for).
 """
 
-import fcntl
 import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tangka_match.records.ledger import append_line, parse_line
 
 ENDED_WELL = ("finished", "pruned")
 
@@ -71,27 +72,6 @@ class Manifest:
             if event is None or not _take(content, event):
                 content.corrupt += 1
         return content
-
-
-def append_line(path: Path, line: str) -> None:
-    """Append a line to a file that several processes write; a torn line before it is closed first."""
-    with path.open("ab+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        size = file.seek(0, 2)
-        if size:
-            file.seek(size - 1)
-            if file.read(1) != b"\n":
-                line = "\n" + line
-        file.write(line.encode())
-
-
-def parse_line(line: bytes) -> dict[str, Any] | None:
-    """A JSON object, or ``None`` for whatever else a damaged file holds."""
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    return event if isinstance(event, dict) else None
 
 
 def _take(content: ManifestContent, event: dict[str, Any]) -> bool:

@@ -21,17 +21,16 @@ from tangka_match.losses import (
 )
 from tangka_match.metrics import Ranks, retrieval_ranks, summarise
 from tangka_match.retrieval import score_matrix
-from tangka_match.retrieval.passport import PASSPORT_KEY
+from tangka_match.retrieval.metadata import PASSPORT_KEY
 from tangka_match.training.augmentation import Augmentation
 from tangka_match.training.chunked import encode_in_chunks
 from tangka_match.training.distillation import Distillation
-from tangka_match.training.gather import gather_encoded, gather_rows
+from tangka_match.training.distributed import gather_encoded, gather_rows, is_logged_step
 from tangka_match.training.gradient_share import gradient_shares
-from tangka_match.training.lightning_facts import is_logged_step
 from tangka_match.training.momentum_encoder import MomentumEncoder
+from tangka_match.training.optimisation import parameter_groups, scale_rates
 from tangka_match.training.pair_context import training_context, validation_context
 from tangka_match.training.pair_trust import PairTrust, PairwiseLoss
-from tangka_match.training.parameter_groups import parameter_groups, scale_rates
 from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher, PretrainedMatcher, RegionTextBatch
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from torch.nn.utils.rnn import pad_sequence
 
 from tangka_match.losses import MomentumKeys, PairContext
-from tangka_match.training.gather import gather_encoded, gather_rows, gather_words
+from tangka_match.training.distributed import gather_encoded, gather_rows, gather_words
 from tangka_match.types import CaptionBatch, Encoded, RegionTextBatch
 
 if TYPE_CHECKING:

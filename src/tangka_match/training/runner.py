@@ -17,9 +17,13 @@ from tangka_match.data.captions import group_texts
 from tangka_match.errors import CheckpointError, ConfigError
 from tangka_match.metrics import bootstrap_intervals, retrieval_ranks, summarise
 from tangka_match.ops import bound_primitive_caches
-from tangka_match.retrieval.passport import PASSPORT_KEY, check_passport, make_passport, read_checkpoint
-from tangka_match.retrieval.ranks_table import write_ranks_table
-from tangka_match.training.allocator import keep_freed_memory
+from tangka_match.records.environment import describe_environment
+from tangka_match.records.ledger import Ledger, read_ledger
+from tangka_match.records.metrics_table import MetricsTable
+from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder, config_hash, create_run_folder
+from tangka_match.records.run_log import log_to, quiet_libraries
+from tangka_match.retrieval.evaluation_files import write_ranks_table
+from tangka_match.retrieval.metadata import PASSPORT_KEY, check_passport, make_passport, read_checkpoint
 from tangka_match.training.augmentation import build_augmentation
 from tangka_match.training.callbacks import (
     BestCheckpoint,
@@ -36,29 +40,22 @@ from tangka_match.training.callbacks import (
     ValidationLines,
     WordStart,
 )
+from tangka_match.training.callbacks.checkpoints import AtomicCheckpointIO
 from tangka_match.training.callbacks.guard import Verdict
-from tangka_match.training.checkpoint_io import AtomicCheckpointIO
 from tangka_match.training.distillation import Distillation, load_distillation
-from tangka_match.training.environment_variable import environment_variable
-from tangka_match.training.lightning_facts import is_main_process, rank_zero_only
-from tangka_match.training.module import MatchingModule
-from tangka_match.training.pair_trust import PairTrust
-from tangka_match.training.plan import RunPlan, check_schedule
-from tangka_match.training.records.environment import describe_environment
-from tangka_match.training.records.ledger import Ledger, read_ledger
-from tangka_match.training.records.loggers import (
+from tangka_match.training.distributed import is_main_process, processes_started, rank_zero_only, strategy_for
+from tangka_match.training.initial_weights import check_start, read_start, start_from
+from tangka_match.training.loggers import (
     LedgerLogger,
     finish_service_logger,
     keep_result,
     make_service_logger,
 )
-from tangka_match.training.records.metrics_table import MetricsTable
-from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder, config_hash, create_run_folder
-from tangka_match.training.records.run_log import log_to, quiet_libraries
-from tangka_match.training.run_result import RunResult
-from tangka_match.training.start_from import check_start, read_start, start_from
-from tangka_match.training.strategy import strategy_for
-from tangka_match.training.sweep_job import SweepJob
+from tangka_match.training.module import MatchingModule
+from tangka_match.training.pair_trust import PairTrust
+from tangka_match.training.plan import RunPlan, SweepJob, check_schedule
+from tangka_match.training.process import environment_variable, keep_freed_memory
+from tangka_match.training.result import RunResult
 from tangka_match.training.validation import validation_similarity
 from tangka_match.types import PretrainedMatcher
 
@@ -93,7 +90,12 @@ def train(plan: RunPlan, resume: RunFolder | None = None, job: SweepJob | None =
     distillation = load_distillation(settings.distillation, plan.distillation_loss, plan.data.train)
     word_axes = {} if start is None else check_start(start, plan)
     folder = resume or create_run_folder(
-        settings.paths.runs, settings.paths.checkpoints, settings.name, config_hash(plan.config)
+        settings.paths.runs,
+        settings.paths.checkpoints,
+        settings.name,
+        config_hash(plan.config),
+        is_main=is_main_process(),
+        processes=processes_started(),
     )
     # The processes that Lightning starts find the run id there; the next run of this one does not.
     with environment_variable(RUN_ID_VARIABLE, folder.run_id), quiet_libraries(), ExitStack() as stack:

@@ -5,7 +5,7 @@ from tangka_match.config.arguments import argument_faults
 VSE = {"_target_": "tangka_match.models.VSE"}
 DATA = {"_target_": "tangka_match.data.datamodule.RegionTextDataModule", "root": "somewhere"}
 ADAMW = {"_target_": "torch.optim.AdamW"}
-COSINE = {"_target_": "tangka_match.training.schedules.warmup_cosine", "warmup_steps": 5, "final_ratio": 0.1}
+COSINE = {"_target_": "tangka_match.training.optimisation.warmup_cosine", "warmup_steps": 5, "final_ratio": 0.1}
 TOKENIZER = {"_target_": "tangka_match.data.tokenizer.JiebaTokenizer"}
 LATER = {"vocab_size", "feature_dim", "params", "optimizer", "total_steps"}
 

@@ -3,9 +3,9 @@ from omegaconf import OmegaConf
 
 from helpers.cli import run_cli_in_process
 from helpers.configs import compose_config
+from tangka_match.cli import run_cli
 from tangka_match.config import launch as launch_module
 from tangka_match.config.check import check_config
-from tangka_match.config.cli import run_cli
 from tangka_match.config.launch import keep_absolute_paths, launch
 
 RUN_ID = "20260101-000000-abc123-4567"

@@ -1,9 +1,13 @@
 import math
+from itertools import chain
 
 import numpy as np
 import pytest
+import torch
 
-from tangka_match.data.difficulty import competence, word_rarity
+from tangka_match.data import difficulty as hard_batches
+from tangka_match.data.difficulty import competence, gather_neighbours, nearest_pairs, word_rarity
+from tangka_match.data.samplers import ResumableBatchSampler
 from tangka_match.errors import ConfigError
 
 
@@ -62,3 +66,123 @@ def test_competence(progress, initial, shape, expected):
 def test_competence_out_of_range(setting, said):
     with pytest.raises(ConfigError, match=f"{said}.*allowed: progress ≥ 0, 0 < initial ≤ 1, shape ≥ 1"):
         competence(**setting)
+
+
+NOBODY_ALIKE = torch.arange(3)
+
+
+def test_either_direction_makes_a_neighbour():
+    """Caption 2 lies at image 0, and nothing of pair 0's caption at image 2: they are neighbours both ways round."""
+    images = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
+    texts = torch.tensor([[1.0, 0.2, 0], [0, 1, 0], [0.9, 0, 0.5]])
+    assert nearest_pairs(images, texts, NOBODY_ALIKE, NOBODY_ALIKE, 1)[:, 0].tolist() == [2, 0, 0]
+
+
+def test_length_of_vectors_does_not_count():
+    images = torch.eye(3)
+    texts = torch.tensor([[1.0, 0, 0], [0.6, 1, 0], [300.0, 0, 400]])  # cosines with image 0: 0.51 and 0.6
+    assert nearest_pairs(images, texts, NOBODY_ALIKE, NOBODY_ALIKE, 1)[0, 0] == 2
+
+
+def test_the_same_image_and_the_same_text_are_no_negatives():
+    vectors = torch.tensor([[1.0, 0], [1, 0.1], [1, 0.2], [1, 0.3]])
+    near = nearest_pairs(vectors[[0, 1, 2]], vectors, torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 0, 2]), count=3)
+    assert near[0].tolist() == [3, -1, -1]  # 1 has its image, 2 its text
+    assert set(near[3].tolist()) == {0, 1, 2}
+
+
+def test_rows_at_a_time_change_nothing(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    images, texts = (torch.randn(10, 4, generator=generator) for _ in range(2))
+    whole = nearest_pairs(images, texts, torch.arange(10), torch.arange(10), 4)
+    monkeypatch.setattr(hard_batches, "_ROWS_AT_ONCE", 3)
+    assert (nearest_pairs(images, texts, torch.arange(10), torch.arange(10), 4) == whole).all()
+    scores = torch.nn.functional.normalize(images) @ torch.nn.functional.normalize(texts).T
+    both = torch.maximum(scores, scores.T)
+    assert whole[:, 0].tolist() == both.fill_diagonal_(-2).argmax(1).tolist()
+
+
+def test_seeds_take_turns_and_skip_what_is_gone():
+    near = np.array([[4, 5, 2], [4, 5, 3], [-1, -1, -1], [-1, -1, -1], [-1, -1, -1], [-1, -1, -1], [0, 1, 4]])
+    order = np.array([0, 1, 2, 3, 4, 5, 6])
+    # 0 brings 4; 1 finds 4 gone and brings 5; then nothing of 2, 3 and 6 is left but themselves.
+    assert gather_neighbours(order, near, 4, 0.5).tolist() == [0, 1, 4, 5, 2, 3, 6]
+
+
+def test_a_batch_of_one_seed_and_pairs_that_are_not_in_the_epoch():
+    near = np.array([[3, 1, 2], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
+    assert gather_neighbours(np.array([0, 2, 1]), near, 3, 0.9).tolist() == [0, 1, 2]
+
+
+def ring(count):
+    """Pair n is nearest to n + 1 and n - 1."""
+    number = np.arange(count)
+    return np.stack([(number + 1) % count, (number - 1) % count], axis=1)
+
+
+def sampler_of(count, batch_size, **settings):
+    sampler = ResumableBatchSampler(count, batch_size, seed=3, hard_batches=0.5, **settings)
+    sampler.find_neighbours = lambda: ring(count)
+    return sampler
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_an_epoch_has_the_pairs_of_plain_shuffling_each_once(drop_last):
+    hard, plain = sampler_of(50, 8, drop_last=drop_last), ResumableBatchSampler(50, 8, seed=3, drop_last=drop_last)
+    assert list(hard) == list(plain)  # the first epoch: the model knows nothing yet
+    for sampler in (hard, plain):
+        sampler.set_epoch(1)
+    batches, shuffled = list(hard), list(plain)
+    assert sorted(chain(*batches)) == sorted(chain(*shuffled))
+    assert [len(batch) for batch in batches] == [len(batch) for batch in shuffled]
+    assert batches != shuffled
+
+
+def test_half_of_a_batch_are_neighbours_of_the_other_half():
+    sampler = sampler_of(400, 8)
+    sampler.set_epoch(1)
+
+    def beside(batch):
+        return sum((pair + 1) % 400 in batch or (pair - 1) % 400 in batch for pair in batch)
+
+    hard = [beside(batch) for batch in sampler]
+    assert sum(count == 8 for count in hard) > 25  # of 50: towards the end of an epoch neighbours are gone
+    assert min(hard[:10]) < 8  # and those batches are not the last ones trained
+    sampler.hard_batches = 0.0
+    assert max(beside(batch) for batch in sampler) < 6
+
+
+def test_neighbours_are_asked_for_once_an_epoch_and_not_where_they_are_given_back():
+    asked = []
+    sampler = sampler_of(20, 4)
+    sampler.find_neighbours = lambda: asked.append(sampler.epoch) or ring(20)
+    sampler.set_epoch(1)
+    whole = list(sampler)
+    assert list(sampler) == whole
+    sampler.set_epoch(2)
+    assert list(sampler) != whole
+    assert asked == [1, 2]
+    sampler.keep_neighbours(1, ring(20))
+    sampler.start_at(1, 3)
+    assert list(sampler) == whole[3:]
+    assert asked == [1, 2]
+
+
+def test_ranks_share_a_global_batch_of_neighbours():
+    alone = sampler_of(48, 6)
+    ranks = [sampler_of(48, 2, rank=rank, world_size=3) for rank in range(3)]
+    for sampler in (alone, *ranks):
+        sampler.set_epoch(2)
+    for batch, *shares in zip(alone, *ranks, strict=True):
+        assert [share == batch[rank::3] for rank, share in enumerate(shares)] == [True] * 3
+
+
+def test_bad_settings():
+    with pytest.raises(ConfigError, match=r"data\.hard_batches=1\.0; allowed: 0 .* under 1"):
+        ResumableBatchSampler(10, 2, hard_batches=1.0)
+    with pytest.raises(ConfigError, match=r"hard_batches=0\.5 and data\.initial_competence=0\.3 both choose"):
+        ResumableBatchSampler(10, 2, hard_batches=0.5, initial_competence=0.3, difficulty=np.zeros(10))
+    sampler = ResumableBatchSampler(10, 2, hard_batches=0.5)
+    sampler.set_epoch(1)
+    with pytest.raises(ConfigError, match=r"hard_batches=0\.5 takes neighbours by the running model, and nobody asks"):
+        list(sampler)

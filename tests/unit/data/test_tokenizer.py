@@ -5,8 +5,8 @@ import re
 import pytest
 
 from helpers.shared import SHARED, needs_f8kcn, needs_shared
+from tangka_match.data.segmentation import domain_terms
 from tangka_match.data.tokenizer import JiebaTokenizer
-from tangka_match.data.user_dictionary import domain_terms
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import ConfigError, DataFormatError
 

@@ -3,10 +3,10 @@ import torch
 from torch import nn
 
 from helpers.tiny_pretrained import PIECES, write_bert
-from tangka_match.data.piece_tokenizer import PieceTokenizer
+from tangka_match.data.tokenizer import PieceTokenizer
 from tangka_match.errors import ConfigError
 from tangka_match.models import PretrainedText
-from tangka_match.training.parameter_groups import parameter_groups
+from tangka_match.training.optimisation import parameter_groups
 
 
 @pytest.fixture

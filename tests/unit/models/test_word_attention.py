@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tangka_match.models import SGRAF, VSE, DualPath
-from tangka_match.models.cross_modal_attention import CrossModalAttention
+from tangka_match.models.vse import CrossModalAttention
 from tangka_match.types import Attentive
 
 SIZES = {"vocab_size": 20, "feature_dim": 6, "embed_dim": 8, "word_dim": 5}

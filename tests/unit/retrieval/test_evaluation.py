@@ -12,10 +12,10 @@ from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, T
 from tangka_match.metrics import retrieval_ranks
 from tangka_match.retrieval.corrections import CORRECTIONS, TRANSDUCTIVE, Bank, CorrectionSettings
 from tangka_match.retrieval.evaluation import Extras, evaluate_split
-from tangka_match.retrieval.evaluation_folder import FILES, check_out, write_evaluation
-from tangka_match.retrieval.fusion import rank_scores
+from tangka_match.retrieval.evaluation_files import FILES, check_out, write_evaluation
 from tangka_match.retrieval.protocols import Protocol
-from tangka_match.retrieval.variants_table import variants_table
+from tangka_match.retrieval.score_matrix import rank_scores
+from tangka_match.retrieval.tables import variants_table
 
 
 @pytest.fixture

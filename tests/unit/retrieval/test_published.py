@@ -7,7 +7,7 @@ import torch
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError
 from tangka_match.models import SGRAF
-from tangka_match.retrieval.passport import PASSPORT_KEY, make_passport
+from tangka_match.retrieval.metadata import PASSPORT_KEY, make_passport
 from tangka_match.retrieval.published import PARTS, from_published, to_published
 
 WORDS = Vocabulary(["度母", "莲花"])

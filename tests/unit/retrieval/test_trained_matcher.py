@@ -7,7 +7,7 @@ from helpers.precomp import write_dataset
 from helpers.small_checkpoints import write_checkpoint
 from tangka_match.data.split import load_split
 from tangka_match.errors import CheckpointError, DataFormatError, ShapeError
-from tangka_match.retrieval.passport import PASSPORT_KEY
+from tangka_match.retrieval.metadata import PASSPORT_KEY
 
 FEATURES, REGIONS = 8, 4
 CAPTIONS = ["绿度母结跏趺坐", "白度母", "莲花与祥云", "绿度母持乌巴拉花"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tangka_match.errors import TrainingError
-from tangka_match.sweeps.gpu_lease import GpuPlaces
+from tangka_match.sweeps.locks import GpuPlaces
 from tangka_match.sweeps.pool import ProcessPool
 
 SHOW = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ.get('CUDA_VISIBLE_DEVICES'))"

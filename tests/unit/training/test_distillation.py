@@ -7,7 +7,7 @@ from helpers.small_checkpoints import SAF, SGR, write_checkpoint
 from helpers.small_runs import small_data, small_plan, small_settings
 from tangka_match.errors import CheckpointError
 from tangka_match.losses import ScoreDistillationLoss, TripletMarginLoss, positive_mask
-from tangka_match.retrieval.passport import read_checkpoint
+from tangka_match.retrieval.metadata import read_checkpoint
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 from tangka_match.training import runner
 from tangka_match.training.distillation import Distillation, Teachers

@@ -18,7 +18,7 @@ from tangka_match.losses import (
     triplet_margin_loss,
 )
 from tangka_match.metrics import retrieval_ranks, summarise
-from tangka_match.retrieval.passport import PASSPORT_KEY
+from tangka_match.retrieval.metadata import PASSPORT_KEY
 from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.types import CaptionBatch, ImageBatch, RegionTextBatch
 

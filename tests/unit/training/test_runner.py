@@ -11,14 +11,14 @@ from helpers.stub_matchers import PooledMatcher
 from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, TrainingError
 from tangka_match.losses import TripletMarginLoss
 from tangka_match.metrics import summarise
-from tangka_match.retrieval.passport import PASSPORT_KEY, read_checkpoint
-from tangka_match.retrieval.ranks_table import read_ranks_table
+from tangka_match.records.ledger import read_ledger
+from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder
+from tangka_match.retrieval.evaluation_files import read_ranks_table
+from tangka_match.retrieval.metadata import PASSPORT_KEY, read_checkpoint
 from tangka_match.training import module, runner
-from tangka_match.training.records.ledger import read_ledger
-from tangka_match.training.records.run_folder import RUN_ID_VARIABLE, RunFolder
+from tangka_match.training.optimisation import warmup_constant
+from tangka_match.training.plan import SweepJob
 from tangka_match.training.runner import train
-from tangka_match.training.schedules import warmup_constant
-from tangka_match.training.sweep_job import SweepJob
 
 DECAY = 0.6
 

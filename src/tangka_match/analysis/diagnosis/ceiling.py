@@ -7,9 +7,9 @@ from math import comb
 import numpy as np
 import numpy.typing as npt
 
-from tangka_match.analysis.diagnosis.finding import Finding, Section, Severity, count
-from tangka_match.analysis.diagnosis.groups import Groups
+from tangka_match.analysis.diagnosis.finding import Finding, Groups, Section, Severity
 from tangka_match.analysis.diagnosis.profile import Reading, read_profile
+from tangka_match.errors import count
 from tangka_match.metrics import CUTOFFS
 
 TOLD = 1.0

@@ -8,13 +8,12 @@ import numpy.typing as npt
 
 from tangka_match.analysis.diagnosis.ceiling import ceiling
 from tangka_match.analysis.diagnosis.feature_scan import FeatureScan
-from tangka_match.analysis.diagnosis.finding import Finding, Section, count
-from tangka_match.analysis.diagnosis.groups import Groups
+from tangka_match.analysis.diagnosis.finding import Finding, Groups, Section
 from tangka_match.analysis.diagnosis.near_images import SAME, NearPair, group_pairs, near_images
 from tangka_match.analysis.diagnosis.texts import Texts
 from tangka_match.analysis.diagnosis.told_apart import told_apart
-from tangka_match.data.captions import group_texts
-from tangka_match.data.normalise import text_key
+from tangka_match.data.captions import group_texts, text_key
+from tangka_match.errors import count
 
 SHOWN = 5
 

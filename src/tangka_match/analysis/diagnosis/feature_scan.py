@@ -1,14 +1,31 @@
 """One pass over the region features of a split: damage, padding, norms, and a mean vector an image."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import rich
 import torch
+from rich.progress import track
 
-from tangka_match.analysis.diagnosis.progress import watched
-from tangka_match.data.region_mask import real_regions
+from tangka_match.data.regions import real_regions
 from tangka_match.data.split import Split
+
+Item = TypeVar("Item")
+
+
+def watched(items: Sequence[Item], what: str) -> Iterable[Item]:
+    """The items, with a bar that goes when they are done; none where the output is no terminal.
+
+    Args:
+        items: What is gone through.
+        what: Stands before the bar.
+    """
+    console = rich.get_console()
+    return track(items, what, console=console, transient=True, disable=not console.is_terminal)
+
 
 BLOCK = 64
 """Images read at once: 20 MB of float32 at 36 regions of 2,048."""

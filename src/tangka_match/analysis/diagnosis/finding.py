@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 Severity = Literal["fault", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("fault", "warning", "info")
@@ -68,15 +71,6 @@ class Section:
         }
 
 
-def count(number: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> count(1, "image"), count(1200, "image")
-    ('1 image', '1,200 images')
-    """
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def in_order(findings: Sequence[Finding]) -> list[Finding]:
     """The gravest first; among equals those that cost most points, then as they were found.
 
@@ -85,3 +79,19 @@ def in_order(findings: Sequence[Finding]) -> list[Finding]:
     ['b', 'a']
     """
     return sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), -(finding.points or 0.0)))
+
+
+class Groups(NamedTuple):
+    """What belongs together in a split of I images and C captions.
+
+    Attributes:
+        images: (I,) equal for images that are nearly the same.
+        same_images: (I,) equal for images that are the same.
+        captions: (C,) equal for captions of the same text.
+        told: Pairs of a caption and an image of its group that it does not fit; see ``told_apart``.
+    """
+
+    images: npt.NDArray[np.int64]
+    same_images: npt.NDArray[np.int64]
+    captions: npt.NDArray[np.int64]
+    told: frozenset[tuple[int, int]] = frozenset()

@@ -6,10 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import t
 
-from tangka_match.analysis.curve_noise import MeasuredPoints
-from tangka_match.analysis.diagnosis.curve_chart import draw_learning_curve
+from tangka_match.analysis.diagnosis.charts import draw_learning_curve
 from tangka_match.analysis.diagnosis.finding import Finding, Section
-from tangka_match.analysis.saturating_curve import MOST_TIMES, PairsNeeded, SaturatingCurve
+from tangka_match.analysis.saturating_curve import MOST_TIMES, MeasuredPoints, PairsNeeded, SaturatingCurve
 
 AHEAD = (2, 4, 10)
 """How many times the present pairs the table looks ahead."""

@@ -7,8 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tangka_match.analysis.diagnosis.feature_scan import FeatureScan
-from tangka_match.analysis.diagnosis.progress import watched
+from tangka_match.analysis.diagnosis.feature_scan import FeatureScan, watched
 from tangka_match.data.split import Split
 
 SAME = 0.01

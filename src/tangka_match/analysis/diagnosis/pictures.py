@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from tangka_match.analysis.diagnosis.charts import histogram
 from tangka_match.analysis.diagnosis.feature_scan import FeatureScan
-from tangka_match.analysis.diagnosis.finding import Finding, Section, count
+from tangka_match.analysis.diagnosis.finding import Finding, Section
 from tangka_match.data.split import Split
+from tangka_match.errors import count
 
 ODD_NORM = 10.0
 """An image whose mean region norm is so many times larger, or smaller, than the split's median is an odd one."""

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tangka_match.analysis.diagnosis.charts import histogram
-from tangka_match.analysis.diagnosis.finding import Finding, Section, count
+from tangka_match.analysis.diagnosis.finding import Finding, Section
 from tangka_match.data.split import Split
 from tangka_match.data.vocabulary import Vocabulary
+from tangka_match.errors import count
 
 UNKNOWN_TOKENS = 5.0
 """Percent of a held-out split's words that training did not see, above which it is a warning."""

@@ -10,9 +10,8 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import hypergeom
 from torch import Tensor
 
-from tangka_match.analysis.diagnosis.feature_scan import FeatureScan
+from tangka_match.analysis.diagnosis.feature_scan import FeatureScan, watched
 from tangka_match.analysis.diagnosis.near_images import unit_regions
-from tangka_match.analysis.diagnosis.progress import watched
 from tangka_match.analysis.diagnosis.texts import Texts
 from tangka_match.data.split import Split
 

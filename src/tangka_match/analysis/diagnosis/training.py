@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from tangka_match.analysis.curves import metric_curves
 from tangka_match.analysis.diagnosis.charts import Curve, lines
-from tangka_match.analysis.diagnosis.finding import Finding, Section, Severity, count
-from tangka_match.analysis.metric_curves import metric_curves
+from tangka_match.analysis.diagnosis.finding import Finding, Section, Severity
+from tangka_match.errors import count
 
 GUARD: Mapping[str, tuple[Severity, str, str]] = {
     "collapse": ("fault", "a model that tells no pair apart ranks as chance does", "see what the guard advises"),

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tangka_match.analysis.runs.record import RunRecord
+from tangka_match.records.run_record import RunRecord
 
 BESIDE_THE_POINT = ("paths", "logger", "debug", "resume", "tags")
 """Settings that decide no number of a run."""

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tangka_match.analysis.runs.differences import OF_THE_DRAW, choose_columns, differing_keys, short_names, short_value
-from tangka_match.analysis.runs.record import METRICS, RunRecord
+from tangka_match.records.run_record import METRICS, RunRecord
 
 MOST_SETTINGS = 5
 OF_TIME = len("20261124-034512")

@@ -1,4 +1,4 @@
-"""What an average of a model's weights is taken of."""
+"""Weight averaging: exponential moving average, and the mean over the last part of a run (SWA)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_avg_fn
 
 AverageFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -56,3 +57,38 @@ def of_fractions(average: AverageFunction) -> AverageFunction:
         return average(averaged, current, updates) if current.is_floating_point() else current
 
     return averaged_or_latest
+
+
+class MovingAveraging(Averaging):
+    """Validates and keeps a moving average of the weights, which is updated after each step.
+
+    Args:
+        decay: Share of itself that the average keeps in a step, in (0, 1).
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(get_ema_avg_fn(decay))
+
+
+class TailAveraging(Averaging):
+    """Validates and keeps the mean of the weights after each step of the last part of a run.
+
+    Before that part begins, validation sees the weights themselves. Source: Izmailov et al. 2018, arXiv:1803.05407.
+
+    Args:
+        begin: Share of the run's optimizer steps, in (0, 1).
+    """
+
+    def __init__(self, begin: float) -> None:
+        super().__init__(self._average)
+        self._begin = begin
+        self._first_step = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Learn how long the run is."""
+        self._first_step = round(self._begin * trainer.estimated_stepping_batches)
+
+    def _average(self, averaged: Tensor, current: Tensor, updates: Tensor) -> Tensor:
+        """The new average after ``updates`` earlier steps."""
+        members = (updates - self._first_step).clamp(min=0)
+        return averaged + (current - averaged) / (members + 1)

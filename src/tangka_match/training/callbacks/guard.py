@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 
 from tangka_match.errors import TrainingError
 from tangka_match.losses import CurriculumLoss, TripletMarginLoss
-from tangka_match.training.lightning_facts import is_logged_step
+from tangka_match.training.distributed import is_logged_step
 from tangka_match.types import FittedMatcher
 
 # Spread of a batch's scores below which they count as equal: rounding alone gives about 1e-7, a model that

@@ -12,10 +12,9 @@ from pytorch_lightning.strategies import Strategy
 
 from tangka_match.data.captions import group_texts
 from tangka_match.data.datamodule import RegionTextDataModule
-from tangka_match.data.hard_batches import nearest_pairs
+from tangka_match.data.difficulty import nearest_pairs
 from tangka_match.errors import ConfigError
-from tangka_match.retrieval.encode import encode_caption_batches, encode_image_batches
-from tangka_match.retrieval.inference import device_of
+from tangka_match.retrieval.encode import device_of, encode_caption_batches, encode_image_batches
 from tangka_match.types import Encoded, Matcher, TokenMatcher
 
 logger = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ import torch
 
 from helpers.planted import codes
 from tangka_match.analysis.diagnosis.ceiling import ceiling, diagnose_ceiling
-from tangka_match.analysis.diagnosis.groups import Groups
+from tangka_match.analysis.diagnosis.finding import Groups
 from tangka_match.analysis.diagnosis.profile import read_profile, recall_profile
-from tangka_match.data.demo import DEFAULT_COMPLETENESS, make_captions, make_scenes, oracle_recalls
+from tangka_match.demo import DEFAULT_COMPLETENESS, make_captions, make_scenes, oracle_recalls
 from tangka_match.errors import ConfigError
 
 USERS = (33.88, 79.61, 91.18)

@@ -3,8 +3,8 @@ import re
 import numpy as np
 import pytest
 
-from tangka_match.analysis.curve_noise import MeasuredPoints
 from tangka_match.analysis.diagnosis.learning_curve import CurveSize, diagnose_learning_curve
+from tangka_match.analysis.saturating_curve import MeasuredPoints
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 PAIRS = (728, 1455, 2182, 2910)

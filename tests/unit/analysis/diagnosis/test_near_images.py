@@ -5,8 +5,8 @@ from helpers.planted import planted_split
 from tangka_match.analysis.diagnosis import near_images as module
 from tangka_match.analysis.diagnosis.feature_scan import scan_features
 from tangka_match.analysis.diagnosis.near_images import group_pairs, near_images
-from tangka_match.data.demo import make_scenes, write_demo_set
 from tangka_match.data.split import load_split
+from tangka_match.demo import make_scenes, write_demo_set
 
 
 def within(split):

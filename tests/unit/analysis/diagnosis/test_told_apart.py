@@ -8,9 +8,9 @@ from tangka_match.analysis.diagnosis.feature_scan import scan_features
 from tangka_match.analysis.diagnosis.near_images import group_pairs, near_images
 from tangka_match.analysis.diagnosis.texts import Texts
 from tangka_match.analysis.diagnosis.told_apart import told_apart
-from tangka_match.data.demo import write_demo_set
 from tangka_match.data.split import load_split
 from tangka_match.data.tokenizer import JiebaTokenizer
+from tangka_match.demo import write_demo_set
 
 CLOUD, SUN, TEXTURE, FOG = np.random.default_rng(5).normal(size=(4, 48))
 """Things that a region may show. Training has a word for the first two; 3 of the 5 captions with 雾 are of the 5 images

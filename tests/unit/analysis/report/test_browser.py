@@ -7,12 +7,11 @@ import pytest
 from helpers.browser import browsing, visit
 from helpers.records import record_of
 from helpers.run_folders import write_run
-from tangka_match.analysis.report.curves import read_curves
+from tangka_match.analysis.curves import read_curves
 from tangka_match.analysis.report.page import write_report
-from tangka_match.analysis.report.payload import Report
-from tangka_match.analysis.report.verdicts import compare_with_best
-from tangka_match.analysis.runs.seeds import fold_seeds
-from tangka_match.training.records.run_files import read_run_files
+from tangka_match.analysis.report.payload import Report, compare_with_best
+from tangka_match.analysis.runs.selection import fold_seeds
+from tangka_match.records.run_files import read_run_files
 
 EVIL = '</script><script>document.title="broken"</script><img src=http://evil.example/x onerror=alert(1)>'
 HEAD = ".runs thead button[data-sort='{}']"

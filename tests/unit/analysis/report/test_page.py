@@ -8,7 +8,7 @@ from helpers.run_folders import write_run
 from tangka_match.analysis import report as report_package
 from tangka_match.analysis.report.page import bundle, check_out, write_report
 from tangka_match.analysis.report.payload import Report
-from tangka_match.analysis.runs.seeds import fold_seeds
+from tangka_match.analysis.runs.selection import fold_seeds
 from tangka_match.errors import ConfigError
 
 SCRIPTS = Path(report_package.__file__).parent

@@ -2,8 +2,80 @@ import pytest
 
 from helpers.records import record_of
 from helpers.run_folders import write_run
-from tangka_match.analysis.runs.selection import select_runs, sort_runs
+from tangka_match.analysis.runs.selection import best_first, fold_seeds, select_runs, sort_runs
 from tangka_match.errors import ConfigError
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_recipe(tmp_path):
+    for name, r1, seed, config in [
+        ("a", 30.0, 0, {}),
+        ("b", 34.0, 1, {"tags": ["again"], "paths": {"runs": "elsewhere"}}),
+        ("c", 50.0, 0, {"loss": {"margin": 0.3}}),
+        ("d", 32.0, 2, {}),
+    ]:
+        write_run(tmp_path, name, r1=r1, seed=seed, config=config)
+    recipes = fold_seeds([record_of(tmp_path / name) for name in "abcd"])
+    assert [[run.run_id for run in recipe.runs] for recipe in recipes] == [["a", "b", "d"], ["c"]]
+    assert (recipes[0].mean("mean_r1"), recipes[0].std("mean_r1")) == (pytest.approx(32.0), pytest.approx(2.0))
+    assert (recipes[1].mean("mean_r1"), recipes[1].std("mean_r1")) == (50.0, None)
+    assert best_first(recipes) == [recipes[1], recipes[0]]
+
+
+def test_a_run_cut_short_does_not_count(tmp_path):
+    runs = [write_run(tmp_path, name, r1=r1, status=s) for name, r1, s in (("a", 30, "finished"), ("b", 4, "failed"))]
+    (recipe,) = fold_seeds([record_of(run) for run in runs])
+    assert (len(recipe.runs), recipe.mean("mean_r1"), recipe.std("mean_r1")) == (2, 30.0, None)
+
+
+def test_a_seed_that_ran_twice_is_one_sample_the_younger_run(tmp_path):
+    for name, r1, seed, began in (("a", 30.0, 0, 1e9), ("b", 34.0, 1, 1e9), ("c", 32.0, 0, 2e9)):
+        write_run(tmp_path, name, r1=r1, seed=seed, began=began)
+    (recipe,) = fold_seeds([record_of(tmp_path / name) for name in "abc"])
+    assert [run.run_id for run in recipe.counted] == ["b", "c"]
+    assert recipe.mean("mean_r1") == pytest.approx(33.0)
+
+
+def test_where_none_finished_all_count(tmp_path):
+    (recipe,) = fold_seeds(
+        [record_of(write_run(tmp_path, name, r1=r1, status=None)) for name, r1 in (("a", 30.0), ("b", 10.0))]
+    )
+    assert recipe.mean("mean_r1") == pytest.approx(20.0)
+
+
+def test_data_count_by_what_they_are_not_by_where_they_lie(tmp_path):
+    moved = {"data": {"root": "/elsewhere/demo_small", "batch_size": 32}}
+    runs = [
+        record_of(write_run(tmp_path, "a")),
+        record_of(write_run(tmp_path, "b", config=moved)),
+        record_of(write_run(tmp_path, "c", data_fingerprint="beef")),
+    ]
+    assert [len(recipe.runs) for recipe in fold_seeds(runs)] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("starts", "folded"),
+    [
+        (({"git_commit": "a"}, {"git_commit": "b"}), False),
+        (({"git_commit": "a", "sources": "s"}, {"git_commit": "b", "sources": "s"}), True),
+        (({"git_commit": "a+dirty", "sources": "s"}, {"git_commit": "a+dirty", "sources": "t"}), False),
+    ],
+    ids=["other commits", "other commits of the same files", "two changed checkouts"],
+)
+def test_runs_of_other_code_are_another_recipe(tmp_path, starts, folded):
+    runs = [record_of(write_run(tmp_path, str(n), seed=n, **start)) for n, start in enumerate(starts)]
+    assert len(fold_seeds(runs)) == (1 if folded else 2)
+
+
+def test_runs_without_a_config_stay_alone(tmp_path):
+    for name in "ab":
+        (write_run(tmp_path, name) / "config.yaml").unlink()
+    assert len(fold_seeds([record_of(tmp_path / name) for name in "ab"])) == 2
+
+
+def test_no_result_no_place(tmp_path):
+    (recipe,) = fold_seeds([record_of(write_run(tmp_path, "a", status=None, steps=0))])
+    assert recipe.mean("mean_r1") is None
+    assert best_first([recipe]) == []
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tangka_match.analysis.diagnosis.model.failures import worst_queries
 from tangka_match.analysis.diagnosis.model.scored import Scored
-from tangka_match.analysis.diagnosis.model.worst import worst_queries
 from tangka_match.analysis.diagnosis.texts import FUNCTION_WORDS
 from tangka_match.data.dataset import ImageDataset
-from tangka_match.retrieval.inference import inference
+from tangka_match.retrieval.encode import inference
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 from tangka_match.types import Attentive
 

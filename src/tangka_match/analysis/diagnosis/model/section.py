@@ -6,15 +6,20 @@ from typing import Any
 
 from tangka_match.analysis.diagnosis.charts import histogram, lines
 from tangka_match.analysis.diagnosis.finding import Finding, Section
-from tangka_match.analysis.diagnosis.model.album import Album
 from tangka_match.analysis.diagnosis.model.attention import look
-from tangka_match.analysis.diagnosis.model.collapse import judge_collapse
-from tangka_match.analysis.diagnosis.model.drawing import draw_attention, draw_hubs, draw_slices, draw_worst
+from tangka_match.analysis.diagnosis.model.drawing import Album, draw_attention, draw_hubs, draw_slices, draw_worst
+from tangka_match.analysis.diagnosis.model.failures import (
+    Slice,
+    by_kind,
+    by_length,
+    judge_slices,
+    to_dict,
+    worst_queries,
+    worst_words,
+)
 from tangka_match.analysis.diagnosis.model.hubs import Hubs, count_hubs, judge_hubs, name_of
 from tangka_match.analysis.diagnosis.model.scored import Scored
-from tangka_match.analysis.diagnosis.model.slices import Slice, by_kind, by_length, judge_slices, worst_words
-from tangka_match.analysis.diagnosis.model.space import Space, judge_space, measure_space
-from tangka_match.analysis.diagnosis.model.worst import to_dict, worst_queries
+from tangka_match.analysis.diagnosis.model.space import Space, judge_collapse, judge_space, measure_space
 from tangka_match.metrics import CUTOFFS, summarise
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 

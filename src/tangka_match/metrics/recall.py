@@ -1,0 +1,111 @@
+"""Recall@K, median and mean rank, and the summary that retrieval papers report."""
+
+from typing import TypeVar
+
+from jaxtyping import Int
+from torch import Tensor
+
+from tangka_match.errors import ConfigError
+from tangka_match.metrics.ranks import Ranks
+
+
+def recall_at_k(ranks: Int[Tensor, " N"], k: int) -> float:
+    """Share of queries with at least one right answer among the first K, in percent.
+
+    This is the R@K of image–caption retrieval: with five captions an image, one of them in the first K suffices.
+    How equal scores rank was settled by `retrieval_ranks`.
+
+    Args:
+        ranks: Rank of the best right answer of every query, from 1, (N,), N >= 1.
+        k: Cut-off, >= 1.
+
+    Returns:
+        Percent, in [0, 100].
+
+    Raises:
+        ConfigError: If ``k`` is below 1.
+
+    Example:
+        >>> import torch
+        >>> recall_at_k(torch.tensor([1, 3, 12, 5]), k=5)
+        75.0
+    """
+    if k < 1:
+        raise ConfigError(f"k={k} asks for the first {k} answers; the cut-off of recall is at least 1")
+    return 100.0 * int((ranks <= k).sum()) / len(ranks)
+
+
+def median_rank(ranks: Int[Tensor, " N"]) -> float:
+    """Median rank of the right answers, from 1; lower is better.
+
+    Between two middle ranks it is their mean. The evaluation published with VSE++, SCAN and SGRAF rounds that mean
+    down: its median is ``floor(median_rank(ranks))``, the same number for an odd count of queries.
+
+    Args:
+        ranks: Rank of the best right answer of every query, from 1, (N,), N >= 1.
+
+    Example:
+        >>> import torch
+        >>> median_rank(torch.tensor([9, 1, 4])), median_rank(torch.tensor([9, 1, 4, 5]))
+        (4.0, 4.5)
+    """
+    ordered = ranks.sort().values
+    low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+    return (int(low) + int(high)) / 2
+
+
+def mean_rank(ranks: Int[Tensor, " N"]) -> float:
+    """Mean rank of the right answers, from 1; lower is better, and a few lost queries move it much.
+
+    Args:
+        ranks: Rank of the best right answer of every query, from 1, (N,), N >= 1.
+
+    Example:
+        >>> import torch
+        >>> mean_rank(torch.tensor([1, 1, 1, 97]))
+        25.0
+    """
+    return int(ranks.sum()) / len(ranks)
+
+
+CUTOFFS = (1, 5, 10)
+"""Cut-offs of recall that the field reports."""
+RECALLS = tuple(f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in CUTOFFS)
+RANK_STATISTICS = tuple(f"{direction}_{kind}_rank" for direction in ("i2t", "t2i") for kind in ("median", "mean"))
+HIGHER_IS_BETTER = ("mean_r1", "rsum", *RECALLS)
+"""Of what `summarise` returns; of the others, ``RANK_STATISTICS``, a lower one is better."""
+
+Value = TypeVar("Value", float, Tensor)
+
+
+def summarise(ranks: Ranks) -> dict[str, float]:
+    """Summarise both directions.
+
+    Args:
+        ranks: What `retrieval_ranks` returned.
+
+    Returns:
+        ``i2t_r1``, ``i2t_r5``, ``i2t_r10`` in percent, ``i2t_median_rank``, ``i2t_mean_rank`` from 1; the same for
+        ``t2i``; ``mean_r1``, the mean of the two R@1; ``rsum``, the sum of the six recalls, in [0, 600].
+
+    Example:
+        >>> import torch
+        >>> summary = summarise(Ranks(i2t=torch.tensor([1, 3]), t2i=torch.tensor([1, 2, 2, 11])))
+        >>> summary["i2t_r1"], summary["t2i_r1"], summary["mean_r1"], summary["t2i_r10"], summary["rsum"]
+        (50.0, 25.0, 37.5, 75.0, 425.0)
+    """
+    values: dict[str, float] = {}
+    for direction, found in (("i2t", ranks.i2t), ("t2i", ranks.t2i)):
+        values |= {f"{direction}_r{k}": recall_at_k(found, k) for k in CUTOFFS}
+        values[f"{direction}_median_rank"] = median_rank(found)
+        values[f"{direction}_mean_rank"] = mean_rank(found)
+    return values | totals(values)
+
+
+def totals(values: dict[str, Value]) -> dict[str, Value]:
+    """Return ``mean_r1`` and ``rsum`` of the six recalls, as numbers or, resampled, as tensors."""
+    recalls = [values[name] for name in RECALLS]
+    rsum = recalls[0]
+    for recall in recalls[1:]:
+        rsum = rsum + recall
+    return {"mean_r1": (values["i2t_r1"] + values["t2i_r1"]) / 2, "rsum": rsum}

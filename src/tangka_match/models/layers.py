@@ -1,0 +1,287 @@
+"""Layers and argument checks that several matchers share."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.functional import linear
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from tangka_match.errors import ConfigError, ShapeError
+from tangka_match.ops import at_least_float32
+
+
+def check_sizes(model: str, sizes: dict[str, int]) -> None:
+    """Raise ``ConfigError`` unless every size is a whole number of at least 1.
+
+    >>> check_sizes("VSE", {"embed_dim": 0})
+    Traceback (most recent call last):
+    tangka_match.errors.ConfigError: VSE: embed_dim is 0; it must be a whole number of at least 1
+    """
+    for name, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{model}: {name} is {value!r}; it must be a whole number of at least 1")
+
+
+def check_dropout(model: str, dropout: float | int) -> None:
+    """Raise ``ConfigError`` unless ``dropout`` is a probability below 1."""
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"{model}: dropout is {dropout!r}; it must be at least 0 and below 1")
+
+
+def check_choice(model: str, name: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise ``ConfigError`` unless a setting is one of the allowed words."""
+    if value not in allowed:
+        raise ConfigError(f"{model}: {name} is {value!r}; it must be one of {', '.join(allowed)}")
+
+
+def check_heads(model: str, num_heads: int, width_name: str, width: int) -> None:
+    """Raise ``ConfigError`` unless attention heads share out the dimensions that they look at evenly."""
+    if width % num_heads:
+        raise ConfigError(f"{model}: num_heads is {num_heads}; it must divide {width_name}={width}")
+
+
+def check_regions(model: str, regions: Float[Tensor, "I R F"], feature_dim: int) -> None:
+    """Raise ``ShapeError`` unless region features have the dimensions that the model was built for."""
+    if regions.shape[2] != feature_dim:
+        raise ShapeError(
+            f"{model}: regions have {regions.shape[2]} features, the model was built for feature_dim={feature_dim}; "
+            "build it for these data, or extract the features that it was trained on"
+        )
+
+
+def xavier_linears_(module: nn.Module) -> None:
+    """Set every linear layer inside ``module`` to Xavier-uniform weights and zero bias, in place."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+
+class _BatchStatistics(nn.Module):
+    """The parameters and buffers of ``nn.BatchNorm1d``, under the same names."""
+
+    momentum = 0.1
+    eps = 1e-5
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+
+class RegionSlotBatchNorm(_BatchStatistics):
+    """Normalise every region slot over the images that have it; equals ``nn.BatchNorm1d`` where all regions are real.
+
+    SGRAF treats the position of a region in its image as a channel. Images may have fewer regions than there are
+    slots; the slots that a batch does not fill keep their running statistics.
+
+    Args:
+        num_slots: Most regions an image may have.
+    """
+
+    def __init__(self, num_slots: int) -> None:
+        super().__init__(num_slots)
+
+    def forward(self, x: Float[Tensor, "I R D"], mask: Bool[Tensor, "I R"]) -> Float[Tensor, "I R D"]:
+        """Normalise by the batch while training (padding excluded), by the running statistics otherwise.
+
+        Raises:
+            ShapeError: There are more regions than slots.
+        """
+        slots = x.shape[1]
+        if slots > len(self.weight):
+            raise ShapeError(
+                f"images have {slots} regions, the model was built for at most num_regions={len(self.weight)}; "
+                f"build it with num_regions={slots}, or keep fewer regions"
+            )
+        wide = at_least_float32(x)
+        if self.training:
+            mean, var = self._batch_statistics(wide.masked_fill(~mask[:, :, None], 0), mask)
+        else:
+            mean, var = self.running_mean[:slots], self.running_var[:slots]
+        scale = self.weight[:slots] * torch.rsqrt(var + self.eps)
+        return ((wide - mean[:, None]) * scale[:, None] + self.bias[:slots, None]).to(x.dtype)
+
+    def _batch_statistics(
+        self, x: Float[Tensor, "I R D"], mask: Bool[Tensor, "I R"]
+    ) -> tuple[Float[Tensor, " R"], Float[Tensor, " R"]]:
+        count = mask.sum(dim=0) * x.shape[2]
+        mean = x.sum(dim=(0, 2)) / count.clamp(min=1)
+        deviations = (x - mean[:, None]).masked_fill(~mask[:, :, None], 0)
+        squares = deviations.square().sum(dim=(0, 2))
+        with torch.no_grad():
+            filled = count > 1
+            step = self.momentum * filled.to(mean.dtype)
+            slots = x.shape[1]
+            self.running_mean[:slots].lerp_(mean, step)
+            self.running_var[:slots].lerp_(squares / (count - 1).clamp(min=1), step)
+            self.num_batches_tracked += 1
+        return mean, squares / count.clamp(min=1)
+
+
+class CaptionBatchNorm(_BatchStatistics):
+    """Normalise one channel, in training with statistics of each caption over (images x real nodes).
+
+    The published network walks through the captions of a batch and calls its batch norm once for each; this is the
+    same in one go. The running statistics take the captions in the order of the batch.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def forward(self, x: Float[Tensor, "I C L"], mask: Bool[Tensor, "C L"]) -> Float[Tensor, "I C L"]:
+        """Normalise by each caption's statistics while training, by the running statistics otherwise."""
+        wide = at_least_float32(x)
+        if self.training:
+            count = mask.sum(dim=1) * x.shape[0]
+            mean = wide.masked_fill(~mask, 0).sum(dim=(0, 2)) / count
+            deviations = (wide - mean[:, None]).masked_fill(~mask, 0)
+            var = deviations.square().sum(dim=(0, 2)) / count
+            self._track(mean.detach(), var.detach(), count)
+        else:
+            mean, var = self.running_mean, self.running_var
+        scale = self.weight * torch.rsqrt(var + self.eps)
+        return ((wide - mean[:, None]) * scale[:, None] + self.bias).to(x.dtype)
+
+    def _track(self, mean: Float[Tensor, " C"], var: Float[Tensor, " C"], count: Int[Tensor, " C"]) -> None:
+        """Fold C updates ``running = (1 - m) * running + m * statistic`` into one weighted sum."""
+        captions = len(mean)
+        keep = 1 - self.momentum
+        weights = self.momentum * keep ** torch.arange(captions - 1, -1, -1, device=mean.device, dtype=mean.dtype)
+        unbiased = var * count / (count - 1).clamp(min=1)
+        self.running_mean.mul_(keep**captions).add_(weights @ mean)
+        self.running_var.mul_(keep**captions).add_(weights @ unbiased)
+        self.num_batches_tracked += captions
+
+
+class ItemBatchNorm(nn.BatchNorm1d):
+    """``nn.BatchNorm1d`` on one vector an item that can train on a single item.
+
+    One item has no variance; it is normalised by the running statistics, which then stay as they are.
+    """
+
+    def forward(self, input: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+        """Normalise every dimension."""
+        if self.training and len(input) == 1:
+            return functional.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+            )
+        return super().forward(input)
+
+
+def run_masked(
+    rnn: nn.GRU | nn.LSTM, inputs: Float[Tensor, "C T E"], token_mask: Bool[Tensor, "C T"]
+) -> Float[Tensor, "C T H"]:
+    """Run a batch-first ``nn.GRU`` or ``nn.LSTM`` over the real tokens of captions in any order.
+
+    The backward direction starts at the last real token, so padding changes nothing. ``E`` are the components of the
+    input, ``H`` those of the output (both directions one after the other); padding becomes zero.
+
+    Raises:
+        ShapeError: A caption has no real token.
+    """
+    lengths = token_mask.sum(dim=1)
+    if (lengths == 0).any():
+        row = int((lengths == 0).nonzero()[0])
+        raise ShapeError(
+            f"caption {row} of this batch has 0 real tokens; at least 1 is needed (<start> and <end> count)"
+        )
+    if inputs.is_cuda:  # cuDNN knows packed sequences
+        packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(rnn(packed)[0], batch_first=True, total_length=token_mask.shape[1])[0]
+    # On a CPU, torch fills a tensor of all words once a time step in the gradient of a packed sequence, and a pass over
+    # the padding computes the padding. Step by step over the captions that still have a word, neither is done.
+    order = _TimeOrder.of(token_mask, lengths)
+    for layer in range(rnn.num_layers):
+        states = [_run_direction(rnn, layer, inputs, order)]
+        if rnn.bidirectional:
+            states.append(_run_direction(rnn, layer, inputs, order, backward=True))
+        inputs = torch.cat(states, dim=2)
+    return inputs
+
+
+def average_directions(states: Float[Tensor, "C T H"]) -> Float[Tensor, "C T h"]:
+    """Mean of the forward and the backward states, which ``run_masked`` returns one after the other."""
+    forward_states, backward_states = states.chunk(2, dim=2)
+    return (forward_states + backward_states) / 2
+
+
+class _TimeOrder(NamedTuple):
+    """All real words: first those read first, the longest caption's before the others', then those read second, ...
+
+    The captions that still have a word at a step are then the first ones of the step before.
+
+    Args:
+        forward: Where each of the W words is among all C x T positions, for captions read from the front.
+        backward: The same for captions read from the end.
+        captions_at: Captions that have a word at each step; their sum is W.
+    """
+
+    forward: Int[Tensor, " W"]
+    backward: Int[Tensor, " W"]
+    captions_at: list[int]
+
+    @classmethod
+    def of(cls, token_mask: Bool[Tensor, "C T"], lengths: Int[Tensor, " C"]) -> "_TimeOrder":
+        longest_first = lengths.argsort(descending=True, stable=True)
+        step, row = token_mask[longest_first].T.nonzero(as_tuple=True)
+        caption = longest_first[row]
+        first = caption * token_mask.shape[1]
+        return cls(first + step, first + lengths[caption] - 1 - step, step.bincount().tolist())
+
+
+def _run_direction(
+    rnn: nn.GRU | nn.LSTM, layer: int, inputs: Float[Tensor, "C T E"], order: _TimeOrder, *, backward: bool = False
+) -> Float[Tensor, "C T h"]:
+    """One direction of one layer; padding is zero."""
+    assert rnn.batch_first and rnn.bias and rnn.dropout == 0, "dropout between layers is not done here"
+    w_in, w_state, b_in, b_state = rnn.all_weights[layer * (2 if rnn.bidirectional else 1) + backward]
+    positions = order.backward if backward else order.forward
+    words = inputs.flatten(0, 1).index_select(0, positions)
+    from_words = at_least_float32(linear(words, w_in, b_in)).split(order.captions_at)
+    steps = _lstm_steps if isinstance(rnn, nn.LSTM) else _gru_steps
+    states = torch.cat(steps(from_words, w_state, b_state))
+    padded = states.new_zeros(inputs.shape[0] * inputs.shape[1], rnn.hidden_size)
+    return padded.index_copy(0, positions, states).unflatten(0, inputs.shape[:2])
+
+
+def _gru_steps(
+    from_words: Sequence[Float[Tensor, "_ g"]], w_state: Float[Tensor, "g h"], b_state: Float[Tensor, " g"]
+) -> list[Float[Tensor, "_ h"]]:
+    """Hidden states after each step, in the equations of ``nn.GRU``; gates and states are float32 at least."""
+    units = w_state.shape[1]
+    state, states = from_words[0].new_zeros(len(from_words[0]), units), []
+    for gates_in in from_words:
+        state = state[: len(gates_in)]
+        switches_in, new_in = gates_in.split([2 * units, units], dim=1)
+        gates_state = at_least_float32(linear(state, w_state, b_state))
+        switches_state, new_state = gates_state.split([2 * units, units], dim=1)
+        reset, update = (switches_in + switches_state).sigmoid().chunk(2, dim=1)
+        state = torch.lerp(torch.addcmul(new_in, reset, new_state).tanh(), state, update)
+        states.append(state)
+    return states
+
+
+def _lstm_steps(
+    from_words: Sequence[Float[Tensor, "_ g"]], w_state: Float[Tensor, "g h"], b_state: Float[Tensor, " g"]
+) -> list[Float[Tensor, "_ h"]]:
+    """Hidden states after each step, in the equations of ``nn.LSTM``; gates and states are float32 at least."""
+    state = memory = from_words[0].new_zeros(len(from_words[0]), w_state.shape[1])
+    states = []
+    for gates_in in from_words:
+        state, memory = state[: len(gates_in)], memory[: len(gates_in)]
+        write, keep, new, show = (gates_in + linear(state, w_state, b_state)).chunk(4, dim=1)
+        memory = torch.addcmul(keep.sigmoid() * memory, write.sigmoid(), new.tanh())
+        state = show.sigmoid() * memory.tanh()
+        states.append(state)
+    return states

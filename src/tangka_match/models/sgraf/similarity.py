@@ -1,0 +1,319 @@
+"""SGRAF similarity encoder: self-attention pooling, similarity graph reasoning (SGR) and attention filtration (SAF)."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, cast
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tangka_match.models.layers import CaptionBatchNorm, ItemBatchNorm, RegionSlotBatchNorm, xavier_linears_
+from tangka_match.ops import (
+    LengthGroups,
+    at_least_float32,
+    attention_pool,
+    autocast_dtype,
+    group_by_length,
+    l2_normalise,
+    masked_mean,
+    project_squared_difference,
+    real_words,
+    unit_context_weights,
+    word_region_attention,
+)
+from tangka_match.types import Encoded
+
+
+class TextSelfAttention(nn.Module):
+    """Weighted mean of the words: ``VisualSelfAttention`` without batch norm.
+
+    The attributes are named as in the published weights.
+
+    Args:
+        embed_dim: Dimensions of the joint space.
+        dropout: Probability to drop a component of a branch.
+    """
+
+    def __init__(self, embed_dim: int, dropout: float | int) -> None:
+        super().__init__()
+        self.embedding_local = nn.Sequential(nn.Linear(embed_dim, embed_dim), nn.Tanh(), nn.Dropout(dropout))
+        self.embedding_global = nn.Sequential(nn.Linear(embed_dim, embed_dim), nn.Tanh(), nn.Dropout(dropout))
+        self.embedding_common = nn.Sequential(nn.Linear(embed_dim, 1))
+        xavier_linears_(self)
+
+    def forward(self, words: Float[Tensor, "C T D"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C D"]:
+        """Pool the real words of every caption into one L2-normalised vector."""
+        local_branch = self.embedding_local(words)
+        global_branch = self.embedding_global(masked_mean(words, token_mask))
+        logits = self.embedding_common(local_branch * global_branch[:, None, :]).squeeze(2)
+        return l2_normalise(attention_pool(words, logits, token_mask))
+
+
+class VisualSelfAttention(nn.Module):
+    """Weighted mean of the regions; a region weighs more the better it agrees with the mean of all.
+
+    A local and a global branch (linear, batch norm, tanh, dropout) are multiplied and scored by one linear layer;
+    the softmax of the scores weighs the regions. The attributes are named as in the published weights.
+
+    Args:
+        embed_dim: Dimensions of the joint space.
+        num_regions: Most regions an image may have (batch norm keeps statistics of each).
+        dropout: Probability to drop a component of a branch.
+    """
+
+    def __init__(self, embed_dim: int, num_regions: int, dropout: float | int) -> None:
+        super().__init__()
+        self.embedding_local = nn.ModuleList([nn.Linear(embed_dim, embed_dim), RegionSlotBatchNorm(num_regions)])
+        self.embedding_global = nn.Sequential(
+            nn.Linear(embed_dim, embed_dim), ItemBatchNorm(embed_dim), nn.Tanh(), nn.Dropout(dropout)
+        )
+        self.embedding_common = nn.Sequential(nn.Linear(embed_dim, 1))
+        self.dropout = nn.Dropout(dropout)
+        xavier_linears_(self)
+
+    def forward(self, regions: Float[Tensor, "I R D"], region_mask: Bool[Tensor, "I R"]) -> Float[Tensor, "I D"]:
+        """Pool the real regions of every image into one L2-normalised vector."""
+        linear, norm = self.embedding_local
+        local_branch = self.dropout(torch.tanh(norm(linear(regions), region_mask)))
+        global_branch = self.embedding_global(masked_mean(regions, region_mask))
+        logits = self.embedding_common(local_branch * global_branch[:, None, :]).squeeze(2)
+        return l2_normalise(attention_pool(regions, logits, region_mask))
+
+
+class SimilarityAttentionFiltration(nn.Module):
+    """Weighted mean of the similarity vectors of an image and a caption, so that meaningless words count less.
+
+    A vector's weight is the sigmoid of its batch-normalised linear score, divided by the sum over the pair's vectors.
+    The attributes are named as in the published weights.
+
+    Args:
+        sim_dim: Dimensions of a similarity vector.
+    """
+
+    def __init__(self, sim_dim: int) -> None:
+        super().__init__()
+        self.attn_sim_w = nn.Linear(sim_dim, 1)
+        self.bn = CaptionBatchNorm()
+        xavier_linears_(self)
+
+    def forward(
+        self, groups: LengthGroups, nodes: Sequence[Float[Tensor, "I _c _q S"]], mask: Bool[Tensor, "C Q"]
+    ) -> list[Float[Tensor, "I _c S"]]:
+        """Pool the ``_q`` vectors of each pair into one L2-normalised vector of ``S`` = ``sim_dim``.
+
+        Args:
+            groups: Which captions belong together.
+            nodes: The vectors of the captions of each group, all of them real.
+            mask: ``True`` where a caption, in the order of the batch, has a vector; batch norm takes its statistics
+                from all of them.
+        """
+        longest = mask.shape[1]
+        logits = [self.attn_sim_w(group).squeeze(3) for group in nodes]
+        padded = groups.restore([functional.pad(group, (0, longest - group.shape[2])) for group in logits])
+        shares = at_least_float32(self.bn(padded, mask)).sigmoid()
+        pooled = []
+        for columns, group in zip(groups.columns, nodes, strict=True):
+            weights = shares[:, columns, : group.shape[2]]
+            weights = weights / (weights.sum(dim=2, keepdim=True) + 1e-8)
+            pooled.append(l2_normalise((weights.to(group.dtype)[:, :, None, :] @ group).squeeze(2)))
+        return pooled
+
+
+class GraphWeights(NamedTuple):
+    """The weights of a step, ready for many calls: query and key folded into one layer, in the dtype of the nodes."""
+
+    query: Float[Tensor, "S S"]
+    query_bias: Float[Tensor, " S"]
+    out: Float[Tensor, "S S"]
+    out_bias: Float[Tensor, " S"]
+
+
+class SimilarityGraphStep(nn.Module):
+    r"""One step of message passing between the similarity vectors of an image and a caption.
+
+    Node :math:`p` becomes :math:`\mathrm{ReLU}(W_g \sum_q \mathrm{softmax}_q(W_q s_p \cdot W_k s_q)\, s_q)`; the dot
+    product is not scaled. The attributes are named as in the published weights.
+
+    Args:
+        sim_dim: Dimensions of a similarity vector.
+    """
+
+    def __init__(self, sim_dim: int) -> None:
+        super().__init__()
+        self.graph_query_w = nn.Linear(sim_dim, sim_dim)
+        self.graph_key_w = nn.Linear(sim_dim, sim_dim)
+        self.sim_graph_w = nn.Linear(sim_dim, sim_dim)
+        xavier_linears_(self)
+
+    def prepare(self, dtype: torch.dtype) -> GraphWeights:
+        r"""Fold query and key into one linear layer whose dot products with the nodes stand for query times key.
+
+        :math:`(W_q x + b_q) \cdot (W_k y + b_k) = (W_k^\top W_q x + W_k^\top b_q) \cdot y + c_x`, and the softmax over
+        :math:`y` forgets :math:`c_x`, all that the key's bias is in. With ``beta=0`` the bias still takes part, with a
+        gradient of zero: optimizers and DDP want one of every parameter.
+
+        Args:
+            dtype: Of the nodes.
+        """
+        query, key, out = self.graph_query_w, self.graph_key_w, self.sim_graph_w
+        with torch.autocast(query.weight.device.type, enabled=False):
+            folded = key.weight.T @ query.weight
+            folded_bias = torch.addmv(key.bias, key.weight.T, query.bias, beta=0)
+        return GraphWeights(*(x.to(dtype) for x in (folded, folded_bias, out.weight, out.bias)))
+
+
+def reason_over_graph(steps: Sequence[GraphWeights], nodes: Float[Tensor, "I C Q S"]) -> Float[Tensor, "I C S"]:
+    """Apply ``SimilarityGraphStep`` s one after the other and read out node 0, the global one.
+
+    Nothing else is read after the last step, so only node 0 is updated there.
+
+    Args:
+        steps: What ``SimilarityGraphStep.prepare`` gave for each step.
+        nodes: Similarity vectors of each pair, all of them real.
+    """
+    pairs = nodes.flatten(0, 1)
+    for step in steps[:-1]:
+        pairs = _receive(step, pairs, pairs)
+    # Contiguous, because in half precision a product over a strided batch is one of its own for each pair.
+    overall = pairs[:, :1].contiguous()
+    return _receive(steps[-1], overall, pairs).squeeze(1).unflatten(0, nodes.shape[:2])
+
+
+def _receive(
+    step: GraphWeights, receivers: Float[Tensor, "N P S"], nodes: Float[Tensor, "N Q S"]
+) -> Float[Tensor, "N P S"]:
+    """Update ``receivers`` (some or all of a pair's nodes) by what they receive from ``nodes``."""
+    affinity = functional.linear(receivers, step.query, step.query_bias) @ nodes.mT
+    edges = at_least_float32(affinity).softmax(dim=-1).to(nodes.dtype)
+    return functional.relu(functional.linear(edges @ nodes, step.out, step.out_bias), inplace=True)
+
+
+IMAGES_AT_ONCE, CAPTIONS_AT_ONCE = 16, 64
+"""Pairs that a CPU scores together when it is not training."""
+
+
+class SimilarityEncoder(nn.Module):
+    """Similarity vectors of every image and caption, their reasoning, and the score (SGRAF, section 3.2 and 3.3).
+
+    The attributes are named as in the published weights.
+
+    Args:
+        embed_dim: Dimensions of the joint space.
+        num_regions: Most regions an image may have.
+        sim_dim: Dimensions of a similarity vector.
+        reasoning: ``"sgr"`` (graph reasoning), ``"saf"`` (attention filtration), or ``"both"``: their mean score.
+        graph_steps: Steps of graph reasoning; not for ``"saf"``.
+        dropout: Probability to drop a component in the self-attention of both sides.
+    """
+
+    def __init__(
+        self, *, embed_dim: int, num_regions: int, sim_dim: int, reasoning: str, graph_steps: int, dropout: float | int
+    ) -> None:
+        super().__init__()
+        self.v_global_w = VisualSelfAttention(embed_dim, num_regions, dropout)
+        self.t_global_w = TextSelfAttention(embed_dim, dropout)
+        self.sim_tranloc_w = nn.Linear(embed_dim, sim_dim)
+        self.sim_tranglo_w = nn.Linear(embed_dim, sim_dim)
+        self.sim_eval_w = nn.Linear(sim_dim, 1)
+        self.reasoning = reasoning
+        if reasoning != "saf":
+            self.SGR_module = nn.ModuleList(SimilarityGraphStep(sim_dim) for _ in range(graph_steps))
+        if reasoning != "sgr":
+            self.SAF_module = SimilarityAttentionFiltration(sim_dim)
+        if reasoning == "both":  # a read-out each: `sim_eval_w` is that of SGR
+            self.sim_eval_saf_w = nn.Linear(sim_dim, 1)
+        xavier_linears_(self)
+
+    def forward(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
+        """Score every image against every caption, in (0, 1); both come with pooled vectors and sequences."""
+        assert images.tokens is not None and texts.mask is not None
+        dtype = autocast_dtype(images.tokens)
+        # Batch norm wants all images of a training batch at once, a GPU all it can get; a CPU what stays in its cache.
+        in_pieces = texts.mask.device.type == "cpu" and not self.training
+        groups = group_by_length(texts.mask, CAPTIONS_AT_ONCE if in_pieces else None)
+        captions = _gather_captions(texts, groups, dtype)
+        weights = self._prepare(dtype)
+        node_mask = functional.pad(texts.mask, (1, 0), value=True)
+        step = IMAGES_AT_ONCE if in_pieces else len(images)
+        reasoned: dict[str, list[Tensor]] = {head: [] for head in self._heads()}
+        for start in range(0, len(images), step):
+            block = _gather_images(images[start : start + step], dtype)
+            nodes: Iterable[Tensor] = (_nodes(weights, block, group) for group in captions)
+            if self.reasoning != "sgr":
+                nodes = list(nodes)
+                reasoned["saf"].append(groups.restore(self.SAF_module(groups, nodes, node_mask)))
+            if self.reasoning != "saf":
+                vectors = [reason_over_graph(weights.graph, group) for group in nodes]
+                reasoned["sgr"].append(groups.restore(vectors))
+        scores = [_read_out(layer, torch.cat(reasoned[head])) for head, layer in self._heads().items()]
+        return torch.stack(scores).mean(dim=0) if len(scores) > 1 else scores[0]
+
+    def _heads(self) -> dict[str, nn.Linear]:
+        """The layers that make a score of a reasoned vector."""
+        if self.reasoning == "both":
+            return {"sgr": self.sim_eval_w, "saf": self.sim_eval_saf_w}
+        return {self.reasoning: self.sim_eval_w}
+
+    def _prepare(self, dtype: torch.dtype) -> "_Weights":
+        local, overall = ((x.weight.to(dtype), x.bias.to(dtype)) for x in (self.sim_tranloc_w, self.sim_tranglo_w))
+        steps = cast("Iterable[SimilarityGraphStep]", self.SGR_module) if self.reasoning != "saf" else ()
+        return _Weights(local, overall, [step.prepare(dtype) for step in steps])
+
+
+class _Weights(NamedTuple):
+    """Weights in the dtype of the computation, cast once a call: of the projections to similarity vectors, and more."""
+
+    local: tuple[Float[Tensor, "S D"], Float[Tensor, " S"]]
+    overall: tuple[Float[Tensor, "S D"], Float[Tensor, " S"]]
+    graph: Sequence[GraphWeights]
+
+
+class _Images(NamedTuple):
+    pooled: Float[Tensor, "I D"]
+    regions: Float[Tensor, "I R D"]
+    mask: Bool[Tensor, "I R"]
+    gram: Float[Tensor, "I R R"]
+
+
+class _Captions(NamedTuple):
+    """Captions of one length: none of their words is padding."""
+
+    pooled: Float[Tensor, "c D"]
+    words: Float[Tensor, "c L D"]
+
+
+def _read_out(layer: nn.Linear, vectors: Float[Tensor, "I C S"]) -> Float[Tensor, "I C"]:
+    # Scores in half precision would tie where a ranking must tell them apart.
+    with torch.autocast(vectors.device.type, enabled=False):
+        weight, bias = at_least_float32(layer.weight), at_least_float32(layer.bias)
+        return functional.linear(at_least_float32(vectors), weight, bias).squeeze(2).sigmoid()
+
+
+def _gather_images(images: Encoded, dtype: torch.dtype) -> _Images:
+    assert images.pooled is not None and images.tokens is not None and images.mask is not None
+    with torch.autocast(images.tokens.device.type, enabled=False):
+        wide = at_least_float32(images.tokens)
+        gram = wide @ wide.mT
+    return _Images(images.pooled.to(dtype), images.tokens.to(dtype), images.mask, gram)
+
+
+def _gather_captions(texts: Encoded, groups: LengthGroups, dtype: torch.dtype) -> list[_Captions]:
+    assert texts.pooled is not None and texts.tokens is not None and texts.mask is not None
+    pooled, tokens = texts.pooled.to(dtype), texts.tokens.to(dtype)
+    return [
+        _Captions(pooled[columns], real_words(tokens, texts.mask, columns, length))
+        for columns, length in zip(groups.columns, groups.lengths, strict=True)
+    ]
+
+
+def _nodes(weights: _Weights, images: _Images, captions: _Captions) -> Float[Tensor, "I c Q S"]:
+    """Similarity vectors of the whole of every image and caption (node 0), and of each word (the others)."""
+    regions, words = images.regions, captions.words.flatten(0, 1)
+    attention = unit_context_weights(
+        word_region_attention(captions.words, regions, images.mask).flatten(2), images.gram
+    )
+    local = project_squared_difference(attention.mT.to(regions.dtype), regions, words, *weights.local)
+    ones = regions.new_ones(len(regions), len(captions.pooled), 1)
+    overall = project_squared_difference(ones, images.pooled[:, None, :], captions.pooled, *weights.overall)
+    return l2_normalise(torch.cat([overall[:, :, None, :], local.unflatten(1, captions.words.shape[:2])], dim=2))

@@ -1,0 +1,214 @@
+"""Text encoders: from words to vectors, by a GRU, an LSTM, a Transformer, or as a weighted bag of words."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from tangka_match.models.layers import average_directions, run_masked
+from tangka_match.ops import at_least_float32, l2_normalise, sinusoidal_positions
+from tangka_match.types import LONGEST_WORD, characters_of, is_special
+
+
+class TextGRU(nn.Module):
+    """Word vectors, a GRU with ``embed_dim`` units a direction, L2 normalisation: SCAN's and SGRAF's text encoder.
+
+    The two directions are averaged, not concatenated.
+
+    Args:
+        vocab_size: Words in the vocabulary.
+        word_dim: Dimensions of a word vector.
+        embed_dim: Dimensions of the joint space.
+        num_layers: Layers of the GRU.
+        bidirectional: Whether the GRU reads both ways.
+        dropout: Probability to drop a component of a word vector.
+        normalise: Whether to L2-normalise the words.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        word_dim: int,
+        embed_dim: int,
+        num_layers: int,
+        bidirectional: bool,
+        dropout: float | int,
+        normalise: bool,
+    ) -> None:
+        super().__init__()
+        self.normalise = normalise
+        self.embed = nn.Embedding(vocab_size, word_dim)
+        nn.init.uniform_(self.embed.weight, -0.1, 0.1)
+        self.dropout = nn.Dropout(dropout)
+        self.cap_rnn = nn.GRU(word_dim, embed_dim, num_layers, batch_first=True, bidirectional=bidirectional)
+
+    def forward(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C T D"]:
+        """Embed the real words in the light of their caption; padding becomes zero."""
+        states = run_masked(self.cap_rnn, self.dropout(self.embed(token_ids)), token_mask)
+        if self.cap_rnn.bidirectional:
+            states = average_directions(states)
+        return l2_normalise(states) if self.normalise else states
+
+
+class TextLSTM(nn.Module):
+    """Word vectors and one bidirectional LSTM layer; the two directions are concatenated.
+
+    Args:
+        vocab_size: Words in the vocabulary.
+        word_dim: Dimensions of a word vector.
+        lstm_dim: Units of the LSTM in each direction.
+        dropout: Probability to drop a component of a word vector and of the output.
+    """
+
+    def __init__(self, vocab_size: int, word_dim: int, lstm_dim: int, dropout: float | int) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(vocab_size, word_dim)
+        nn.init.uniform_(self.embed.weight, -0.1, 0.1)
+        self.dropout = nn.Dropout(dropout)
+        self.lstm = nn.LSTM(word_dim, lstm_dim, batch_first=True, bidirectional=True)
+
+    def forward(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C T H"]:
+        """Encode the real words with ``H`` = 2 x ``lstm_dim`` components each; padding becomes zero."""
+        return self.dropout(run_masked(self.lstm, self.dropout(self.embed(token_ids)), token_mask))
+
+
+class SequenceRNN(nn.Module):
+    """A bidirectional GRU or LSTM whose two directions are averaged, as in SCAN, SGRAF and VSE∞.
+
+    Args:
+        kind: ``nn.GRU`` or ``nn.LSTM``.
+        input_dim: Dimensions of a position's input.
+        output_dim: Units in each direction, and dimensions of the output.
+        num_layers: Layers.
+    """
+
+    def __init__(self, kind: type[nn.GRU] | type[nn.LSTM], input_dim: int, output_dim: int, num_layers: int) -> None:
+        super().__init__()
+        self.rnn = kind(input_dim, output_dim, num_layers, batch_first=True, bidirectional=True)
+
+    def forward(self, x: Float[Tensor, "N L E"], mask: Bool[Tensor, "N L"]) -> Float[Tensor, "N L D"]:
+        """Encode the real positions; padding becomes zero."""
+        return average_directions(run_masked(self.rnn, x, mask))
+
+
+class SequenceTransformer(nn.Module):
+    """A linear layer, then Transformer layers with residual paths and layer norm before each part, and one at the end.
+
+    Vaswani et al., arXiv 1706.03762; the norm comes first as in Xiong et al., "On Layer Normalization in the
+    Transformer Architecture", arXiv 2002.04745, which trains without a long warm-up.
+
+    Args:
+        input_dim: Dimensions of a position's input.
+        output_dim: Dimensions of the layers and of the output.
+        num_heads: Attention heads; must divide ``output_dim``.
+        num_layers: Layers.
+        dropout: Probability to drop a unit.
+        positions: Whether the order counts: sinusoidal codes, so that any length has them. Regions have no order.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        *,
+        num_heads: int,
+        num_layers: int,
+        dropout: float | int,
+        positions: bool,
+    ) -> None:
+        super().__init__()
+        self.positions = positions
+        self.project = nn.Linear(input_dim, output_dim)
+        layer = nn.TransformerEncoderLayer(
+            output_dim, num_heads, 4 * output_dim, dropout, "gelu", batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, num_layers, nn.LayerNorm(output_dim), enable_nested_tensor=False)
+
+    def forward(self, x: Float[Tensor, "N L E"], mask: Bool[Tensor, "N L"]) -> Float[Tensor, "N L D"]:
+        """Encode the real positions; the others become zero."""
+        states = self.project(x)
+        if self.positions:
+            states = states + sinusoidal_positions(states.shape[1], states.shape[2], states.device).to(states.dtype)
+        return self.layers(states, src_key_padding_mask=~mask).masked_fill(~mask[:, :, None], 0)
+
+
+_MIN_CAPTIONS = 2
+"""Training captions that a feature must occur in: what occurs once cannot be told from chance."""
+
+
+class WordBag(nn.Module):
+    """Words, their characters and pairs of neighbouring characters, weighted by inverse document frequency.
+
+    Feature ``w`` is word ``w``; feature ``vocab_size + h`` are all characters and pairs of neighbours whose hash is
+    ``h`` (Weinberger et al., "Feature Hashing", arXiv 0902.2206), so that the size of the model is known before the
+    captions are. Characters let words share what they mean: 白度母 and 绿度母 have two thirds in common, and a caption
+    that is cut differently stays nearly the same. They are those of the known words; an unknown word has none. Features
+    of fewer than two training captions, and the special tokens, weigh nothing.
+
+    Args:
+        vocab_size: Words in the vocabulary.
+        num_hashes: Hash values for characters and pairs.
+    """
+
+    weight: Tensor
+    characters: Tensor
+
+    def __init__(self, vocab_size: int, num_hashes: int) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.num_hashes = num_hashes
+        self.register_buffer("weight", torch.ones(vocab_size + num_hashes))
+        self.register_buffer("characters", torch.zeros(vocab_size, LONGEST_WORD, dtype=torch.int64))
+
+    def forward(
+        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]
+    ) -> tuple[Int[Tensor, "C P"], Float[Tensor, "C P"]]:
+        """Numbers and weights of the features; the weights of a caption have length one, padding weighs zero.
+
+        A feature that comes twice counts twice. A caption of unknown words only has no weight at all.
+        """
+        features, present = self.features(token_ids, token_mask)
+        weights = self.weight[features] * present
+        norms = torch.linalg.vector_norm(at_least_float32(weights), dim=1, keepdim=True)
+        return features, weights / norms.clamp(min=1e-6)
+
+    def features(
+        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]
+    ) -> tuple[Int[Tensor, "C P"], Bool[Tensor, "C P"]]:
+        """Numbers of all features of a caption, words first, then characters, then pairs; and which ones are real."""
+        codes = self.characters[token_ids].masked_fill(~token_mask[:, :, None], 0).flatten(1)
+        # Close the gaps, so that the last character of a word is a neighbour of the next word's first.
+        codes = codes.gather(1, (codes == 0).to(torch.uint8).sort(dim=1, stable=True).indices)
+        codes = codes[:, : int((codes > 0).sum(dim=1).max())]
+        pairs = codes[:, :-1] * 65_537 + codes[:, 1:] + 1_114_112  # above all single characters
+        hashed = torch.cat([codes, pairs], dim=1) * 1_000_003 % 2_147_483_647 % self.num_hashes
+        real = torch.cat([token_mask, codes > 0, codes[:, 1:] > 0], dim=1)
+        return torch.cat([token_ids, self.vocab_size + hashed], dim=1), real
+
+    @torch.no_grad()
+    def fit(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"], words: Sequence[str]) -> Tensor:
+        """Set characters and weights; returns the training captions as a sparse matrix (C, features).
+
+        Args:
+            token_ids: Of the training captions.
+            token_mask: ``True`` = real.
+            words: The vocabulary in the order of its ids; words in angle brackets are special tokens.
+        """
+        for row, word in enumerate(words):
+            codes = [ord(character) for character in characters_of(word)]
+            self.characters[row] = torch.tensor(codes + [0] * (LONGEST_WORD - len(codes)))
+        features, present = self.features(token_ids, token_mask)
+        rows = torch.arange(len(features))[:, None].expand_as(features)
+        once = torch.stack([rows[present], features[present]]).unique(dim=1)
+        counts = torch.bincount(once[1], minlength=len(self.weight))
+        idf = math.log(len(features)) - counts.clamp(min=1).log()
+        special = torch.tensor([is_special(word) for word in words])
+        idf[: len(words)].masked_fill_(special, 0.0)
+        self.weight.copy_(idf.masked_fill(counts < _MIN_CAPTIONS, 0.0))
+        features, weights = self(token_ids, token_mask)
+        index = torch.stack([rows.flatten(), features.flatten()])
+        size = (len(features), len(self.weight))
+        return torch.sparse_coo_tensor(index, weights.flatten(), size, check_invariants=True).coalesce()

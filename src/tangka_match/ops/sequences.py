@@ -1,0 +1,101 @@
+"""Grouping captions by length, unpacking their words, and position encodings."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+class LengthGroups(NamedTuple):
+    """Which captions have the same number of real words.
+
+    Args:
+        columns: For each group, the captions in it, ``_c`` indices in ascending order.
+        lengths: For each group, the number of real words of its captions.
+    """
+
+    columns: Sequence[Int[Tensor, " _c"]]
+    lengths: Sequence[int]
+
+    def restore(self, parts: Sequence[Float[Tensor, "I _c *rest"]]) -> Float[Tensor, "I C *rest"]:
+        """Put what was computed group by group back into the order of the captions."""
+        return torch.cat(list(parts), dim=1).index_select(1, torch.cat(list(self.columns)).argsort())
+
+
+def group_by_length(token_mask: Bool[Tensor, "C T"], most: int | None = None) -> LengthGroups:
+    """Group captions by their number of real words.
+
+    Args:
+        token_mask: ``True`` where a token is real; each caption has at least one.
+        most: Captions a group may have; more of one length make several groups.
+
+    Example:
+        >>> mask = torch.tensor([[True, True], [True, False], [True, True]])
+        >>> groups = group_by_length(mask)
+        >>> [columns.tolist() for columns in groups.columns], groups.lengths
+        ([[1], [0, 2]], [1, 2])
+        >>> groups.restore([torch.tensor([[1.0]]), torch.tensor([[2.0, 3.0]])])
+        tensor([[2., 1., 3.]])
+    """
+    counts = token_mask.sum(dim=1)
+    order = counts.argsort(stable=True)
+    lengths, sizes = (x.tolist() for x in counts[order].unique_consecutive(return_counts=True))
+    columns: list[Tensor] = []
+    repeated: list[int] = []
+    for length, part in zip(lengths, order.split(sizes), strict=True):
+        pieces = part.split(most or len(part))
+        columns += pieces
+        repeated += [length] * len(pieces)
+    return LengthGroups(columns, repeated)
+
+
+def real_words(
+    tokens: Float[Tensor, "C T D"], token_mask: Bool[Tensor, "C T"], columns: Int[Tensor, " c"], length: int
+) -> Float[Tensor, "c L D"]:
+    """Words of some captions that all have ``L`` = ``length`` real ones, wherever their mask has them."""
+    # A stable sort of the mask brings the real positions to the front without asking a GPU how many there are.
+    positions = (~token_mask[columns]).to(torch.uint8).argsort(dim=1, stable=True)[:, :length]
+    return tokens[columns[:, None], positions]
+
+
+def unpack_words(x: Float[Tensor, "I W *rest"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "I C T *rest"]:
+    """Put what was computed for an image and every real word back into padded captions; padding is zero.
+
+    Args:
+        x: One entry an image and real word, words in the order of ``token_mask``, captions one after the other.
+        token_mask: ``True`` where a token is real; W entries are.
+
+    Example:
+        >>> import torch
+        >>> mask = torch.tensor([[True, True], [True, False]])
+        >>> unpack_words(torch.tensor([[1.0, 2.0, 3.0]]), mask)
+        tensor([[[1., 2.],
+                 [3., 0.]]])
+    """
+    positions = token_mask.flatten().nonzero().squeeze(1)
+    padded = x.new_zeros(x.shape[0], token_mask.numel(), *x.shape[2:])
+    return padded.index_copy(1, positions, x).unflatten(1, token_mask.shape)
+
+
+def sinusoidal_positions(length: int, dim: int, device: torch.device | None = None) -> Float[Tensor, "L D"]:
+    """Sines and cosines of the position at geometrically falling frequencies: any length has a code.
+
+    Components ``2j`` and ``2j + 1`` are sine and cosine of ``position / 10000^(2j / dim)`` (Vaswani et al., "Attention
+    Is All You Need", arXiv 1706.03762, section 3.5). An odd ``dim`` ends with a sine.
+
+    Args:
+        length: Positions, from 0.
+        dim: Components.
+        device: Where to make them.
+
+    Example:
+        >>> sinusoidal_positions(2, 2)
+        tensor([[0.0000, 1.0000],
+                [0.8415, 0.5403]])
+    """
+    place = torch.arange(length, device=device, dtype=torch.float32)[:, None]
+    angles = place * torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(10_000) / dim))
+    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, :dim]

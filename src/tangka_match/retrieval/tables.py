@@ -1,0 +1,72 @@
+"""Tables of recalls in the terminal: raw figures, and corrected ones."""
+
+from collections.abc import Mapping
+
+from rich.table import Table
+
+from tangka_match.metrics import CUTOFFS
+from tangka_match.retrieval.corrections import TRANSDUCTIVE
+from tangka_match.retrieval.evaluation import Evaluation, Measured
+
+
+def recall_table(
+    metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]], *, title: str, caption: str
+) -> Table:
+    """The six recalls, mean R@1 and rsum above their 95 % intervals, and the ranks.
+
+    Args:
+        metrics: By the names of ``metrics.summarise``, in percent or ranks.
+        intervals: (low, high) by the same names.
+        title: What was measured.
+        caption: Below the table; what the intervals are is added.
+    """
+    table = Table(title=title, caption=f"{caption}; below each number its 95 % bootstrap interval over images")
+    recalls = [f"r{k}" for k in CUTOFFS]
+    for heading in ("", *(f"R@{k} %" for k in CUTOFFS), "median rank", "mean rank"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for direction, name in (("i2t", "image→text"), ("t2i", "text→image")):
+        keys = [f"{direction}_{key}" for key in (*recalls, "median_rank", "mean_rank")]
+        table.add_row(name, *(_with_interval(key, metrics, intervals) for key in keys))
+    table.add_section()
+    table.add_row("mean R@1", _with_interval("mean_r1", metrics, intervals))
+    table.add_row("rsum", _with_interval("rsum", metrics, intervals))
+    return table
+
+
+def _with_interval(key: str, metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> str:
+    low, high = intervals[key]
+    digits = 1 if "rank" in key or key == "rsum" else 2
+    return f"{metrics[key]:.{digits}f}\n[dim]{low:.1f}–{high:.1f}[/dim]"
+
+
+NOTE = "transductive = looks at all test queries at once: not comparable with the raw figures of other systems"
+
+
+def variants_table(evaluation: Evaluation) -> Table:
+    """A row for the raw figures, one for each correction, and one with near-duplicates counted as right.
+
+    Args:
+        evaluation: With at least one of them.
+    """
+    transductive = any(name in TRANSDUCTIVE for name in evaluation.corrected)
+    table = Table(title="beside the raw figures", caption=NOTE if transductive else None)
+    table.add_column("")
+    for direction in ("i2t", "t2i"):
+        for k in CUTOFFS:
+            table.add_column(f"{direction}\nR@{k} %", justify="right", no_wrap=True)
+    table.add_column("mean\nR@1 %", justify="right", no_wrap=True)
+    table.add_row("raw", *_recalls(evaluation.raw), end_section=True)
+    for name, measured in evaluation.corrected.items():
+        mark = " (transductive)" if name in TRANSDUCTIVE else ""
+        table.add_row(f"{name}{mark}", *_recalls(measured))
+    near = evaluation.near_duplicates
+    if near is not None:
+        table.add_section()
+        label = f"near-duplicates right (threshold {near.threshold:g}, {near.extra_pairs:,} pairs more)"
+        table.add_row(label, *_recalls(near.measured))
+    return table
+
+
+def _recalls(measured: Measured) -> list[str]:
+    names = [f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in CUTOFFS]
+    return [f"{measured.metrics[name]:.2f}" for name in (*names, "mean_r1")]

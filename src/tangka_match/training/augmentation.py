@@ -1,0 +1,220 @@
+"""Augmentation of training batches that are already on their device."""
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from tangka_match.data.vocabulary import Vocabulary
+from tangka_match.data.word_classes import domain_synonyms, known_synonyms
+from tangka_match.training.settings import AugmentationSettings
+from tangka_match.types import RegionTextBatch, WholePictureMatcher
+
+
+def swap_words(token_ids: Tensor, token_mask: Tensor, share: float) -> Tensor:
+    """Let neighbouring words change places with probability ``share`` (Wei & Zou 2019, arXiv:1901.11196).
+
+    A caption is cut into pairs of words, from its first or its second one at random; each pair is swapped or not. No
+    word moves by more than one place; ``<start>`` and ``<end>`` stay.
+
+    Args:
+        token_ids: (B, T) int64.
+        token_mask: (B, T) bool, ``True`` = real.
+        share: Of the pairs, in [0, 1).
+    """
+    device, (count, length) = token_ids.device, token_ids.shape
+    positions = torch.arange(length, device=device)
+    begin = torch.randint(1, 3, (count, 1), device=device)
+    words = inner_words(token_mask)
+    both = words & torch.cat([words[:, 1:], words.new_zeros(count, 1)], dim=1)
+    moves_on = both & ((positions - begin) % 2 == 0) & (torch.rand(token_ids.shape, device=device) < share)
+    moves_on &= positions >= begin
+    moves_back = torch.cat([moves_on.new_zeros(count, 1), moves_on[:, :-1]], dim=1)
+    return token_ids.gather(1, positions + moves_on.long() - moves_back.long())
+
+
+def mix_regions(regions: Tensor, region_mask: Tensor, share: float) -> Tensor:
+    """Replace each real region with probability ``share`` by the region in its place of another image of the batch.
+
+    It is CutMix (Yun et al. 2019, arXiv:1905.04899) on regions, with a share small enough that the label stays: an
+    image draws one partner, and keeps a region where the partner has none.
+
+    Args:
+        regions: (B, R, F).
+        region_mask: (B, R) bool, ``True`` = real.
+        share: In [0, 1).
+    """
+    count, device = len(regions), regions.device
+    if count < 2:
+        return regions
+    partner = (torch.arange(count, device=device) + torch.randint(1, count, (count,), device=device)) % count
+    swapped = region_mask & region_mask[partner] & (torch.rand(region_mask.shape, device=device) < share)
+    return torch.where(swapped[..., None], regions[partner], regions)
+
+
+class SynonymSwap:
+    """Replaces words by one of their synonyms (Wei & Zou 2019, arXiv:1901.11196), by a table made beforehand.
+
+    Args:
+        alternatives: The ids of the synonyms of each word that has some (``data.synonyms``).
+        vocab_size: Words in the vocabulary.
+        share: Of the words that have synonyms, in [0, 1).
+    """
+
+    def __init__(self, alternatives: dict[int, tuple[int, ...]], vocab_size: int, share: float) -> None:
+        widest = max(map(len, alternatives.values()), default=1)
+        self._table = torch.arange(vocab_size)[:, None].repeat(1, widest)
+        self._counts = torch.zeros(vocab_size, dtype=torch.long)
+        for word, others in alternatives.items():
+            self._table[word, : len(others)] = torch.tensor(others)
+            self._counts[word] = len(others)
+        self._share = share
+
+    def __call__(self, token_ids: Tensor) -> Tensor:
+        """Return the ids, (B, T), with some words replaced; each synonym is as likely as the others."""
+        device = token_ids.device
+        self._table, self._counts = self._table.to(device), self._counts.to(device)
+        counts = self._counts[token_ids]
+        replaced = (counts > 0) & (torch.rand(token_ids.shape, device=device) < self._share)
+        choice = (torch.rand(token_ids.shape, device=device) * counts).long().clamp(max=self._table.shape[1] - 1)
+        return torch.where(replaced, self._table[token_ids, choice], token_ids)
+
+
+def drop_regions(region_mask: Tensor, share: float) -> Tensor:
+    """Mask out each real region with probability ``share``; an image always keeps at least one.
+
+    Args:
+        region_mask: (B, R) bool, ``True`` = real.
+        share: In [0, 1).
+
+    Returns:
+        (B, R) bool, a subset of ``region_mask``.
+    """
+    noise = torch.rand(region_mask.shape, device=region_mask.device).masked_fill(~region_mask, -1.0)
+    luckiest = torch.zeros_like(region_mask).scatter_(1, noise.argmax(dim=1, keepdim=True), True)
+    return region_mask & ((noise >= share) | luckiest)
+
+
+def drop_words(token_ids: Tensor, token_mask: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Take each word out of its caption with probability ``share``; ``<start>``, ``<end>`` and the order stay.
+
+    Args:
+        token_ids: (B, T) int64, padded at the end.
+        token_mask: (B, T) bool, ``True`` = real.
+        share: In [0, 1).
+
+    Returns:
+        Ids and mask of the shortened captions, (B, T), padded at the end again.
+    """
+    positions = torch.arange(token_ids.shape[1], device=token_ids.device)
+    last = token_mask.sum(dim=1, keepdim=True) - 1
+    sentinel = (positions == 0) | (positions == last)
+    kept = token_mask & (sentinel | (torch.rand(token_ids.shape, device=token_ids.device) >= share))
+    order = torch.sort(kept, dim=1, descending=True, stable=True).indices
+    mask = kept.gather(1, order)
+    return token_ids.gather(1, order).masked_fill(~mask, 0), mask
+
+
+class RegionWordDrop:
+    """The size augmentation of VSE∞ (Chen et al. 2021, arXiv:2011.04305, section 4.3) on both sides of a pair.
+
+    Args:
+        region_drop: Share of an image's regions left out, in [0, 1).
+        word_drop: Share of a caption's words left out, in [0, 1).
+    """
+
+    def __init__(self, region_drop: float, word_drop: float) -> None:
+        self.region_drop = region_drop
+        self.word_drop = word_drop
+
+    def __call__(self, batch: RegionTextBatch) -> RegionTextBatch:
+        """Return the batch with some regions masked and some captions shortened."""
+        if self.region_drop:
+            batch = batch._replace(region_mask=drop_regions(batch.region_mask, self.region_drop))
+        if self.word_drop:
+            ids, mask = drop_words(batch.token_ids, batch.token_mask, self.word_drop)
+            batch = batch._replace(token_ids=ids, token_mask=mask)
+        return batch
+
+
+def mask_regions(regions: Tensor, region_mask: Tensor, share: float) -> Tensor:
+    """Put the mean of an image's regions in the place of each real region with probability ``share``.
+
+    The mean says nothing about the one region, and stays in the range of the features, which zeros do not.
+
+    Args:
+        regions: (B, R, F), any values where the mask is ``False``.
+        region_mask: (B, R) bool, ``True`` = real.
+        share: In [0, 1).
+    """
+    real = region_mask[..., None]
+    total = regions.float().masked_fill(~real, 0.0).sum(dim=1, keepdim=True)
+    mean = total / real.sum(dim=1, keepdim=True).clamp(min=1)
+    hidden = region_mask & (torch.rand(region_mask.shape, device=region_mask.device) < share)
+    return torch.where(hidden[..., None], mean.to(regions.dtype), regions)
+
+
+def mask_words(token_ids: Tensor, token_mask: Tensor, share: float) -> Tensor:
+    """Put ``<unk>`` in the place of each word with probability ``share``; ``<start>`` and ``<end>`` stay.
+
+    Args:
+        token_ids: (B, T) int64.
+        token_mask: (B, T) bool, ``True`` = real.
+        share: In [0, 1).
+    """
+    hidden = inner_words(token_mask) & (torch.rand(token_ids.shape, device=token_ids.device) < share)
+    return token_ids.masked_fill(hidden, Vocabulary.UNK)
+
+
+def inner_words(token_mask: Tensor) -> Tensor:
+    """(B, T) bool, ``True`` at real words that are neither ``<start>`` nor ``<end>``.
+
+    >>> inner_words(torch.tensor([[True, True, True, True, False]])).tolist()
+    [[False, True, True, False, False]]
+    """
+    positions = torch.arange(token_mask.shape[1], device=token_mask.device)
+    last = token_mask.sum(dim=1, keepdim=True) - 1
+    return token_mask & (positions > 0) & (positions < last)
+
+
+logger = logging.getLogger(__name__)
+Augmentation = Callable[[RegionTextBatch], RegionTextBatch]
+
+
+def build_augmentation(settings: AugmentationSettings, vocabulary: Vocabulary, matcher: object) -> Augmentation:
+    """Chain the changes whose share is not 0: a share of 0 draws no random number.
+
+    Args:
+        settings: Shares of words and regions.
+        vocabulary: Of the run; synonyms come from it alone.
+        matcher: To be trained; the first region is left alone where it is a `WholePictureMatcher`.
+    """
+    synonyms = None
+    if settings.synonym:
+        alternatives = known_synonyms(domain_synonyms(), vocabulary)
+        logger.info("augmentation.synonym: %d of %d words have synonyms", len(alternatives), len(vocabulary))
+        synonyms = SynonymSwap(alternatives, len(vocabulary), settings.synonym)
+    keep_first = isinstance(matcher, WholePictureMatcher)
+    drop = RegionWordDrop(settings.region_drop, settings.word_drop)
+
+    def augment(batch: RegionTextBatch) -> RegionTextBatch:
+        ids, regions, real = batch.token_ids, batch.regions, batch.region_mask
+        if keep_first:
+            batch = batch._replace(region_mask=real & (torch.arange(real.shape[1], device=real.device) > 0))
+        if synonyms is not None:
+            ids = synonyms(ids)
+        if settings.word_swap:
+            ids = swap_words(ids, batch.token_mask, settings.word_swap)
+        if settings.word_mask:
+            ids = mask_words(ids, batch.token_mask, settings.word_mask)
+        if settings.region_mix:
+            regions = mix_regions(regions, batch.region_mask, settings.region_mix)
+        if settings.region_mask:
+            regions = mask_regions(regions, batch.region_mask, settings.region_mask)
+        batch = drop(batch._replace(token_ids=ids, regions=regions))
+        if keep_first:
+            batch = batch._replace(region_mask=torch.cat([real[:, :1], batch.region_mask[:, 1:]], dim=1))
+        return batch
+
+    return augment

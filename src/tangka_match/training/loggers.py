@@ -1,0 +1,120 @@
+"""Lightning loggers: the run folder's own ledger and CSV, and W&B or TensorBoard beside them."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
+
+from jaxtyping import Float
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from torch import Tensor
+
+from tangka_match.data.split import Split
+from tangka_match.errors import ConfigError
+from tangka_match.metrics import Ranks
+from tangka_match.records.ledger import Ledger, read_ledger
+from tangka_match.records.metrics_table import MetricsTable
+from tangka_match.records.run_folder import RunFolder
+from tangka_match.retrieval.answers import pick_examples
+from tangka_match.training.distributed import is_main_process, rank_zero_only
+from tangka_match.training.settings import LoggerSettings
+from tangka_match.training.wandb_run import finish_wandb, keep_best, start_wandb
+
+
+class LedgerLogger(Logger):
+    """Writes metrics to ``ledger.jsonl`` and, if asked, ``metrics.csv`` the moment they are logged.
+
+    Args:
+        ledger: Of the run.
+        table: Of the run, or ``None`` to keep the ledger alone.
+    """
+
+    def __init__(self, ledger: Ledger, table: MetricsTable | None) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._table = table
+
+    @property
+    def name(self) -> str:
+        """Of the logger."""
+        return "ledger"
+
+    @property
+    def version(self) -> int:
+        """Always 0: a run has one ledger."""
+        return 0
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Append one event and one row; ``step`` is the optimizer step they belong to, from 0."""
+        values = {name: float(value) for name, value in metrics.items() if name != "epoch"}
+        epoch = int(metrics.get("epoch", 0))
+        self._ledger.write("metrics", step=step or 0, epoch=epoch, values=values)
+        if self._table is not None:
+            self._table.append(step or 0, epoch, values)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the run folder holds the whole config."""
+
+    @rank_zero_only
+    def rewind(self, step: int) -> None:
+        """Note that the run goes on at ``step``, and take the rows after it out of the CSV."""
+        self._ledger.write("resume", step=step)
+        if self._table is not None:
+            rows = [e for e in read_ledger(self._ledger.path) if e["event"] == "metrics"]
+            self._table.replace([{"step": e["step"], "epoch": e["epoch"], **e["values"]} for e in rows])
+
+
+def make_service_logger(
+    settings: LoggerSettings,
+    folder: RunFolder,
+    *,
+    name: str,
+    group: str,
+    tags: Sequence[str],
+    overrides: Sequence[str],
+    config: dict[str, Any],
+) -> Logger | None:
+    """Start W&B or TensorBoard for a run, or neither; the arguments are those of ``start_wandb``.
+
+    Raises:
+        ConfigError: If TensorBoard is asked for and not installed, or W&B cannot log in or reach its server.
+    """
+    if settings.kind == "wandb":
+        return start_wandb(settings, folder, name=name, group=group, tags=tags, overrides=overrides, config=config)
+    if settings.kind != "tensorboard":
+        return None
+    try:
+        return TensorBoardLogger(folder.path, name="", version="tensorboard")
+    except ModuleNotFoundError as error:
+        raise ConfigError('logger=tensorboard needs TensorBoard: pip install "tangka-match[tensorboard]"') from error
+
+
+def keep_result(
+    service: Logger | None, folder: RunFolder, similarity: Float[Tensor, "I C"], ranks: Ranks, val: Split
+) -> None:
+    """Give W&B the best checkpoint and examples of its answers; other services take metrics only.
+
+    Args:
+        service: Made by ``make_service_logger``.
+        folder: Of the run, with ``best.ckpt`` and ``result.json``.
+        similarity: Of the best checkpoint, (I, C).
+        ranks: Of the same.
+        val: Where images and captions come from.
+    """
+    if isinstance(service, WandbLogger) and is_main_process():
+        keep_best(service, folder, pick_examples(similarity, ranks, val), val)
+
+
+def finish_service_logger(service: Logger | None, *, exit_code: int, summary: dict[str, float]) -> None:
+    """Close what ``make_service_logger`` started.
+
+    Args:
+        service: That.
+        exit_code: 0 where the run has finished.
+        summary: The best metrics.
+    """
+    if isinstance(service, WandbLogger) and is_main_process():
+        finish_wandb(service, exit_code=exit_code, summary=summary)
+    elif service is not None:
+        service.finalize("success" if exit_code == 0 else "failed")

@@ -1,0 +1,135 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.distributions import Normal
+
+from tangka_match.ops import at_least_float32, bound_primitive_caches, l2_normalise, low_component_share
+from tangka_match.ops.numerics import _posterior
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 2**31), dim=st.integers(-3, 2), exponent=st.integers(-9, 9))
+def test_equals_the_formula(seed, dim, exponent):
+    x = 10.0**exponent * torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    torch.testing.assert_close(l2_normalise(x, dim=dim), x / (x.square().sum(dim, keepdim=True).sqrt() + 1e-8))
+
+
+def test_eps_is_outside_the_root():
+    assert l2_normalise(torch.tensor([1e-8, 0.0], dtype=torch.float64))[0].item() == pytest.approx(0.5)
+
+
+def test_zero_vector_stays_zero_with_zero_gradient():
+    x = torch.tensor([[0.0, 0.0], [3.0, 4.0]], requires_grad=True)
+    y = l2_normalise(x)
+    y.sum().backward()
+    assert (y[0] == 0).all()
+    assert (x.grad[0] == 0).all()
+    torch.testing.assert_close(x.grad[1], torch.tensor([4.0, -3.0]) / 125 * torch.tensor([1.0, 1.0]))
+
+
+def test_gradient():
+    x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True, generator=torch.Generator().manual_seed(0))
+    assert torch.autograd.gradcheck(l2_normalise, x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(dtype):
+    x = torch.tensor([[0.0, 0.0], [3.0, 4.0], [300.0, 400.0]], dtype=dtype)  # the squares overflow in float16
+    y = l2_normalise(x)
+    assert y.dtype == dtype
+    torch.testing.assert_close(y.double(), torch.tensor([[0, 0], [0.6, 0.8], [0.6, 0.8]]).double(), atol=4e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [(torch.float16, torch.float32), (torch.float32, torch.float32), (torch.float64, torch.float64)],
+)
+def test_at_least_float32(dtype, expected):
+    assert at_least_float32(torch.ones(1, dtype=dtype)).dtype == expected
+
+
+VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+
+PRODUCTS_OF_MANY_SHAPES = """
+import os, sys, torch
+from tangka_match.ops import bound_primitive_caches
+if sys.argv[1] == "bound":
+    bound_primitive_caches()
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+torch.set_num_threads(1)
+weight, rows = torch.ones(256, 256, dtype=torch.bfloat16), torch.ones(600, 256, dtype=torch.bfloat16)
+torch.nn.functional.linear(rows, weight)
+before = resident()
+for count in range(1, 600):
+    torch.nn.functional.linear(rows[:count], weight)
+print(resident() - before)
+"""
+
+
+def megabytes_grown(choice):
+    command = [sys.executable, "-c", PRODUCTS_OF_MANY_SHAPES, choice]
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    return float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+
+
+def onednn_multiplies():
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from Linux's /proc")
+@pytest.mark.skipif(not onednn_multiplies(), reason="on this CPU bfloat16 is not multiplied by oneDNN")
+def test_products_of_ever_new_shapes_do_not_fill_the_memory():
+    assert megabytes_grown("bound") < 0.5 * megabytes_grown("as it is")
+
+
+def test_what_the_user_has_set_stays(monkeypatch):
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv(VARIABLES[0], "7")
+    bound_primitive_caches()
+    assert [os.environ[variable] for variable in VARIABLES] == ["7", "128"]
+
+
+def test_the_posterior_by_hand():
+    """Half way between two equal Gaussians it is their shares; at a mean, shares and the density two deviations off."""
+    means, variances = torch.tensor([0.0, 2.0]), torch.tensor([1.0, 1.0])
+    shares = torch.tensor([0.25, 0.75])
+    found = _posterior(torch.tensor([1.0, 0.0]), means, variances, shares)
+    torch.testing.assert_close(found[0], shares)
+    densities = shares * Normal(means, variances.sqrt()).log_prob(torch.tensor(0.0)).exp()
+    torch.testing.assert_close(found[1], densities / densities.sum())
+
+
+def test_two_heaps_are_told_apart():
+    generator = torch.Generator().manual_seed(0)
+    low, high = torch.randn(800, generator=generator), 8 + 2 * torch.randn(200, generator=generator)
+    share = low_component_share(torch.cat([low, high]))
+    assert share[:800].mean() > 0.98
+    assert share[800:].mean() < 0.03
+
+
+def test_scale_and_shift_of_the_numbers_do_not_count():
+    values = torch.rand(50, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    torch.testing.assert_close(low_component_share(values * 40 - 7), low_component_share(values))
+
+
+def test_a_lower_number_never_has_the_smaller_probability():
+    """A narrow heap low down in a wide one: under the wide Gaussian alone the lowest numbers would be unlikely low."""
+    generator = torch.Generator().manual_seed(2)
+    values = torch.cat([1 + 0.02 * torch.randn(300, generator=generator), 1.5 + torch.randn(300, generator=generator)])
+    ordered = low_component_share(values.sort().values)
+    assert (ordered.diff() <= 1e-12).all()
+    assert ordered[0] > 0.9
+    assert ordered[-1] < 0.1
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_equal_numbers_are_all_low(count):
+    assert low_component_share(torch.full((count,), 3.0)).tolist() == [1.0] * count

@@ -1,0 +1,98 @@
+import json
+
+import pytest
+import yaml
+
+from helpers.held_lock import held_lock
+from tangka_match.records.environment import CodeVersion
+from tangka_match.records.past_runs import find_runs
+from tangka_match.records.run_folder import config_hash
+
+CODE = CodeVersion("c", "s")
+CONFIG = {"name": "small", "seed": 0, "optimizer": {"lr": 1e-05}, "paths": {"checkpoints": "/c"}, "debug": False}
+
+
+def write_run(runs, run_id="20260101-000000-{}-aaaa", *, status="finished", config=None, **start):
+    config = config or CONFIG
+    digest = config_hash(CONFIG)
+    folder = runs / run_id.format(digest)
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    first = {
+        "event": "start",
+        "config_hash": digest,
+        "data_fingerprint": "f",
+        "git_commit": "c",
+        "sources": "s",
+        **start,
+    }
+    events = [first, *({"event": "metrics", "step": n} for n in range(300))]
+    events += [{"event": "end", "status": status}] if status else []
+    (folder / "ledger.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    return folder
+
+
+def found(runs, code=CODE, fingerprint="f", config=None):
+    return [(run.folder.run_id[-4:], run.status) for run in find_runs(runs, config or CONFIG, fingerprint, code)]
+
+
+@pytest.mark.parametrize("status", ["finished", "pruned", "stopped", "failed"])
+def test_a_run_is_found_with_how_it_ended(tmp_path, status):
+    write_run(tmp_path, status=status)
+    (run,) = find_runs(tmp_path, CONFIG | {"debug": True}, "f", CODE)
+    assert run.status == status
+    assert str(run.folder.checkpoints) == f"/c/small/{run.folder.run_id}"
+
+
+def test_the_newest_comes_first_and_a_killed_one_is_unknown(tmp_path):
+    write_run(tmp_path)
+    write_run(tmp_path, "20260102-000000-{}-bbbb", status=None)
+    assert found(tmp_path) == [("bbbb", "unknown"), ("aaaa", "finished")]
+
+
+def test_other_data_and_other_code_do_not_count_unless_asked_for(tmp_path):
+    write_run(tmp_path)
+    assert found(tmp_path, fingerprint="g") == []
+    assert found(tmp_path, CodeVersion("d", "s")) == []
+    assert found(tmp_path, code=None) == [("aaaa", "finished")]
+
+
+@pytest.mark.parametrize("commit", ["c+dirty", None], ids=["a changed checkout", "a wheel"])
+def test_where_a_commit_does_not_tell_the_code_its_files_do(tmp_path, commit):
+    code = CodeVersion(commit and "c", "s")
+    write_run(tmp_path, git_commit=commit)
+    assert found(tmp_path, code) == [("aaaa", "finished")]
+    assert found(tmp_path, code._replace(sources="t")) == []
+
+
+def test_a_ledger_that_does_not_name_its_files_is_of_other_code(tmp_path):
+    write_run(tmp_path, sources=None)
+    assert found(tmp_path) == []
+
+
+def test_equal_hashes_of_different_settings_do_not_count(tmp_path):
+    write_run(tmp_path, config=CONFIG | {"seed": 1})
+    assert found(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", ["seed: [", "a word", "{}"])
+def test_a_damaged_config_does_not_count(tmp_path, text):
+    (write_run(tmp_path) / "config.yaml").write_text(text)
+    assert found(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", ["", "\n", "not json\n", '{"event": "start"}\n'])
+def test_a_damaged_ledger_does_not_count(tmp_path, text):
+    (write_run(tmp_path) / "ledger.jsonl").write_text(text)
+    assert found(tmp_path) == []
+
+
+def test_only_a_half_way_run_that_nobody_runs_can_go_on(tmp_path):
+    write_run(tmp_path, status="finished")
+    write_run(tmp_path, "20260102-000000-{}-bbbb", status="pruned")
+    write_run(tmp_path, "20260103-000000-{}-cccc", status="stopped")
+    stopped, pruned, finished = find_runs(tmp_path, CONFIG, "f", CODE)
+    assert [run.can_go_on() for run in (stopped, pruned, finished)] == [True, False, False]
+    with held_lock(stopped.folder.path):
+        assert not stopped.can_go_on()
+    assert stopped.can_go_on()

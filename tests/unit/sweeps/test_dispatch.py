@@ -1,0 +1,27 @@
+import pytest
+
+from helpers.configs import compose_config
+from tangka_match.errors import ConfigError
+from tangka_match.sweeps.dispatch import check_ensemble
+
+
+@pytest.mark.parametrize(
+    ("overrides", "asked"),
+    [((), False), (("seeds=[0,1]", "ensemble=true"), True), (("+experiment=best_ensemble",), True)],
+)
+def test_asked_for_or_not(overrides, asked):
+    assert check_ensemble(compose_config(*overrides), in_sweep=False) is asked
+
+
+@pytest.mark.parametrize(
+    ("overrides", "in_sweep", "message"),
+    [
+        (("ensemble=yes please",), False, r"ensemble='yes please'; allowed: true or false"),
+        (("ensemble=true",), False, r"ensemble=true with seeds=None: give at least two seeds"),
+        (("ensemble=true", "seeds=[3]"), False, r"seeds=\[3\]: give at least two seeds"),
+        (("ensemble=true", "seeds=[0,1]"), True, r"ensemble=true in a sweep: .* set ensemble=false"),
+    ],
+)
+def test_refused(overrides, in_sweep, message):
+    with pytest.raises(ConfigError, match=message):
+        check_ensemble(compose_config(*overrides), in_sweep=in_sweep)

@@ -1,0 +1,209 @@
+import errno
+import os
+import resource
+import shutil
+import signal
+from types import SimpleNamespace
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from helpers.small_runs import quiet_trainer, small_data, small_module
+from tangka_match.errors import TrainingError
+from tangka_match.retrieval.metadata import PASSPORT_KEY, read_checkpoint
+from tangka_match.training import module
+from tangka_match.training.callbacks import BestCheckpoint, LastCheckpoint
+from tangka_match.training.callbacks.checkpoints import AtomicCheckpointIO
+
+
+@pytest.fixture
+def fit(monkeypatch):
+    """Train for some epochs whose recalls are given."""
+
+    def run(root, recalls, epochs, resume=None):
+        coming = iter(recalls)
+        monkeypatch.setattr(module, "summarise", lambda ranks: {"mean_r1": next(coming)})
+        data = small_data(root)
+        data.setup("fit")
+        trainer = quiet_trainer(max_epochs=epochs, callbacks=[BestCheckpoint(root / "best")])
+        trainer.fit(small_module(), datamodule=data, ckpt_path=resume)
+        return trainer
+
+    return run
+
+
+def best_epoch(folder):
+    return torch.load(folder / "best" / "best.ckpt", weights_only=True)["epoch"]
+
+
+def test_the_highest_recall_is_kept(fit, tmp_path):
+    fit(tmp_path, [1.0, 3.0, 2.0], epochs=3)
+    assert best_epoch(tmp_path) == 1
+
+
+def test_a_worse_epoch_does_not_replace_the_best_after_the_folder_has_moved(fit, tmp_path):
+    before, after = tmp_path / "before", tmp_path / "after"
+    fit(before, [1.0, 3.0], epochs=2).save_checkpoint(before / "last.ckpt")
+    shutil.move(before, after)
+    fit(after, [2.0], epochs=3, resume=after / "last.ckpt")
+    assert best_epoch(after) == 1
+
+
+def test_a_better_epoch_does(fit, tmp_path):
+    fit(tmp_path, [1.0, 3.0], epochs=2).save_checkpoint(tmp_path / "last.ckpt")
+    fit(tmp_path, [4.0], epochs=3, resume=tmp_path / "last.ckpt")
+    assert best_epoch(tmp_path) == 2
+
+
+class Events(pl.Callback):
+    def __init__(self):
+        self.seen = []
+
+    def on_validation_end(self, trainer, pl_module):
+        self.seen.append(("validated", trainer.global_step))
+
+    def written(self, step):
+        self.seen.append(("written", step))
+
+
+def events_of(root, every_n_steps, **settings):
+    events = Events()
+    trainer = quiet_trainer(
+        callbacks=[events, LastCheckpoint(root / "last.ckpt", every_n_steps, events.written)], **settings
+    )
+    trainer.fit(small_module(), datamodule=small_data(root))
+    return events.seen
+
+
+def test_it_is_written_within_an_epoch_and_after_the_validation_at_its_end(tmp_path):
+    assert events_of(tmp_path, 2, max_epochs=2) == [
+        ("written", 2),
+        ("validated", 3),
+        ("written", 3),
+        ("written", 4),
+        ("validated", 6),
+        ("written", 6),
+    ]
+
+
+def test_an_interval_longer_than_an_epoch_leaves_the_ends_of_epochs(tmp_path):
+    seen = events_of(tmp_path, 100, max_epochs=2)
+    assert [step for event, step in seen if event == "written"] == [3, 6]
+
+
+def test_the_file_is_a_checkpoint_of_this_project(tmp_path):
+    events_of(tmp_path, 100, max_epochs=1)
+    checkpoint = read_checkpoint(tmp_path / "last.ckpt")
+    assert checkpoint["global_step"] == 3
+    assert checkpoint[PASSPORT_KEY] == {"format": 1}
+
+
+@pytest.mark.parametrize(
+    ("error", "validating", "written"),
+    [
+        (SIGTERMException(), False, True),
+        (SIGTERMException(), True, False),  # the weights may be averaged ones for the moment
+        (KeyboardInterrupt(), False, False),  # may fall in the middle of an optimizer step
+        (ValueError(), False, False),
+    ],
+)
+def test_only_a_sigterm_between_batches_is_a_point_to_go_on_from(tmp_path, error, validating, written):
+    saved = []
+    trainer = SimpleNamespace(validating=validating, save_checkpoint=saved.append, global_step=7)
+    LastCheckpoint(tmp_path / "last.ckpt", 1, saved.append).on_exception(trainer, None, error)
+    assert saved == ([tmp_path / "last.ckpt", 7] if written else [])
+
+
+OLD, NEW = {"weight": torch.zeros(3)}, {"weight": torch.ones(100_000)}
+
+
+def save(path, content=NEW):
+    AtomicCheckpointIO().save_checkpoint(content, path)
+
+
+def read(path):
+    return torch.load(path, weights_only=True)
+
+
+def fail_with(error):
+    def save_half(checkpoint, file):
+        file.write(b"half")
+        raise error
+
+    return save_half
+
+
+@pytest.fixture
+def path(tmp_path):
+    save(tmp_path / "last.ckpt", OLD)
+    return tmp_path / "last.ckpt"
+
+
+def test_a_checkpoint_comes_back_and_nothing_else_is_left(tmp_path):
+    save(tmp_path / "new folder" / "last.ckpt")
+    assert torch.equal(read(tmp_path / "new folder" / "last.ckpt")["weight"], NEW["weight"])
+    assert [p.name for p in (tmp_path / "new folder").iterdir()] == ["last.ckpt"]
+
+
+def test_a_new_one_takes_the_place_of_the_old(path):
+    save(path)
+    assert len(read(path)["weight"]) == 100_000
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        RuntimeError("No space left on device: unexpected pos 64\nframe #0"),
+    ],
+)
+def test_a_full_disk_costs_neither_the_previous_file_nor_space(path, monkeypatch, error):
+    before = path.read_bytes()
+    monkeypatch.setattr(torch, "save", fail_with(error))
+    with pytest.raises(
+        TrainingError,
+        match=r"last\.ckpt: cannot write .*No space left on device.*\); the previous one is untouched",
+    ):
+        save(path)
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_the_message_says_when_there_is_no_earlier_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "save", fail_with(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(TrainingError, match=r"there is no earlier one\. Free space .* resume=<run id>"):
+        save(tmp_path / "last.ckpt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_the_system_really_refuses_costs_nothing_either(path):
+    """The system's limit on the size of a file stands for a full disk: writing fails in the midst of the weights."""
+    before = path.read_bytes()
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with pytest.raises(TrainingError, match=r"last\.ckpt: cannot write the checkpoint"):
+            save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(TrainingError, match=r"file/last\.ckpt: cannot write the checkpoint .*no earlier one"):
+        save(tmp_path / "file" / "last.ckpt")
+
+
+def test_a_kill_in_the_midst_of_writing_leaves_the_previous_file(path, monkeypatch):
+    monkeypatch.setattr(torch, "save", fail_with(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        save(path)
+    assert torch.equal(read(path)["weight"], OLD["weight"])
+    monkeypatch.undo()
+    save(path)  # over the half of it that the kill left
+    assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]

@@ -1,0 +1,59 @@
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+from tangka_match.training.process import keep_freed_memory
+
+MEMORY_GIVEN_BACK = """
+import os, sys, torch
+from tangka_match.training.process import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+tensor = torch.ones(64 * 2**18)  # 64 MB
+before = resident()
+del tensor
+print(before - resident())
+"""
+
+
+def megabytes_given_back(choice):
+    done = subprocess.run([sys.executable, "-c", MEMORY_GIVEN_BACK, choice], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="only glibc is told anything")
+def test_the_memory_of_a_freed_tensor_stays_with_the_process():
+    assert megabytes_given_back("keep") < 8
+    assert megabytes_given_back("as it is") > 56  # what would happen without
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_other_systems_are_left_alone(monkeypatch, platform):
+    monkeypatch.setattr(sys, "platform", platform)
+    opened = []
+    monkeypatch.setattr(ctypes, "CDLL", opened.append)
+    keep_freed_memory()
+    assert opened == []
+
+
+class Musl:
+    """Has neither a function that says its version nor ``mallopt``."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __getattr__(self, name):
+        self.asked.append(name)
+        raise AttributeError(name)
+
+
+def test_other_c_libraries_are_left_alone(monkeypatch):
+    library = Musl()
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    keep_freed_memory()
+    assert library.asked == ["gnu_get_libc_version"]

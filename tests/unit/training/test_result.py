@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+import rich
+from rich.console import Console
+
+from helpers.metrics import METRICS
+from tangka_match.records.run_folder import RunFolder
+from tangka_match.training.callbacks.guard import Verdict
+from tangka_match.training.distributed import rank_zero_only
+from tangka_match.training.result import RunResult, print_result
+
+
+@pytest.fixture
+def result():
+    return RunResult(
+        folder=RunFolder("20260101-000000-abcdef-0123", Path("/r/20260101"), Path("/c/targeted/20260101")),
+        metrics=METRICS,
+        intervals={name: (value - 1.04, value + 1.06) for name, value in METRICS.items()},
+        num_images=1363,
+        num_captions=6815,
+        best_epoch=7,
+        best_step=1176,
+        total_steps=3300,
+        verdicts=[Verdict("collapse", "loss=[a list]: lower optimizer.lr", 1100)],
+        num_parameters=28_500_000,
+        pruned=False,
+    )
+
+
+def test_the_table_says_what_was_measured(result, monkeypatch):
+    console = Console(width=120, color_system=None)
+    monkeypatch.setattr(rich, "get_console", lambda: console)
+    with console.capture() as capture:
+        print_result(result)
+    text = " ".join(capture.get().split())
+    assert "20260101-000000-abcdef-0123: best.ckpt on validation, 1,363 images, 6,815 captions" in text
+    assert "epoch 7, step 1,176 of 3,300; below each number its 95 % bootstrap interval" in text
+
+
+def test_everything_of_a_run_is_printed(result, monkeypatch):
+    console = Console(width=200, color_system=None)
+    monkeypatch.setattr(rich, "get_console", lambda: console)
+    with console.capture() as capture:
+        print_result(result)
+    lines = capture.get().splitlines()
+    assert lines[-4:] == [
+        "guard, collapse (step 1,100): loss=[a list]: lower optimizer.lr",
+        "run folder   /r/20260101",
+        "curves       /r/20260101/curves.png",
+        "checkpoints  /c/targeted/20260101",
+    ]
+
+
+def test_paths_stay_in_one_piece_in_a_narrow_terminal(result, monkeypatch):
+    console = Console(width=30, color_system=None)
+    monkeypatch.setattr(rich, "get_console", lambda: console)
+    with console.capture() as capture:
+        print_result(result)
+    assert "checkpoints  /c/targeted/20260101" in capture.get().splitlines()
+
+
+def test_another_process_of_a_run_prints_nothing(result, monkeypatch, capsys):
+    monkeypatch.setattr(rank_zero_only, "rank", 1, raising=False)
+    print_result(result)
+    assert capsys.readouterr().out == ""
