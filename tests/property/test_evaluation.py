@@ -43,7 +43,7 @@ def some_regions():
 @few
 @given(batch=st.integers(1, 9), image_chunk=st.integers(1, 6), caption_chunk=st.integers(1, 8))
 def test_batch_and_chunk_sizes_change_nothing(model, expected, batch, image_chunk, caption_chunk):
-    matcher = TrainedMatcher(model.matcher, model.passport, batch)
+    matcher = TrainedMatcher(model.matcher, model.metadata, batch)
     images, texts = matcher.encode_images(some_regions()), matcher.encode_texts(CAPTIONS)
     found = score_matrix(matcher.matcher, images, texts, image_chunk=image_chunk, caption_chunk=caption_chunk)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
@@ -54,7 +54,7 @@ def test_batch_and_chunk_sizes_change_nothing(model, expected, batch, image_chun
 def test_order_changes_nothing(model, expected, data, batch):
     rows = data.draw(st.permutations(range(IMAGES)))
     columns = data.draw(st.permutations(range(len(CAPTIONS))))
-    matcher = TrainedMatcher(model.matcher, model.passport, batch)
+    matcher = TrainedMatcher(model.matcher, model.metadata, batch)
     found = matcher.similarity(some_regions()[rows], [CAPTIONS[c] for c in columns])
     torch.testing.assert_close(found, expected[rows][:, columns], rtol=0, atol=1e-6)
 

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
+from tangka_match.metric_names import DEFAULT_MONITOR, RECALLS, VAL_PREFIX
+
 MetricCurve = tuple[list[int], list[float]]
 """Optimizer steps, and the value at each."""
 
@@ -97,8 +99,8 @@ mpl.use("Agg")
 
 PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("loss", ("train/loss", "val/loss")),
-    ("recall, %", ("val/i2t_r1", "val/i2t_r5", "val/i2t_r10", "val/t2i_r1", "val/t2i_r5", "val/t2i_r10")),
-    ("mean R@1, %", ("val/mean_r1",)),
+    ("recall, %", tuple(f"{VAL_PREFIX}{name}" for name in RECALLS)),
+    ("mean R@1, %", (DEFAULT_MONITOR,)),
     ("learning rate", ("train/lr",)),
     ("gradient norm", ("train/grad_norm",)),
     ("curriculum", ("train/hard_negatives", "train/margin", "train/temperature", "train/similarity_std")),

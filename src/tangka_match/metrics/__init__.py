@@ -5,9 +5,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+from tangka_match.metric_names import CUTOFFS
 from tangka_match.metrics.intervals import bootstrap_intervals
 from tangka_match.metrics.ranks import Ranks, relevant_ranks, retrieval_ranks
-from tangka_match.metrics.recall import CUTOFFS, mean_rank, median_rank, recall_at_k, summarise
+from tangka_match.metrics.recall import mean_rank, median_rank, recall_at_k, summarise
 
 if TYPE_CHECKING:
     from tangka_match.metrics.retrieval_metrics import RetrievalMetrics

@@ -5,8 +5,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tangka_match.errors import ConfigError, ShapeError
+from tangka_match.metric_names import CUTOFFS
 from tangka_match.metrics.ranks import Ranks
-from tangka_match.metrics.recall import CUTOFFS, totals
+from tangka_match.metrics.recall import totals
 
 CHUNK_ELEMENTS = 2**20
 """Draws held at once (resamples x captions), 8 MB a copy."""

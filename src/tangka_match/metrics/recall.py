@@ -6,6 +6,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from tangka_match.errors import ConfigError
+from tangka_match.metric_names import CUTOFFS, RECALLS
 from tangka_match.metrics.ranks import Ranks
 
 
@@ -67,13 +68,6 @@ def mean_rank(ranks: Int[Tensor, " N"]) -> float:
     """
     return int(ranks.sum()) / len(ranks)
 
-
-CUTOFFS = (1, 5, 10)
-"""Cut-offs of recall that the field reports."""
-RECALLS = tuple(f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in CUTOFFS)
-RANK_STATISTICS = tuple(f"{direction}_{kind}_rank" for direction in ("i2t", "t2i") for kind in ("median", "mean"))
-HIGHER_IS_BETTER = ("mean_r1", "rsum", *RECALLS)
-"""Of what `summarise` returns; of the others, ``RANK_STATISTICS``, a lower one is better."""
 
 Value = TypeVar("Value", float, Tensor)
 

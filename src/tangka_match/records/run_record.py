@@ -12,12 +12,8 @@ import rich
 from rich.progress import track
 
 from tangka_match.errors import ConfigError, count
+from tangka_match.metric_names import DEFAULT_MONITOR, METRICS, VAL_PREFIX
 from tangka_match.records.run_files import RunFiles, find_run_folders, read_run_files
-
-RECALLS = tuple(f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in (1, 5, 10))
-RANKS = tuple(f"{direction}_{kind}_rank" for direction in ("i2t", "t2i") for kind in ("median", "mean"))
-METRICS = ("mean_r1", "rsum", *RECALLS, *RANKS)
-"""By the names of ``metrics.summarise``; the first decides."""
 
 RUNNING, KILLED = "running", "killed"
 """A run without an end: a process holds it, or none does. Others: ``finished``, ``stopped``, ``failed``, ``pruned``."""
@@ -202,12 +198,12 @@ def _best_validation(events: Sequence[Mapping[str, Any]]) -> tuple[int | None, d
     rows = [
         event
         for event in events
-        if event["event"] == "metrics" and math.isfinite(event["values"].get("val/mean_r1", math.nan))
+        if event["event"] == "metrics" and math.isfinite(event["values"].get(DEFAULT_MONITOR, math.nan))
     ]
     if not rows:
         return None, {}
-    best = max(rows, key=lambda event: float(event["values"]["val/mean_r1"]))
-    return int(best["step"]) + 1, _numbers({k.removeprefix("val/"): v for k, v in best["values"].items()})
+    best = max(rows, key=lambda event: float(event["values"][DEFAULT_MONITOR]))
+    return int(best["step"]) + 1, _numbers({k.removeprefix(VAL_PREFIX): v for k, v in best["values"].items()})
 
 
 def _clock(events: Sequence[Mapping[str, Any]]) -> tuple[Clock, float]:

@@ -23,7 +23,7 @@ from tangka_match.retrieval.corrections import (
     check_corrections,
     corrector,
 )
-from tangka_match.retrieval.protocols import PooledRanks, Protocol, rank_galleries, relevant_pairs
+from tangka_match.retrieval.protocols import EvaluationProtocol, PooledRanks, rank_galleries, relevant_pairs
 from tangka_match.retrieval.score_matrix import FUSIONS, rank_scores
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 
@@ -146,7 +146,7 @@ class Evaluation:
 def evaluate_split(
     matchers: Sequence[TrainedMatcher],
     split: Split,
-    protocol: Protocol,
+    protocol: EvaluationProtocol,
     *,
     fusion: str = "mean",
     extras: Extras | None = None,
@@ -235,7 +235,7 @@ def _warnings(matchers: Sequence[TrainedMatcher], split: Split, similarity: Floa
         if unknown >= MANY_UNKNOWN:
             found.append(
                 f"{unknown:.0f} % of the words of {split.captions_path} are unknown to the model of run "
-                f"{matcher.passport['run_id']}: other data, or another tokenizer, than it was trained with"
+                f"{matcher.metadata['run_id']}: other data, or another tokenizer, than it was trained with"
             )
     return found
 

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from tangka_match.data.split import Split
 from tangka_match.errors import ConfigError, DataFormatError
+from tangka_match.metric_names import DIRECTIONS
 from tangka_match.metrics import Ranks, retrieval_ranks
 from tangka_match.retrieval.evaluation import Evaluation
 
 COLUMNS = ("direction", "query", "image", "rank", "best_wrong", "score_correct", "score_wrong")
 READ = COLUMNS[:4]
-DIRECTIONS = ("i2t", "t2i")
 WRITE_ANEW = "let tangka_match.evaluate write it anew"
 
 

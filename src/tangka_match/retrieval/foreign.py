@@ -11,7 +11,7 @@ from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError
 from tangka_match.models import ChineseCLIP
 from tangka_match.models.registry import build_matcher
-from tangka_match.retrieval.metadata import as_checkpoint, make_passport
+from tangka_match.retrieval.metadata import as_checkpoint, make_metadata
 from tangka_match.retrieval.safe_load import load_with_stand_ins
 
 Weights = dict[str, Tensor]
@@ -96,7 +96,7 @@ def from_foreign(
     ours = matcher.state_dict()
     taken = _take(source, groups[state], ours, weights)
     cutter = JiebaTokenizer(**(tokenizer or {}))
-    passport = make_passport(
+    metadata = make_metadata(
         name="converted",
         run_id=source.name,
         model=model,
@@ -108,7 +108,7 @@ def from_foreign(
         feature_dim=feature_dim,
         data_fingerprint="",
     )
-    return as_checkpoint({key: taken[key] for key in ours}, passport)
+    return as_checkpoint({key: taken[key] for key in ours}, metadata)
 
 
 def _take(source: Path, theirs: Weights, ours: Weights, mapping: Mapping[str, str | None]) -> Weights:
@@ -166,7 +166,7 @@ def zero_shot_checkpoint(source: str, num_regions: int, feature_dim: int) -> dic
     matcher = ChineseCLIP(
         vocab_size=len(vocabulary), feature_dim=feature_dim, num_regions=num_regions, text_model=source
     )
-    passport = make_passport(
+    metadata = make_metadata(
         name="chinese_clip_zero_shot",
         run_id=Path(source).name,
         model={"_target_": "tangka_match.models.ChineseCLIP", **matcher.checkpoint_arguments()},
@@ -178,4 +178,4 @@ def zero_shot_checkpoint(source: str, num_regions: int, feature_dim: int) -> dic
         feature_dim=feature_dim,
         data_fingerprint="",
     )
-    return as_checkpoint(matcher.state_dict(), passport)
+    return as_checkpoint(matcher.state_dict(), metadata)

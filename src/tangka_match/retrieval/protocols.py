@@ -67,7 +67,7 @@ Rescore = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Protocol:
+class EvaluationProtocol:
     """How to cut a set into galleries.
 
     Args:
@@ -120,7 +120,7 @@ class PooledRanks:
 def rank_galleries(
     similarity: Float[Tensor, "I C"],
     caption_to_image: Int[Tensor, " C"],
-    protocol: Protocol,
+    protocol: EvaluationProtocol,
     *,
     rescore: Rescore | None = None,
     relevant: Bool[Tensor, "I C"] | None = None,
@@ -159,7 +159,7 @@ def rank_galleries(
 
 
 def _galleries(
-    num_images: int, caption_to_image: Int[Tensor, " C"], protocol: Protocol
+    num_images: int, caption_to_image: Int[Tensor, " C"], protocol: EvaluationProtocol
 ) -> list[tuple[Int[Tensor, " N"], Int[Tensor, " M"]]]:
     wanted = protocol.gallery_size or protocol.folds
     if wanted > num_images:

@@ -14,7 +14,7 @@ from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError
 from tangka_match.models import SGRAF
 from tangka_match.models.registry import build_matcher
-from tangka_match.retrieval.metadata import PASSPORT_KEY, as_checkpoint, make_passport, matcher_weights, read_checkpoint
+from tangka_match.retrieval.metadata import METADATA_KEY, as_checkpoint, make_metadata, matcher_weights, read_checkpoint
 from tangka_match.retrieval.safe_load import load_weights
 
 KEYS = {"epoch", "model", "opt", "Eiters"}
@@ -94,7 +94,7 @@ def from_published(source: Path, vocabulary: Vocabulary) -> dict[str, Any]:
     matcher: Any = build_matcher(model, vocab_size=words, feature_dim=options["img_dim"], num_regions=num_regions)
     matcher.load_published_state(states)
     tokenizer = JiebaTokenizer(domain_dictionary=False, normalise=False, keep_punctuation=True)
-    passport = make_passport(
+    metadata = make_metadata(
         name="sgraf_published",
         run_id=source.name,
         model=model,
@@ -107,9 +107,9 @@ def from_published(source: Path, vocabulary: Vocabulary) -> dict[str, Any]:
         data_fingerprint="",
     )
     plain = {key: value for key, value in options.items() if isinstance(value, str | int | float | bool | None)}
-    passport["published"] = {"best_rsum": float(content.get("best_rsum", 0.0)), "options": plain}  # for the way back
+    metadata["published"] = {"best_rsum": float(content.get("best_rsum", 0.0)), "options": plain}  # for the way back
     epoch, steps = int(content["epoch"]), int(content["Eiters"])
-    return as_checkpoint(matcher.state_dict(), passport, epoch=epoch, global_step=steps)
+    return as_checkpoint(matcher.state_dict(), metadata, epoch=epoch, global_step=steps)
 
 
 def to_published(source: Path) -> dict[str, Any]:
@@ -122,8 +122,8 @@ def to_published(source: Path) -> dict[str, Any]:
         CheckpointError: If the file is missing, damaged, or holds a model that the published code cannot build.
     """
     checkpoint = read_checkpoint(source)
-    passport = checkpoint[PASSPORT_KEY]
-    model = passport["model"]
+    metadata = checkpoint[METADATA_KEY]
+    model = metadata["model"]
     if model["_target_"] != TARGET:
         raise CheckpointError(f"{source} holds a {model['_target_']}; the published code knows SGRAF alone")
     if model.get("reasoning", "sgr") == "both" or model.get("global_share", 0):
@@ -132,19 +132,19 @@ def to_published(source: Path) -> dict[str, Any]:
             f"global_share={model.get('global_share', 0)}; the published code knows one of sgr and saf, without a "
             "global branch"
         )
-    if passport["num_regions"] != PUBLISHED_REGIONS:
+    if metadata["num_regions"] != PUBLISHED_REGIONS:
         raise CheckpointError(
-            f"{source} is made for {passport['num_regions']} regions an image; the published code has "
+            f"{source} is made for {metadata['num_regions']} regions an image; the published code has "
             f"{PUBLISHED_REGIONS} written into it"
         )
     states = [matcher_weights(checkpoint, f"{part}.") for part in PARTS]
     settings = {name: parameter.default for name, parameter in inspect.signature(SGRAF).parameters.items()} | model
-    origin = passport.get("published", {"best_rsum": 0.0, "options": {}})
+    origin = metadata.get("published", {"best_rsum": 0.0, "options": {}})
     options = TRAINING_OPTIONS | origin["options"]
     options |= {theirs: settings[ours] for ours, theirs in OPTIONS.items()} | {
         "module_name": settings["reasoning"].upper(),
-        "img_dim": passport["feature_dim"],
-        "vocab_size": len(passport["vocabulary"]["word2idx"]),
+        "img_dim": metadata["feature_dim"],
+        "vocab_size": len(metadata["vocabulary"]["word2idx"]),
         "no_imgnorm": not settings["normalise_images"],
         "no_txtnorm": not settings["normalise_texts"],
     }

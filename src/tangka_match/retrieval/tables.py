@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from tangka_match.metrics import CUTOFFS
+from tangka_match.metric_names import CUTOFFS, DIRECTION_LABELS, DIRECTIONS, PRIMARY_METRIC, RECALLS
 from tangka_match.retrieval.corrections import TRANSDUCTIVE
 from tangka_match.retrieval.evaluation import Evaluation, Measured
 
@@ -24,11 +24,11 @@ def recall_table(
     recalls = [f"r{k}" for k in CUTOFFS]
     for heading in ("", *(f"R@{k} %" for k in CUTOFFS), "median rank", "mean rank"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    for direction, name in (("i2t", "image→text"), ("t2i", "text→image")):
+    for direction, name in DIRECTION_LABELS.items():
         keys = [f"{direction}_{key}" for key in (*recalls, "median_rank", "mean_rank")]
         table.add_row(name, *(_with_interval(key, metrics, intervals) for key in keys))
     table.add_section()
-    table.add_row("mean R@1", _with_interval("mean_r1", metrics, intervals))
+    table.add_row("mean R@1", _with_interval(PRIMARY_METRIC, metrics, intervals))
     table.add_row("rsum", _with_interval("rsum", metrics, intervals))
     return table
 
@@ -51,7 +51,7 @@ def variants_table(evaluation: Evaluation) -> Table:
     transductive = any(name in TRANSDUCTIVE for name in evaluation.corrected)
     table = Table(title="beside the raw figures", caption=NOTE if transductive else None)
     table.add_column("")
-    for direction in ("i2t", "t2i"):
+    for direction in DIRECTIONS:
         for k in CUTOFFS:
             table.add_column(f"{direction}\nR@{k} %", justify="right", no_wrap=True)
     table.add_column("mean\nR@1 %", justify="right", no_wrap=True)
@@ -68,5 +68,4 @@ def variants_table(evaluation: Evaluation) -> Table:
 
 
 def _recalls(measured: Measured) -> list[str]:
-    names = [f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in CUTOFFS]
-    return [f"{measured.metrics[name]:.2f}" for name in (*names, "mean_r1")]
+    return [f"{measured.metrics[name]:.2f}" for name in (*RECALLS, PRIMARY_METRIC)]

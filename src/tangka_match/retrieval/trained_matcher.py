@@ -19,7 +19,7 @@ from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, ShapeError
 from tangka_match.models.registry import build_matcher
 from tangka_match.retrieval.encode import encode_caption_batches, encode_image_batches
-from tangka_match.retrieval.metadata import PASSPORT_KEY, matcher_weights, read_checkpoint
+from tangka_match.retrieval.metadata import METADATA_KEY, matcher_weights, read_checkpoint
 from tangka_match.retrieval.score_matrix import score_matrix
 from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher
 
@@ -38,7 +38,7 @@ class TrainedMatcher:
 
     Args:
         matcher: The model, on its device.
-        passport: Of the checkpoint, see ``retrieval.passport``.
+        metadata: Of the checkpoint, see ``retrieval.metadata``.
         batch_size: Images or captions encoded at once.
         dtype: ``torch.float32``, or ``torch.bfloat16``: faster on recent hardware, but close scores may tie.
 
@@ -49,7 +49,7 @@ class TrainedMatcher:
     def __init__(
         self,
         matcher: Matcher,
-        passport: dict[str, Any],
+        metadata: dict[str, Any],
         batch_size: int = 128,
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -59,10 +59,10 @@ class TrainedMatcher:
             raise ConfigError(f"batch_size={batch_size}: give at least 1")
         self.matcher = matcher
         self.dtype = dtype
-        self.passport = passport
+        self.metadata = metadata
         self.batch_size = batch_size
-        self.vocabulary = Vocabulary.from_dict(passport["vocabulary"])
-        self.tokenizer = tokenizer_from_settings(passport["tokenizer"])
+        self.vocabulary = Vocabulary.from_dict(metadata["vocabulary"])
+        self.tokenizer = tokenizer_from_settings(metadata["tokenizer"])
 
     @classmethod
     def load(
@@ -86,19 +86,19 @@ class TrainedMatcher:
             CheckpointError: If the file is missing, damaged, unsafe, or its parts do not fit each other.
         """
         checkpoint = read_checkpoint(Path(path))
-        passport = checkpoint[PASSPORT_KEY]
+        metadata = checkpoint[METADATA_KEY]
         matcher = build_matcher(
-            passport["model"],
-            vocab_size=len(passport["vocabulary"]["word2idx"]),
-            feature_dim=passport["feature_dim"],
-            num_regions=passport["num_regions"],
+            metadata["model"],
+            vocab_size=len(metadata["vocabulary"]["word2idx"]),
+            feature_dim=metadata["feature_dim"],
+            num_regions=metadata["num_regions"],
         )
         assert isinstance(matcher, nn.Module)
         try:
             matcher.load_state_dict(matcher_weights(checkpoint))
         except RuntimeError as error:
             raise CheckpointError(f"{path}: its weights do not fit the model that it describes: {error}") from error
-        return cls(matcher.to(device).eval(), passport, batch_size, dtype)
+        return cls(matcher.to(device).eval(), metadata, batch_size, dtype)
 
     @property
     def device(self) -> torch.device:
@@ -118,9 +118,9 @@ class TrainedMatcher:
             DataFormatError: If there are none.
         """
         array = _as_array(regions)
-        if array.ndim != 3 or array.shape[2] != self.passport["feature_dim"]:
+        if array.ndim != 3 or array.shape[2] != self.metadata["feature_dim"]:
             raise ShapeError(
-                f"regions are {array.shape}; this model takes (images, regions, {self.passport['feature_dim']})"
+                f"regions are {array.shape}; this model takes (images, regions, {self.metadata['feature_dim']})"
             )
         rows = np.arange(len(array))
         batches = (
@@ -198,7 +198,7 @@ class TrainedMatcher:
         return self.vocabulary.unknown_share([self.tokenizer(caption) for caption in captions])
 
     def _encoded_words(self, words: list[list[str]], source: str | Path) -> EncodedCaptions:
-        return encode_captions(words, self.vocabulary, self.passport["max_tokens"], source)
+        return encode_captions(words, self.vocabulary, self.metadata["max_tokens"], source)
 
     def _encode_captions(self, encoded: EncodedCaptions) -> Encoded:
         """Batches of captions of similar length, so that little padding is computed."""
@@ -218,15 +218,15 @@ class TrainedMatcher:
 
     def _check(self, split: Split, words: list[list[str]]) -> None:
         """Refuse a split that this model was not made for."""
-        trained = f"the checkpoint of run {self.passport['run_id']}"
+        trained = f"the checkpoint of run {self.metadata['run_id']}"
         mend = "give the set that it belongs to, or features extracted with the same settings"
-        found, wanted = split.features.feature_dim, self.passport["feature_dim"]
+        found, wanted = split.features.feature_dim, self.metadata["feature_dim"]
         if found != wanted:
             raise CheckpointError(
                 f"{split.features.path} has features of {found} dimensions, but {trained} was trained on {wanted}: "
                 f"{mend}"
             )
-        regions, most = split.features.num_regions, self.passport["num_regions"]
+        regions, most = split.features.num_regions, self.metadata["num_regions"]
         if regions > most:
             raise CheckpointError(
                 f"{split.features.path} has {regions} regions an image, but {trained} was trained on {most}: {mend} "

@@ -13,7 +13,7 @@ from tangka_match.config.launch import launch
 from tangka_match.errors import ConfigError, TrainingError
 from tangka_match.records.environment import code_origin
 from tangka_match.retrieval.evaluation import evaluate_split
-from tangka_match.retrieval.protocols import Protocol
+from tangka_match.retrieval.protocols import EvaluationProtocol
 from tangka_match.retrieval.tables import recall_table
 from tangka_match.sweeps.folder import SweepFolder, open_sweep
 from tangka_match.sweeps.grid import identity_of
@@ -59,7 +59,7 @@ def evaluate_ensemble(plan: RunPlan, run_ids: Sequence[str]) -> dict[str, float]
     """
     settings = plan.settings
     paths = [settings.paths.checkpoints / settings.name / run_id / "best.ckpt" for run_id in run_ids]
-    protocol = Protocol()
+    protocol = EvaluationProtocol()
     evaluation = evaluate_split([load(path) for path in paths], plan.data.val, protocol)
     metrics, intervals = evaluation.raw.metrics, evaluation.raw.intervals
     title = f"ensemble of {len(paths)} seeds, mean of their scores, on validation"

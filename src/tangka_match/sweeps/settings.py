@@ -13,11 +13,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tangka_match.errors import ConfigError, TrainingError
-from tangka_match.metrics.recall import HIGHER_IS_BETTER, RANK_STATISTICS
+from tangka_match.metric_names import HIGHER_IS_BETTER, PRIMARY_METRIC, RANK_STATISTICS
 from tangka_match.records.ledger import read_ledger
 
 LOWER_IS_BETTER = (*RANK_STATISTICS, "parameters", "step_seconds")
-MAIN = "mean_r1"
+MAIN = PRIMARY_METRIC
 
 
 def check_objective(name: str) -> None:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tangka_match.analysis.runs.terminal import short_ids
-from tangka_match.metrics.recall import RANK_STATISTICS, RECALLS
+from tangka_match.metric_names import PRIMARY_METRIC, RANK_STATISTICS, RECALLS
 from tangka_match.sweeps.manifest import JobRecord
 from tangka_match.sweeps.settings import MAIN, direction_of
 
@@ -74,7 +74,7 @@ def possible_range(name: str) -> tuple[float, float]:
     >>> possible_range("t2i_r5"), possible_range("rsum"), possible_range("t2i_mean_rank"), possible_range("parameters")
     ((0.0, 100.0), (0.0, 600.0), (1.0, inf), (0.0, inf))
     """
-    if name == "mean_r1" or name in RECALLS:
+    if name == PRIMARY_METRIC or name in RECALLS:
         return 0.0, 100.0
     if name in RANK_STATISTICS:
         return 1.0, math.inf
@@ -97,7 +97,7 @@ def intervals_of_means(
     return {name: interval_of_mean(means[name], std[name], count, possible_range(name)) for name in std}
 
 
-SEED_METRICS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "mean_r1", "rsum")
+SEED_METRICS = (*RECALLS, PRIMARY_METRIC, "rsum")
 
 
 def jobs_table(jobs: Sequence[JobRecord], *, title: str, objectives: Sequence[str], best: set[int]) -> Table:

@@ -13,7 +13,7 @@ from tangka_match.metrics import retrieval_ranks
 from tangka_match.retrieval.corrections import CORRECTIONS, TRANSDUCTIVE, Bank, CorrectionSettings
 from tangka_match.retrieval.evaluation import Extras, evaluate_split
 from tangka_match.retrieval.evaluation_files import FILES, check_out, write_evaluation
-from tangka_match.retrieval.protocols import Protocol
+from tangka_match.retrieval.protocols import EvaluationProtocol
 from tangka_match.retrieval.score_matrix import rank_scores
 from tangka_match.retrieval.tables import variants_table
 
@@ -37,18 +37,18 @@ def matcher(tmp_path, split, *, dtype=torch.float32, **settings):
 
 def test_an_ensemble_is_the_mean_of_scores(tmp_path, split):
     one, two = matcher(tmp_path, split), matcher(tmp_path, split, model=SGR, seed=1)
-    alone = [evaluate_split([m], split, Protocol()).similarity for m in (one, two)]
-    both = evaluate_split([one, two], split, Protocol())
+    alone = [evaluate_split([m], split, EvaluationProtocol()).similarity for m in (one, two)]
+    both = evaluate_split([one, two], split, EvaluationProtocol())
     torch.testing.assert_close(both.similarity, (alone[0] + alone[1]) / 2)
-    fused = evaluate_split([one, two], split, Protocol(), fusion="rank")
+    fused = evaluate_split([one, two], split, EvaluationProtocol(), fusion="rank")
     torch.testing.assert_close(fused.similarity, (rank_scores(alone[0]) + rank_scores(alone[1])) / 2)
     with pytest.raises(ConfigError, match="fusion='median': allowed are mean, rank"):
-        evaluate_split([one], split, Protocol(), fusion="median")
+        evaluate_split([one], split, EvaluationProtocol(), fusion="median")
 
 
 def test_bf16_is_near_and_coarser(tmp_path, split):
-    full = evaluate_split([matcher(tmp_path, split)], split, Protocol()).similarity
-    half = evaluate_split([matcher(tmp_path, split, dtype=torch.bfloat16)], split, Protocol()).similarity
+    full = evaluate_split([matcher(tmp_path, split)], split, EvaluationProtocol()).similarity
+    half = evaluate_split([matcher(tmp_path, split, dtype=torch.bfloat16)], split, EvaluationProtocol()).similarity
     assert half.dtype == torch.float32
     assert not torch.equal(half, full)
     torch.testing.assert_close(half, full, atol=0.02, rtol=0)
@@ -56,10 +56,10 @@ def test_bf16_is_near_and_coarser(tmp_path, split):
 
 def test_corrections_stand_beside_the_raw_figures(tmp_path, data, split):
     model = matcher(tmp_path, split)
-    plain = evaluate_split([model], split, Protocol())
+    plain = evaluate_split([model], split, EvaluationProtocol())
     bank = Bank.draw(load_split(data, "train"), 5, 0, split)
     extras = Extras(CORRECTIONS, CorrectionSettings(nnn_k=3), bank, near_duplicates=0.0)
-    found = evaluate_split([model], split, Protocol(), extras=extras)
+    found = evaluate_split([model], split, EvaluationProtocol(), extras=extras)
     assert found.raw == plain.raw
     report = found.report()
     assert {name for name in report["corrected"] if report["corrected"][name]["transductive"]} == set(TRANSDUCTIVE)
@@ -89,7 +89,7 @@ def test_the_bank_is_drawn_from_other_data(data, split):
 
 
 def test_a_collapsed_model_is_at_chance_and_told(tmp_path, split):
-    found = evaluate_split([matcher(tmp_path, split, weight=0.0)], split, Protocol())
+    found = evaluate_split([matcher(tmp_path, split, weight=0.0)], split, EvaluationProtocol())
     assert found.similarity.unique().numel() == 1
     assert found.raw.metrics["i2t_r1"] == found.raw.metrics["t2i_r1"] == 100 / 8
     assert "the model tells nothing apart" in found.warnings[0]
@@ -97,9 +97,9 @@ def test_a_collapsed_model_is_at_chance_and_told(tmp_path, split):
 
 def test_scores_that_are_nan(tmp_path, split):
     with pytest.raises(TrainingError, match="similarity is NaN at row 0, column 0"):
-        evaluate_split([matcher(tmp_path, split, weight=float("nan"))], split, Protocol())
+        evaluate_split([matcher(tmp_path, split, weight=float("nan"))], split, EvaluationProtocol())
     with pytest.raises(TrainingError, match="similarity is NaN at row 0, column 0"):
-        evaluate_split([matcher(tmp_path, split, weight=float("nan"))], split, Protocol(), fusion="rank")
+        evaluate_split([matcher(tmp_path, split, weight=float("nan"))], split, EvaluationProtocol(), fusion="rank")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_scores_that_are_nan(tmp_path, split):
 )
 def test_features_that_do_not_fit(tmp_path, split, settings, message):
     with pytest.raises(CheckpointError, match=message):
-        evaluate_split([matcher(tmp_path, split, **settings)], split, Protocol())
+        evaluate_split([matcher(tmp_path, split, **settings)], split, EvaluationProtocol())
 
 
 def test_fewer_regions_than_the_model_has_slots(tmp_path, split):
@@ -119,15 +119,15 @@ def test_fewer_regions_than_the_model_has_slots(tmp_path, split):
     model = matcher(tmp_path, split, regions=6)
     padded = np.pad(split.features.read(np.arange(split.num_images)), ((0, 0), (0, 2), (0, 0)))
     expected = model.similarity(padded, split.captions)
-    torch.testing.assert_close(evaluate_split([model], split, Protocol()).similarity, expected)
+    torch.testing.assert_close(evaluate_split([model], split, EvaluationProtocol()).similarity, expected)
 
 
 def test_captions_of_another_language(tmp_path, split):
     model = tangka_match.load(write_checkpoint(tmp_path / "m.ckpt", ["a man on a horse", "two dogs"]))
     with pytest.raises(CheckpointError, match=r"test_caps.txt: not one word of its 16 captions is in the vocabulary"):
-        evaluate_split([model], split, Protocol())
+        evaluate_split([model], split, EvaluationProtocol())
     few = tangka_match.load(write_checkpoint(tmp_path / "m.ckpt", ["手持"]))
-    assert "% of the words of" in evaluate_split([few], split, Protocol()).warnings[0]
+    assert "% of the words of" in evaluate_split([few], split, EvaluationProtocol()).warnings[0]
 
 
 def test_one_query(tmp_path):
@@ -136,11 +136,11 @@ def test_one_query(tmp_path):
     with pytest.raises(
         DataFormatError, match=r"1 image\(s\) and 1 caption\(s\); with one query a recall means nothing"
     ):
-        evaluate_split([matcher(tmp_path, split)], split, Protocol())
+        evaluate_split([matcher(tmp_path, split)], split, EvaluationProtocol())
 
 
 def test_the_folder(tmp_path, split):
-    found = evaluate_split([matcher(tmp_path, split)], split, Protocol())
+    found = evaluate_split([matcher(tmp_path, split)], split, EvaluationProtocol())
     out = tmp_path / "out"
     assert check_out(out) is False
     write_evaluation(out, found, split, {"split": "test"})
@@ -159,7 +159,7 @@ def test_the_folder(tmp_path, split):
 
 
 def test_an_interrupted_write_leaves_no_metrics_of_before(tmp_path, split, monkeypatch):
-    found = evaluate_split([matcher(tmp_path, split)], split, Protocol())
+    found = evaluate_split([matcher(tmp_path, split)], split, EvaluationProtocol())
     write_evaluation(tmp_path / "out", found, split, {})
     rename = type(tmp_path).replace
 

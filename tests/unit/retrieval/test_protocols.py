@@ -9,7 +9,7 @@ from tangka_match.data.split import load_split
 from tangka_match.errors import ConfigError
 from tangka_match.metrics import relevant_ranks, retrieval_ranks
 from tangka_match.retrieval import protocols as near_duplicates
-from tangka_match.retrieval.protocols import Protocol, mean_features, rank_galleries, relevant_pairs
+from tangka_match.retrieval.protocols import EvaluationProtocol, mean_features, rank_galleries, relevant_pairs
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def scores(images=4, captions=7, seed=0):
 
 
 def test_the_full_gallery_is_ranked_as_it_is():
-    pooled = rank_galleries(scores(), OWNERS, Protocol())
+    pooled = rank_galleries(scores(), OWNERS, EvaluationProtocol())
     expected = retrieval_ranks(scores(), OWNERS)
     assert torch.equal(pooled.ranks.i2t, expected.i2t)
     assert torch.equal(pooled.ranks.t2i, expected.t2i)
@@ -83,8 +83,10 @@ def test_each_direction_is_ranked_by_its_own_scores_of_its_gallery():
         seen.append((gallery, images, captions))
         return gallery, -gallery
 
-    pooled = rank_galleries(scores(), OWNERS, Protocol(folds=2), rescore=rescore)
-    upright, reversed_ = (rank_galleries(sign * scores(), OWNERS, Protocol(folds=2)).ranks for sign in (1, -1))
+    pooled = rank_galleries(scores(), OWNERS, EvaluationProtocol(folds=2), rescore=rescore)
+    upright, reversed_ = (
+        rank_galleries(sign * scores(), OWNERS, EvaluationProtocol(folds=2)).ranks for sign in (1, -1)
+    )
     assert torch.equal(pooled.ranks.i2t, upright.i2t)
     assert torch.equal(pooled.ranks.t2i, reversed_.t2i)
     for gallery, images, captions in seen:
@@ -96,28 +98,28 @@ def test_near_duplicates_count_within_their_gallery():
     relevant[0, 2] = relevant[0, 6] = True  # caption 2 is in the first fold, 6 in the second
     similarity = torch.zeros(4, 7)
     similarity[0, 2] = 1.0
-    pooled = rank_galleries(similarity, OWNERS, Protocol(folds=2), relevant=relevant)
+    pooled = rank_galleries(similarity, OWNERS, EvaluationProtocol(folds=2), relevant=relevant)
     assert pooled.ranks.i2t[0] == 1
-    assert rank_galleries(similarity, OWNERS, Protocol(folds=2)).ranks.i2t[0] == 2
+    assert rank_galleries(similarity, OWNERS, EvaluationProtocol(folds=2)).ranks.i2t[0] == 2
 
 
 def test_a_fold_knows_nothing_of_the_others():
     similarity = torch.tensor([[0.5, 0.4, 0.9, 0.9], [0.6, 0.1, 0.9, 0.9], [0.9, 0.9, 0.3, 0.2], [0.9, 0.9, 0.4, 0.1]])
-    pooled = rank_galleries(similarity, torch.arange(4), Protocol(folds=2))
+    pooled = rank_galleries(similarity, torch.arange(4), EvaluationProtocol(folds=2))
     # In the first fold image 0 finds its caption first, image 1 second; in the second fold 2 first, 3 second.
     assert pooled.ranks.i2t.tolist() == [1, 2, 1, 2]
     assert pooled.ranks.t2i.tolist() == [2, 2, 2, 2]
 
 
 def test_folds_hold_every_query_once():
-    pooled = rank_galleries(scores(), OWNERS, Protocol(folds=3))
+    pooled = rank_galleries(scores(), OWNERS, EvaluationProtocol(folds=3))
     assert pooled.i2t_image.tolist() == [0, 1, 2, 3]
     assert sorted(pooled.t2i_image.tolist()) == sorted(OWNERS.tolist())
 
 
 @given(size=st.integers(1, 4), draws=st.integers(1, 5), seed=st.integers(0, 99))
 def test_random_galleries_have_one_caption_an_image(size, draws, seed):
-    pooled = rank_galleries(scores(), OWNERS, Protocol(gallery_size=size, draws=draws, seed=seed))
+    pooled = rank_galleries(scores(), OWNERS, EvaluationProtocol(gallery_size=size, draws=draws, seed=seed))
     assert torch.equal(pooled.i2t_image, pooled.t2i_image)
     for images in pooled.i2t_image.split(size):
         assert len(set(images.tolist())) == size
@@ -130,13 +132,14 @@ def test_every_caption_is_drawn_some_time():
         similarity = torch.zeros(4, 7)
         similarity[image, caption] = 1.0
         similarity[image - 1, [c for c in range(7) if c != caption]] = 0.5  # its own image loses with another caption
-        pooled = rank_galleries(similarity, OWNERS, Protocol(gallery_size=4, draws=60))
+        pooled = rank_galleries(similarity, OWNERS, EvaluationProtocol(gallery_size=4, draws=60))
         assert (pooled.ranks.t2i[pooled.t2i_image == image] == 1).any()
 
 
 def test_the_same_seed_draws_the_same_galleries():
     first, again, other = (
-        rank_galleries(scores(), OWNERS, Protocol(gallery_size=2, draws=20, seed=seed)).i2t_image for seed in (1, 1, 2)
+        rank_galleries(scores(), OWNERS, EvaluationProtocol(gallery_size=2, draws=20, seed=seed)).i2t_image
+        for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -153,10 +156,10 @@ def test_the_same_seed_draws_the_same_galleries():
 )
 def test_impossible_protocols(settings, message):
     with pytest.raises(ConfigError, match=message):
-        Protocol(**settings)
+        EvaluationProtocol(**settings)
 
 
 @pytest.mark.parametrize(("name", "settings"), [("folds", {"folds": 5}), ("gallery_size", {"gallery_size": 5})])
 def test_a_set_too_small_for_the_protocol(name, settings):
     with pytest.raises(ConfigError, match=f"protocol.{name}=5, but the set has 4 images"):
-        rank_galleries(scores(), OWNERS, Protocol(**settings))
+        rank_galleries(scores(), OWNERS, EvaluationProtocol(**settings))

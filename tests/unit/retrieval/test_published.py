@@ -7,7 +7,7 @@ import torch
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError
 from tangka_match.models import SGRAF
-from tangka_match.retrieval.metadata import PASSPORT_KEY, make_passport
+from tangka_match.retrieval.metadata import METADATA_KEY, make_metadata
 from tangka_match.retrieval.published import PARTS, from_published, to_published
 
 WORDS = Vocabulary(["度母", "莲花"])
@@ -72,11 +72,11 @@ def test_weights_sizes_and_switches_come_over(tmp_path):
     ours = from_published(tmp_path / "model_best.pth.tar", WORDS)
     for key, value in network.state_dict().items():
         assert torch.equal(ours["state_dict"][f"matcher.{key}"], value)
-    passport = ours[PASSPORT_KEY]
-    assert passport["model"]["normalise_images"] is True
-    assert passport["model"]["normalise_texts"] is False
-    assert (passport["num_regions"], passport["feature_dim"], ours["global_step"]) == (36, 8, 70)
-    assert passport["tokenizer"]["keep_punctuation"] is True
+    metadata = ours[METADATA_KEY]
+    assert metadata["model"]["normalise_images"] is True
+    assert metadata["model"]["normalise_texts"] is False
+    assert (metadata["num_regions"], metadata["feature_dim"], ours["global_step"]) == (36, 8, 70)
+    assert metadata["tokenizer"]["keep_punctuation"] is True
 
 
 def test_there_and_back_again(tmp_path):
@@ -144,9 +144,9 @@ def test_a_model_of_our_own_training_has_every_option_that_the_published_code_re
     ours = from_published(tmp_path / "theirs", WORDS)
     assert vars(_published_options(ours, tmp_path))["data_name"] == "f30k_precomp"
     assert vars(_published_options(ours, tmp_path))["grad_clip"] == 9.0
-    del ours[PASSPORT_KEY]["published"]  # as training writes it, which leaves out what is a default of the model
+    del ours[METADATA_KEY]["published"]  # as training writes it, which leaves out what is a default of the model
     for name in ("normalise_images", "num_layers"):
-        del ours[PASSPORT_KEY]["model"][name]
+        del ours[METADATA_KEY]["model"][name]
     options = vars(_published_options(ours, tmp_path))
     assert options.keys() >= READ_BY_THE_PUBLISHED_CODE
     assert (options["no_imgnorm"], options["num_layers"], options["grad_clip"]) == (False, 1, 2.0)
@@ -160,7 +160,7 @@ def _published_options(ours, folder):
 def test_the_published_code_takes_36_regions_only(tmp_path):
     published(tmp_path / "theirs")
     ours = from_published(tmp_path / "theirs", WORDS)
-    ours[PASSPORT_KEY]["num_regions"] = 35
+    ours[METADATA_KEY]["num_regions"] = 35
     torch.save(ours, tmp_path / "ours.ckpt")
     with pytest.raises(CheckpointError, match="made for 35 regions an image; the published code has 36"):
         to_published(tmp_path / "ours.ckpt")
@@ -170,7 +170,7 @@ def test_the_published_code_takes_36_regions_only(tmp_path):
 def test_what_the_published_sgraf_does_not_have_does_not_go_back(tmp_path, setting):
     published(tmp_path / "theirs")
     ours = from_published(tmp_path / "theirs", WORDS)
-    ours[PASSPORT_KEY]["model"] |= setting
+    ours[METADATA_KEY]["model"] |= setting
     torch.save(ours, tmp_path / "ours.ckpt")
     with pytest.raises(CheckpointError, match="the published code knows one of sgr and saf, without a global branch"):
         to_published(tmp_path / "ours.ckpt")
@@ -183,7 +183,7 @@ def test_another_kind_of_file(tmp_path):
 
 
 def test_only_an_sgraf_goes_back(tmp_path):
-    passport = make_passport(
+    metadata = make_metadata(
         name="vse",
         run_id="run",
         model={"_target_": "tangka_match.models.VSE"},
@@ -195,6 +195,6 @@ def test_only_an_sgraf_goes_back(tmp_path):
         feature_dim=8,
         data_fingerprint="",
     )
-    torch.save({"state_dict": {}, PASSPORT_KEY: passport}, tmp_path / "best.ckpt")
+    torch.save({"state_dict": {}, METADATA_KEY: metadata}, tmp_path / "best.ckpt")
     with pytest.raises(CheckpointError, match=r"holds a tangka_match.models.VSE; the published code knows SGRAF"):
         to_published(tmp_path / "best.ckpt")

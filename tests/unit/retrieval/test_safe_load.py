@@ -98,7 +98,7 @@ def test_half_written(load, share, tmp_path):
 
 
 def test_missing(tmp_path):
-    with pytest.raises(CheckpointError, match=r"nowhere: no such file"):
+    with pytest.raises(CheckpointError, match=r"nowhere: no such checkpoint file"):
         load_weights(tmp_path / "nowhere")
 
 

@@ -7,7 +7,7 @@ from helpers.precomp import write_dataset
 from helpers.small_checkpoints import write_checkpoint
 from tangka_match.data.split import load_split
 from tangka_match.errors import CheckpointError, DataFormatError, ShapeError
-from tangka_match.retrieval.metadata import PASSPORT_KEY
+from tangka_match.retrieval.metadata import METADATA_KEY
 
 FEATURES, REGIONS = 8, 4
 CAPTIONS = ["绿度母结跏趺坐", "白度母", "莲花与祥云", "绿度母持乌巴拉花"]
@@ -69,7 +69,7 @@ def test_wrong_axes(checkpoint, regions):
 
 def test_weights_of_another_model(checkpoint):
     content = torch.load(checkpoint, weights_only=True)
-    content[PASSPORT_KEY]["model"]["sim_dim"] = 5
+    content[METADATA_KEY]["model"]["sim_dim"] = 5
     torch.save(content, checkpoint)
     with pytest.raises(CheckpointError, match=r"(?s)best.ckpt: its weights do not fit .*sim_tranloc_w"):
         tangka_match.load(checkpoint)

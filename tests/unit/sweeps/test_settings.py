@@ -6,9 +6,10 @@ from pydantic import ValidationError
 
 from helpers.sweep_settings import sweep_settings
 from tangka_match.errors import ConfigError, TrainingError
+from tangka_match.metric_names import HIGHER_IS_BETTER
 from tangka_match.metrics import summarise
 from tangka_match.metrics.ranks import Ranks
-from tangka_match.sweeps.settings import HIGHER_IS_BETTER, LOWER_IS_BETTER, choices, interval, read_figures
+from tangka_match.sweeps.settings import LOWER_IS_BETTER, choices, interval, read_figures
 
 
 def test_the_objectives_are_what_runs_report():

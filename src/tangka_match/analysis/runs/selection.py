@@ -9,7 +9,8 @@ from typing import Any
 
 from tangka_match.analysis.runs.differences import BESIDE_THE_POINT, OF_THE_DRAW
 from tangka_match.errors import ConfigError
-from tangka_match.records.run_record import METRICS, RunRecord
+from tangka_match.metric_names import METRICS
+from tangka_match.records.run_record import RunRecord
 
 
 @dataclass(frozen=True)
