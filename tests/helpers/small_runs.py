@@ -11,7 +11,7 @@ from helpers.precomp import write_dataset
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.losses import TripletMarginLoss
-from tangka_match.retrieval.metadata import PASSPORT_FORMAT
+from tangka_match.retrieval.metadata import METADATA_FORMAT
 from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.module import MatchingModule
 from tangka_match.training.optimisation import warmup_constant
@@ -122,7 +122,7 @@ def small_module(
         "augmentation": RegionWordDrop(0.0, 0.0),
         "val_caption_to_image": torch.arange(6),
         "val_block": BATCH_SIZE,
-        "passport": {"format": PASSPORT_FORMAT},
+        "metadata": {"format": METADATA_FORMAT},
     }
     arguments |= settings
     arguments.setdefault("val_text_group", torch.arange(len(arguments["val_caption_to_image"])))

@@ -10,7 +10,7 @@ from PIL import Image
 from helpers.cli import run_cli_subprocess
 from helpers.wandb_files import find_offline_runs
 from tangka_match.records.ledger import read_ledger
-from tangka_match.retrieval.metadata import PASSPORT_KEY, read_checkpoint
+from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
 
 RECALLS = {f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in (1, 5, 10)}
 
@@ -54,11 +54,11 @@ def test_one_command_leaves_everything_to_repeat_and_to_use_a_run(train, tmp_pat
 
 def _check_checkpoint(path, run_id):
     checkpoint = read_checkpoint(path)
-    passport = checkpoint[PASSPORT_KEY]
-    assert passport["run_id"] == run_id
-    assert passport["model"]["_target_"] == "tangka_match.models.VSE"
-    assert passport["vocabulary"]["word2idx"]["<unk>"] == 3
-    assert (passport["num_regions"], passport["feature_dim"]) == (36, 2048)
+    metadata = checkpoint[METADATA_KEY]
+    assert metadata["run_id"] == run_id
+    assert metadata["model"]["_target_"] == "tangka_match.models.VSE"
+    assert metadata["vocabulary"]["word2idx"]["<unk>"] == 3
+    assert (metadata["num_regions"], metadata["feature_dim"]) == (36, 2048)
     assert checkpoint["global_step"] == 6
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from tangka_match.analysis.significance import ALPHA, LEVEL, METRICS, Difference
 from tangka_match.errors import DataFormatError
-from tangka_match.metrics import CUTOFFS, Ranks
+from tangka_match.metric_names import CUTOFFS, DIRECTION_LABELS, PRIMARY_METRIC
+from tangka_match.metrics import Ranks
 from tangka_match.retrieval.evaluation_files import Query
 
 
@@ -59,11 +60,11 @@ def _check_same(first: Path, order: Mapping[Query, int], path: Path, table: Mapp
             )
 
 
-PRIMARY = "mean_r1"
+PRIMARY = PRIMARY_METRIC
 """The metric of the verdict: one, named before anything was seen. It is what checkpoints are chosen by."""
 
 LABELS = {
-    **{f"{d}_r{k}": f"{name} R@{k} %" for d, name in (("i2t", "image→text"), ("t2i", "text→image")) for k in CUTOFFS},
+    **{f"{d}_r{k}": f"{name} R@{k} %" for d, name in DIRECTION_LABELS.items() for k in CUTOFFS},
     "i2t_mean_rank": "image→text mean rank",
     "t2i_mean_rank": "text→image mean rank",
     "mean_r1": "mean R@1 %",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tangka_match.metric_names import DEFAULT_MONITOR, RECALLS, VAL_PREFIX
 from tangka_match.records.curves import MetricCurve, metric_curves
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ PAGE_POINTS = 1_500_000
 """Most points of all curves of a page (some 20 MB), as long as `MIN_POINTS` allows."""
 PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("loss", ("train/loss", "val/loss")),
-    ("recall, %", ("val/i2t_r1", "val/i2t_r5", "val/i2t_r10", "val/t2i_r1", "val/t2i_r5", "val/t2i_r10")),
-    ("mean R@1, %", ("val/mean_r1",)),
+    ("recall, %", tuple(f"{VAL_PREFIX}{name}" for name in RECALLS)),
+    ("mean R@1, %", (DEFAULT_MONITOR,)),
     ("learning rate", ("train/lr",)),
     ("gradient norm", ("train/grad_norm",)),
     ("curriculum", ("train/hard_negatives", "train/margin", "train/temperature", "train/similarity_std")),

@@ -43,9 +43,10 @@ from scipy.stats import t
 from torch import Tensor
 
 from tangka_match.errors import ConfigError
+from tangka_match.metric_names import CUTOFFS, DIRECTIONS, PRIMARY_METRIC
 from tangka_match.metrics import Ranks
 from tangka_match.metrics.intervals import draw_images
-from tangka_match.metrics.recall import CUTOFFS, totals
+from tangka_match.metrics.recall import totals
 
 LEVEL, ALPHA = 0.95, 0.05
 """Of the intervals; and p below which a difference is called one."""
@@ -57,8 +58,8 @@ CHUNK_ELEMENTS = 2**21
 """Draws held at once (resamples x images), 16 MB a copy."""
 
 OF_ONE_DIRECTION = (*(f"r{k}" for k in CUTOFFS), "mean_rank")
-OF_QUERIES = tuple(f"{direction}_{name}" for direction in ("i2t", "t2i") for name in OF_ONE_DIRECTION)
-METRICS = (*OF_QUERIES, "mean_r1", "rsum")
+OF_QUERIES = tuple(f"{direction}_{name}" for direction in DIRECTIONS for name in OF_ONE_DIRECTION)
+METRICS = (*OF_QUERIES, PRIMARY_METRIC, "rsum")
 """What is compared, by the names of `summarise`. The median rank is not: it is a whole number on almost any set, so
 that neither its interval nor its p means what it says."""
 

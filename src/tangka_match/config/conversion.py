@@ -13,7 +13,7 @@ from tangka_match.config.check import describe_fault, raise_faults
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError, ConfigError
 from tangka_match.retrieval.foreign import describe_foreign, from_foreign
-from tangka_match.retrieval.metadata import PASSPORT_KEY, read_checkpoint
+from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
 from tangka_match.retrieval.published import from_published, is_published, to_published
 from tangka_match.retrieval.safe_load import load_with_stand_ins
 
@@ -53,7 +53,7 @@ def convert(config: DictConfig) -> list[Path]:
         words = out.with_name(f"{content['opt'].data_name}_vocab.json")  # where the published code looks for it
         _refuse_to_overwrite(words)
         _write(content, out)
-        Vocabulary.from_dict(read_checkpoint(source)[PASSPORT_KEY]["vocabulary"]).save_json(words)
+        Vocabulary.from_dict(read_checkpoint(source)[METADATA_KEY]["vocabulary"]).save_json(words)
         return [out, words]
     if config.mapping is not None:
         mapping = dict(read_mapping(Path(config.mapping)))

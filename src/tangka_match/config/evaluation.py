@@ -16,7 +16,7 @@ from tangka_match.data.split import Split, load_split
 from tangka_match.retrieval.corrections import WITH_BANK, Bank, CorrectionSettings, check_corrections
 from tangka_match.retrieval.evaluation import Evaluation, Extras, evaluate_split
 from tangka_match.retrieval.evaluation_files import check_out, write_evaluation
-from tangka_match.retrieval.protocols import Protocol
+from tangka_match.retrieval.protocols import EvaluationProtocol
 from tangka_match.retrieval.tables import recall_table, variants_table
 
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16}
@@ -69,7 +69,7 @@ class EvaluationSettings(BaseModel):
     device: Annotated[str, AfterValidator(usable_device)]
     precision: Annotated[Literal["32", "bf16"], BeforeValidator(str)]
     fusion: Literal["mean", "rank"]
-    protocol: Protocol
+    protocol: EvaluationProtocol
     hubness: Annotated[list[str], BeforeValidator(_as_list), AfterValidator(_known)]
     bank: BankSettings
     correction: CorrectionSettings
@@ -101,7 +101,7 @@ def evaluate(config: DictConfig) -> Evaluation:
     evaluation = evaluate_split(matchers, split, settings.protocol, fusion=settings.fusion, extras=extras)
     about = {
         "checkpoint": [str(path.absolute()) for path in settings.checkpoint],
-        "run_id": [matcher.passport["run_id"] for matcher in matchers],
+        "run_id": [matcher.metadata["run_id"] for matcher in matchers],
         "data": str(Path(data.root).absolute()),
         "data_fingerprint": split.fingerprint,
         **settings.model_dump(mode="json", exclude={"checkpoint", "out", "near_duplicates"}),

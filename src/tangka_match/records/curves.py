@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tangka_match.metric_names import DEFAULT_MONITOR
+
 MetricCurve = tuple[list[int], list[float]]
 """Optimizer steps done, counted from 1, and the value of the metric after each of them."""
-
-MONITORED = "val/mean_r1"
 
 
 def metric_curves(events: Iterable[Mapping[str, Any]], *, finite_only: bool = False) -> dict[str, MetricCurve]:
@@ -49,9 +49,9 @@ def best_validation(events: Iterable[Mapping[str, Any]]) -> tuple[int, Mapping[s
     validations = [
         event
         for event in events
-        if event["event"] == "metrics" and math.isfinite(event["values"].get(MONITORED, math.nan))
+        if event["event"] == "metrics" and math.isfinite(event["values"].get(DEFAULT_MONITOR, math.nan))
     ]
     if not validations:
         return None
-    best = max(validations, key=lambda event: float(event["values"][MONITORED]))
+    best = max(validations, key=lambda event: float(event["values"][DEFAULT_MONITOR]))
     return int(best["step"]) + 1, best["values"]

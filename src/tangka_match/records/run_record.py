@@ -12,13 +12,9 @@ import rich
 from rich.progress import track
 
 from tangka_match.errors import count
+from tangka_match.metric_names import METRICS
 from tangka_match.records.curves import best_validation
 from tangka_match.records.run_files import RunFiles, read_run_files
-
-RECALLS = tuple(f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in (1, 5, 10))
-RANKS = tuple(f"{direction}_{kind}_rank" for direction in ("i2t", "t2i") for kind in ("median", "mean"))
-METRICS = ("mean_r1", "rsum", *RECALLS, *RANKS)
-"""Names as in ``metrics.summarise``; the first one is the main metric."""
 
 RUNNING, KILLED = "running", "killed"
 """Statuses of a run whose ledger has no ``end`` event: a process holds its lock, or none does."""

@@ -11,9 +11,10 @@ from omegaconf import DictConfig
 from tangka_match import load
 from tangka_match.config.launch import launch
 from tangka_match.errors import ConfigError, TrainingError, full_disk_explained
+from tangka_match.metric_names import PRIMARY_METRIC
 from tangka_match.records.environment import code_origin
 from tangka_match.retrieval.evaluation import evaluate_split
-from tangka_match.retrieval.protocols import Protocol
+from tangka_match.retrieval.protocols import EvaluationProtocol
 from tangka_match.retrieval.tables import recall_table
 from tangka_match.sweeps.folder import SweepFolder, open_sweep
 from tangka_match.sweeps.grid import sweep_identity
@@ -21,7 +22,7 @@ from tangka_match.sweeps.job import is_retryable, run_job
 from tangka_match.sweeps.points import DataSets, Point, check_seeds, plan_runs, read_sweep_settings, run_overrides
 from tangka_match.sweeps.pool import end_with_parent
 from tangka_match.sweeps.session import FULL_DISK_ADVICE
-from tangka_match.sweeps.settings import MAIN_METRIC, SweepSettings
+from tangka_match.sweeps.settings import SweepSettings
 from tangka_match.sweeps.tables import describe_failures, intervals_of_means, mean_and_std, seeds_table
 from tangka_match.training.plan import RunPlan, SweepJob
 from tangka_match.training.result import print_result
@@ -45,7 +46,7 @@ def run(config: DictConfig) -> float | None:
         return _run_seeds(config, settings, overrides, ensemble=ensemble)
     result = launch(config)
     print_result(result)
-    return result.metrics[MAIN_METRIC]
+    return result.metrics[PRIMARY_METRIC]
 
 
 def check_ensemble(config: DictConfig, *, in_sweep: bool) -> bool:
@@ -79,7 +80,7 @@ def evaluate_ensemble(plan: RunPlan, run_ids: Sequence[str]) -> dict[str, float]
     """
     settings = plan.settings
     paths = [settings.paths.checkpoints / settings.name / run_id / "best.ckpt" for run_id in run_ids]
-    protocol = Protocol()
+    protocol = EvaluationProtocol()
     evaluation = evaluate_split([load(path) for path in paths], plan.data.val, protocol)
     metrics, intervals = evaluation.raw.metrics, evaluation.raw.intervals
     title = f"ensemble of {len(paths)} seeds, mean of their scores, on validation"
@@ -102,7 +103,7 @@ def _run_job(config: DictConfig, settings: SweepSettings, overrides: tuple[str, 
     report = _reporter(folder, settings)
     job = SweepJob(folder.sweep_id, settings.job, overrides, report)
     end = run_job(folder, job, plan_runs(config), any_commit=settings.any_commit)
-    return end.get("metrics", {}).get(MAIN_METRIC)
+    return end.get("metrics", {}).get(PRIMARY_METRIC)
 
 
 def _reporter(folder: SweepFolder, settings: SweepSettings) -> Callable[[int, float], bool] | None:
@@ -127,7 +128,7 @@ def _run_seeds(config: DictConfig, settings: SweepSettings, overrides: tuple[str
     root = plans[0].settings.paths.runs / "sweeps"
     with full_disk_explained(str(root), FULL_DISK_ADVICE):
         sweep = open_sweep(
-            root, settings.name, "seeds", sweep_identity(points), objectives=[MAIN_METRIC], **code_origin()
+            root, settings.name, "seeds", sweep_identity(points), objectives=[PRIMARY_METRIC], **code_origin()
         )
         with sweep.lock:
             return _run_each_seed(sweep.folder, points, settings, ensemble=ensemble)
@@ -163,4 +164,4 @@ def _run_each_seed(folder: SweepFolder, points: Sequence[Point], settings: Sweep
     averaged = {"ensemble": evaluate_ensemble(points[0].plans[0], runs)} if ensemble else {}
     folder.manifest.write("summary", runs=runs, metrics=metrics, std=std, interval=interval, **averaged)
     rich.print(f"sweep folder  {folder.path}")
-    return metrics[MAIN_METRIC]
+    return metrics[PRIMARY_METRIC]

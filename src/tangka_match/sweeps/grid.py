@@ -6,6 +6,7 @@ import rich
 from rich.markup import escape
 
 from tangka_match.errors import TrainingError, full_disk_explained
+from tangka_match.metric_names import PRIMARY_METRIC
 from tangka_match.records.environment import CodeVersion, code_origin, code_version
 from tangka_match.records.run_folder import decisive_settings
 from tangka_match.sweeps.folder import OpenSweep, open_sweep
@@ -13,7 +14,6 @@ from tangka_match.sweeps.job import read_run_metrics
 from tangka_match.sweeps.manifest import JobRecord
 from tangka_match.sweeps.points import Point, check_points, read_sweep_settings
 from tangka_match.sweeps.session import FULL_DISK_ADVICE, Session
-from tangka_match.sweeps.settings import MAIN_METRIC
 from tangka_match.sweeps.tables import best_jobs, describe_failures, jobs_table, mean_and_std
 
 
@@ -37,7 +37,7 @@ def run_grid(session: Session, arguments: Sequence[str]) -> list[JobRecord]:
     code = None if settings.any_commit else code_version()
     with full_disk_explained(str(session.root), FULL_DISK_ADVICE):
         sweep = open_sweep(
-            session.root, settings.name, "grid", sweep_identity(points), objectives=[MAIN_METRIC], **code_origin()
+            session.root, settings.name, "grid", sweep_identity(points), objectives=[PRIMARY_METRIC], **code_origin()
         )
         with sweep.lock:
             unfinished = _register_points(sweep, points, code)
@@ -95,8 +95,8 @@ def _print_summary(sweep: OpenSweep) -> list[JobRecord]:
     table = jobs_table(
         jobs,
         title=f"sweep {sweep.folder.sweep_id}: {finished} of {len(jobs)} jobs finished",
-        columns=[MAIN_METRIC, "rsum"],
-        best=best_jobs(jobs, MAIN_METRIC),
+        columns=[PRIMARY_METRIC, "rsum"],
+        best=best_jobs(jobs, PRIMARY_METRIC),
     )
     rich.print(table)
     if content.corrupt:

@@ -10,13 +10,14 @@ from hydra.plugins.launcher import Launcher
 from rich.markup import escape
 
 from tangka_match.errors import TrainingError, full_disk_explained
+from tangka_match.metric_names import PRIMARY_METRIC
 from tangka_match.records.environment import code_origin, code_version, known_version
 from tangka_match.sweeps.folder import SweepFolder, open_sweep
 from tangka_match.sweeps.grid import sweep_identity
 from tangka_match.sweeps.manifest import JobRecord
 from tangka_match.sweeps.points import check_points, read_sweep_settings, run_overrides
 from tangka_match.sweeps.session import FULL_DISK_ADVICE, Session
-from tangka_match.sweeps.settings import MAIN_METRIC, SweepSettings
+from tangka_match.sweeps.settings import SweepSettings
 from tangka_match.sweeps.space import space_corners, split_space
 from tangka_match.sweeps.study import STALE, Study, Trial
 from tangka_match.sweeps.tables import describe_failures, jobs_table
@@ -151,7 +152,7 @@ def _print_summary(folder: SweepFolder, study: Study, settings: SweepSettings) -
     counts = {state: sum(job.status == state for job in jobs) for state in ("finished", "pruned", "failed", "stopped")}
     summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     best = study.best()
-    columns = list(dict.fromkeys([MAIN_METRIC, *settings.objectives]))
+    columns = list(dict.fromkeys([PRIMARY_METRIC, *settings.objectives]))
     rich.print(jobs_table(jobs, title=f"study {folder.sweep_id}: {summary}", columns=columns, best=best))
     what = "Pareto front" if len(settings.objectives) > 1 else "best trial"
     if best:

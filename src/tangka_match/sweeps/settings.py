@@ -7,11 +7,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from tangka_match.errors import ConfigError
-from tangka_match.metrics.recall import HIGHER_IS_BETTER, RANK_STATISTICS
+from tangka_match.metric_names import HIGHER_IS_BETTER, RANK_STATISTICS
 from tangka_match.settings import Settings
 
 LOWER_IS_BETTER = (*RANK_STATISTICS, "parameters", "step_seconds")
-MAIN_METRIC = "mean_r1"
 
 
 class SweepSettings(Settings):

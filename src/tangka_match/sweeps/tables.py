@@ -9,11 +9,11 @@ from rich.table import Table
 from scipy import stats
 
 from tangka_match.analysis.runs.terminal import short_ids
-from tangka_match.metrics.recall import RANK_STATISTICS, RECALLS
+from tangka_match.metric_names import PRIMARY_METRIC, RANK_STATISTICS, RECALLS
 from tangka_match.sweeps.manifest import COMPLETED, JobRecord
-from tangka_match.sweeps.settings import MAIN_METRIC, direction_of
+from tangka_match.sweeps.settings import direction_of
 
-SEED_METRICS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "mean_r1", "rsum")
+SEED_METRICS = (*RECALLS, PRIMARY_METRIC, "rsum")
 
 
 def mean_and_std(runs: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
@@ -61,7 +61,7 @@ def possible_range(name: str) -> tuple[float, float]:
     >>> possible_range("t2i_r5"), possible_range("rsum"), possible_range("t2i_mean_rank"), possible_range("parameters")
     ((0.0, 100.0), (0.0, 600.0), (1.0, inf), (0.0, inf))
     """
-    if name == "mean_r1" or name in RECALLS:
+    if name == PRIMARY_METRIC or name in RECALLS:
         return 0.0, 100.0
     if name in RANK_STATISTICS:
         return 1.0, math.inf
@@ -143,7 +143,7 @@ def seeds_table(metrics: dict[str, float], std: dict[str, float], count: int, *,
     for name in SEED_METRICS:
         low, high = intervals[name]
         row = (name, f"{metrics[name]:.2f}", f"{std[name]:.2f}", f"{low:.2f} – {high:.2f}")
-        table.add_row(*row, style="bold" if name == MAIN_METRIC else None)
+        table.add_row(*row, style="bold" if name == PRIMARY_METRIC else None)
     return table
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError, ConfigError
 from tangka_match.records.run_folder import RunFolder
-from tangka_match.retrieval.metadata import PASSPORT_KEY, matcher_weights, read_checkpoint
+from tangka_match.retrieval.metadata import METADATA_KEY, matcher_weights, read_checkpoint
 from tangka_match.training.plan import RunPlan
 from tangka_match.types import FittedMatcher
 
@@ -71,15 +71,15 @@ class InitialWeights:
             CheckpointError: If the file is missing, damaged or unsafe, or holds a model of another class.
         """
         checkpoint = read_checkpoint(path)
-        passport = checkpoint[PASSPORT_KEY]
-        theirs = passport["model"].get("_target_")
+        metadata = checkpoint[METADATA_KEY]
+        theirs = metadata["model"].get("_target_")
         if theirs != model["_target_"]:
             raise CheckpointError(
                 f"init_from={path}: it holds a {theirs}, and this run trains a {model['_target_']}; choose the model= "
                 "that the checkpoint was trained with, or a checkpoint of this model"
             )
-        vocabulary = Vocabulary.from_dict(passport["vocabulary"], f"{path}: vocabulary")
-        return cls(path, str(passport["run_id"]), matcher_weights(checkpoint), vocabulary)
+        vocabulary = Vocabulary.from_dict(metadata["vocabulary"], f"{path}: vocabulary")
+        return cls(path, str(metadata["run_id"]), matcher_weights(checkpoint), vocabulary)
 
     def copy_to(self, matcher: nn.Module, word_axes: dict[str, int], vocabulary: Vocabulary) -> list[Transfer]:
         """Copy what fits into a matcher, in place; the rest stays as it was initialised.
@@ -183,7 +183,7 @@ def read_start(plan: RunPlan, resume: RunFolder | None) -> InitialWeights | None
     if path is None:
         return None
     if resume is not None and resume.last.exists():
-        words = read_checkpoint(resume.last)[PASSPORT_KEY]["vocabulary"]["word2idx"]
+        words = read_checkpoint(resume.last)[METADATA_KEY]["vocabulary"]["word2idx"]
         plan.data.keep_words(sorted(words, key=words.__getitem__))
         return None
     start = InitialWeights.read(path, plan.model)

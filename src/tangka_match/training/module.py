@@ -21,7 +21,7 @@ from tangka_match.losses import (
 )
 from tangka_match.metrics import Ranks, retrieval_ranks, summarise
 from tangka_match.retrieval import score_matrix
-from tangka_match.retrieval.metadata import PASSPORT_KEY
+from tangka_match.retrieval.metadata import METADATA_KEY
 from tangka_match.training.augmentation import Augmentation
 from tangka_match.training.chunked import encode_in_chunks
 from tangka_match.training.distillation import Distillation
@@ -56,7 +56,7 @@ class MatchingModule(pl.LightningModule):
         val_caption_to_image: (C,) int64, the image row of each validation caption.
         val_text_group: (C,) int64, equal where validation captions have the same text.
         val_block: Captions a block of ``val/loss``: the training batch size.
-        passport: What ``retrieval.passport`` puts into every checkpoint beside the weights.
+        metadata: What ``retrieval.metadata`` puts into every checkpoint beside the weights.
         distillation: Teachers of this model, if it has any.
         chunk_size: Pairs encoded at a time (``training.chunked``); ``None`` encodes a batch at once.
         lr_multipliers: Of the learning rate, by the name of a part of the matcher.
@@ -74,7 +74,7 @@ class MatchingModule(pl.LightningModule):
         val_caption_to_image: Tensor,
         val_text_group: Tensor,
         val_block: int,
-        passport: dict[str, Any],
+        metadata: dict[str, Any],
         distillation: Distillation | None = None,
         chunk_size: int | None = None,
         lr_multipliers: Mapping[str, float] | None = None,
@@ -94,7 +94,7 @@ class MatchingModule(pl.LightningModule):
         self._caption_to_image = val_caption_to_image
         self._text_group = val_text_group
         self._val_block = val_block
-        self._passport = passport
+        self._metadata = metadata
         self._distillation = distillation
         self._chunk_size = chunk_size
         self._lr_multipliers = lr_multipliers or {}
@@ -224,8 +224,8 @@ class MatchingModule(pl.LightningModule):
         return torch.stack(losses).mean().item()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the passport, so that one file is enough to evaluate and to search, and what is known of pairs."""
-        checkpoint[PASSPORT_KEY] = self._passport
+        """Add the metadata, so that one file is enough to evaluate and to search, and what is known of pairs."""
+        checkpoint[METADATA_KEY] = self._metadata
         if self._pair_trust is not None:
             checkpoint[_PAIR_TRUST_KEY] = self._pair_trust.state()
 

@@ -23,7 +23,7 @@ from tangka_match.records.metrics_table import MetricsTable
 from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder, config_hash, create_run_folder
 from tangka_match.records.run_log import log_to, quiet_libraries
 from tangka_match.retrieval.evaluation_files import write_ranks_table
-from tangka_match.retrieval.metadata import PASSPORT_KEY, check_passport, make_passport, read_checkpoint
+from tangka_match.retrieval.metadata import METADATA_KEY, check_metadata, make_metadata, read_checkpoint
 from tangka_match.training.augmentation import build_augmentation
 from tangka_match.training.callbacks import (
     BestCheckpoint,
@@ -122,7 +122,7 @@ class _Run:
         self.environment = describe_environment()  # now: the checkout may have moved on when the run ends
         matcher = plan.build_model(**data.model_sizes)
         own = matcher.checkpoint_arguments() if isinstance(matcher, PretrainedMatcher) else {}
-        self.passport = make_passport(
+        self.metadata = make_metadata(
             name=settings.name,
             run_id=folder.run_id,
             model={**plan.model, **own},
@@ -144,7 +144,7 @@ class _Run:
             val_caption_to_image=torch.as_tensor(data.val.caption_to_image),
             val_text_group=torch.as_tensor(group_texts(data.val.captions)),
             val_block=data.batch_size,
-            passport=self.passport,
+            metadata=self.metadata,
             distillation=distillation,
             chunk_size=settings.training.chunk_size,
             lr_multipliers=settings.training.lr_multipliers,
@@ -206,7 +206,7 @@ class _Run:
             self.records.rewind(0)
             return None
         checkpoint = read_checkpoint(self.folder.last)
-        check_passport(self.folder.last, checkpoint[PASSPORT_KEY], self.passport)
+        check_metadata(self.folder.last, checkpoint[METADATA_KEY], self.metadata)
         self.records.rewind(checkpoint["global_step"])
         logger.info("run %s goes on at step %d", self.folder.run_id, checkpoint["global_step"])
         return str(self.folder.last)
@@ -366,10 +366,10 @@ class _Run:
             "num_images": result.num_images,
             "num_captions": result.num_captions,
             "verdicts": [verdict._asdict() for verdict in result.verdicts],
-            "data_fingerprint": self.passport["data_fingerprint"],
-            "vocabulary_fingerprint": self.passport["vocabulary_fingerprint"],
+            "data_fingerprint": self.metadata["data_fingerprint"],
+            "vocabulary_fingerprint": self.metadata["vocabulary_fingerprint"],
             "init_from": self._start_event().get("init_from"),
-            "feature_shape": [self.passport["num_regions"], self.passport["feature_dim"]],
+            "feature_shape": [self.metadata["num_regions"], self.metadata["feature_dim"]],
             "config": self.plan.config,
         }
         _write_json(self.folder.checkpoints / "meta.json", meta)

@@ -13,7 +13,7 @@ from pytorch_lightning.loggers import WandbLogger
 from tangka_match.data.layout import find_thumbnail
 from tangka_match.data.split import Split
 from tangka_match.errors import ConfigError
-from tangka_match.metrics.recall import HIGHER_IS_BETTER, RANK_STATISTICS
+from tangka_match.metric_names import HIGHER_IS_BETTER, RANK_STATISTICS, VAL_PREFIX
 from tangka_match.records.run_folder import RunFolder
 from tangka_match.retrieval.answers import Example, Examples
 from tangka_match.training.process import environment_variable
@@ -177,7 +177,7 @@ def start_wandb(
     service = WandbLogger(experiment=run)
     for names, best in ((HIGHER_IS_BETTER, "max"), (("loss", *RANK_STATISTICS), "min")):
         for metric in names:  # each by name: for `val/*` W&B keeps the last value
-            service.experiment.define_metric(f"val/{metric}", step_metric=STEP, summary=best)
+            service.experiment.define_metric(f"{VAL_PREFIX}{metric}", step_metric=STEP, summary=best)
     return service
 
 

@@ -3,9 +3,10 @@ import torch
 from pydantic import ValidationError
 
 from helpers.sweep_settings import sweep_settings
+from tangka_match.metric_names import HIGHER_IS_BETTER
 from tangka_match.metrics import summarise
 from tangka_match.metrics.ranks import Ranks
-from tangka_match.sweeps.settings import HIGHER_IS_BETTER, LOWER_IS_BETTER
+from tangka_match.sweeps.settings import LOWER_IS_BETTER
 
 
 def test_objectives_are_the_reported_metrics():

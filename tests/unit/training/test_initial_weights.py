@@ -13,7 +13,7 @@ from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError, ConfigError
 from tangka_match.records.ledger import read_ledger
 from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder
-from tangka_match.retrieval.metadata import PASSPORT_FORMAT, PASSPORT_KEY, read_checkpoint
+from tangka_match.retrieval.metadata import METADATA_FORMAT, METADATA_KEY, read_checkpoint
 from tangka_match.training import runner
 from tangka_match.training.callbacks import ValidationLines
 from tangka_match.training.initial_weights import InitialWeights, word_axes_of
@@ -46,14 +46,14 @@ def numbered(model):
 
 
 def write(path, model=None, target="a.Model", vocabulary=OLD):
-    passport = {
-        "format": PASSPORT_FORMAT,
+    metadata = {
+        "format": METADATA_FORMAT,
         "run_id": "r1",
         "model": {"_target_": target},
         "vocabulary": vocabulary.to_dict(),
     }
     weights = {} if model is None else {f"matcher.{name}": value for name, value in model.state_dict().items()}
-    torch.save({"state_dict": {**weights, "loss.logit_scale": torch.ones(1)}, PASSPORT_KEY: passport}, path)
+    torch.save({"state_dict": {**weights, "loss.logit_scale": torch.ones(1)}, METADATA_KEY: metadata}, path)
     return path
 
 
@@ -150,7 +150,7 @@ def test_a_run_starts_from_the_averaged_weights_and_keeps_the_words(tmp_path, fi
 
     result = train(replace(plan, build_model=build, optimizer=optimizer))
     old = read_checkpoint(first.folder.best)
-    old_words, words = old[PASSPORT_KEY]["vocabulary"]["word2idx"], plan.data.vocabulary.words
+    old_words, words = old[METADATA_KEY]["vocabulary"]["word2idx"], plan.data.vocabulary.words
     assert set(old_words) < set(words)
     assert words[4:6] == ("祥云", "山水")  # those of its own captions come first
     for row, word in enumerate(words):
@@ -182,7 +182,7 @@ def test_it_is_resumed_without_the_first_checkpoint_and_ends_with_the_same_bits(
     gone.unlink()
     resumed = train(plan_on(tmp_path / "cut", captions, init_from=gone), resume=only_run(tmp_path / "cut"))
     ours, theirs = read_checkpoint(resumed.folder.last), read_checkpoint(whole.folder.last)
-    assert ours[PASSPORT_KEY]["vocabulary"] == theirs[PASSPORT_KEY]["vocabulary"]
+    assert ours[METADATA_KEY]["vocabulary"] == theirs[METADATA_KEY]["vocabulary"]
     assert all(torch.equal(ours["state_dict"][name], theirs["state_dict"][name]) for name in theirs["state_dict"])
     meta = json.loads((resumed.folder.checkpoints / "meta.json").read_text("utf-8"))
     assert meta["init_from"]["run_id"] == first.folder.run_id

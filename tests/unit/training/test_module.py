@@ -18,7 +18,7 @@ from tangka_match.losses import (
     triplet_margin_loss,
 )
 from tangka_match.metrics import retrieval_ranks, summarise
-from tangka_match.retrieval.metadata import PASSPORT_KEY
+from tangka_match.retrieval.metadata import METADATA_KEY
 from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.types import CaptionBatch, ImageBatch, RegionTextBatch
 
@@ -305,10 +305,10 @@ def test_validation_outside_of_training_has_no_loss():
     assert "val/loss" not in logged
 
 
-def test_a_checkpoint_carries_the_passport():
+def test_a_checkpoint_carries_the_metadata():
     checkpoint = {}
-    small_module(passport={"format": 1, "name": "targeted"}).on_save_checkpoint(checkpoint)
-    assert checkpoint == {PASSPORT_KEY: {"format": 1, "name": "targeted"}}
+    small_module(metadata={"format": 1, "name": "targeted"}).on_save_checkpoint(checkpoint)
+    assert checkpoint == {METADATA_KEY: {"format": 1, "name": "targeted"}}
 
 
 def test_what_is_no_matcher_is_refused():

@@ -14,7 +14,7 @@ from tangka_match.metrics import summarise
 from tangka_match.records.ledger import read_ledger
 from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder
 from tangka_match.retrieval.evaluation_files import read_ranks_table
-from tangka_match.retrieval.metadata import PASSPORT_KEY, read_checkpoint
+from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
 from tangka_match.training import module, runner
 from tangka_match.training.optimisation import warmup_constant
 from tangka_match.training.plan import SweepJob
@@ -287,10 +287,10 @@ def test_a_warm_up_longer_than_the_run_leaves_no_folder_behind(tmp_path):
 
 def test_a_checkpoint_says_what_it_was_trained_on(tmp_path):
     plan = small_plan(tmp_path)
-    passport = read_checkpoint(train(plan).folder.last)[PASSPORT_KEY]
-    assert (passport["num_regions"], passport["feature_dim"], passport["name"]) == (4, 8, "small")
-    assert passport["vocabulary"] == plan.data.vocabulary.to_dict()
-    assert passport["data_fingerprint"] == plan.data.fingerprint
+    metadata = read_checkpoint(train(plan).folder.last)[METADATA_KEY]
+    assert (metadata["num_regions"], metadata["feature_dim"], metadata["name"]) == (4, 8, "small")
+    assert metadata["vocabulary"] == plan.data.vocabulary.to_dict()
+    assert metadata["data_fingerprint"] == plan.data.fingerprint
 
 
 def test_a_run_of_a_sweep_says_so(tmp_path):

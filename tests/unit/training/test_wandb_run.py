@@ -15,8 +15,8 @@ from helpers.wandb_files import find_offline_runs
 from helpers.wandb_server import wandb_server
 from tangka_match.data.split import load_split
 from tangka_match.errors import ConfigError
+from tangka_match.metric_names import HIGHER_IS_BETTER, RANK_STATISTICS
 from tangka_match.metrics import retrieval_ranks, summarise
-from tangka_match.metrics.recall import HIGHER_IS_BETTER, RANK_STATISTICS
 from tangka_match.records.run_folder import RunFolder
 from tangka_match.retrieval.answers import Answer, Example, Examples, pick_examples
 from tangka_match.training.settings import LoggerSettings

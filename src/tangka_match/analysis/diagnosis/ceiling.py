@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tangka_match.analysis.diagnosis.finding import Finding, Groups, Section, Severity
 from tangka_match.analysis.diagnosis.profile import Reading, read_profile
 from tangka_match.errors import count
-from tangka_match.metrics import CUTOFFS
+from tangka_match.metric_names import CUTOFFS
 
 TOLD = 1.0
 """Points of R@1 that duplicates must cost before the ceiling is a warning."""

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tangka_match.errors import ConfigError
-from tangka_match.metrics import CUTOFFS
+from tangka_match.metric_names import CUTOFFS
 
 USUAL = 0.7
 """Published text→image profiles have 0.70 to 0.94 of the R@1 that `recall_profile` gives for their R@10: SGRAF on

@@ -7,6 +7,7 @@ from typing import Any
 from tangka_match.analysis.diagnosis.charts import Curve, lines
 from tangka_match.analysis.diagnosis.finding import Finding, Section, Severity
 from tangka_match.errors import count
+from tangka_match.metric_names import CUTOFFS, DEFAULT_MONITOR, VAL_PREFIX
 from tangka_match.records.curves import best_validation, metric_curves
 
 GUARD: Mapping[str, tuple[Severity, str, str]] = {
@@ -64,8 +65,8 @@ def diagnose_training(
     if "val/loss" in curves and "train/loss" in curves:
         last_train, last_val = curves["train/loss"][1][-1], curves["val/loss"][1][-1]
         facts.append(("last loss, training / validation", f"{last_train:.3f} / {last_val:.3f}"))
-    if "val/mean_r1" in curves:
-        steps, recalls = curves["val/mean_r1"]
+    if DEFAULT_MONITOR in curves:
+        steps, recalls = curves[DEFAULT_MONITOR]
         best = max(range(len(recalls)), key=recalls.__getitem__)
         facts.append(("best mean R@1", f"{recalls[best]:.2f} % at step {steps[best]:,.0f}"))
     shares = {name.removeprefix(SHARE): curve for name, curve in curves.items() if name.startswith(SHARE)}
@@ -90,7 +91,7 @@ def profile_of(events: Iterable[Mapping[str, Any]]) -> list[float] | None:
     [9.0, 20.0, 30.0]
     """
     best = best_validation(events)
-    return None if best is None else [best[1][f"val/t2i_r{k}"] for k in (1, 5, 10)]
+    return None if best is None else [best[1][f"{VAL_PREFIX}t2i_r{k}"] for k in CUTOFFS]
 
 
 def _verdicts(events: Sequence[Mapping[str, Any]]) -> list[Finding]:

@@ -21,7 +21,8 @@ from tangka_match.analysis.runs.differences import (
 from tangka_match.analysis.runs.selection import Recipe, best_first
 from tangka_match.analysis.significance import Difference, compare_ranks
 from tangka_match.errors import TangkaMatchError
-from tangka_match.records.run_record import METRICS, Clock, RunRecord
+from tangka_match.metric_names import METRICS
+from tangka_match.records.run_record import Clock, RunRecord
 from tangka_match.retrieval.evaluation_files import read_ranks_table
 
 

@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from tangka_match.errors import ConfigError
-from tangka_match.records.run_record import METRICS, RunRecord
+from tangka_match.metric_names import METRICS
+from tangka_match.records.run_record import RunRecord
 from tangka_match.records.setting_names import NON_DECISIVE_KEYS, SEED_KEYS
 
 

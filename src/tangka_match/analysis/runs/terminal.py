@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tangka_match.analysis.runs.differences import choose_columns, differing_keys, short_names, short_value
-from tangka_match.records.run_record import METRICS, RunRecord
+from tangka_match.metric_names import METRICS
+from tangka_match.records.run_record import RunRecord
 from tangka_match.records.setting_names import SEED_KEYS
 
 MOST_SETTINGS = 5

@@ -14,6 +14,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from tangka_match.errors import TrainingError
+from tangka_match.metric_names import DEFAULT_MONITOR
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -51,7 +52,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             ) from error
 
 
-MONITORED = "val/mean_r1"
+MONITORED = DEFAULT_MONITOR
 
 
 class BestCheckpoint(pl.callbacks.ModelCheckpoint):

@@ -12,7 +12,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from helpers.small_runs import quiet_trainer, small_data, small_module
 from tangka_match.errors import TrainingError
-from tangka_match.retrieval.metadata import PASSPORT_KEY, read_checkpoint
+from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
 from tangka_match.training import module
 from tangka_match.training.callbacks import BestCheckpoint, LastCheckpoint
 from tangka_match.training.callbacks.checkpoints import AtomicCheckpointIO
@@ -97,7 +97,7 @@ def test_the_file_is_a_checkpoint_of_this_project(tmp_path):
     events_of(tmp_path, 100, max_epochs=1)
     checkpoint = read_checkpoint(tmp_path / "last.ckpt")
     assert checkpoint["global_step"] == 3
-    assert checkpoint[PASSPORT_KEY] == {"format": 1}
+    assert checkpoint[METADATA_KEY] == {"format": 1}
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,13 @@ from tangka_match.analysis.diagnosis.model.failures import (
 from tangka_match.analysis.diagnosis.model.hubs import Hubs, count_hubs, judge_hubs, name_of
 from tangka_match.analysis.diagnosis.model.scored import Scored
 from tangka_match.analysis.diagnosis.model.space import Space, judge_collapse, judge_space, measure_space
-from tangka_match.metrics import CUTOFFS, summarise
+from tangka_match.metric_names import CUTOFFS
+from tangka_match.metric_names import DIRECTION_LABELS as DIRECTIONS
+from tangka_match.metrics import summarise
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 
 MOST_DRAWN = 50_000
 """Scores of wrong pairs that are drawn."""
-DIRECTIONS = {"i2t": "image→text", "t2i": "text→image"}
 
 
 def diagnose_model(matcher: TrainedMatcher, scored: Scored, train_words: Sequence[Sequence[str]]) -> list[Section]:
