@@ -61,7 +61,7 @@ def test_several_seeds_a_side(folders):
 
 def test_a_model_with_itself(folders):
     done = run_cli_in_process(*sides(folders, ["a0"], ["a0"]), "resamples=1000", main=compare)
-    assert verdict_of(done) == "not distinguishable (difference 0.00, 95 % interval 0.0 … 0.0, p = 1.0)"
+    assert verdict_of(done) == "no significant difference (difference 0.00, 95 % interval 0.0 … 0.0, p = 1.0)"
 
 
 def test_runs_by_their_ids(demo_data, tmp_path):
@@ -119,7 +119,7 @@ def as_it_is(folders):
         (one_query, (), "a0/ranks.csv: holds 1 image queries; comparing models needs at least 2"),
         (as_it_is, ("b={folder}/nowhere",), "nowhere: no such folder; give one that tangka_match.evaluate wrote"),
         (as_it_is, ("b=2026", "paths.runs={folder}"), "b=2026: no run fits"),
-        (as_it_is, ("b=[{folder}/b0,{folder}/b1]",), "a has 1 and b has 2 of the seeds"),
+        (as_it_is, ("b=[{folder}/b0,{folder}/b1]",), "side a has 1 and side b has 2 seeds"),
         (as_it_is, ("b=[{folder}/b0,{folder}/b0]",), "b0 twice; allowed: each seed once"),
         (as_it_is, ("b=[]",), "b=[]: "),
         (as_it_is, ("resamples=10",), "resamples=10 is too few"),

@@ -241,7 +241,7 @@ def test_a_clean_set_gets_a_clean_bill(clean_set, tmp_path):
     assert findings(content, "fault", "warning") == {}
     assert content["sections"]["ceiling"]["values"]["t2i_r1"] == 100.0
     assert content["run"] is None
-    assert "Nothing found: no fault and no warning" in done.stdout.replace("\n", " ")
+    assert "No faults and no warnings" in done.stdout.replace("\n", " ")
 
 
 def test_every_planted_fault_is_found_and_no_other(planted_out):

@@ -8,10 +8,11 @@ import rich
 from omegaconf import DictConfig
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from tangka_match.analysis.comparison import PRIMARY, better, comparison_table, in_one_order, verdict
+from tangka_match.analysis.comparison import better, comparison_table, in_one_order, verdict
 from tangka_match.analysis.significance import Difference, compare_ranks
 from tangka_match.config.command_settings import check_settings
 from tangka_match.errors import ConfigError
+from tangka_match.metric_names import PRIMARY_METRIC
 from tangka_match.records.run_folder import find_run
 from tangka_match.retrieval.evaluation_files import read_ranks_table
 
@@ -103,16 +104,21 @@ def _print(differences: dict[str, Difference], about: dict[str, Any]) -> None:
         console.print(f"{side}  {'  '.join(about[side])}", highlight=False, markup=False, soft_wrap=True)
     title = f"{about['images']:,} images, {about['captions']:,} captions"
     console.print(comparison_table(differences, title=title, caption=scope))
-    console.print(f"mean R@1: {verdict(PRIMARY, differences[PRIMARY])}", highlight=False, style="bold", soft_wrap=True)
+    console.print(
+        f"mean R@1: {verdict(PRIMARY_METRIC, differences[PRIMARY_METRIC])}",
+        highlight=False,
+        style="bold",
+        soft_wrap=True,
+    )
 
 
 def _write(out: Path, differences: dict[str, Difference], about: dict[str, Any]) -> None:
     content = {
         **about,
         "verdict": {
-            "metric": PRIMARY,
-            "better": better(PRIMARY, differences[PRIMARY]),
-            "text": verdict(PRIMARY, differences[PRIMARY]),
+            "metric": PRIMARY_METRIC,
+            "better": better(PRIMARY_METRIC, differences[PRIMARY_METRIC]),
+            "text": verdict(PRIMARY_METRIC, differences[PRIMARY_METRIC]),
         },
         "metrics": {name: found._asdict() for name, found in differences.items()},
     }

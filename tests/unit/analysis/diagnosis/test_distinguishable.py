@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from helpers.planted import planted_split
-from tangka_match.analysis.diagnosis import told_apart as module
+from tangka_match.analysis.diagnosis import distinguishable as module
 from tangka_match.analysis.diagnosis.ceiling import ceiling
+from tangka_match.analysis.diagnosis.distinguishable import find_distinguishable_captions
 from tangka_match.analysis.diagnosis.feature_scan import scan_features
 from tangka_match.analysis.diagnosis.near_images import group_pairs, near_images
 from tangka_match.analysis.diagnosis.texts import Texts
-from tangka_match.analysis.diagnosis.told_apart import told_apart
 from tangka_match.data.split import load_split
 from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.demo import write_demo_set
@@ -38,7 +38,7 @@ def asked(tmp_path, first, copy, *, shows=CLOUD):
     train = texts(planted_split(tmp_path, "train", images=120, captions=captions, change=paint))
     rest = [f"画 词{n}" for n in range(200, 258)]
     val = texts(planted_split(tmp_path, "val", captions=[first, copy, *rest], change=copies))
-    return told_apart(val, PAIR, np.arange(60), train, scan_features(train.split))
+    return find_distinguishable_captions(val, PAIR, np.arange(60), train, scan_features(train.split))
 
 
 def test_a_caption_that_names_what_the_copy_lacks(tmp_path):
@@ -55,7 +55,7 @@ def test_a_difference_that_no_word_names(tmp_path):
 
 
 def test_a_group_too_large_to_compare_is_left_undecided(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "LARGEST", 1)
+    monkeypatch.setattr(module, "MAX_GROUP_SIZE", 1)
     assert asked(tmp_path, "画 云", "画") == frozenset()
 
 
@@ -66,13 +66,16 @@ def test_a_word_that_goes_with_a_region_a_few_times(tmp_path):
 def test_a_text_that_stands_at_both_fits_both(tmp_path):
     train = texts(planted_split(tmp_path, "train"))
     val = texts(planted_split(tmp_path, "val"))
-    assert told_apart(val, PAIR, np.zeros(60, np.int64), train, scan_features(train.split)) == frozenset()
+    assert (
+        find_distinguishable_captions(val, PAIR, np.zeros(60, np.int64), train, scan_features(train.split))
+        == frozenset()
+    )
 
 
 def test_images_without_a_good_region_are_left_alone(tmp_path):
     train = texts(planted_split(tmp_path, "train"))
     val = texts(planted_split(tmp_path, "val", change=lambda features: features[:2].fill(np.nan)))
-    assert told_apart(val, PAIR, np.arange(60), train, scan_features(train.split)) == frozenset()
+    assert find_distinguishable_captions(val, PAIR, np.arange(60), train, scan_features(train.split)) == frozenset()
 
 
 def test_the_ceiling_lies_within_three_points_of_the_demos_oracle(tmp_path):
@@ -85,7 +88,7 @@ def test_the_ceiling_lies_within_three_points_of_the_demos_oracle(tmp_path):
     )
     scan, owners = scan_features(val.split), val.split.caption_to_image
     images = group_pairs(near_images(val.split, scan, val.split, scan), 120)
-    told = told_apart(val, images, np.arange(120), train, scan_features(train.split))
+    told = find_distinguishable_captions(val, images, np.arange(120), train, scan_features(train.split))
     oracle = truth["splits"]["val"]["oracle"]["mean_r1"]
     blind, estimate = (ceiling(images, np.arange(120), owners, known)["mean_r1"] for known in ((), told))
     assert estimate == pytest.approx(oracle, abs=3.0)
