@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from tangka_match.config.arguments import argument_faults
 from tangka_match.config.explain import nearest
 from tangka_match.errors import ConfigError
-from tangka_match.records.setting_names import with_current_targets
+from tangka_match.records.setting_names import NON_RUN_KEYS, with_current_targets
 from tangka_match.training.settings import RunSettings
 
 SETTINGS = tuple(RunSettings.model_fields)
@@ -17,7 +17,6 @@ BUILT_BY_TARGET = ("data", "model", "loss", "optimizer", "scheduler")
 GROUPS = (*SETTINGS, *BUILT_BY_TARGET)
 NO_SUCH = ("extra_forbidden", "unexpected_keyword_argument")
 """What pydantic calls a setting that a model, or a dataclass, does not have."""
-OF_THE_COMMAND = ("resume", "debug", "seeds", "ensemble", "sweep")
 FILLED_LATER = {
     "data": {"seed", "tokenizer"},
     "model": {"vocab_size", "feature_dim", "num_regions"},
@@ -43,7 +42,7 @@ def check_config(config: DictConfig) -> tuple[RunSettings, dict[str, Any]]:
     faults = [
         f"{name}: there is no such setting.{nearest(name, list(GROUPS))}"
         for name in plain
-        if name not in (*GROUPS, *OF_THE_COMMAND)
+        if name not in (*GROUPS, *NON_RUN_KEYS)
     ]
     for group in BUILT_BY_TARGET:
         faults += argument_faults(group, plain[group], FILLED_LATER[group])

@@ -12,13 +12,12 @@ from tangka_match.config.check import GROUPS
 from tangka_match.errors import ConfigError
 from tangka_match.records.ledger import read_ledger
 from tangka_match.records.run_folder import RunFolder, find_run
+from tangka_match.records.setting_names import COMMAND_KEYS
 from tangka_match.training.distributed import is_main_process
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.result import RunResult
 from tangka_match.training.runner import train
 
-OF_THE_COMMAND_LINE = ("resume", "sweep", "seeds", "ensemble")
-"""What says how to run, and is no setting of a run."""
 MAY_HAVE_MOVED = ("paths.runs", "paths.checkpoints", "paths.data", "data.root", "data.mix")
 ALLOWED_WITH_RESUME = ("resume", *MAY_HAVE_MOVED, "debug")
 PATHS = (
@@ -42,7 +41,7 @@ def launch(config: DictConfig) -> RunResult:
         TangkaMatchError: For whatever a user can mend.
     """
     OmegaConf.set_struct(config, False)
-    resume, *_ = (config.pop(name) for name in OF_THE_COMMAND_LINE)
+    resume, *_ = (config.pop(name) for name in COMMAND_KEYS)
     if resume is None:
         keep_absolute_paths(config)
         return train_and_draw(build_plan(config, HydraConfig.get().overrides.task))

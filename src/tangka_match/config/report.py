@@ -15,8 +15,8 @@ from tangka_match.analysis.report.payload import Report, Verdict, compare_with_b
 from tangka_match.analysis.runs.selection import Recipe, fold_seeds
 from tangka_match.config.command_settings import check_settings
 from tangka_match.errors import count
-from tangka_match.records.run_files import RunFiles
-from tangka_match.records.run_record import RunRecord, damage, find_runs, read_runs
+from tangka_match.records.run_files import RunFiles, find_run_folders
+from tangka_match.records.run_record import RunRecord, damage, read_records
 
 
 class ReportSettings(BaseModel):
@@ -38,13 +38,13 @@ def report(config: DictConfig) -> None:
     """
     settings = check_settings(config, ReportSettings)
     check_out(settings.out)
-    folders = find_runs(settings.runs)
+    folders = find_run_folders(settings.runs)
     curves: dict[Path, dict[str, Curve]] = {}
 
     def keep(files: RunFiles) -> None:
         curves[files.path] = read_curves(files.events, len(folders))
 
-    recipes = fold_seeds(read_runs(folders, keep))
+    recipes = fold_seeds(read_records(folders, keep))
     verdicts = _compare(recipes, settings)
     write_report(Report(settings.runs.absolute(), recipes, curves, verdicts, time.time()), settings.out)
     _print([run for recipe in recipes for run in recipe.runs], recipes, settings.out)

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from tangka_match.errors import ConfigError, TrainingError
 from tangka_match.records.run_files import LAST, choose_run
-from tangka_match.records.setting_names import with_first_targets
+from tangka_match.records.setting_names import NON_DECISIVE_KEYS, with_first_names
 
 RUN_ID_VARIABLE = "TANGKA_MATCH_RUN_ID"
 
@@ -89,8 +89,8 @@ def config_hash(config: dict[str, Any]) -> str:
 
 def decisive_settings(config: dict[str, Any]) -> str:
     """The settings that decide a run's numbers, as text: two configs with the same text give the same run."""
-    kept = {key: value for key, value in config.items() if key not in ("paths", "logger", "resume", "debug", "tags")}
-    return json.dumps(with_first_targets(kept), sort_keys=True, ensure_ascii=False)
+    kept = {key: value for key, value in config.items() if key not in NON_DECISIVE_KEYS}
+    return json.dumps(with_first_names(kept), sort_keys=True, ensure_ascii=False)
 
 
 def create_run_folder(

@@ -9,13 +9,11 @@ finished, pruned, failed or stopped, ``runs``: ids, ``metrics``: means over its 
 metrics of their mean scores, where asked for).
 """
 
-import json
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tangka_match.records.ledger import append_line, parse_line
+from tangka_match.records.ledger import append_line, event_line, parse_line
 
 ENDED_WELL = ("finished", "pruned")
 
@@ -59,8 +57,7 @@ class Manifest:
 
     def write(self, event: str, **fields: Any) -> None:
         """Append one event; values must be plain (JSON). The line is with the system when this returns."""
-        line = json.dumps({"event": event, "time": round(time.time(), 3), **fields}, ensure_ascii=False) + "\n"
-        append_line(self.path, line)
+        append_line(self.path, event_line(event, fields))
 
     def read(self) -> ManifestContent:
         """Read everything; a line cut off by a kill or a full disk is skipped and counted."""

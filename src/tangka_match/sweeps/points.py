@@ -19,11 +19,10 @@ from tangka_match.config.launch import keep_absolute_paths
 from tangka_match.errors import ConfigError, TangkaMatchError
 from tangka_match.records.environment import CodeVersion
 from tangka_match.records.past_runs import PastRun, find_runs
-from tangka_match.records.run_folder import decisive_settings
+from tangka_match.records.setting_names import SWEEP_PREFIXES
 from tangka_match.sweeps.settings import SweepSettings
 from tangka_match.training.plan import RunPlan, check_schedule
 
-OF_THE_SWEEP = ("sweep=", "sweep.", "hydra.", "hydra/")
 MANY = 8  # jobs from which composing them takes long enough for a progress bar
 
 
@@ -66,7 +65,7 @@ def own_overrides(overrides: Iterable[str]) -> list[str]:
     >>> own_overrides(["+experiment=debug", "seed=1", "sweep.retries=2", "hydra.sweeper.params=null"])
     ['+experiment=debug', 'seed=1']
     """
-    return [o for o in overrides if not o.lstrip("+~").startswith(OF_THE_SWEEP)]
+    return [o for o in overrides if not o.lstrip("+~").startswith(SWEEP_PREFIXES)]
 
 
 def read_sweep_settings(config: DictConfig) -> SweepSettings:
@@ -207,8 +206,3 @@ def _swept(jobs: Sequence[list[str]], number: int) -> list[str]:
     """What sets this job apart from the others."""
     shared = set.intersection(*(set(job) for job in jobs)) if len(jobs) > 1 else set()
     return [o for o in own_overrides(jobs[number]) if o not in shared]
-
-
-def settings_of(points: Sequence[Point]) -> list[str]:
-    """The text of each run's decisive settings, for the identity of a sweep."""
-    return [decisive_settings(plan.config) for point in points for plan in point.plans]

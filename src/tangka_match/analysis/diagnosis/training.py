@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from tangka_match.analysis.curves import metric_curves
 from tangka_match.analysis.diagnosis.charts import Curve, lines
 from tangka_match.analysis.diagnosis.finding import Finding, Section, Severity
 from tangka_match.errors import count
+from tangka_match.records.curves import best_validation, metric_curves
 
 GUARD: Mapping[str, tuple[Severity, str, str]] = {
     "collapse": ("fault", "a model that tells no pair apart ranks as chance does", "see what the guard advises"),
@@ -60,14 +60,14 @@ def diagnose_training(
     findings += _gradients(curves.get("train/grad_norm"))
     findings += _temperature(curves.get("train/temperature"), loss)
     if "train/loss" in curves:
-        facts.append(("optimizer steps", f"{curves['train/loss'][0][-1] + 1:,.0f}"))
+        facts.append(("optimizer steps", f"{curves['train/loss'][0][-1]:,.0f}"))
     if "val/loss" in curves and "train/loss" in curves:
         last_train, last_val = curves["train/loss"][1][-1], curves["val/loss"][1][-1]
         facts.append(("last loss, training / validation", f"{last_train:.3f} / {last_val:.3f}"))
     if "val/mean_r1" in curves:
         steps, recalls = curves["val/mean_r1"]
         best = max(range(len(recalls)), key=recalls.__getitem__)
-        facts.append(("best mean R@1", f"{recalls[best]:.2f} % at step {steps[best] + 1:,.0f}"))
+        facts.append(("best mean R@1", f"{recalls[best]:.2f} % at step {steps[best]:,.0f}"))
     shares = {name.removeprefix(SHARE): curve for name, curve in curves.items() if name.startswith(SHARE)}
     # Of a run that did not end, a schedule may not have brought a part in yet.
     findings += [] if _ending(events) else _idle_losses(shares)
@@ -89,11 +89,8 @@ def profile_of(events: Iterable[Mapping[str, Any]]) -> list[float] | None:
     >>> profile_of([{"event": "metrics", "step": 1, "values": values}])
     [9.0, 20.0, 30.0]
     """
-    rows = [e["values"] for e in events if e["event"] == "metrics" and "val/mean_r1" in e["values"]]
-    if not rows:
-        return None
-    best = max(rows, key=lambda row: row["val/mean_r1"])
-    return [best[f"val/t2i_r{k}"] for k in (1, 5, 10)]
+    best = best_validation(events)
+    return None if best is None else [best[1][f"val/t2i_r{k}"] for k in (1, 5, 10)]
 
 
 def _verdicts(events: Sequence[Mapping[str, Any]]) -> list[Finding]:

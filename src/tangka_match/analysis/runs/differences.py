@@ -5,11 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tangka_match.records.run_record import RunRecord
+from tangka_match.records.setting_names import NON_DECISIVE_KEYS, SEED_KEYS
 
-BESIDE_THE_POINT = ("paths", "logger", "debug", "resume", "tags")
-"""Settings that decide no number of a run."""
-OF_THE_DRAW = ("seed", "seeds")
-"""Settings that runs of one recipe differ in."""
 TARGET = "_target_"
 
 
@@ -34,10 +31,10 @@ def choose_columns(runs: Sequence[RunRecord], keys: Iterable[str]) -> list[str]:
         keys: What `differing_keys` found.
 
     Returns:
-        Dotted names, without those of `BESIDE_THE_POINT` and `OF_THE_DRAW`, the data's path and the experiment's name.
+        Dotted names, without those of `NON_DECISIVE_KEYS` and `SEED_KEYS`, the data's path and the experiment's name.
     """
     swept = swept_keys(runs)
-    left_out = (*BESIDE_THE_POINT, *OF_THE_DRAW)
+    left_out = (*NON_DECISIVE_KEYS, *SEED_KEYS)
     # Where the data lie says less than their fingerprint does.
     telling = [key for key in keys if key.split(".")[0] not in left_out and key not in ("data.root", "name")]
     configs = [run.config for run in runs if run.config]

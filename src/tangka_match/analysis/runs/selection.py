@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tangka_match.analysis.runs.differences import BESIDE_THE_POINT, OF_THE_DRAW
 from tangka_match.errors import ConfigError
 from tangka_match.records.run_record import METRICS, RunRecord
+from tangka_match.records.setting_names import NON_DECISIVE_KEYS, SEED_KEYS
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def best_first(recipes: Sequence[Recipe], metric: str = METRICS[0]) -> list[Reci
 
 
 def _recipe_key(run: RunRecord) -> str:
-    left_out = (*BESIDE_THE_POINT, *OF_THE_DRAW)
+    left_out = (*NON_DECISIVE_KEYS, *SEED_KEYS)
     kept = {key: value for key, value in run.config.items() if key.split(".")[0] not in left_out}
     if run.data is not None:
         kept["data.root"] = run.data

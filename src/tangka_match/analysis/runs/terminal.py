@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tangka_match.analysis.runs.differences import OF_THE_DRAW, choose_columns, differing_keys, short_names, short_value
+from tangka_match.analysis.runs.differences import choose_columns, differing_keys, short_names, short_value
 from tangka_match.records.run_record import METRICS, RunRecord
+from tangka_match.records.setting_names import SEED_KEYS
 
 MOST_SETTINGS = 5
 OF_TIME = len("20261124-034512")
@@ -31,7 +32,7 @@ def run_table(runs: Sequence[RunRecord]) -> Table:
     names = short_names(columns)
     for run in runs:
         settings = [f"{names[key]}={short_value(run.config[key])}" for key in columns if key in run.config]
-        seed = [] if run.seed is None else [f"{OF_THE_DRAW[0]}={run.seed}"]
+        seed = [] if run.seed is None else [f"{SEED_KEYS[0]}={run.seed}"]
         table.add_row(
             ids[run.run_id],
             Text(run.status, style=STYLES.get(run.status, "")),

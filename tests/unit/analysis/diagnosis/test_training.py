@@ -56,7 +56,7 @@ FAULTS = [
     (
         {"train__grad_norm": lambda t: 900.0 if t == 0.5 else 1.0},
         "gradient_spikes",
-        "1 logged gradient over 50 times the median of 1, the largest 900, the first at step 100",
+        "1 logged gradient over 50 times the median of 1, the largest 900, the first at step 101",
     ),
     ({"status": None}, "unfinished_run", "was killed, or is still going"),
     ({"status": "failed"}, "unfinished_run", "ended as failed"),
