@@ -73,7 +73,13 @@ def build_metadata(plan: RunPlan, matcher: nn.Module, run_id: str) -> dict[str, 
 
 
 def build_callbacks(
-    plan: RunPlan, recorder: Recorder, guard: TrainingGuard, pruning: Pruning | None, *, resumed: bool, progress_bar: bool
+    plan: RunPlan,
+    recorder: Recorder,
+    guard: TrainingGuard,
+    pruning: Pruning | None,
+    *,
+    resumed: bool,
+    progress_bar: bool,
 ) -> list[pl.Callback]:
     """Build all callbacks of a run.
 
@@ -128,6 +134,6 @@ def check_compiler() -> None:
     wanted = os.environ.get("CXX", "g++")
     if shutil.which(wanted) is None and shutil.which("clang++") is None:
         raise ConfigError(
-            f"training.compile=true: torch.compile needs a C++ compiler, and {wanted} is not on the PATH; install g++, or "
-            "set training.compile=false"
+            f"training.compile=true: torch.compile needs a C++ compiler, and {wanted} is not on the PATH; install g++, "
+            "or set training.compile=false"
         )

@@ -4,7 +4,7 @@ import inspect
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
@@ -161,7 +161,7 @@ def strategy_for(name: str, loss: object, thaw_at: float) -> str:
         thaw_at: Share of the run during which a part of the model is frozen.
 
     >>> from tangka_match.errors import ConfigError
-from tangka_match.losses import InfoNCELoss
+    from tangka_match.losses import InfoNCELoss
     >>> strategy_for("ddp", InfoNCELoss(), 0.0), strategy_for("ddp", InfoNCELoss(), 0.5)
     ('ddp', 'ddp_find_unused_parameters_true')
     """

@@ -15,7 +15,7 @@ from tangka_match.records.ledger import read_ledger
 from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder
 from tangka_match.retrieval.evaluation_files import read_ranks_table
 from tangka_match.retrieval.metadata import PASSPORT_KEY, read_checkpoint
-from tangka_match.training import module, runner
+from tangka_match.training import build, module, recorder, runner
 from tangka_match.training.optimisation import warmup_constant
 from tangka_match.training.plan import SweepJob
 from tangka_match.training.runner import train
@@ -71,7 +71,7 @@ class Exploding(TripletMarginLoss):
         return terms._replace(total=terms.total * float("nan")) if progress > 0.55 and self.training else terms
 
 
-def power_cut(*_):
+def power_cut(*_, **__):
     raise OSError("power cut")
 
 
@@ -168,7 +168,7 @@ def test_a_resumed_run_goes_on_to_its_end(tmp_path):
 
 def test_a_resumed_run_is_called_as_it_was_started(tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr(runner, "make_service_logger", lambda *_, **about: started.append(about))
+    monkeypatch.setattr(recorder, "make_service_logger", lambda *_, **about: started.append(about))
     plan = replace(small_plan(tmp_path), build_loss=lambda: Exploding(0.2, 0.0), overrides=("seed=1",))
     with pytest.raises(TrainingError):
         train(plan)
@@ -217,7 +217,7 @@ def test_another_model_cannot_go_on(tmp_path):
 
 def test_a_run_without_a_checkpoint_starts_again(tmp_path, monkeypatch):
     with monkeypatch.context() as broken:
-        broken.setattr(runner.LastCheckpoint, "on_train_epoch_end", lambda *_: None)
+        broken.setattr(build.LastCheckpoint, "on_train_epoch_end", lambda *_: None)
         folder = failed_run(tmp_path)
     assert not folder.last.exists()
     assert train(small_plan(tmp_path), resume=folder).total_steps == 6
@@ -230,7 +230,7 @@ def test_a_run_whose_checkpoint_is_gone_does_not_start_again(tmp_path):
     events = read_ledger(folder.ledger)
     elsewhere = replace(folder, checkpoints=tmp_path / "elsewhere")
     with pytest.raises(
-        CheckpointError, match=r"elsewhere/last\.ckpt is not there, .*at step 3: give paths\.checkpoints="
+        CheckpointError, match=r"elsewhere/last\.ckpt does not exist, .*at step 3: set paths\.checkpoints="
     ):
         train(small_plan(tmp_path), resume=elsewhere)
     assert read_ledger(folder.ledger) == events
@@ -245,7 +245,7 @@ def test_a_run_that_broke_off_after_its_last_step_takes_no_step_more(tmp_path, m
     unbroken = train(small_plan(tmp_path / "a", **settings))
     worse = iter((10.0, *[5.0] * 3))
     with monkeypatch.context() as broken, pytest.raises(OSError, match="power cut"):
-        broken.setattr(runner._Run, "_result", power_cut)
+        broken.setattr(runner, "_validate_best", power_cut)
         train(small_plan(tmp_path / "b", **settings))
     resumed = train(small_plan(tmp_path / "b", **settings), resume=only_run(tmp_path / "b"))
     assert unbroken.total_steps == resumed.total_steps == (6 if patience else 12)
@@ -265,7 +265,7 @@ def test_the_last_verdict_is_not_lost_with_a_run_that_broke_off_after_its_last_s
 
 def test_the_commit_is_that_of_the_start(tmp_path, monkeypatch):
     commits = iter(("before", "after"))
-    monkeypatch.setattr(runner, "describe_environment", lambda: {"git_commit": next(commits), "sources": "s"})
+    monkeypatch.setattr(recorder, "describe_environment", lambda: {"git_commit": next(commits), "sources": "s"})
     folder = train(small_plan(tmp_path)).folder
     assert json.loads((folder.path / "result.json").read_text("utf-8"))["git_commit"] == "before"
 
@@ -278,9 +278,9 @@ def test_bad_data_leave_no_folder_behind(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_warm_up_longer_than_the_run_leaves_no_folder_behind(tmp_path):
-    plan = replace(small_plan(tmp_path), scheduler=partial(warmup_constant, warmup_steps=6))
-    with pytest.raises(ConfigError, match="warmup_steps=6 but the run has 6 optimizer steps"):
+def test_a_schedule_that_refuses_its_settings_leaves_no_folder_behind(tmp_path):
+    plan = replace(small_plan(tmp_path), scheduler=partial(warmup_constant, warmup_steps=-1))
+    with pytest.raises(ConfigError, match=r"scheduler\.warmup_steps=-1 must be >= 0"):
         train(plan)
     assert not (tmp_path / "runs").exists()
 
@@ -304,7 +304,7 @@ def test_a_run_of_a_sweep_says_so(tmp_path):
 
 def test_the_group_of_a_run_is_its_sweep(tmp_path, monkeypatch):
     groups = []
-    monkeypatch.setattr(runner, "make_service_logger", lambda *args, group, **kwargs: groups.append(group))
+    monkeypatch.setattr(recorder, "make_service_logger", lambda *args, group, **kwargs: groups.append(group))
     train(small_plan(tmp_path, max_epochs=1))
     train(small_plan(tmp_path, max_epochs=1), job=SweepJob("s", 0, ()))
     assert groups == ["small", "s"]

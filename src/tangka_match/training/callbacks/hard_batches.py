@@ -90,7 +90,7 @@ class HardBatches(pl.Callback):
         if not self._is_logged:
             self._is_logged = True
             logger.info(
-                "hard negatives of %s pairs mined with the current model in %.1f s; repeated at the start of every epoch",
+                "hard negatives of %s pairs mined with the current model in %.1f s; repeated in every epoch",
                 f"{train.num_captions:,}",
                 perf_counter() - started,
             )
