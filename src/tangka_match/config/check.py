@@ -51,8 +51,8 @@ def check_config(config: DictConfig) -> tuple[RunSettings, dict[str, Any]]:
     ]
     for group in BUILT_BY_TARGET:
         faults += argument_faults(group, plain[group], FILLED_LATER[group])
-    for name, node in active_callbacks(plain["callbacks"]).items():
-        faults += argument_faults(f"callbacks.{name}", node, set())
+    for name, node in (plain["callbacks"] or {}).items():
+        faults += [] if node is None else _callback_faults(f"callbacks.{name}", node)
     distillation_loss = plain["distillation"].get("loss")
     if distillation_loss is not None:
         faults += argument_faults("distillation.loss", distillation_loss, set())
@@ -80,24 +80,28 @@ def active_callbacks(nodes: dict[str, Any] | None) -> dict[str, Any]:
     Args:
         nodes: Nodes by name, resolved.
     """
-    return {name: node for name, node in (nodes or {}).items() if node is not None and not _is_off(node)}
+    return {name: node for name, node in (nodes or {}).items() if node is not None and not _null_arguments(node)}
 
 
-def _is_off(node: Any) -> bool:
-    if not isinstance(node, dict) or None not in node.values():
-        return False
+def _callback_faults(name: str, node: Any) -> list[str]:
+    if not isinstance(node, dict):
+        return [f"{name}={node!r}: give the callback's class as {name}._target_=<package.Class>, or null"]
+    off = _null_arguments(node)
+    return argument_faults(name, {key: value for key, value in node.items() if key not in off}, off)
+
+
+def _null_arguments(node: dict[str, Any]) -> set[str]:
+    """Return the arguments without a default that are null but do not accept null."""
+    if None not in node.values():
+        return set()
     try:
         target = locate(node.get("_target_", ""))
     except ConfigError:
-        return False
-    parameters = inspect.signature(target).parameters
-    return any(
-        value is None
-        and name in parameters
-        and parameters[name].default is inspect.Parameter.empty
-        and not accepts(target, name, None)
-        for name, value in node.items()
-    )
+        return set()
+    required = {
+        name for name, p in inspect.signature(target).parameters.items() if p.default is inspect.Parameter.empty
+    }
+    return {name for name in required & set(node) if node[name] is None and not accepts(target, name, None)}
 
 
 def _trainer_faults(plain: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ checked when a model is built, all of them at once.
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from tangka_match.errors import ConfigError
 from tangka_match.metrics.recall import HIGHER_IS_BETTER, RANK_STATISTICS
@@ -15,7 +15,17 @@ from tangka_match.settings import Settings
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 OpenShare = Annotated[float, Field(gt=0.0, lt=1.0)]
-Batches = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+def _check_batches(value: int | float) -> int | float:
+    if value < 0 or (isinstance(value, float) and not 0.0 < value <= 1.0):
+        raise ValueError(f"{value} must be a number of batches, or a share in (0, 1]")
+    return value
+
+
+Batches = Annotated[int | float, AfterValidator(_check_batches)]
+"""Number of batches (int) or share of the batches of an epoch (float); 0 turns a limit off."""
+
 
 _MONITOR_MODES: dict[str, Literal["max", "min"]] = {
     **{f"val/{name}": "max" for name in HIGHER_IS_BETTER},
@@ -123,8 +133,8 @@ class TrainerSettings(Settings):
     gradient_clip_val: Annotated[float, Field(gt=0.0)] | None
     accumulate_grad_batches: Annotated[int, Field(ge=1)]
     limit_train_batches: Batches | None
-    overfit_batches: Batches | Literal[0]
-    fast_dev_run: bool | Annotated[int, Field(ge=1)]
+    overfit_batches: Batches
+    fast_dev_run: bool | int
     deterministic: bool | Literal["warn"]
     log_every_n_steps: Annotated[int, Field(ge=1)]
     val_every_n_epochs: Annotated[int, Field(ge=1)]
@@ -143,6 +153,10 @@ class TrainerSettings(Settings):
             )
         if self.precision == "16-mixed" and self.accelerator == "cpu":
             raise ValueError("precision='16-mixed' with accelerator='cpu': on a CPU use 32-true or bf16-mixed")
+        if self.limit_train_batches == 0:
+            raise ValueError("limit_train_batches=0 leaves nothing to train on; set 1 or more, or null for all batches")
+        if self.fast_dev_run < 0:
+            raise ValueError(f"fast_dev_run={self.fast_dev_run} must be true, false or a number of batches")
         if self.limit_train_batches is not None and self.overfit_batches:
             raise ValueError(
                 f"limit_train_batches={self.limit_train_batches} and overfit_batches={self.overfit_batches} both limit "

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from helpers.small_runs import small_plan
+from helpers.small_runs import Stop, StoppedError, small_plan
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, TrainingError
 from tangka_match.losses import TripletMarginLoss
@@ -117,6 +117,75 @@ def test_the_best_checkpoint_is_that_of_the_highest_mean_r1(tmp_path, monkeypatc
     monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"mean_r1": next(scripted)})
     result = train(small_plan(tmp_path, max_epochs=3))
     assert (result.best_epoch, result.best_step) == (1, 6)
+
+
+def test_the_best_checkpoint_follows_the_monitored_metric(tmp_path, monkeypatch):
+    scripted = iter((3.0, 1.0, 2.0))  # lower is better
+    monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"t2i_median_rank": next(scripted)})
+    result = train(small_plan(tmp_path, max_epochs=3, monitor="val/t2i_median_rank"))
+    assert (result.best_epoch, result.best_step) == (1, 6)
+
+
+def test_early_stopping_follows_the_monitored_metric(tmp_path, monkeypatch):
+    scripted = iter((30.0, 20.0, 10.0, 10.0))
+    monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"rsum": next(scripted)})
+    result = train(small_plan(tmp_path, max_epochs=4, monitor="val/rsum", early_stopping_patience=1))
+    assert (result.best_step, result.total_steps) == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({"fast_dev_run": True}, 1),
+        ({"limit_train_batches": 2}, 4),
+        ({"accumulate_grad_batches": 2}, 4),
+        ({"overfit_batches": 1}, 2),
+    ],
+)
+def test_limited_runs_end_with_a_result(tmp_path, settings, steps):
+    result = train(small_plan(tmp_path, **settings))
+    assert result.total_steps == steps
+    assert result.num_images == 6
+    assert read_ledger(result.folder.ledger)[-1]["status"] == "finished"
+
+
+def test_schedules_count_optimizer_steps(tmp_path):
+    plan = small_plan(tmp_path, max_epochs=4, limit_train_batches=2, accumulate_grad_batches=2)
+    plan = replace(plan, scheduler=partial(warmup_constant, warmup_steps=3))
+    metrics = [e["values"] for e in read_ledger(train(plan).folder.ledger) if e["event"] == "metrics"]
+    rates = [values["train/lr"] for values in metrics if "train/lr" in values]
+    assert rates == pytest.approx([0.5 / 3, 1.0 / 3, 0.5, 0.5])
+
+
+def test_overfit_batches_repeat_the_same_pairs(tmp_path):
+    plan = small_plan(tmp_path, max_epochs=3, overfit_batches=2)
+    train(plan)
+    sampler, epochs = plan.data.batch_sampler, []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        epochs.append(list(sampler))
+    assert epochs[0] == epochs[1] == epochs[2]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"accumulate_grad_batches": 2}, {"limit_train_batches": 2}, {"val_check_interval": 2}, {"overfit_batches": 2}],
+    ids=str,
+)
+def test_resume_is_exact_with_further_trainer_arguments(tmp_path, monkeypatch, settings):
+    settings = {"max_epochs": 3, "checkpoint_every_n_steps": 1, **settings}
+    whole = train(small_plan(tmp_path / "a", **settings))
+    stopping = replace(small_plan(tmp_path / "b", **settings), build_callbacks=lambda: [Stop(3)])
+    with pytest.raises(StoppedError):
+        train(stopping)
+    resumed = train(small_plan(tmp_path / "b", **settings), resume=only_run(tmp_path / "b"))
+    ours, theirs = (read_checkpoint(r.folder.last)["state_dict"] for r in (resumed, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert logged(resumed) == logged(whole)
+
+
+def logged(result):
+    return [(e["step"], e["values"]) for e in read_ledger(result.folder.ledger) if e["event"] == "metrics"]
 
 
 def test_validation_uses_averaged_weights(tmp_path):
