@@ -1,4 +1,4 @@
-"""Whole training runs of a tiny matcher on a tiny set: a second each, wired as ``train`` wires a real one."""
+"""Training runs of a tiny matcher on a tiny data set; one second each, built as ``train`` builds them."""
 
 from functools import partial
 from pathlib import Path
@@ -13,10 +13,11 @@ from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.losses import TripletMarginLoss
 from tangka_match.retrieval.metadata import METADATA_FORMAT
 from tangka_match.training.augmentation import RegionWordDrop
+from tangka_match.training.callbacks import EarlyStopping, MovingAveraging, TailAveraging, ValidationLines
 from tangka_match.training.module import MatchingModule
 from tangka_match.training.optimisation import warmup_constant
 from tangka_match.training.plan import RunPlan
-from tangka_match.training.settings import AugmentationSettings, RunSettings
+from tangka_match.training.settings import AugmentationSettings, RunSettings, TrainingSettings
 
 STEPS_PER_EPOCH = 3
 BATCH_SIZE = 4
@@ -32,17 +33,21 @@ TRAINER = {
     "gradient_clip_val": None,
     "deterministic": True,
     "log_every_n_steps": 1,
+    "accumulate_grad_batches": 1,
+    "limit_train_batches": None,
+    "overfit_batches": 0,
+    "fast_dev_run": False,
     "val_every_n_epochs": 1,
     "progress_bar": False,
 }
 
 
 class StoppedError(Exception):
-    """What `Stop` ends a run with."""
+    """Raised by `Stop`."""
 
 
 class Stop(pl.Callback):
-    """Ends a run in the midst of a step, as a crash would, when ``after`` steps are done."""
+    """Callback that ends a run after ``after`` steps, as a crash does."""
 
     def __init__(self, after: int) -> None:
         self.after = after
@@ -65,9 +70,11 @@ def small_settings(
     init_from: Path | None = None,
     swa_begin: float | None = None,
     chunk_size: int | None = None,
+    monitor: str = "val/mean_r1",
+    checkpoint_every_n_steps: int = 100,
     **trainer: Any,
 ) -> RunSettings:
-    """Settings of a run that writes under ``root``; ``trainer`` holds what differs from ``TRAINER``."""
+    """Settings of a run that writes to ``root``; ``trainer`` overrides ``TRAINER``."""
     return RunSettings.model_validate(
         {
             "name": "small",
@@ -78,13 +85,15 @@ def small_settings(
             "augmentation": NO_AUGMENTATION,
             "distillation": {"teachers": [], "weight": 0.0, "loss": None},
             "training": {
+                "monitor": monitor,
                 "early_stopping_patience": early_stopping_patience,
                 "ema_decay": ema_decay,
                 "swa_begin": swa_begin,
                 "chunk_size": chunk_size,
                 "lr_multipliers": None,
                 "noisy_pairs_from": None,
-                "checkpoint_every_n_steps": 100,
+                "checkpoint_every_n_steps": checkpoint_every_n_steps,
+                "compile": False,
             },
             "trainer": TRAINER | trainer,
             "logger": {"kind": "none"},
@@ -93,14 +102,16 @@ def small_settings(
 
 
 def build_matcher(vocab_size: int, feature_dim: int, num_regions: int) -> PooledMatcher:
-    """A ``PooledMatcher`` for the data, with the arguments that every model takes."""
+    """Build a ``PooledMatcher`` from the arguments of every model."""
     return PooledMatcher(feature_dim, 4, vocab_size)
 
 
 def small_plan(root: Path, **settings: Any) -> RunPlan:
-    """A run of two epochs; ``settings`` as of ``small_settings``."""
+    """A run of two epochs; ``settings`` are those of ``small_settings``."""
+    checked = small_settings(root, **settings)
     return RunPlan(
-        settings=small_settings(root, **settings),
+        settings=checked,
+        build_callbacks=lambda: _callbacks(checked.training),
         config={"seed": 0},
         config_yaml="seed: 0\n",
         data=small_data(root),
@@ -110,6 +121,18 @@ def small_plan(root: Path, **settings: Any) -> RunPlan:
         optimizer=partial(torch.optim.SGD, lr=0.5),
         scheduler=partial(warmup_constant, warmup_steps=0),
     )
+
+
+def _callbacks(training: TrainingSettings) -> list[pl.Callback]:
+    """Callbacks as ``conf/callbacks/default.yaml`` configures them."""
+    callbacks: list[pl.Callback] = [ValidationLines()]
+    if training.early_stopping_patience is not None:
+        callbacks.append(EarlyStopping(training.early_stopping_patience, training.monitor))
+    if training.ema_decay is not None:
+        callbacks.append(MovingAveraging(training.ema_decay))
+    if training.swa_begin is not None:
+        callbacks.append(TailAveraging(training.swa_begin))
+    return callbacks
 
 
 def small_module(

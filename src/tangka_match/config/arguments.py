@@ -31,7 +31,7 @@ def argument_faults(name: str, node: dict[str, Any], filled_later: set[str]) -> 
     """
     target = node.get("_target_", "")
     try:
-        callable_ = _locate(target)
+        callable_ = locate(target)
     except ConfigError as error:
         return [f"{name}._target_={target!r}: {error}"]
     parameters = inspect.signature(callable_).parameters
@@ -58,7 +58,7 @@ def argument_faults(name: str, node: dict[str, Any], filled_later: set[str]) -> 
     return faults
 
 
-def _locate(target: str) -> Callable[..., Any]:
+def locate(target: str) -> Callable[..., Any]:
     """Import what a ``_target_`` names; Hydra's own function also logs its failure to the terminal."""
     module_name, _, name = target.rpartition(".")
     try:
@@ -69,6 +69,12 @@ def _locate(target: str) -> Callable[..., Any]:
     if name not in known:
         raise ConfigError(f"there is no such class or function.{nearest(name, list(known))}")
     return known[name]
+
+
+def accepts(callable_: Callable[..., Any], name: str, value: Any) -> bool:
+    """Return whether an argument accepts a value, by its annotation; one without an annotation accepts all."""
+    types = _types(callable_)
+    return name not in types or _fits(value, types[name])
 
 
 def _types(callable_: Callable[..., Any]) -> dict[str, Any]:

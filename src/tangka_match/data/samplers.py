@@ -110,6 +110,7 @@ class ResumableBatchSampler(Sampler[list[int]]):
         self.neighbours: tuple[int, npt.NDArray[np.int64]] | None = None  # an epoch, and those found for it
         self.drop_last = drop_last
         self.epoch = 0
+        self.repeats_first_epoch = False
         self._first_batch = 0
         # Stable, so that pairs of equal difficulty have one order on every machine.
         self._easiest_first = (
@@ -211,12 +212,17 @@ class ResumableBatchSampler(Sampler[list[int]]):
             batch = np.concatenate([batch, np.resize(order, self.world_size - len(batch))])
         return batch[self.rank :: self.world_size].tolist()
 
+    @property
+    def _order_epoch(self) -> int:
+        """Epoch whose order is used; always the first one if ``repeats_first_epoch``."""
+        return 0 if self.repeats_first_epoch else self.epoch
+
     def _order(self) -> npt.NDArray[np.int64]:
         """All pairs of this epoch in global order."""
-        order = np.resize(self._shuffled(self._ready_pairs(0), self.seed, self.epoch), self.sets[0].drawn)
+        order = np.resize(self._shuffled(self._ready_pairs(0), self.seed, self._order_epoch), self.sets[0].drawn)
         if len(self.sets) > 1:
             return self._mixed_order(order)
-        return order if self.hard_batches == 0 or self.epoch == 0 else self._hard_order(order)
+        return order if self.hard_batches == 0 or self._order_epoch == 0 else self._hard_order(order)
 
     def _mixed_order(self, own: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The run's own pairs, and among them the next ones of each further set."""
@@ -224,11 +230,11 @@ class ResumableBatchSampler(Sampler[list[int]]):
         order[self._places == 0] = own
         for number, part in enumerate(self.sets[1:], 1):
             ready = self._shuffled(self._ready_pairs(number), self.seed, number, _TURNS)
-            turns = self.epoch * part.drawn + np.arange(min(part.drawn, len(ready)))
-            chosen = self._shuffled(ready[turns % len(ready)], self.seed, self.epoch, number, _FURTHER)
+            turns = self._order_epoch * part.drawn + np.arange(min(part.drawn, len(ready)))
+            chosen = self._shuffled(ready[turns % len(ready)], self.seed, self._order_epoch, number, _FURTHER)
             order[self._places == number] = np.resize(chosen, part.drawn)
         # Ranks take turns in a batch: as they stand, each of two ranks would have the pairs of one set.
-        keys = np.random.PCG64([self.seed, self.epoch, _WITHIN]).random_raw(len(order))
+        keys = np.random.PCG64([self.seed, self._order_epoch, _WITHIN]).random_raw(len(order))
         return order[np.lexsort((keys, np.arange(len(order)) // (self.batch_size * self.world_size)))]
 
     @staticmethod
@@ -264,7 +270,7 @@ class ResumableBatchSampler(Sampler[list[int]]):
                 f"data.initial_competence={self.initial_competence} grows over the epochs of the training, but their "
                 "number is not known. Call set_total_epochs first, or set data.initial_competence=1."
             )
-        share = competence(self.epoch / (self.competence_until * self.total_epochs), self.initial_competence)
+        share = competence(self._order_epoch / (self.competence_until * self.total_epochs), self.initial_competence)
         count = max(round(share * part.count), self.batch_size * self.world_size)
         return self._easiest_first[number][:count]
 

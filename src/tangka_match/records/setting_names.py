@@ -33,10 +33,40 @@ RENAMED_SETTINGS: dict[str, str] = {}
 ADDED_SETTINGS: dict[str, Any] = {
     "training.monitor": "val/mean_r1",
     "training.compile": False,
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.limit_train_batches": None,
+    "trainer.overfit_batches": 0,
+    "trainer.fast_dev_run": False,
+    "trainer.val_check_interval": None,
+    "trainer.min_epochs": None,
+    "trainer.min_steps": None,
+    "trainer.max_time": None,
+    "trainer.profiler": None,
+    "trainer.detect_anomaly": False,
+    "trainer.benchmark": None,
+    "trainer.sync_batchnorm": False,
+    "callbacks": {
+        "early_stopping": {
+            "_target_": "tangka_match.training.callbacks.EarlyStopping",
+            "patience": "${training.early_stopping_patience}",
+            "monitor": "${training.monitor}",
+        },
+        "moving_average": {
+            "_target_": "tangka_match.training.callbacks.MovingAveraging",
+            "decay": "${training.ema_decay}",
+        },
+        "tail_average": {
+            "_target_": "tangka_match.training.callbacks.TailAveraging",
+            "begin": "${training.swa_begin}",
+        },
+        "validation_lines": {"_target_": "tangka_match.training.callbacks.ValidationLines"},
+        "progress_bar": {"_target_": "pytorch_lightning.callbacks.RichProgressBar"},
+    },
 }
 """Dotted name of a setting or group that version 0.1 did not have -> default value.
 
-At its default it is left out of the hashed settings. The default of a group is its whole composed content.
+At its default it is left out of the hashed settings. The default of a group is its whole composed content,
+with interpolations as they are written.
 """
 
 _FIRST_TARGETS = {new: old for old, new in MOVED_TARGETS.items()}

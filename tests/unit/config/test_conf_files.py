@@ -1,4 +1,4 @@
-"""Every file under ``conf/`` is used here: composed, checked and, if it is an experiment, built and stepped once."""
+"""Every file in ``conf/`` is composed and checked; every experiment is built and takes one step."""
 
 import inspect
 import shlex
@@ -15,6 +15,7 @@ from tangka_match.config.build import build_plan
 from tangka_match.config.check import GROUPS, check_config
 from tangka_match.config.location import conf_dir
 from tangka_match.losses import positive_mask
+from tangka_match.records.setting_names import ADDED_SETTINGS
 
 CONF = Path(conf_dir())
 GROUP_FILES = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name != "experiment")
@@ -31,7 +32,7 @@ def name_of(path):
 
 
 def header_of(experiment):
-    """The fields of the comment that opens the file; a line that is indented goes on with the field before it."""
+    """Return the fields of the header comment; an indented line continues the previous field."""
     fields = {}
     lines = experiment.read_text("utf-8").splitlines()
     assert lines[0] == "# @package _global_"
@@ -46,7 +47,7 @@ def header_of(experiment):
     return fields
 
 
-def test_no_file_is_forgotten():
+def test_every_file_is_covered():
     everything = set(CONF.rglob("*.yaml"))
     assert everything == {*GROUP_FILES, *TOKENIZERS, *EXPERIMENTS, *PRIMARY, OF_WANDB}
     assert {path.parent.name for path in GROUP_FILES} == {*GROUPS, "paths", "sweep"} - {
@@ -58,7 +59,7 @@ def test_no_file_is_forgotten():
 
 
 @pytest.mark.parametrize("path", GROUP_FILES, ids=name_of)
-def test_every_group_file_composes_to_what_it_says_and_passes_the_checks(path):
+def test_group_file_composes_and_passes_the_checks(path):
     composed = compose_config(f"{path.parent.name}={path.stem}")
     written = yaml.safe_load(path.read_text("utf-8"))
     written.pop("defaults", None)
@@ -68,12 +69,18 @@ def test_every_group_file_composes_to_what_it_says_and_passes_the_checks(path):
     check_config(compose_config(f"{path.parent.name}={path.stem}", "++data.root=somewhere", *unset))
 
 
-def test_the_demo_data_config_composes():
+@pytest.mark.parametrize(("name", "default"), ADDED_SETTINGS.items())
+def test_defaults_of_added_settings_are_those_of_the_files(name, default):
+    found = OmegaConf.select(compose_config(), name)
+    assert (OmegaConf.to_container(found) if OmegaConf.is_config(found) else found) == default
+
+
+def test_demo_data_config_composes():
     assert compose_config("data=demo_small", config_name="demo_data").data.writer.train == 160
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
-def test_every_experiment_builds_and_takes_a_step(path):
+def test_experiment_builds_and_takes_a_step(path):
     config = compose_config(f"+experiment={path.stem}", "data.root=somewhere")
     assert config.name == path.stem
     plan = build_plan(compose_config(f"+experiment={path.stem}", "data.root=somewhere", *tiny_sizes(config)))
@@ -94,14 +101,14 @@ def test_every_experiment_builds_and_takes_a_step(path):
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
-def test_every_experiment_opens_with_aim_command_and_expected_numbers(path):
+def test_experiment_header_has_aim_command_and_expected_numbers(path):
     fields = header_of(path)
     assert list(fields) == ["Aim", "Command", "Expected"]
     assert all(len(text) > 10 for text in fields.values())
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
-def test_the_command_in_an_experiments_header_composes_to_it(path):
+def test_command_in_an_experiment_header_composes_to_it(path):
     python, flag, module, *overrides = shlex.split(header_of(path)["Command"].replace("<folder>", "somewhere"))
     assert (python, flag, module) == ("python", "-m", "tangka_match.train")
     settings, plain = check_config(compose_config(*overrides))
@@ -110,10 +117,10 @@ def test_the_command_in_an_experiments_header_composes_to_it(path):
 
 
 @pytest.mark.parametrize("knob", ["noise", "duplicate_share", "completeness"])
-def test_the_demo_sets_knobs_are_those_of_the_writer(knob):
+def test_demo_difficulty_settings_match_the_writer(knob):
     assert compose_config().data.writer[knob] == getattr(demo, f"DEFAULT_{knob.upper()}")
 
 
 @pytest.mark.parametrize("knob", ["seed", "train", "val", "test", "thumbnails"])
-def test_the_demo_sets_sizes_are_those_of_the_writer(knob):
+def test_demo_sizes_match_the_writer(knob):
     assert compose_config().data.writer[knob] == inspect.signature(demo.write_demo_set).parameters[knob].default

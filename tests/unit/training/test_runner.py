@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from helpers.small_runs import small_plan
+from helpers.small_runs import Stop, StoppedError, small_plan
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, TrainingError
 from tangka_match.losses import TripletMarginLoss
@@ -15,7 +15,7 @@ from tangka_match.records.ledger import read_ledger
 from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder
 from tangka_match.retrieval.evaluation_files import read_ranks_table
 from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
-from tangka_match.training import module, runner
+from tangka_match.training import build, module, recorder, runner
 from tangka_match.training.optimisation import warmup_constant
 from tangka_match.training.plan import SweepJob
 from tangka_match.training.runner import train
@@ -71,7 +71,7 @@ class Exploding(TripletMarginLoss):
         return terms._replace(total=terms.total * float("nan")) if progress > 0.55 and self.training else terms
 
 
-def power_cut(*_):
+def power_cut(*_, **__):
     raise OSError("power cut")
 
 
@@ -117,6 +117,75 @@ def test_the_best_checkpoint_is_that_of_the_highest_mean_r1(tmp_path, monkeypatc
     monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"mean_r1": next(scripted)})
     result = train(small_plan(tmp_path, max_epochs=3))
     assert (result.best_epoch, result.best_step) == (1, 6)
+
+
+def test_the_best_checkpoint_follows_the_monitored_metric(tmp_path, monkeypatch):
+    scripted = iter((3.0, 1.0, 2.0))  # lower is better
+    monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"t2i_median_rank": next(scripted)})
+    result = train(small_plan(tmp_path, max_epochs=3, monitor="val/t2i_median_rank"))
+    assert (result.best_epoch, result.best_step) == (1, 6)
+
+
+def test_early_stopping_follows_the_monitored_metric(tmp_path, monkeypatch):
+    scripted = iter((30.0, 20.0, 10.0, 10.0))
+    monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"rsum": next(scripted)})
+    result = train(small_plan(tmp_path, max_epochs=4, monitor="val/rsum", early_stopping_patience=1))
+    assert (result.best_step, result.total_steps) == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({"fast_dev_run": True}, 1),
+        ({"limit_train_batches": 2}, 4),
+        ({"accumulate_grad_batches": 2}, 4),
+        ({"overfit_batches": 1}, 2),
+    ],
+)
+def test_limited_runs_end_with_a_result(tmp_path, settings, steps):
+    result = train(small_plan(tmp_path, **settings))
+    assert result.total_steps == steps
+    assert result.num_images == 6
+    assert read_ledger(result.folder.ledger)[-1]["status"] == "finished"
+
+
+def test_schedules_count_optimizer_steps(tmp_path):
+    plan = small_plan(tmp_path, max_epochs=4, limit_train_batches=2, accumulate_grad_batches=2)
+    plan = replace(plan, scheduler=partial(warmup_constant, warmup_steps=3))
+    metrics = [e["values"] for e in read_ledger(train(plan).folder.ledger) if e["event"] == "metrics"]
+    rates = [values["train/lr"] for values in metrics if "train/lr" in values]
+    assert rates == pytest.approx([0.5 / 3, 1.0 / 3, 0.5, 0.5])
+
+
+def test_overfit_batches_repeat_the_same_pairs(tmp_path):
+    plan = small_plan(tmp_path, max_epochs=3, overfit_batches=2)
+    train(plan)
+    sampler, epochs = plan.data.batch_sampler, []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        epochs.append(list(sampler))
+    assert epochs[0] == epochs[1] == epochs[2]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"accumulate_grad_batches": 2}, {"limit_train_batches": 2}, {"val_check_interval": 2}, {"overfit_batches": 2}],
+    ids=str,
+)
+def test_resume_is_exact_with_further_trainer_arguments(tmp_path, monkeypatch, settings):
+    settings = {"max_epochs": 3, "checkpoint_every_n_steps": 1, **settings}
+    whole = train(small_plan(tmp_path / "a", **settings))
+    stopping = replace(small_plan(tmp_path / "b", **settings), build_callbacks=lambda: [Stop(3)])
+    with pytest.raises(StoppedError):
+        train(stopping)
+    resumed = train(small_plan(tmp_path / "b", **settings), resume=only_run(tmp_path / "b"))
+    ours, theirs = (read_checkpoint(r.folder.last)["state_dict"] for r in (resumed, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert logged(resumed) == logged(whole)
+
+
+def logged(result):
+    return [(e["step"], e["values"]) for e in read_ledger(result.folder.ledger) if e["event"] == "metrics"]
 
 
 def test_validation_uses_averaged_weights(tmp_path):
@@ -168,7 +237,7 @@ def test_a_resumed_run_goes_on_to_its_end(tmp_path):
 
 def test_a_resumed_run_is_called_as_it_was_started(tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr(runner, "make_service_logger", lambda *_, **about: started.append(about))
+    monkeypatch.setattr(recorder, "make_service_logger", lambda *_, **about: started.append(about))
     plan = replace(small_plan(tmp_path), build_loss=lambda: Exploding(0.2, 0.0), overrides=("seed=1",))
     with pytest.raises(TrainingError):
         train(plan)
@@ -217,7 +286,7 @@ def test_another_model_cannot_go_on(tmp_path):
 
 def test_a_run_without_a_checkpoint_starts_again(tmp_path, monkeypatch):
     with monkeypatch.context() as broken:
-        broken.setattr(runner.LastCheckpoint, "on_train_epoch_end", lambda *_: None)
+        broken.setattr(build.LastCheckpoint, "on_train_epoch_end", lambda *_: None)
         folder = failed_run(tmp_path)
     assert not folder.last.exists()
     assert train(small_plan(tmp_path), resume=folder).total_steps == 6
@@ -230,7 +299,7 @@ def test_a_run_whose_checkpoint_is_gone_does_not_start_again(tmp_path):
     events = read_ledger(folder.ledger)
     elsewhere = replace(folder, checkpoints=tmp_path / "elsewhere")
     with pytest.raises(
-        CheckpointError, match=r"elsewhere/last\.ckpt is not there, .*at step 3: give paths\.checkpoints="
+        CheckpointError, match=r"elsewhere/last\.ckpt does not exist, .*at step 3: set paths\.checkpoints="
     ):
         train(small_plan(tmp_path), resume=elsewhere)
     assert read_ledger(folder.ledger) == events
@@ -245,7 +314,7 @@ def test_a_run_that_broke_off_after_its_last_step_takes_no_step_more(tmp_path, m
     unbroken = train(small_plan(tmp_path / "a", **settings))
     worse = iter((10.0, *[5.0] * 3))
     with monkeypatch.context() as broken, pytest.raises(OSError, match="power cut"):
-        broken.setattr(runner._Run, "_result", power_cut)
+        broken.setattr(runner, "_validate_best", power_cut)
         train(small_plan(tmp_path / "b", **settings))
     resumed = train(small_plan(tmp_path / "b", **settings), resume=only_run(tmp_path / "b"))
     assert unbroken.total_steps == resumed.total_steps == (6 if patience else 12)
@@ -265,7 +334,7 @@ def test_the_last_verdict_is_not_lost_with_a_run_that_broke_off_after_its_last_s
 
 def test_the_commit_is_that_of_the_start(tmp_path, monkeypatch):
     commits = iter(("before", "after"))
-    monkeypatch.setattr(runner, "describe_environment", lambda: {"git_commit": next(commits), "sources": "s"})
+    monkeypatch.setattr(recorder, "describe_environment", lambda: {"git_commit": next(commits), "sources": "s"})
     folder = train(small_plan(tmp_path)).folder
     assert json.loads((folder.path / "result.json").read_text("utf-8"))["git_commit"] == "before"
 
@@ -278,9 +347,9 @@ def test_bad_data_leave_no_folder_behind(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_warm_up_longer_than_the_run_leaves_no_folder_behind(tmp_path):
-    plan = replace(small_plan(tmp_path), scheduler=partial(warmup_constant, warmup_steps=6))
-    with pytest.raises(ConfigError, match="warmup_steps=6 but the run has 6 optimizer steps"):
+def test_a_schedule_that_refuses_its_settings_leaves_no_folder_behind(tmp_path):
+    plan = replace(small_plan(tmp_path), scheduler=partial(warmup_constant, warmup_steps=-1))
+    with pytest.raises(ConfigError, match=r"scheduler\.warmup_steps=-1 must be >= 0"):
         train(plan)
     assert not (tmp_path / "runs").exists()
 
@@ -304,7 +373,7 @@ def test_a_run_of_a_sweep_says_so(tmp_path):
 
 def test_the_group_of_a_run_is_its_sweep(tmp_path, monkeypatch):
     groups = []
-    monkeypatch.setattr(runner, "make_service_logger", lambda *args, group, **kwargs: groups.append(group))
+    monkeypatch.setattr(recorder, "make_service_logger", lambda *args, group, **kwargs: groups.append(group))
     train(small_plan(tmp_path, max_epochs=1))
     train(small_plan(tmp_path, max_epochs=1), job=SweepJob("s", 0, ()))
     assert groups == ["small", "s"]

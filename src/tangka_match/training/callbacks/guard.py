@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 
 from tangka_match.errors import TrainingError
 from tangka_match.losses import CurriculumLoss, TripletMarginLoss
-from tangka_match.training.distributed import is_logged_step
+from tangka_match.training.distributed import ends_step, is_logged_step
 from tangka_match.types import FittedMatcher
 
 # Spread of a batch's scores below which they count as equal: rounding alone gives about 1e-7, a model that
@@ -97,7 +97,7 @@ class TrainingGuard(pl.Callback):
                 "trainer.precision=32-true" + (f"; the best weights from before are in {best}" if best else "")
             )
         self._train_losses.append(loss)
-        if not is_logged_step(trainer, trainer.global_step - 1):
+        if not (ends_step(trainer, batch_idx) and is_logged_step(trainer, trainer.global_step - 1)):
             return
         spread = float(trainer.callback_metrics["train/similarity_std"])
         # Numbers of MatchingModule's.
