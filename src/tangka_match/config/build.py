@@ -9,11 +9,13 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from tangka_match.config.arguments import argument_faults
+from tangka_match.config.arguments import argument_faults, with_import_paths
 from tangka_match.config.check import BUILT_BY_TARGET, check_config, raise_faults
 from tangka_match.data.datamodule import SetWriter
+from tangka_match.data.tokenizer import check_restorable
 from tangka_match.errors import ConfigError, TangkaMatchError
 from tangka_match.losses import check_pooled
+from tangka_match.models.registry import check_loadable
 from tangka_match.training.callbacks import check_neighbours
 from tangka_match.training.distributed import processes_started
 from tangka_match.training.optimisation import check_prefixes
@@ -88,7 +90,8 @@ def _build(node: DictConfig, **filled: Any) -> Any:
     What a class raises comes out as it is, not in Hydra's wrapping.
     """
     try:
-        return instantiate(node, _convert_="all", **filled)
+        plain = with_import_paths(OmegaConf.to_container(node, resolve=True))
+        return instantiate(plain, _convert_="all", **filled)
     except InstantiationException as error:
         raise error.__cause__ or error from None
 
@@ -98,6 +101,7 @@ def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> li
     matchers: list[torch.nn.Module] = []
 
     def build_model() -> None:
+        check_loadable(plain["model"]["_target_"])
         with torch.device("meta"):
             matchers.append(build["model"](**STAND_IN_SIZES))
         check_prefixes(matchers[0], plain["training"]["lr_multipliers"] or {})
@@ -117,7 +121,7 @@ def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> li
 
     parts = {
         "model": build_model,
-        "data": build["data"],
+        "data": lambda: check_restorable(build["data"]().tokenizer),
         "loss": build_loss,
         "optimizer": build_optimizer,
         "scheduler": build_scheduler,

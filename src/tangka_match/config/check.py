@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ValidationError
 
-from tangka_match.config.arguments import argument_faults
+from tangka_match.config.arguments import argument_faults, with_registered_names
 from tangka_match.config.explain import nearest
 from tangka_match.errors import ConfigError
 from tangka_match.records.setting_names import with_current_targets
@@ -40,6 +40,7 @@ def check_config(config: DictConfig) -> tuple[RunSettings, dict[str, Any]]:
         ConfigError: Listing every fault with its dotted name, the value found, and what is allowed.
     """
     plain = with_current_targets(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+    plain = with_registered_names(plain)
     faults = [
         f"{name}: there is no such setting.{nearest(name, list(GROUPS))}"
         for name in plain
