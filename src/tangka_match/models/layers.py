@@ -17,7 +17,6 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from tangka_match.errors import ConfigError, ShapeError
 from tangka_match.ops import at_least_float32
 
-
 P = ParamSpec("P")
 
 
@@ -310,7 +309,9 @@ def _lstm_steps(
     states = []
     for gates_in in from_words:
         state, memory = state[: len(gates_in)], memory[: len(gates_in)]
-        input_gate, forget_gate, new, output_gate = (gates_in + functional.linear(state, w_state, b_state)).chunk(4, dim=1)
+        input_gate, forget_gate, new, output_gate = (gates_in + functional.linear(state, w_state, b_state)).chunk(
+            4, dim=1
+        )
         memory = torch.addcmul(forget_gate.sigmoid() * memory, input_gate.sigmoid(), new.tanh())
         state = output_gate.sigmoid() * memory.tanh()
         states.append(state)

@@ -113,7 +113,7 @@ class VSE(nn.Module):
         dropout: Dropout probability of projected regions, word vectors, LSTM outputs and heads.
 
     Raises:
-        ConfigError: A size is not positive, or ``smooth``, ``local_share`` or ``dropout`` is out of range.
+        ConfigError: If a size is below 1, or ``smooth``, ``local_share`` or ``dropout`` is out of range.
 
     Example:
         >>> model = VSE(vocab_size=50, feature_dim=16, num_regions=3, embed_dim=8, lstm_dim=4, head_dim=8).eval()
@@ -202,7 +202,7 @@ class VSE(nn.Module):
         assert images.tokens is not None and images.mask is not None and texts.tokens is not None
         share = 100 * self.local_logit.sigmoid().item()
         note = (
-            f"cross-modal attention of VSE, which makes up {share:.0f} % of a score; the rest is the cosine of the pooled "
+            f"cross-modal attention of VSE, whose share of a score is {share:.0f} %; the rest is the cosine of the pooled "
             "image and caption vectors"
         )
         return WordAttention(self.cross_attention.weights(images.tokens, images.mask, texts.tokens), note)
