@@ -111,7 +111,7 @@ class CCA(nn.Module):
         if not all(bool(projection.any() and projection.isfinite().all()) for projection in projections):
             raise DataFormatError(_all_alike("captions" if statistics.any() else "images"))
         for weight, projection in zip((self.image_projection, self.text_projection), projections, strict=True):
-            # The scale does not change the cosine, but it changes the effect of the learning rate: keep the initial one.
+            # The scale changes the effect of the learning rate, though not the cosine: keep the initial one.
             weight.copy_(projection * (_INITIAL_SCALE / projection.square().mean().sqrt()))
         return {"image_ridge": ridges[0], "text_ridge": ridges[1]}
 

@@ -42,8 +42,8 @@ class ChineseCLIP(nn.Module):
         thaw_at: Share of the run during which the text tower is frozen; 0 = never, 1 = always.
 
     Raises:
-        ConfigError: If a number is out of range, or the model cannot be read, is not a Chinese-CLIP, or does not fit the
-            vocabulary or the features.
+        ConfigError: If a number is out of range, or the model cannot be read, is not a Chinese-CLIP, or does not fit
+            the vocabulary or the features.
     """
 
     whole_picture_first = True

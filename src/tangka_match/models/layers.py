@@ -309,9 +309,8 @@ def _lstm_steps(
     states = []
     for gates_in in from_words:
         state, memory = state[: len(gates_in)], memory[: len(gates_in)]
-        input_gate, forget_gate, new, output_gate = (gates_in + functional.linear(state, w_state, b_state)).chunk(
-            4, dim=1
-        )
+        gates = gates_in + functional.linear(state, w_state, b_state)
+        input_gate, forget_gate, new, output_gate = gates.chunk(4, dim=1)
         memory = torch.addcmul(forget_gate.sigmoid() * memory, input_gate.sigmoid(), new.tanh())
         state = output_gate.sigmoid() * memory.tanh()
         states.append(state)

@@ -49,11 +49,10 @@ _TEMPERATURE = 0.1
 class GeneralisedPooling(nn.Module):
     r"""Generalised pooling operator (GPO) of VSE∞; mean, max and k-max pooling are special cases.
 
-    Each dimension is sorted in descending order, and the values are summed with weights :math:`\theta_1 \dots
-    \theta_L`. The weights depend on rank and length only: a small BiGRU reads sinusoidal position encodings of the ranks
-    :math:`1 \dots L`, a linear layer scores them, and a softmax normalises the scores. Chen et al., "Learning the Best
-    Pooling Strategy for Visual Semantic Embedding", arXiv 2011.04305, equations 4 to 6. Sequences may be longer than in
-    training.
+    Each dimension is sorted in descending order, and its values are summed with weights :math:`\theta_1 \dots
+    \theta_L`, which depend on rank and length only: a BiGRU reads sinusoidal position encodings of the ranks, a linear
+    layer scores them, and a softmax normalises the scores. Chen et al., "Learning the Best Pooling Strategy for Visual
+    Semantic Embedding", arXiv 2011.04305, equations 4 to 6. Sequences may be longer than in training.
 
     Args:
         code_dim: Components of a position encoding; 32 in the paper.
@@ -77,7 +76,7 @@ class GeneralisedPooling(nn.Module):
         return (weights[:, None, :].to(wide.dtype) @ ordered.masked_fill(~real[:, :, None], 0)).squeeze(1)
 
     def weights(self, lengths: Int[Tensor, " N"]) -> Float[Tensor, "N L"]:
-        """Compute the weights of the ranks for sequence lengths of at least 1; rows sum to one and are 0 past the length."""
+        """Compute the weights of the ranks for lengths of at least 1; rows sum to one and are 0 past the length."""
         longest = int(lengths.max())
         codes = sinusoidal_positions(longest, self.rank_rnn.input_size, lengths.device).to(self.score.weight.dtype)
         real = torch.arange(longest, device=lengths.device) < lengths[:, None]

@@ -144,9 +144,9 @@ class WordBag(nn.Module):
     """Bag of words, characters and character bigrams, weighted by inverse document frequency.
 
     Feature ``w`` is word ``w``; feature ``vocab_size + h`` stands for all characters and bigrams with hash ``h``
-    (Weinberger et al., "Feature Hashing", arXiv 0902.2206). Characters let related words such as 白度母 and 绿度母 share
-    features, and make the bag robust to a different segmentation. Unknown words have no characters. Special tokens, and
-    features that fewer than two training captions have, get a weight of zero.
+    (Weinberger et al., "Feature Hashing", arXiv 0902.2206). Characters let related words such as 白度母 and 绿度母
+    share features, and make the bag robust to a different segmentation. Unknown words have no characters. Special
+    tokens, and features of fewer than two training captions, get a weight of zero.
 
     Args:
         vocab_size: Number of words in the vocabulary.
@@ -166,9 +166,9 @@ class WordBag(nn.Module):
     def forward(
         self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]
     ) -> tuple[Int[Tensor, "C P"], Float[Tensor, "C P"]]:
-        """Return feature indices and weights; the weights of a caption have an L2 norm of one, those of padding are zero.
+        """Return feature indices and weights; the weights of a caption have an L2 norm of one.
 
-        A feature that occurs twice is listed twice. All weights of a caption without a known word are zero.
+        A feature that occurs twice is listed twice. Padding, and captions without a known word, have weights of zero.
         """
         features, present = self.features(token_ids, token_mask)
         weights = self.weight[features] * present

@@ -202,7 +202,7 @@ class VSE(nn.Module):
         assert images.tokens is not None and images.mask is not None and texts.tokens is not None
         share = 100 * self.local_logit.sigmoid().item()
         note = (
-            f"cross-modal attention of VSE, whose share of a score is {share:.0f} %; the rest is the cosine of the pooled "
+            f"cross-modal attention of VSE, whose share of a score is {share:.0f} %; the rest is the cosine of pooled "
             "image and caption vectors"
         )
         return WordAttention(self.cross_attention.weights(images.tokens, images.mask, texts.tokens), note)

@@ -57,7 +57,8 @@ class SGRAF(nn.Module):
         normalise_texts: Whether to L2-normalise embedded words.
 
     Raises:
-        ConfigError: If a size is below 1, ``dropout`` or ``global_share`` is not in [0, 1), or ``reasoning`` is unknown.
+        ConfigError: If a size is below 1, ``dropout`` or ``global_share`` is not in [0, 1), or ``reasoning`` is
+            unknown.
 
     Example:
         >>> import torch
