@@ -1,7 +1,7 @@
 """Tensor containers, protocols of matchers, and the axis legend.
 
-Axes: B pairs of a batch, I images, C captions, R regions, T tokens, F features of a region, D joint space, V words of the
-vocabulary, E components of a word vector, N images or captions, L regions or words.
+Axes: B pairs of a batch, I images, C captions, R regions, T tokens, F features of a region, D joint space, V words of
+the vocabulary, E components of a word vector, N images or captions, L regions or words.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -245,5 +245,5 @@ class PretrainedMatcher(Protocol):
         ...
 
     def checkpoint_arguments(self) -> dict[str, Any]:
-        """Return arguments that replace those of the config in a checkpoint, so that it can be loaded without other files."""
+        """Return arguments that replace those of the config in a checkpoint, so that loading needs no other files."""
         ...

@@ -1,6 +1,7 @@
 """Word-to-region attention for every pair of an image and a caption.
 
-Axes: I images, R regions, C captions, T tokens, W words of all captions, D joint space, A components of queries; in `stacked_cross_attention` N items with L queries attend to M contexts with K parts.
+Axes: I images, R regions, C captions, T tokens, W words of all captions, D joint space, A components of queries; in
+`stacked_cross_attention` N items with L queries attend to M contexts with K parts.
 """
 
 import torch
