@@ -11,11 +11,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from tangka_match.config.arguments import argument_faults
+from tangka_match.config.arguments import argument_faults, with_import_paths
 from tangka_match.config.check import BUILT_BY_TARGET, active_callbacks, check_config, raise_faults
 from tangka_match.data.datamodule import SetWriter
+from tangka_match.data.tokenizer import check_restorable
 from tangka_match.errors import ConfigError, TangkaMatchError
 from tangka_match.losses import check_pooled
+from tangka_match.models.registry import check_loadable
 from tangka_match.training.build import check_compiler
 from tangka_match.training.callbacks import check_neighbours
 from tangka_match.training.distributed import processes_started
@@ -97,7 +99,8 @@ def build_writer(config: DictConfig) -> SetWriter:
 def _build(node: DictConfig, **filled: Any) -> Any:
     """Instantiate a node by its ``_target_``, with plain lists and dicts, and raise errors without Hydra's wrapping."""
     try:
-        return instantiate(node, _convert_="all", **filled)
+        plain = with_import_paths(OmegaConf.to_container(node, resolve=True))
+        return instantiate(plain, _convert_="all", **filled)
     except InstantiationException as error:
         raise error.__cause__ or error from None
 
@@ -107,6 +110,7 @@ def _build_once(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> 
     matchers: list[torch.nn.Module] = []
 
     def build_model() -> None:
+        check_loadable(plain["model"]["_target_"])
         with torch.device("meta"):
             matchers.append(build["model"](**TRIAL_SIZES))
         check_prefixes(matchers[0], plain["training"]["lr_multipliers"] or {})
@@ -134,7 +138,7 @@ def _build_once(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> 
 
     parts: dict[str, Callable[[], Any]] = {
         "model": build_model,
-        "data": build["data"],
+        "data": lambda: check_restorable(build["data"]().tokenizer),
         "loss": build_loss,
         "optimizer": build_optimizer,
         "scheduler": build_scheduler,

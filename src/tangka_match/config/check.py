@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ValidationError
 
-from tangka_match.config.arguments import accepts, argument_faults, locate
+from tangka_match.config.arguments import accepts, argument_faults, locate, with_registered_names
 from tangka_match.config.explain import nearest
 from tangka_match.errors import ConfigError
 from tangka_match.records.setting_names import NON_RUN_KEYS, with_current_targets
@@ -44,6 +44,7 @@ def check_config(config: DictConfig) -> tuple[RunSettings, dict[str, Any]]:
         ConfigError: If there are faults; the message lists each with its dotted name, value and what is allowed.
     """
     plain = with_current_targets(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+    plain = with_registered_names(plain)
     faults = [
         f"{name}: there is no such setting.{nearest(name, list(GROUPS))}"
         for name in plain
