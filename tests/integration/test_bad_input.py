@@ -149,7 +149,7 @@ def test_a_fault_of_the_data_in_a_fresh_process(root, tmp_path):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_nan_outside_the_sample_is_found_in_its_batch(tmp_path, workers):
     root = write_dataset(tmp_path / "set", train=200)
-    looked_at = RegionFeatures.open(root / "train_ims.npy").sample().tolist()
+    looked_at = RegionFeatures.open(root / "train_ims.npy").sample_indices().tolist()
     row = next(n for n in range(100, 200) if n not in looked_at)
     change_features(root, (row, 1, 3), np.nan)
     before = contents(root)
@@ -179,7 +179,7 @@ SETTING_FAULTS = [
         ("trainer.precision=16-mixed",),
         r"precision='16-mixed' with accelerator='cpu': on a CPU use 32-true or bf16-mixed",
     ),
-    (("data=f8kcn_small",), r"/train_ims\.npy: split 'train' has 12 images, but this data config expects 2,910"),
+    (("data=f8kcn_small",), r"/train_ims\.npy: split 'train' has 12 images, but data.expected_counts expects 2,910"),
     (("paths.runs=/proc/nowhere",), r"/proc/nowhere.*cannot make the run folder .*set paths\.runs"),
     (("data.vocabulary_path=none.json",), r"none\.json: cannot read the vocabulary \(No such file"),
     (
