@@ -1,0 +1,48 @@
+"""Base class and field types of all typed settings.
+
+Commands, runs and sweeps check their configs with pydantic models that derive from `Settings`. The field types accept
+what Hydra makes of a command line: a run id of digits arrives as a number, and a list of one entry may arrive without
+its brackets. This module imports neither torch nor Hydra.
+
+- `Settings`: immutable model that refuses unknown fields.
+- `Text`: string that may arrive as a number.
+- `OneOrMore`: marker of a non-empty list whose only entry may be given without brackets.
+- `Ascending`: marker of a list of distinct numbers, sorted in ascending order.
+
+Example:
+    >>> from typing import Annotated
+    >>> class Example(Settings):
+    ...     runs: Annotated[list[Text], OneOrMore]
+    ...     seeds: Annotated[list[int], Ascending]
+    >>> Example(runs=20260101, seeds=[2, 0, 1])
+    Example(runs=['20260101'], seeds=[0, 1, 2])
+"""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+
+
+class Settings(BaseModel):
+    """Immutable settings that refuse unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _as_text(value: Any) -> Any:
+    return value if value is None else str(value)
+
+
+def _as_list(value: Any) -> Any:
+    return value if value is None or isinstance(value, list | dict) else [value]
+
+
+def _ascending(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"{values} must not repeat a value")
+    return sorted(values)
+
+
+Text = Annotated[str, BeforeValidator(_as_text)]
+OneOrMore = BeforeValidator(_as_list)
+Ascending = AfterValidator(_ascending)
