@@ -6,7 +6,11 @@ The way data flows, in one line: ``conf/`` → entry point → ``config`` builds
 ``tangka_match.load(path)`` gives back a trained model, ready to score images against captions.
 """
 
+import sys
 from typing import TYPE_CHECKING
+
+if sys.platform == "win32":
+    raise ImportError("tangka_match supports Linux, macOS and WSL2, but not native Windows: install it in WSL2")
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,18 +1,19 @@
-"""One tree of errors that users meet.
+"""Errors that users meet, in one tree.
 
-Every message names the file or setting, the value found, what is allowed, and what to do next.
-
-Entry points print such an error without a traceback and exit with code 2.
+Every message names the file or setting, the value found, what is allowed, and what to do next. Commands print such an
+error without a traceback and exit with code 2.
 """
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """``OSError.errno`` of a full disk and of an exhausted quota."""
 
 
 class TangkaMatchError(Exception):
-    """Base of every error that a user can cause and mend."""
+    """Base class of all errors that a user can cause and correct."""
 
 
 class ConfigError(TangkaMatchError, ValueError):
@@ -20,11 +21,11 @@ class ConfigError(TangkaMatchError, ValueError):
 
 
 class DataFormatError(TangkaMatchError, ValueError):
-    """A data file is missing, damaged, or not what the precomp layout promises."""
+    """A data file is missing, damaged, or not in the precomp layout."""
 
 
 class ShapeError(TangkaMatchError, ValueError):
-    """A tensor's axes do not fit the ones it meets."""
+    """The axes of a tensor do not match those of another one."""
 
 
 class CheckpointError(TangkaMatchError, RuntimeError):
@@ -32,11 +33,34 @@ class CheckpointError(TangkaMatchError, RuntimeError):
 
 
 class TrainingError(TangkaMatchError, RuntimeError):
-    """A run cannot go on: a non-finite loss, a full disk, a run that has already ended."""
+    """A run cannot continue: a non-finite loss, a full disk, a run that has already ended."""
+
+
+@contextmanager
+def full_disk_explained(place: str, advice: str) -> Iterator[None]:
+    """Turn the system's error for a full disk into a `TrainingError`; other errors pass unchanged.
+
+    If the disk filled up while one of our own errors was being recorded, that error is raised instead.
+
+    Args:
+        place: Folder or setting to name where the system does not name a file.
+        advice: What the user can do, for the end of the message.
+
+    Raises:
+        TrainingError: If the disk or quota is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        if isinstance(error.__context__, TangkaMatchError):
+            raise error.__context__ from None
+        raise TrainingError(f"{error.filename or place}: {error.strerror}; {advice}") from error
 
 
 def count(number: int, noun: str) -> str:
-    """A number with its noun.
+    """Format a number with its noun.
 
     >>> count(1, "image"), count(1200, "image")
     ('1 image', '1,200 images')

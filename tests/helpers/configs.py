@@ -3,7 +3,7 @@
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from tangka_match.config.location import conf_dir
+from tangka_match.config.conf_folder import conf_dir
 
 
 def compose_config(*overrides: str, config_name: str = "config") -> DictConfig:

@@ -13,7 +13,7 @@ from helpers.configs import compose_config, tiny_sizes
 from tangka_match import demo
 from tangka_match.config.build import build_plan
 from tangka_match.config.check import GROUPS, check_config
-from tangka_match.config.location import conf_dir
+from tangka_match.config.conf_folder import conf_dir
 from tangka_match.losses import positive_mask
 
 CONF = Path(conf_dir())
