@@ -81,7 +81,7 @@ def test_finished_runs_are_reused_and_stopped_ones_resumed(curve):
     stopped = answer["values"]["points"][1]["runs"][0]
     ledger = folder / "runs" / stopped / "ledger.jsonl"
     lines = [line for line in ledger.read_text("utf-8").splitlines() if '"event": "end"' not in line]
-    ledger.write_text("".join(line + "\n" for line in lines), "utf-8")  # as a kill leaves it
+    ledger.write_text("".join(line + "\n" for line in lines), "utf-8")  # as after a kill
     done = run_cli_in_process(*command(folder), main=main)
     assert done.code == 0, done.stderr
     assert done.stdout.count("is finished already and is reused") == 5
@@ -92,7 +92,7 @@ def test_finished_runs_are_reused_and_stopped_ones_resumed(curve):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["curve.shares=[0.5,1]"], r"curve\.shares: .*needs at least 3"),
         (["curve.shares=[0.5,0.5,1]"], "must not repeat a value"),
@@ -102,9 +102,9 @@ def test_finished_runs_are_reused_and_stopped_ones_resumed(curve):
         (["data.batch_size=32", "curve.seeds=[7,8]"], "data.batch_size"),
     ],
 )
-def test_user_error_is_one_message(curve, words, said):
+def test_user_error_is_one_message(curve, words, message):
     folder, _ = curve
     before = trained(folder)
     done = run_cli_in_process(*command(folder, *words), main=main)
-    assert_one_message(done, said)
+    assert_one_message(done, message)
     assert trained(folder) == before

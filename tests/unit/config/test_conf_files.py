@@ -1,4 +1,4 @@
-"""Every file under ``conf/`` is used here: composed, checked and, if it is an experiment, built and stepped once."""
+"""Every file under ``conf/`` is composed and checked; experiments are also built and trained for one step."""
 
 import inspect
 import shlex
@@ -22,7 +22,7 @@ EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
 NAMES = ("compare", "config", "convert", "dashboard", "demo_data", "diagnose", "evaluate", "extract", "report", "runs")
 TOKENIZERS = sorted(CONF.glob("data/tokenizer/*.yaml"))
 PRIMARY = {CONF / f"{name}.yaml" for name in NAMES}
-OF_WANDB = CONF / "wandb_sweep.yaml"  # tests/unit/config/test_wandb_sweep.py
+WANDB_SWEEP = CONF / "wandb_sweep.yaml"  # tests/unit/config/test_wandb_sweep.py
 SIZES = {"vocab_size": 20, "feature_dim": 6, "num_regions": 4}
 
 
@@ -31,7 +31,7 @@ def name_of(path):
 
 
 def header_of(experiment):
-    """The fields of the comment that opens the file; a line that is indented goes on with the field before it."""
+    """Fields of the file's first comment; an indented line continues the field before it."""
     fields = {}
     lines = experiment.read_text("utf-8").splitlines()
     assert lines[0] == "# @package _global_"
@@ -46,9 +46,9 @@ def header_of(experiment):
     return fields
 
 
-def test_no_file_is_forgotten():
+def test_every_file_is_covered():
     everything = set(CONF.rglob("*.yaml"))
-    assert everything == {*GROUP_FILES, *TOKENIZERS, *EXPERIMENTS, *PRIMARY, OF_WANDB}
+    assert everything == {*GROUP_FILES, *TOKENIZERS, *EXPERIMENTS, *PRIMARY, WANDB_SWEEP}
     assert {path.parent.name for path in GROUP_FILES} == {*GROUPS, "paths", "sweep"} - {
         "name",
         "tags",
@@ -58,7 +58,7 @@ def test_no_file_is_forgotten():
 
 
 @pytest.mark.parametrize("path", GROUP_FILES, ids=name_of)
-def test_every_group_file_composes_to_what_it_says_and_passes_the_checks(path):
+def test_group_file_composes_unchanged_and_passes_the_checks(path):
     composed = compose_config(f"{path.parent.name}={path.stem}")
     written = yaml.safe_load(path.read_text("utf-8"))
     written.pop("defaults", None)
@@ -68,12 +68,12 @@ def test_every_group_file_composes_to_what_it_says_and_passes_the_checks(path):
     check_config(compose_config(f"{path.parent.name}={path.stem}", "++data.root=somewhere", *unset))
 
 
-def test_the_demo_data_config_composes():
+def test_demo_data_config_composes():
     assert compose_config("data=demo_small", config_name="demo_data").data.writer.train == 160
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
-def test_every_experiment_builds_and_takes_a_step(path):
+def test_experiment_builds_and_trains_a_step(path):
     config = compose_config(f"+experiment={path.stem}", "data.root=somewhere")
     assert config.name == path.stem
     plan = build_plan(compose_config(f"+experiment={path.stem}", "data.root=somewhere", *tiny_sizes(config)))
@@ -94,14 +94,14 @@ def test_every_experiment_builds_and_takes_a_step(path):
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
-def test_every_experiment_opens_with_aim_command_and_expected_numbers(path):
+def test_experiment_header_has_aim_command_and_expected_numbers(path):
     fields = header_of(path)
     assert list(fields) == ["Aim", "Command", "Expected"]
     assert all(len(text) > 10 for text in fields.values())
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
-def test_the_command_in_an_experiments_header_composes_to_it(path):
+def test_command_in_an_experiment_header_composes_it(path):
     python, flag, module, *overrides = shlex.split(header_of(path)["Command"].replace("<folder>", "somewhere"))
     assert (python, flag, module) == ("python", "-m", "tangka_match.train")
     settings, plain = check_config(compose_config(*overrides))
@@ -109,11 +109,11 @@ def test_the_command_in_an_experiments_header_composes_to_it(path):
     assert plain["data"]["root"] in ("somewhere", "data/demo_small")
 
 
-@pytest.mark.parametrize("knob", ["noise", "duplicate_share", "completeness"])
-def test_the_demo_sets_knobs_are_those_of_the_writer(knob):
-    assert compose_config().data.writer[knob] == getattr(demo, f"DEFAULT_{knob.upper()}")
+@pytest.mark.parametrize("name", ["noise", "duplicate_share", "completeness"])
+def test_demo_options_equal_the_defaults_of_the_writer(name):
+    assert compose_config().data.writer[name] == getattr(demo, f"DEFAULT_{name.upper()}")
 
 
-@pytest.mark.parametrize("knob", ["seed", "train", "val", "test", "thumbnails"])
-def test_the_demo_sets_sizes_are_those_of_the_writer(knob):
-    assert compose_config().data.writer[knob] == inspect.signature(demo.write_demo_set).parameters[knob].default
+@pytest.mark.parametrize("name", ["seed", "train", "val", "test", "thumbnails"])
+def test_demo_sizes_equal_the_defaults_of_the_writer(name):
+    assert compose_config().data.writer[name] == inspect.signature(demo.write_demo_set).parameters[name].default
