@@ -6,8 +6,12 @@ Data flow: ``conf/`` → command → ``config`` builds objects → ``training.ru
 Names below are imported on first use (PEP 562), so that ``import tangka_match`` does not import torch.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+if sys.platform == "win32":
+    raise ImportError("tangka_match supports Linux, macOS and WSL2, but not native Windows: install it in WSL2")
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,81 +1,90 @@
-"""Runs an entry point under Hydra, and turns every mistake of a user into one message and exit code 2."""
+"""Shared parts of all commands: run under Hydra, read settings, report errors, set the exit code.
+
+A command is one module at the top of the package: settings, action, output, and ``main = command("<name>", <action>)``.
+Importing this module imports neither torch nor pydantic, so that ``--help`` and ``--cfg job`` answer at once.
+"""
 
 import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import hydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tangka_match.config.explain import explain
-from tangka_match.config.location import conf_dir
-from tangka_match.errors import DISK_FULL, ConfigError, TangkaMatchError, TrainingError
+from tangka_match.config.conf_folder import conf_dir
+from tangka_match.config.explain import explain, nearest
+from tangka_match.errors import ConfigError, TangkaMatchError, full_disk_explained
+
+if TYPE_CHECKING:
+    from tangka_match.data.split import Split
+    from tangka_match.settings import Settings
 
 USER_ERROR, INTERRUPTED = 2, 128 + signal.SIGINT
 USER_ERRORS = (TangkaMatchError, HydraException, OmegaConfBaseException)
+FULL_DISK_ADVICE = "free space there or move the folder, then continue with resume=<run id>"
 
-SEVERAL = re.compile(r"[\[{]|\w+\(|[^,]*,")  # a list, a dict, a function of Hydra's, or the values of a sweep
-ONE = re.compile(r"[^\s,\[\]{}():](?:[^,\[\]{}():]*[^\s,\[\]{}():])?")
+SEVERAL_VALUES = re.compile(r"[\[{]|\w+\(|[^,]*,")  # a list, a dict, a Hydra function, or the values of a sweep
+ONE_VALUE = re.compile(r"[^\s,\[\]{}():](?:[^,\[\]{}():]*[^\s,\[\]{}():])?")
 
-
-def quote_letters(word: str) -> str:
-    """Put quotes around the values of an override that hold other letters than ASCII, which Hydra takes in quotes only.
-
-    What is quoted already stays as it is.
-
-    >>> quote_letters("data.root=/数据/唐卡 (1)"), quote_letters("tags=[唐卡 一,first]"), quote_letters("seed=0,1")
-    ("data.root='/数据/唐卡 (1)'", "tags=['唐卡 一',first]", 'seed=0,1')
-    """
-    name, equals, value = word.partition("=")
-    if word.startswith("-") or not equals or value.isascii() or "'" in value or '"' in value:
-        return word
-    if SEVERAL.match(value):
-        quoted = ONE.sub(lambda found: found[0] if found[0].isascii() else f"'{found[0]}'", value)
-    else:
-        quoted = f"'{value}'"
-    return f"{name}={quoted}"
+SettingsT = TypeVar("SettingsT", bound="Settings")
 
 
-def run_cli(task: Callable[[DictConfig], Any], config_name: str) -> None:
-    """Compose the config from the command line, call ``task`` with it, and exit.
-
-    Exit codes: 0 done, 1 a fault of ours, 2 a user's mistake, 130 Ctrl-C, 143 SIGTERM. ``-v`` or ``debug=true`` shows
-    the traceback of a user's mistake too.
+def command(config_name: str, action: Callable[[DictConfig], Any]) -> Callable[[], None]:
+    """Make the ``main`` of a command.
 
     Args:
-        task: Takes the composed config.
-        config_name: Of the primary config in ``conf/``, without ``.yaml``.
+        config_name: Name of the primary config in ``conf/``, without ``.yaml``.
+        action: Function that runs the command with the composed config.
     """
-    verbose = any(word in ("-v", "--verbose", "debug=true") for word in sys.argv[1:])
+
+    def main() -> None:
+        run_cli(action, config_name)
+
+    return main
+
+
+def run_cli(action: Callable[[DictConfig], Any], config_name: str) -> None:
+    """Compose the config from the command line, run ``action`` with it, and exit.
+
+    Exit codes: 0 success, 1 internal error, 2 user error, 130 Ctrl-C, 143 SIGTERM. A user error prints one message;
+    ``-v`` or ``debug=true`` shows its traceback.
+
+    Args:
+        action: Function that runs the command with the composed config.
+        config_name: Name of the primary config in ``conf/``, without ``.yaml``.
+    """
+    is_verbose = any(word in ("-v", "--verbose", "debug=true") for word in sys.argv[1:])
     words = [word for word in sys.argv[1:] if word not in ("-v", "--verbose")]
-    sys.argv = [sys.argv[0], *map(quote_letters, words)]
+    sys.argv = [sys.argv[0], *map(quote_non_ascii, words)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
     failures: list[Exception] = []
 
     def guarded(config: DictConfig) -> Any:
-        # Caught inside the task: Hydra announces what leaves it in words of its own, and ends a multirun there.
+        # Errors are caught here because Hydra would print its own message and end a multirun.
         try:
-            with _full_disk_explained():
-                return task(config)
+            with full_disk_explained("paths.runs", FULL_DISK_ADVICE):
+                return action(config)
         except USER_ERRORS as error:
-            if verbose:
+            if is_verbose:
                 raise
             failures.append(error)
-            _print(error, config_name)
+            _print_error(error, config_name)
         return None
 
     try:
         hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(guarded)()
     except USER_ERRORS as error:
-        if verbose:
+        if is_verbose:
             raise
-        _print(error, config_name)
+        _print_error(error, config_name)
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -83,22 +92,117 @@ def run_cli(task: Callable[[DictConfig], Any], config_name: str) -> None:
         sys.exit(USER_ERROR)
 
 
-@contextmanager
-def _full_disk_explained() -> Iterator[None]:
-    """Turn the system's error for a full disk into one of ours; other errors pass."""
+def quote_non_ascii(override: str) -> str:
+    """Quote the non-ASCII values of an override, which Hydra's grammar accepts in quotes only.
+
+    Values that already have quotes stay unchanged.
+
+    >>> quote_non_ascii("data.root=/数据/唐卡 (1)"), quote_non_ascii("tags=[唐卡 一,first]")
+    ("data.root='/数据/唐卡 (1)'", "tags=['唐卡 一',first]")
+    """
+    name, equals, value = override.partition("=")
+    if override.startswith("-") or not equals or value.isascii() or "'" in value or '"' in value:
+        return override
+    if SEVERAL_VALUES.match(value):
+        quoted = ONE_VALUE.sub(lambda found: found[0] if found[0].isascii() else f"'{found[0]}'", value)
+    else:
+        quoted = f"'{value}'"
+    return f"{name}={quoted}"
+
+
+def read_settings(
+    config: DictConfig, kind: type[SettingsT], groups: Sequence[str] = ("data", "paths", "debug")
+) -> SettingsT:
+    """Check the settings of a command and return them typed.
+
+    Args:
+        config: Composed config.
+        kind: Settings class of the command.
+        groups: Further top-level names that the config may hold.
+
+    Raises:
+        ConfigError: If settings are unknown, missing or out of range; the message lists all of them.
+    """
+    from pydantic import ValidationError
+
+    from tangka_match.config.check import describe_fault, raise_faults
+
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    known = [*kind.model_fields, *groups]
+    faults = [f"{name}: there is no such setting.{nearest(name, known)}" for name in plain if name not in known]
+    # An empty path would mean the current folder, and an empty run id would match every run.
+    faults += [
+        f"{name} is empty: write {name}=<value>, or leave it out"
+        for name in kind.model_fields
+        if plain.get(name) == "" or (isinstance(plain.get(name), list) and "" in plain[name])
+    ]
+    if (plain.get("data") or {}).get("root") == "":
+        faults.append("data.root is empty: write data.root=<folder of the data set>")
+    settings = None
     try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        if isinstance(error.__context__, TangkaMatchError):  # which then could not be noted in the ledger
-            raise error.__context__ from None
-        raise TrainingError(
-            f"{error.filename or 'paths.runs'}: {error.strerror}; free space there or move the folder, then go on with "
-            "resume=<run id>"
-        ) from error
+        settings = kind.model_validate({name: plain[name] for name in kind.model_fields if name in plain})
+    except ValidationError as error:
+        faults += [describe_fault(item, kind) for item in error.errors()]
+    raise_faults(faults)
+    assert settings is not None
+    return settings
 
 
-def _print(error: Exception, config_name: str) -> None:
+def usable_device(device: str) -> str:
+    """Return ``device`` if torch can compute on it; a pydantic validator.
+
+    Raises:
+        ValueError: If this machine has no such device.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"{device!r} is not available here; use cpu, or cuda on a machine with a GPU") from error
+    return device
+
+
+def write_missing_data(data: DictConfig) -> None:
+    """Write the demo set to ``data.root`` if ``data`` has a writer and the folder is empty or missing."""
+    if data.get("writer") is not None:
+        instantiate(data.writer).ensure(Path(data.root))
+
+
+def open_split(data: DictConfig, name: str, *, check_features: bool = True) -> "Split":
+    """Open a split of ``data.root`` and compare its counts with ``data.expected_counts``."""
+    from tangka_match.data.split import load_split
+
+    expected = (data.get("expected_counts") or {}).get(name, (None, None))
+    return load_split(data.root, name, *expected, check_features=check_features)
+
+
+def check_is_new(path: Path) -> None:
+    """Refuse to overwrite a file.
+
+    Raises:
+        ConfigError: If ``path`` exists.
+    """
+    if path.exists():
+        raise ConfigError(f"out: {path} already exists and is not overwritten; set out to another path")
+
+
+@contextmanager
+def written_completely(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` and rename it at the end, so that ``path`` is complete or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{path.name}")
+    yield partial
+    partial.replace(path)
+
+
+def say(line: str, style: str | None = None) -> None:
+    """Print one line to the terminal without wrapping or markup."""
+    import rich
+
+    rich.get_console().print(line, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_error(error: Exception, config_name: str) -> None:
     title = type(error).__name__ if isinstance(error, TangkaMatchError) else ConfigError.__name__
     print(f"{title}: {explain(error, config_name)}", file=sys.stderr)

@@ -1,21 +1,141 @@
-"""Convert other programmes' checkpoints: ``python -m tangka_match.convert source=PATH vocab=VOCAB out=CKPT``."""
+"""Convert checkpoints of other programs to ours, or ours to the published SGRAF code.
+
+python -m tangka_match.convert source=CHECKPOINT vocab=VOCABULARY out=CHECKPOINT [mapping=YAML] [to=sgraf]
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from omegaconf import DictConfig
+from pydantic import Field, ValidationError
 
-from tangka_match.cli import run_cli
+from tangka_match.cli import check_is_new, command, read_settings, say, written_completely
+from tangka_match.errors import CheckpointError, ConfigError
+from tangka_match.settings import Settings
+
+if TYPE_CHECKING:
+    from tangka_match.data.vocabulary import Vocabulary
+
+TOKENIZER = "tangka_match.data.tokenizer.JiebaTokenizer"
 
 
-def main() -> None:
-    """Compose the config, convert, and print where the file is."""
-    run_cli(_convert, config_name="convert")
+class ConversionSettings(Settings):
+    """Settings of a conversion; see ``conf/convert.yaml``."""
+
+    source: Path
+    vocab: Path | None
+    mapping: Path | None
+    out: Path
+    to: Literal["tangka_match", "sgraf"]
 
 
-def _convert(config: DictConfig) -> None:
-    # Imported here: torch takes seconds to import, and --help and --cfg job do without it.
-    from tangka_match.config.conversion import convert
+class WeightMapping(Settings):
+    """Content of a mapping file: the model, and the names of its weights in the other checkpoint.
 
-    print(f"written to   {', '.join(map(str, convert(config)))}")
+    The fields are the arguments of `from_foreign`.
+    """
 
+    model: dict[str, Any]
+    weights: dict[str, str | None]
+    num_regions: Annotated[int, Field(ge=1)]
+    feature_dim: Annotated[int, Field(ge=1)]
+    state: str = "model_state_dict"
+    tokenizer: dict[str, Any] | None = None
+    max_tokens: Annotated[int, Field(ge=3)] = 80
+
+
+def convert(config: DictConfig) -> None:
+    """Write the converted checkpoint; for the published code, also its vocabulary.
+
+    Raises:
+        TangkaMatchError: On invalid settings, or if a file cannot be read or converted.
+    """
+    settings = read_settings(config, ConversionSettings, groups=("debug",))
+    check_is_new(settings.out)
+    written = _to_published(settings) if settings.to == "sgraf" else _to_ours(settings)
+    say(f"written to   {', '.join(map(str, written))}")
+
+
+def _to_published(settings: ConversionSettings) -> list[Path]:
+    from tangka_match.data.vocabulary import Vocabulary
+    from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
+    from tangka_match.retrieval.published import to_published
+
+    content = to_published(settings.source)
+    words = settings.out.with_name(f"{content['opt'].data_name}_vocab.json")  # the published code expects it here
+    check_is_new(words)
+    _save(content, settings.out)
+    Vocabulary.from_dict(read_checkpoint(settings.source)[METADATA_KEY]["vocabulary"]).save_json(words)
+    return [settings.out, words]
+
+
+def _to_ours(settings: ConversionSettings) -> list[Path]:
+    from tangka_match.retrieval.foreign import describe_foreign, from_foreign
+    from tangka_match.retrieval.published import from_published, is_published
+    from tangka_match.retrieval.safe_load import load_with_stand_ins
+
+    source = settings.source
+    if settings.mapping is not None:
+        mapping = dict(read_mapping(settings.mapping))
+        content = from_foreign(source, _read_vocabulary(settings.vocab), **mapping)
+    elif is_published(load_with_stand_ins(source)[0]):
+        content = from_published(source, _read_vocabulary(settings.vocab))
+    else:
+        raise CheckpointError(
+            f"{source}: not a checkpoint of the published SGRAF code; write a file that maps its weights to ours and "
+            f"give it as mapping=<path> (see conf/convert.yaml for an example). The checkpoint holds\n"
+            f"{describe_foreign(source)}"
+        )
+    _save(content, settings.out)
+    return [settings.out]
+
+
+def read_mapping(path: Path) -> WeightMapping:
+    """Read a mapping file in YAML or JSON.
+
+    Raises:
+        ConfigError: If the file cannot be read, or if an entry is missing, unknown or of the wrong type.
+    """
+    import yaml
+
+    from tangka_match.config.arguments import argument_faults
+    from tangka_match.config.check import describe_fault, raise_faults
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"mapping={path}: cannot be read as YAML or JSON ({error})") from error
+    try:
+        mapping = WeightMapping.model_validate(content)
+    except ValidationError as error:
+        known = ", ".join(WeightMapping.model_fields)
+        faults = [
+            f"{'.'.join(map(str, item['loc']))}: there is no such entry; known entries are {known}"
+            if item["type"] == "extra_forbidden"
+            else describe_fault(item)
+            for item in error.errors()
+        ]
+        raise ConfigError(f"mapping={path}:\n  " + "\n  ".join(faults)) from error
+    raise_faults(argument_faults("tokenizer", {"_target_": TOKENIZER, **(mapping.tokenizer or {})}, set()))
+    return mapping
+
+
+def _read_vocabulary(path: Path | None) -> "Vocabulary":
+    from tangka_match.data.vocabulary import Vocabulary
+
+    if path is None:
+        raise ConfigError("vocab is not set: give the vocabulary of the model's training, .json or .pkl")
+    return Vocabulary.load(path)
+
+
+def _save(content: dict[str, Any], out: Path) -> None:
+    import torch
+
+    with written_completely(out) as partial:
+        torch.save(content, partial)
+
+
+main = command("convert", convert)
 
 if __name__ == "__main__":
     main()

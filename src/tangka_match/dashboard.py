@@ -1,21 +1,80 @@
-"""Build the W&B workspace that compares runs: ``python -m tangka_match.dashboard``; ``push=true`` sends it."""
+"""Write the W&B workspace that compares runs as JSON, or push it.
+
+python -m tangka_match.dashboard 'parameters=[optimizer.lr,loss.margin]' [push=true]
+"""
+
+import json
+import os
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Self
 
 from omegaconf import DictConfig
+from pydantic import Field, model_validator
 
-from tangka_match.cli import run_cli
+from tangka_match.cli import check_is_new, command, read_settings, say
+from tangka_match.config.explain import nearest
+from tangka_match.errors import ConfigError
+from tangka_match.settings import Settings
+
+Names = Annotated[list[str], Field(min_length=1)]
 
 
-def main() -> None:
-    """Compose the config, build the workspace, and write or push it."""
-    run_cli(_dashboard, config_name="dashboard")
+class DashboardSettings(Settings):
+    """Settings of a dashboard; see ``conf/dashboard.yaml``."""
+
+    entity: str | None
+    project: str
+    title: str
+    groupby: str | None
+    lines: Names
+    bars: Names
+    objective: str
+    parameters: Names
+    logarithmic: list[str]
+    out: Path
+    push: bool
+
+    @model_validator(mode="after")
+    def _check_logarithmic(self) -> Self:
+        for name in self.logarithmic:
+            if name not in self.parameters:
+                raise ValueError(f"logarithmic: {name!r} is not in parameters.{nearest(name, self.parameters)}")
+        return self
 
 
-def _dashboard(config: DictConfig) -> None:
-    # Imported here: torch and W&B take seconds to import, and --help and --cfg job do without them.
-    from tangka_match.config.dashboard import dashboard
+def build_dashboard(config: DictConfig) -> None:
+    """Build the workspace and write it as JSON; push it to W&B if ``push`` is set.
 
-    dashboard(config)
+    Raises:
+        TangkaMatchError: On invalid settings, without wandb-workspaces, or if W&B refuses the push.
+    """
+    settings = read_settings(config, DashboardSettings, groups=("debug",))
+    analysis = _import_builder()
+    built = analysis.build_dashboard(**settings.model_dump(exclude={"entity", "out", "push"}))
+    if settings.push:
+        say(f"pushed: {analysis.push_dashboard(built, settings.entity)}")
+        return
+    check_is_new(settings.out)
+    settings.out.parent.mkdir(parents=True, exist_ok=True)
+    settings.out.write_text(json.dumps(analysis.view_of(built), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    say(f"{settings.out}: the view in W&B's format; push=true sends it to W&B, after `wandb login`")
 
+
+def _import_builder() -> ModuleType:
+    os.environ.setdefault("WANDB_REPORT_API_DISABLE_MESSAGE", "true")  # no greeting of wandb-workspaces
+    try:
+        return import_module("tangka_match.analysis.dashboard")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "wandb_workspaces":
+            raise
+        raise ConfigError(
+            'a W&B workspace as code needs wandb-workspaces: pip install "tangka-match[dashboard]"'
+        ) from error
+
+
+main = command("dashboard", build_dashboard)
 
 if __name__ == "__main__":
     main()

@@ -1,23 +1,28 @@
-"""Write the demo set: ``python -m tangka_match.demo_data [data=demo_small] [data.writer.noise=1.5] [data.root=D]``."""
+"""Write the synthetic demo set.
+
+python -m tangka_match.demo_data [data=demo_small] [data.writer.noise=1.5] [data.root=FOLDER]
+"""
 
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from tangka_match.cli import run_cli
+from tangka_match.cli import command, say
 
 
-def main() -> None:
-    """Compose the config, write the set, and print what is in it."""
-    run_cli(_write, config_name="demo_data")
+def write_demo_data(config: DictConfig) -> None:
+    """Write the set that ``config`` describes, unless ``data.root`` holds it already.
 
-
-def _write(config: DictConfig) -> None:
+    Raises:
+        TangkaMatchError: On invalid settings, or if ``data.root`` holds something else.
+    """
     from tangka_match.config.build import build_writer
 
     build_writer(config).ensure(Path(config.data.root))
-    print(f"{config.data.root} holds the demo set; README.json in it says what its oracle reaches")
+    say(f"{config.data.root} holds the demo set; its README.json records the recalls of the oracle")
 
+
+main = command("demo_data", write_demo_data)
 
 if __name__ == "__main__":
     main()

@@ -1,21 +1,142 @@
-"""Diagnose data and a run: ``python -m tangka_match.diagnose data=precomp data.root=DIR [run=RUN_ID] out=OUT``."""
+"""Diagnose a data set, a run and its model.
+
+    python -m tangka_match.diagnose data=precomp data.root=FOLDER [run=RUN_ID] [checkpoint=CHECKPOINT] out=FOLDER
+
+Reports faults of the data and the highest recall they allow, problems of a run, and the queries, words and hubs that
+its model fails at. ``learning_curve=true`` also trains on shares of the training set, to estimate how many pairs a
+target recall takes.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from omegaconf import DictConfig
+from pydantic import AfterValidator, Field
 
-from tangka_match.cli import run_cli
+from tangka_match.cli import command, open_split, read_settings, say, usable_device, write_missing_data
+from tangka_match.settings import Ascending, Settings, Text
+
+if TYPE_CHECKING:
+    from tangka_match.analysis.diagnosis.feature_scan import FeatureScan
+    from tangka_match.analysis.diagnosis.finding import Section
+    from tangka_match.data.split import Split
 
 
-def main() -> None:
-    """Compose the config, diagnose, write the page and print the findings."""
-    run_cli(_diagnose, config_name="diagnose")
+def _enough_for_a_curve(shares: list[float]) -> list[float]:
+    from tangka_match.analysis.saturating_curve import FEWEST_SIZES
+
+    if len(shares) < FEWEST_SIZES:
+        raise ValueError(f"{shares} has {len(shares)} values; a curve needs at least {FEWEST_SIZES}")
+    return shares
 
 
-def _diagnose(config: DictConfig) -> None:
-    # Imported here: torch takes seconds to import, and --help and --cfg job do without it.
-    from tangka_match.config.diagnosis import diagnose
+class CurveSettings(Settings):
+    """Settings of a learning curve; see ``conf/diagnose.yaml``."""
 
-    diagnose(config)
+    experiment: str | None
+    overrides: list[str]
+    shares: Annotated[list[Annotated[float, Field(gt=0.0, le=1.0)]], AfterValidator(_enough_for_a_curve), Ascending]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2), Ascending]
+    target: Annotated[float, Field(gt=0.0, lt=100.0)]
 
+
+class DiagnosisSettings(Settings):
+    """Settings of a diagnosis; see ``conf/diagnose.yaml``."""
+
+    run: Text | None
+    checkpoint: Path | None
+    device: Annotated[str, AfterValidator(usable_device)]
+    split: str
+    profile: list[float] | None
+    learning_curve: bool
+    curve: CurveSettings
+    out: Path
+
+
+def diagnose(config: DictConfig) -> None:
+    """Diagnose the data, and the run and model if they are given; print the findings and write the page.
+
+    Raises:
+        TangkaMatchError: On invalid settings, data, runs or checkpoints.
+    """
+    import rich
+
+    from tangka_match import load
+    from tangka_match.analysis.diagnosis.feature_scan import scan_features
+    from tangka_match.analysis.diagnosis.output import check_out, print_diagnosis, write_diagnosis
+    from tangka_match.analysis.diagnosis.profile import check_profile
+    from tangka_match.analysis.diagnosis.sections import find_best_checkpoint, model_sections, training_section
+    from tangka_match.records.run_folder import find_run
+
+    settings = read_settings(config, DiagnosisSettings)
+    check_out(settings.out)
+    if settings.profile is not None:
+        check_profile(settings.profile)
+    run = None if settings.run is None else find_run(Path(config.paths.runs), settings.run, "run")
+    checkpoint = settings.checkpoint
+    if checkpoint is None and run is not None:
+        checkpoint = find_best_checkpoint(run, Path(config.paths.checkpoints))
+    data = config.data
+    # The checkpoint is loaded first, so that a bad file is reported before large data are scanned.
+    matcher = None if checkpoint is None else load(checkpoint, device=settings.device, batch_size=data.eval_batch_size)
+    write_missing_data(data)
+    splits = _open_splits(data, settings.split)
+    scans = {name: scan_features(split) for name, split in splits.items()}
+    of_model = [] if matcher is None else model_sections(matcher, splits, scans, settings.split)
+    sections = _diagnose_data(data, splits, scans, settings, run)
+    if run is not None:
+        sections.append(training_section(run))
+    sections += of_model
+    if settings.learning_curve:
+        from tangka_match.sweeps.learning_curve import train_learning_curve
+
+        sections.append(train_learning_curve(**settings.curve.model_dump()))
+    about = {
+        "data": str(Path(data.root).absolute()),
+        "run": None if run is None else run.name,
+        "checkpoint": None if checkpoint is None else str(checkpoint.absolute()),
+        "splits": ", ".join(splits),
+    }
+    write_diagnosis(settings.out, f"Diagnosis of {Path(data.root).absolute().name}", about, sections)
+    print_diagnosis(rich.get_console(), sections)
+    say(f"written to   {settings.out / 'diagnosis.html'}")
+
+
+def _open_splits(data: DictConfig, name: str) -> "dict[str, Split]":
+    """Open ``train``, the chosen split, and ``val`` and ``test`` if they exist; damaged features are accepted."""
+    from tangka_match.data.layout import available_splits
+
+    existing = available_splits(data.root)
+    names = dict.fromkeys(["train", *(other for other in ("val", "test") if other in existing), name])
+    return {each: open_split(data, each, check_features=False) for each in names}
+
+
+def _diagnose_data(
+    data: DictConfig,
+    splits: "dict[str, Split]",
+    scans: "dict[str, FeatureScan]",
+    settings: DiagnosisSettings,
+    run: Path | None,
+) -> "list[Section]":
+    from hydra.utils import instantiate
+
+    from tangka_match.analysis.diagnosis.sections import data_sections, run_profile
+
+    profile = None if run is None else run_profile(run)
+    return data_sections(
+        splits,
+        scans,
+        instantiate(data.tokenizer, _convert_="all"),
+        settings.split,
+        vocabulary_path=data.vocabulary_path,
+        min_count=data.min_count,
+        max_tokens=data.max_tokens,
+        # A run is validated on val, so its recalls do not hold for another split.
+        profile=settings.profile or (profile if settings.split == "val" else None),
+    )
+
+
+main = command("diagnose", diagnose)
 
 if __name__ == "__main__":
     main()

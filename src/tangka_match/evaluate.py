@@ -1,21 +1,146 @@
-"""Evaluate a checkpoint: ``python -m tangka_match.evaluate checkpoint=PATH data=precomp data.root=DIR out=OUT``."""
+"""Evaluate one checkpoint, or an ensemble of several.
+
+    python -m tangka_match.evaluate checkpoint=CHECKPOINT data=precomp data.root=FOLDER out=FOLDER
+
+Writes ``metrics.json``, ``similarity.npy`` and ``ranks.csv`` to ``out`` and prints the recalls.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from omegaconf import DictConfig
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from tangka_match.cli import run_cli
+from tangka_match.cli import command, open_split, read_settings, say, usable_device, write_missing_data
+from tangka_match.settings import OneOrMore, Settings
+
+if TYPE_CHECKING:
+    from tangka_match.data.split import Split
+    from tangka_match.retrieval.corrections import Bank, CorrectionSettings
+    from tangka_match.retrieval.evaluation import Evaluation
+    from tangka_match.retrieval.protocols import EvaluationProtocol
 
 
-def main() -> None:
-    """Compose the config, evaluate, write the results and print the recalls."""
-    run_cli(_evaluate, config_name="evaluate")
+def _known_corrections(names: list[str]) -> list[str]:
+    from tangka_match.retrieval.corrections import check_corrections
+
+    check_corrections(names)
+    return names
 
 
-def _evaluate(config: DictConfig) -> float:
-    # Imported here: torch takes seconds to import, and --help and --cfg job do without it.
-    from tangka_match.config.evaluation import evaluate
+class BankSettings(Settings):
+    """Query bank of ``qb_norm`` and ``nnn``."""
 
-    return evaluate(config).raw.metrics["mean_r1"]
+    split: str
+    size: Annotated[int, Field(ge=1)]
+    seed: Annotated[int, Field(ge=0)]
 
+
+class NearDuplicateSettings(Settings):
+    """Distance up to which two images count as the same picture."""
+
+    threshold: Annotated[float, Field(ge=0, le=2)] | None
+
+
+class EvaluationSettings(Settings):
+    """Settings of an evaluation; see ``conf/evaluate.yaml``."""
+
+    checkpoint: Annotated[list[Path], OneOrMore, Field(min_length=1)]
+    split: str
+    out: Path
+    device: Annotated[str, AfterValidator(usable_device)]
+    precision: Annotated[Literal["32", "bf16"], BeforeValidator(str)]
+    fusion: Literal["mean", "rank"]
+    protocol: "EvaluationProtocol"
+    hubness: Annotated[list[str], OneOrMore, AfterValidator(_known_corrections)]
+    bank: BankSettings
+    correction: "CorrectionSettings"
+    near_duplicates: NearDuplicateSettings
+
+
+def evaluate(config: DictConfig) -> float:
+    """Evaluate the checkpoints on a split, write the results, print the tables, and return the mean R@1.
+
+    Raises:
+        TangkaMatchError: On invalid settings, data or checkpoints.
+    """
+    import torch
+
+    from tangka_match import load
+    from tangka_match.retrieval.corrections import CorrectionSettings
+    from tangka_match.retrieval.evaluation import Extras, evaluate_split
+    from tangka_match.retrieval.evaluation_files import check_out, write_evaluation
+    from tangka_match.retrieval.protocols import EvaluationProtocol
+
+    # Pydantic completes the class here: the modules of the two nested types import torch.
+    EvaluationSettings.model_rebuild(
+        _types_namespace={"EvaluationProtocol": EvaluationProtocol, "CorrectionSettings": CorrectionSettings}
+    )
+    settings = read_settings(config, EvaluationSettings)
+    is_replaced = check_out(settings.out)
+    data = config.data
+    write_missing_data(data)
+    dtype = {"32": torch.float32, "bf16": torch.bfloat16}[settings.precision]
+    matchers = [
+        load(path, device=settings.device, batch_size=data.eval_batch_size, dtype=dtype) for path in settings.checkpoint
+    ]
+    split = open_split(data, settings.split)
+    extras = Extras(
+        corrections=settings.hubness,
+        settings=settings.correction,
+        bank=_draw_bank(data, settings, split),
+        near_duplicates=settings.near_duplicates.threshold,
+    )
+    evaluation = evaluate_split(matchers, split, settings.protocol, fusion=settings.fusion, extras=extras)
+    about = {
+        "checkpoint": [str(path.absolute()) for path in settings.checkpoint],
+        "run_id": [matcher.metadata["run_id"] for matcher in matchers],
+        "data": str(Path(data.root).absolute()),
+        "data_fingerprint": split.fingerprint,
+        **settings.model_dump(mode="json", exclude={"checkpoint", "out", "near_duplicates"}),
+        "protocol": asdict(settings.protocol),
+        "correction": asdict(settings.correction),
+    }
+    write_evaluation(settings.out, evaluation, split, about)
+    _print(settings, evaluation)
+    say(f"written to   {settings.out}{' (the earlier evaluation there is replaced)' if is_replaced else ''}")
+    return evaluation.raw.metrics["mean_r1"]
+
+
+def _draw_bank(data: DictConfig, settings: EvaluationSettings, evaluated: "Split") -> "Bank | None":
+    """Draw the query bank if a correction needs one; its split is not opened otherwise."""
+    from tangka_match.retrieval.corrections import WITH_BANK, Bank
+
+    if not any(name in WITH_BANK for name in settings.hubness):
+        return None
+    bank = settings.bank
+    return Bank.draw(open_split(data, bank.split), bank.size, bank.seed, evaluated)
+
+
+def _print(settings: EvaluationSettings, evaluation: "Evaluation") -> None:
+    import rich
+
+    from tangka_match.retrieval.tables import recall_table, variants_table
+
+    images, captions = evaluation.similarity.shape
+    names = ", ".join(f"{path.parent.name}/{path.name}" for path in settings.checkpoint)
+    console = rich.get_console()
+    console.print(
+        recall_table(
+            evaluation.raw.metrics,
+            evaluation.raw.intervals,
+            title=f"{names} on {settings.split}, {images:,} images, {captions:,} captions",
+            caption=settings.protocol.describe(),
+        )
+    )
+    if evaluation.corrected or evaluation.near_duplicates is not None:
+        console.print(variants_table(evaluation))
+    for warning in evaluation.warnings:
+        console.print(f"[bold red]warning[/bold red]      {warning}", highlight=False, soft_wrap=True)
+
+
+main = command("evaluate", evaluate)
 
 if __name__ == "__main__":
     main()

@@ -1,21 +1,23 @@
-"""Train a matcher: ``python -m tangka_match.train +experiment=targeted``; ``--help`` lists the groups and settings."""
+"""Train a matcher, or a sweep of them.
+
+    python -m tangka_match.train +experiment=targeted
+
+``--help`` lists the config groups and settings.
+"""
 
 from omegaconf import DictConfig
 
-from tangka_match.cli import run_cli
+from tangka_match.cli import command
 
 
-def main() -> None:
-    """Compose the config, train, and print the recalls."""
-    run_cli(_train, config_name="config")
-
-
-def _train(config: DictConfig) -> float | None:
-    # Imported here: torch takes seconds to import, and --help and --cfg job do without it.
+def train(config: DictConfig) -> float | None:
+    """Train what ``config`` describes and return the main metric; ``None`` if a sweep job failed."""
     from tangka_match.sweeps.dispatch import run
 
     return run(config)
 
+
+main = command("config", train)
 
 if __name__ == "__main__":
     main()

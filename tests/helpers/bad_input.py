@@ -1,4 +1,4 @@
-"""What the tests of bad input share: a command on a tiny set, and what has to hold after it has failed."""
+"""Helpers for tests of invalid input: overrides for a tiny set, and assertions about a failed command."""
 
 import hashlib
 import os
@@ -13,13 +13,13 @@ ONE_EPOCH = ("trainer.max_steps=-1", "trainer.max_epochs=1")
 
 
 def places(folder: Path) -> tuple[str, ...]:
-    """Overrides that keep everything a command reads and writes under ``folder``; its data set is ``set``."""
+    """Return overrides that keep all files of a command under ``folder``; its data set is ``set``."""
     names = {"paths.runs": "runs", "paths.checkpoints": "checkpoints", "paths.data": "data", "data.root": "set"}
     return tuple(f"{key}={folder / name}" for key, name in names.items())
 
 
 def contents(folder: Path) -> dict[str, str | None]:
-    """Every file and folder, with what is in it; the lock of a run says only who looked at it last."""
+    """Return all files and folders with a hash of their content, without the lock files of runs."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
         for path in folder.rglob("*")
@@ -27,18 +27,18 @@ def contents(folder: Path) -> dict[str, str | None]:
     }
 
 
-def assert_one_message(done: Finished, *said: str) -> None:
-    """Exit code 2, no traceback, and on stderr one message that matches every pattern."""
+def assert_one_message(done: Finished, *patterns: str) -> None:
+    """Assert exit code 2, no traceback, and one message on stderr that matches all patterns."""
     assert done.code == 2, done
     assert "Traceback" not in done.stdout + done.stderr
     assert re.match(r"[A-Z]\w+Error: ", done.stderr), done.stderr
     assert len(re.findall(r"(?m)^\S*(?:Error|Exception|Warning)\b", done.stderr)) == 1, done.stderr
-    for pattern in said:
+    for pattern in patterns:
         assert re.search(pattern, done.stderr), done.stderr
 
 
 class Bomb:
-    """Makes a file when it is unpickled."""
+    """Object that creates a folder when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark

@@ -1,4 +1,4 @@
-"""Runs the real command line, in this process where importing torch again would cost seconds, or in a fresh one."""
+"""Run commands through their command line, in this process (no second import of torch) or in a fresh one."""
 
 import io
 import logging
@@ -17,7 +17,7 @@ from tangka_match.train import main
 
 
 class Finished(NamedTuple):
-    """What a command left behind: exit code, and what it wrote."""
+    """Exit code and output of a command."""
 
     code: int
     stdout: str
@@ -25,17 +25,17 @@ class Finished(NamedTuple):
 
 
 def run_cli_in_process(*words: str, main: Callable[[], None] = main) -> Finished:
-    """``python -m tangka_match.train <words>`` inside this process; environment and log handlers are put back.
+    """Run ``python -m tangka_match.train <words>`` in this process; environment and log handlers are restored.
 
     Args:
-        words: Of the command line.
-        main: Of the entry point.
+        words: Arguments of the command line.
+        main: Main function of the command.
     """
     stdout, stderr = io.StringIO(), io.StringIO()
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     code, threads = 0, torch.get_num_threads()
-    torch.set_num_threads(1)  # on a busy machine, threads that wait for each other cost more than they gain
+    torch.set_num_threads(1)  # faster when tests run in parallel
     try:
         with (
             mock.patch.dict(os.environ),
@@ -56,7 +56,7 @@ def run_cli_in_process(*words: str, main: Callable[[], None] = main) -> Finished
 def run_cli_subprocess(
     *words: str, env: Mapping[str, str] | None = None, cwd: Path | None = None, module: str = "train"
 ) -> Finished:
-    """``python -m tangka_match.<module> <words>`` in a fresh interpreter."""
+    """Run ``python -m tangka_match.<module> <words>`` in a fresh process."""
     done = subprocess.run(
         [sys.executable, "-m", f"tangka_match.{module}", *words],
         env={**os.environ, **(env or {})},

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from tangka_match.config.location import conf_dir
+from tangka_match.config.conf_folder import conf_dir
 from tangka_match.sweeps.settings import SweepSettings
 
 

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a run or its checkpoint, or with the disk: one message, exit code 2, nothing overwritten."""
+"""Faulty runs, checkpoints and disks: one message, exit code 2, nothing overwritten."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from tangka_match.retrieval.metadata import METADATA_KEY
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A finished run of one epoch, with its data."""
+    """Folder of a finished run of one epoch, with its data."""
     folder = tmp_path_factory.mktemp("trained")
     write_dataset(folder / "set")
     done = run_cli_in_process(*SMALL, *ONE_EPOCH, *places(folder))
@@ -28,7 +28,7 @@ def trained(tmp_path_factory):
 
 
 class Stopped:
-    """A run that was killed after its first epoch of two."""
+    """Run that was killed after the first of two epochs."""
 
     def __init__(self, folder):
         (self.path,) = folder.glob("runs/*")
@@ -103,15 +103,17 @@ CHECKPOINT_FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "said"), CHECKPOINT_FAULTS, ids=[spoil.__name__ for spoil, _ in CHECKPOINT_FAULTS])
-def test_a_checkpoint_that_does_not_fit(stopped, spoil, said):
-    spoil(stopped)
+@pytest.mark.parametrize(
+    ("damage", "message"), CHECKPOINT_FAULTS, ids=[damage.__name__ for damage, _ in CHECKPOINT_FAULTS]
+)
+def test_exception_mismatched_checkpoint(stopped, damage, message):
+    damage(stopped)
     before = contents(stopped.folder)
-    assert_one_message(stopped.resume(), said)
+    assert_one_message(stopped.resume(), message)
     assert contents(stopped.folder) == before
 
 
-def test_a_run_that_has_finished(trained):
+def test_exception_resume_of_a_finished_run(trained):
     before = contents(trained)
     assert_one_message(
         run_cli_in_process("resume=last", *places(trained)), r"this run has finished; its checkpoints are"
@@ -119,7 +121,7 @@ def test_a_run_that_has_finished(trained):
     assert contents(trained) == before
 
 
-def test_a_run_that_is_not_there(trained):
+def test_exception_resume_of_an_unknown_run(trained):
     before = contents(trained)
     done = run_cli_in_process("resume=20200101", *places(trained))
     assert_one_message(done, r"resume=20200101: no run fits under .*/runs; the newest are:\n  20\d+")
@@ -137,12 +139,12 @@ def save_as_pickle(bomb, path):
 @pytest.mark.parametrize(
     ("save", "how"), [(save_as_zip, run_cli_in_process), (save_as_pickle, run_cli_subprocess)], ids=["zip", "pickle"]
 )
-def test_a_checkpoint_that_would_run_code(stopped, tmp_path, save, how):
+def test_malicious_checkpoint_is_not_run(stopped, tmp_path, save, how):
     mark = tmp_path / "it ran"
     save(Bomb(mark), stopped.last)
     with contextlib.suppress(RuntimeError):
         torch.load(stopped.last, weights_only=False)
-    mark.rmdir()  # it would have gone off
+    mark.rmdir()  # the check above shows that the file is malicious
     before = contents(stopped.folder)
     assert_one_message(
         stopped.resume(how), r"/last\.ckpt: refused, .*nothing in it was run\. Take the file from a source you trust"
@@ -158,13 +160,13 @@ def small_disk(tmp_path):
     try:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True, capture_output=True)  # noqa: S607
     except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no file system can be mounted here to fill it up ({error})")
+        pytest.skip(f"cannot mount a small file system here ({error})")
     yield disk
     subprocess.run(["umount", "--lazy", disk], check=True)  # noqa: S607
 
 
 @pytest.mark.parametrize(("what", "left"), [("checkpoints", 0), ("everything", 20_000)])
-def test_a_full_disk_costs_no_checkpoint(trained, small_disk, tmp_path, what, left):
+def test_full_disk_keeps_the_previous_checkpoint(trained, small_disk, tmp_path, what, left):
     shutil.copytree(trained, tmp_path / "run")
     if what == "checkpoints":
         shutil.move(tmp_path / "run" / "checkpoints", small_disk / "checkpoints")

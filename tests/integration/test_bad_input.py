@@ -1,6 +1,6 @@
-"""Whatever is wrong with data or settings: one message, exit code 2, and nothing written or overwritten.
+"""Faulty data and settings: one message, exit code 2, nothing written or overwritten.
 
-The real command line throughout; within this process, but for the cases where a fresh one could behave differently.
+Commands run in this process, except where a fresh one could behave differently.
 """
 
 import os
@@ -21,9 +21,6 @@ from tangka_match.data.features import RegionFeatures
 @pytest.fixture
 def root(tmp_path):
     return write_dataset(tmp_path / "set")
-
-
-# ---- data --------------------------------------------------------------------------------------------------------
 
 
 def change_features(root, where, value):
@@ -130,15 +127,15 @@ DATA_FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "said"), DATA_FAULTS, ids=[spoil.__name__ for spoil, _ in DATA_FAULTS])
-def test_a_fault_of_the_data(root, tmp_path, spoil, said):
-    spoil(root)
+@pytest.mark.parametrize(("damage", "message"), DATA_FAULTS, ids=[damage.__name__ for damage, _ in DATA_FAULTS])
+def test_exception_faulty_data(root, tmp_path, damage, message):
+    damage(root)
     before = contents(tmp_path)
-    assert_one_message(run_cli_in_process(*SMALL, *places(tmp_path)), said)
+    assert_one_message(run_cli_in_process(*SMALL, *places(tmp_path)), message)
     assert contents(tmp_path) == before
 
 
-def test_a_fault_of_the_data_in_a_fresh_process(root, tmp_path):
+def test_exception_faulty_data_in_a_fresh_process(root, tmp_path):
     truncated(root)
     before = contents(tmp_path)
     done = run_cli_subprocess(*SMALL, *places(tmp_path), cwd=tmp_path)
@@ -147,7 +144,7 @@ def test_a_fault_of_the_data_in_a_fresh_process(root, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_nan_outside_the_sample_is_found_in_its_batch(tmp_path, workers):
+def test_nan_outside_the_checked_sample_is_found_in_its_batch(tmp_path, workers):
     root = write_dataset(tmp_path / "set", train=200)
     looked_at = RegionFeatures.open(root / "train_ims.npy").sample_indices().tolist()
     row = next(n for n in range(100, 200) if n not in looked_at)
@@ -159,8 +156,6 @@ def test_nan_outside_the_sample_is_found_in_its_batch(tmp_path, workers):
     assert contents(root) == before
     assert list(tmp_path.glob("checkpoints/**/*.ckpt")) == []
 
-
-# ---- settings ----------------------------------------------------------------------------------------------------
 
 SETTING_FAULTS = [
     (("data.batch_szie=4",), r"data\.batch_szie: there is no such setting\. Did you mean data\.batch_size"),
@@ -189,38 +184,38 @@ SETTING_FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("words", "said"), SETTING_FAULTS, ids=[words[0] for words, _ in SETTING_FAULTS])
-def test_a_fault_of_the_settings(root, tmp_path, words, said):
+@pytest.mark.parametrize(("words", "message"), SETTING_FAULTS, ids=[words[0] for words, _ in SETTING_FAULTS])
+def test_exception_faulty_settings(root, tmp_path, words, message):
     before = contents(tmp_path)
-    assert_one_message(run_cli_in_process(*SMALL, *places(tmp_path), *words), said)
+    assert_one_message(run_cli_in_process(*SMALL, *places(tmp_path), *words), message)
     assert contents(tmp_path) == before
 
 
-def test_a_typo_in_a_fresh_process(tmp_path):
+def test_exception_misspelt_setting_in_a_fresh_process(tmp_path):
     done = run_cli_subprocess(*SMALL, *places(tmp_path), "optimzer.lr=1", cwd=tmp_path)
     assert_one_message(done, r"optimzer\.lr: there is no such setting\. Did you mean optimizer\.lr")
     assert (done.stdout, contents(tmp_path)) == ("", {})
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU")
-def test_a_gpu_where_there_is_none(root, tmp_path):
+def test_exception_gpu_without_a_gpu(root, tmp_path):
     before = contents(tmp_path)
     done = run_cli_in_process(*SMALL, *places(tmp_path), "trainer=gpu")
     assert_one_message(done, r"trainer\.accelerator='gpu': .* finds no GPU .*use trainer=cpu")
     assert contents(tmp_path) == before
 
 
-def test_wandb_online_without_a_login(root, tmp_path):
+def test_exception_wandb_online_without_login(root, tmp_path):
     nobody = {"HOME": str(tmp_path), "WANDB_API_KEY": "", "NETRC": str(tmp_path / "none")}
     done = run_cli_subprocess(*SMALL, *places(tmp_path), "logger=wandb_online", env=nobody, cwd=tmp_path)
     assert_one_message(done, r"W&B did not start \(No API key .*run `wandb login` .* or use logger=wandb,")
 
 
-def test_a_vocabulary_that_would_run_code(root, tmp_path):
+def test_malicious_vocabulary_is_not_run(root, tmp_path):
     mark, path = tmp_path / "it ran", tmp_path / "vocab.pkl"
     path.write_bytes(pickle.dumps(Bomb(mark)))
     pickle.loads(path.read_bytes())
-    mark.rmdir()  # it would have gone off
+    mark.rmdir()  # the check above shows that the file is malicious
     before = contents(tmp_path)
     done = run_cli_in_process(*SMALL, *places(tmp_path), f"data.vocabulary_path={path}")
     assert_one_message(
@@ -231,14 +226,14 @@ def test_a_vocabulary_that_would_run_code(root, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("data.writer.noise=abc",), r"data\.writer\.noise='abc': .*DemoWriter takes float"),
         (("data.writer.train=-5",), r"data\.writer\.train=-5: every split of the demo set needs at least 1 pair"),
         (("data=precomp", "data.root=set"), r"data: nothing writes this set; use data=demo or data=demo_small"),
     ],
 )
-def test_a_demo_set_that_cannot_be_written(tmp_path, words, said):
+def test_exception_faulty_demo_settings(tmp_path, words, message):
     done = run_cli_in_process(f"paths.data={tmp_path}", *words, main=demo_data.main)
-    assert_one_message(done, said)
+    assert_one_message(done, message)
     assert contents(tmp_path) == {}

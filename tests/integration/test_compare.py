@@ -1,4 +1,4 @@
-"""Compare evaluations and runs, through the real command line."""
+"""``compare`` through its command line."""
 
 import json
 import subprocess
@@ -31,12 +31,12 @@ def verdict_of(done):
     return line.removeprefix("mean R@1: ")
 
 
-def test_two_evaluations_in_a_fresh_interpreter(folders):
+def test_two_evaluations_in_a_fresh_process(folders):
     command = [sys.executable, "-m", "tangka_match.compare", "a=a0", "b=b0", "out=new/found.json"]
     done = subprocess.run(command, cwd=folders, capture_output=True, text=True, timeout=200, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "200 images, 200 captions" in done.stdout
-    assert "for these two models" in " ".join(done.stdout.split())
+    assert "hold for these two models" in " ".join(done.stdout.split())
     found = json.loads((folders / "new" / "found.json").read_text("utf-8"))
     assert found["verdict"] == {"metric": "mean_r1", "better": "b", "text": verdict_of(done)}
     assert verdict_of(done).startswith("b is better by ")
@@ -51,20 +51,20 @@ def sides(folders, a, b):
     return tuple(f"{side}=[{','.join(str(folders / name) for name in names)}]" for side, names in (("a", a), ("b", b)))
 
 
-def test_several_seeds_a_side(folders):
+def test_several_seeds_per_side(folders):
     names = [[f"{side}{seed}" for seed in range(3)] for side in "ab"]
     done = run_cli_in_process(*sides(folders, *names), "resamples=2000", main=compare)
     assert done.code == 0, done.stderr
-    assert "training again with other seeds (3 and 3 here)" in " ".join(done.stdout.split())
+    assert "retraining with other seeds (3 and 3 here)" in " ".join(done.stdout.split())
     assert verdict_of(done).startswith("b is better by ")
 
 
-def test_a_model_with_itself(folders):
+def test_model_against_itself_is_not_distinguishable(folders):
     done = run_cli_in_process(*sides(folders, ["a0"], ["a0"]), "resamples=1000", main=compare)
     assert verdict_of(done) == "no significant difference (difference 0.00, 95 % interval 0.0 … 0.0, p = 1.0)"
 
 
-def test_runs_by_their_ids(demo_data, tmp_path):
+def test_runs_are_found_by_id(demo_data, tmp_path):
     for seed in (0, 1):
         done = run_cli_in_process("+experiment=debug", f"seed={seed}", *places(demo_data, tmp_path))
         assert done.code == 0, done.stderr
@@ -105,29 +105,29 @@ def one_query(folders):
         (folders / name / "ranks.csv").write_text("direction,query,image,rank\ni2t,x,x,1\nt2i,0,x,1\n", "utf-8")
 
 
-def as_it_is(folders):
+def unchanged(folders):
     pass
 
 
 @pytest.mark.parametrize(
     ("spoil", "words", "message"),
     [
-        (no_table, (), "b0 has no ranks.csv; let tangka_match.evaluate write out="),
-        (unfinished_run, (), "b0 has no ranks.csv; this run has not finished: go on with resume=b0"),
+        (no_table, (), "b0 has no ranks.csv; write it with tangka_match.evaluate out="),
+        (unfinished_run, (), "b0 has no ranks.csv; the run has not finished: continue it with resume=b0"),
         (malformed_line, (), "b0/ranks.csv: line 5 has rank 'first'; allowed: whole numbers from 1"),
         (fewer_queries, (), "has the i2t query 'image-50' of image 'image-50', and"),
-        (one_query, (), "a0/ranks.csv: holds 1 image queries; comparing models needs at least 2"),
-        (as_it_is, ("b={folder}/nowhere",), "nowhere: no such folder; give one that tangka_match.evaluate wrote"),
-        (as_it_is, ("b=2026", "paths.runs={folder}"), "b=2026: no run fits"),
-        (as_it_is, ("b=[{folder}/b0,{folder}/b1]",), "side a has 1 and side b has 2 seeds"),
-        (as_it_is, ("b=[{folder}/b0,{folder}/b0]",), "b0 twice; allowed: each seed once"),
-        (as_it_is, ("b=[]",), "b=[]: "),
-        (as_it_is, ("resamples=10",), "resamples=10 is too few"),
-        (as_it_is, ("seed=-1",), "seed=-1"),
-        (as_it_is, ("out={folder}/a0/ranks.csv",), "exists, and nothing is overwritten"),
+        (one_query, (), "a0/ranks.csv: holds 1 image queries; at least 2 are needed"),
+        (unchanged, ("b={folder}/nowhere",), "nowhere: no such folder; give a folder written by tangka_match.evaluate"),
+        (unchanged, ("b=2026", "paths.runs={folder}"), "b=2026: no run fits"),
+        (unchanged, ("b=[{folder}/b0,{folder}/b1]",), "a has 1 and b has 2 of the seeds"),
+        (unchanged, ("b=[{folder}/b0,{folder}/b0]",), "b0 twice; give each seed once"),
+        (unchanged, ("b=[]",), "b=[]: "),
+        (unchanged, ("resamples=10",), "resamples=10 is too few"),
+        (unchanged, ("seed=-1",), "seed=-1"),
+        (unchanged, ("out={folder}/a0/ranks.csv",), "already exists and is not overwritten"),
     ],
 )
-def test_a_mistake_is_one_message(folders, spoil, words, message):
+def test_user_error_is_one_message(folders, spoil, words, message):
     spoil(folders)
     usual = {"a": f"a={folders / 'a0'}", "b": f"b={folders / 'b0'}"}
     given = {word.partition("=")[0]: word.format(folder=folders) for word in words}

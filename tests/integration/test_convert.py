@@ -1,4 +1,4 @@
-"""Other programmes' checkpoints through the real command lines: converted, evaluated, and converted back."""
+"""``convert`` through its command line: checkpoints converted, evaluated, and converted back."""
 
 import argparse
 import json
@@ -29,7 +29,7 @@ def convert_legacy(legacy, out, run=run_cli_in_process, vocab="mini_precomp_voca
 
 @needs_shared
 @pytest.mark.parametrize("reasoning", ["sgr", "saf"])
-def test_a_published_checkpoint_gives_the_published_numbers_and_goes_back(reasoning, tmp_path):
+def test_published_checkpoint_reproduces_its_numbers_and_converts_back(reasoning, tmp_path):
     legacy = SHARED / f"fixtures/legacy_{reasoning}"
     ours = tmp_path / "ours.ckpt"
     convert_legacy(legacy, ours)
@@ -47,7 +47,7 @@ def test_a_published_checkpoint_gives_the_published_numbers_and_goes_back(reason
 
 
 @needs_shared
-def test_the_same_in_fresh_interpreters(tmp_path):
+def test_published_checkpoint_in_fresh_processes(tmp_path):
     legacy, ours, out = SHARED / "fixtures/legacy_sgr", tmp_path / "ours.ckpt", tmp_path / "out"
     convert_legacy(legacy, ours, run=run_cli_subprocess, vocab="mini_precomp_vocab.json", module="convert")
     words = (f"checkpoint={ours}", f"data.root={legacy / 'data/mini_precomp'}", f"out={out}")
@@ -92,12 +92,12 @@ MAPPING = {
 
 @pytest.fixture
 def theirs(tmp_path):
-    """Overrides for a users' ``best_model.pth`` and its vocabulary."""
+    """Overrides for a checkpoint of another program and its vocabulary."""
     vocabulary = Vocabulary(["度母", "莲花"])
     vocabulary.save_json(tmp_path / "vocab.json")
     weights = build_matcher(MODEL, vocab_size=len(vocabulary), num_regions=4, feature_dim=8).state_dict()
     renamed = {key.replace("img_enc.", "visual."): value for key, value in weights.items()}
-    config = argparse.Namespace(lr=0.1)  # stands for any pickled class
+    config = argparse.Namespace(lr=0.1)  # any pickled class
     torch.save({"model_state_dict": renamed, "config": config, "epoch": 3}, tmp_path / "best_model.pth")
     return (
         f"source={tmp_path / 'best_model.pth'}",
@@ -106,7 +106,7 @@ def theirs(tmp_path):
     )
 
 
-def test_a_checkpoint_with_a_pickled_class_by_a_mapping(theirs, tmp_path):
+def test_mapping_converts_a_checkpoint_with_a_pickled_class(theirs, tmp_path):
     (tmp_path / "map.yaml").write_text(json.dumps(MAPPING), encoding="utf-8")
     done = run_cli_in_process(*theirs, f"mapping={tmp_path / 'map.yaml'}", main=convert)
     assert done.code == 0, done.stderr
@@ -115,11 +115,11 @@ def test_a_checkpoint_with_a_pickled_class_by_a_mapping(theirs, tmp_path):
     assert torch.equal(ours["matcher.img_enc.fc.weight"], before["visual.fc.weight"])
 
 
-def test_without_a_mapping_the_weights_are_listed(theirs, tmp_path):
+def test_missing_mapping_lists_the_weights(theirs, tmp_path):
     done = run_cli_in_process(*theirs, main=convert)
     assert_one_message(
         done,
-        r"best_model.pth: not a checkpoint of the published SGRAF",
+        r"best_model.pth: not a checkpoint of the published SGRAF code",
         r"mapping=<path>",
         r"model_state_dict: \d+ tensors",
         r"visual.fc.weight \(6, 8\)",
@@ -142,13 +142,13 @@ def test_without_a_mapping_the_weights_are_listed(theirs, tmp_path):
         ({"state": "net"}, r"no weights at state='net'; weights are at: model_state_dict"),
     ],
 )
-def test_a_faulty_mapping(theirs, tmp_path, change, message):
+def test_exception_faulty_mapping(theirs, tmp_path, change, message):
     (tmp_path / "map.json").write_text(json.dumps(MAPPING | change), encoding="utf-8")
     assert_one_message(run_cli_in_process(*theirs, f"mapping={tmp_path / 'map.json'}", main=convert), message)
     assert not (tmp_path / "ours.ckpt").exists()
 
 
-def test_an_unreadable_mapping(theirs, tmp_path):
+def test_exception_unreadable_mapping(theirs, tmp_path):
     (tmp_path / "map.yaml").write_text("weights: [", encoding="utf-8")
     assert_one_message(
         run_cli_in_process(*theirs, f"mapping={tmp_path / 'map.yaml'}", main=convert), "map.yaml: cannot"
@@ -156,7 +156,7 @@ def test_an_unreadable_mapping(theirs, tmp_path):
 
 
 @pytest.mark.parametrize("to", ["tangka_match", "sgraf"])
-def test_a_malicious_file_is_not_run(theirs, tmp_path, to):
+def test_malicious_file_is_not_run(theirs, tmp_path, to):
     torch.save({"model": Bomb(tmp_path / "ran")}, tmp_path / "best_model.pth")
     assert_one_message(run_cli_in_process(*theirs, f"to={to}", main=convert), r"refused.*mkdir.*nothing in it was run")
     assert not (tmp_path / "ran").exists()
@@ -164,20 +164,20 @@ def test_a_malicious_file_is_not_run(theirs, tmp_path, to):
 
 
 @pytest.mark.parametrize("to", ["tangka_match", "sgraf"])
-def test_half_a_file(theirs, tmp_path, to):
+def test_exception_half_a_file(theirs, tmp_path, to):
     whole = (tmp_path / "best_model.pth").read_bytes()
     (tmp_path / "best_model.pth").write_bytes(whole[: len(whole) // 2])
     assert_one_message(run_cli_in_process(*theirs, f"to={to}", main=convert), "best_model.pth: damaged or half-written")
 
 
-def test_nothing_is_overwritten(theirs, tmp_path):
+def test_existing_file_is_not_overwritten(theirs, tmp_path):
     (tmp_path / "ours.ckpt").write_text("mine")
-    assert_one_message(run_cli_in_process(*theirs, main=convert), "ours.ckpt exists, and nothing is overwritten")
+    assert_one_message(run_cli_in_process(*theirs, main=convert), "ours.ckpt already exists and is not overwritten")
     assert (tmp_path / "ours.ckpt").read_text() == "mine"
 
 
 @needs_shared
-def test_a_published_checkpoint_without_its_vocabulary(tmp_path):
+def test_exception_missing_vocabulary(tmp_path):
     source = SHARED / "fixtures/legacy_sgr/model_best.pth.tar"
     done = run_cli_in_process(f"source={source}", f"out={tmp_path / 'ours.ckpt'}", main=convert)
     assert_one_message(done, "vocab is not set")

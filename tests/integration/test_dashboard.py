@@ -1,4 +1,4 @@
-"""The workspace as code through the command line, on a machine without network or login."""
+"""``dashboard`` through its command line, without network or login."""
 
 import json
 
@@ -13,17 +13,17 @@ def dashboard(tmp_path):
     return lambda *words: run_cli_subprocess(*words, module="dashboard", env=nobody, cwd=tmp_path)
 
 
-def test_the_view_is_written_as_json_for_the_parameters_that_were_swept(dashboard, tmp_path):
+def test_view_is_written_as_json_for_the_swept_parameters(dashboard, tmp_path):
     done = dashboard("parameters=[loss.margin]", "logarithmic=[]", "out=views/margin.json")
     assert (done.code, done.stderr) == (0, "")
-    assert done.stdout.startswith("views/margin.json: the view as W&B takes it; push=true makes it")
+    assert done.stdout.startswith("views/margin.json: the view in W&B's format; push=true sends it")
     text = (tmp_path / "views" / "margin.json").read_text("utf-8")
     assert json.loads(text)["displayName"] == "Recipes side by side"
     assert "config:loss.value.margin" in text
     assert "optimizer" not in text
 
 
-def test_pushing_without_a_login_is_one_message(dashboard, tmp_path):
+def test_push_without_login_is_one_message(dashboard, tmp_path):
     done = dashboard("push=true")
     assert (done.code, done.stdout) == (2, "")
     assert done.stderr.startswith("ConfigError: push=true: not logged in to W&B; run `wandb login` first")

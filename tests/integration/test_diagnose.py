@@ -1,4 +1,4 @@
-"""``diagnose`` through its command line: a clean set, one with every fault planted, and pages in a browser."""
+"""``diagnose`` through its command line: a clean set, a set with planted faults, and the pages in a browser."""
 
 import json
 import re
@@ -66,7 +66,7 @@ def clean_set(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The records of a collapsed run."""
+    """Folder with the records of a collapsed run."""
     folder = tmp_path_factory.mktemp("runs")
     run = folder / "20260101-000000-abcdef-0123"
     run.mkdir()
@@ -83,7 +83,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def planted_out(clean_set, runs, tmp_path_factory):
-    """The diagnosis of a set and a run with everything wrong."""
+    """Diagnosis of a set and a run with all planted faults."""
     folder = tmp_path_factory.mktemp("planted")
     root = folder / "唐卡"
     shutil.copytree(clean_set, root)
@@ -113,7 +113,7 @@ TINY = (
 
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory):
-    """A set that a tiny model learns in seconds, with boxes and pictures, and the run that learnt it."""
+    """Set with boxes and pictures that a tiny model learns in seconds, and the run that learnt it."""
     folder = tmp_path_factory.mktemp("learnt")
     root = folder / "set"
     for seed, (split, images) in enumerate({"train": 210, "val": 60}.items()):
@@ -132,14 +132,14 @@ def learnt(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def learnt_out(learnt, tmp_path_factory):
-    """The diagnosis of that run, whose best.ckpt is found by its id."""
+    """Diagnosis of that run, with the ``best.ckpt`` found by the run id."""
     root, places = learnt
     out = tmp_path_factory.mktemp("diagnosed") / "out"
     diagnose(f"data.root={root}", *places, "run=last", f"out={out}")
     return out
 
 
-def test_the_model_of_a_run_is_diagnosed_and_a_healthy_one_has_no_fault(learnt_out):
+def test_healthy_model_of_a_run_has_no_fault(learnt_out):
     content = read(learnt_out)
     assert content["checkpoint"].endswith("best.ckpt")
     of_model = {
@@ -154,7 +154,7 @@ def test_the_model_of_a_run_is_diagnosed_and_a_healthy_one_has_no_fault(learnt_o
     assert "VSE" in content["sections"]["attention"]["values"]["note"]
 
 
-def test_the_worst_queries_agree_with_the_metrics(learnt_out):
+def test_worst_queries_agree_with_the_metrics(learnt_out):
     sections = read(learnt_out)["sections"]
     r1 = sections["model"]["values"]["metrics"]["t2i_r1"]
     worst = sections["worst_queries"]["values"]["t2i"]
@@ -166,7 +166,7 @@ def test_the_worst_queries_agree_with_the_metrics(learnt_out):
         assert query["score"] <= scores[0]
 
 
-def test_the_share_of_each_loss_is_reported(learnt_out):
+def test_gradient_share_of_each_loss_is_reported(learnt_out):
     content = read(learnt_out)
     facts = content["sections"]["training"]["values"]["facts"]
     assert facts["share of the gradient: info_nce"].startswith("100 % at first")
@@ -174,7 +174,7 @@ def test_the_share_of_each_loss_is_reported(learnt_out):
     assert "share of the gradient, %" in (learnt_out / "diagnosis.html").read_text("utf-8")
 
 
-def test_the_models_page_in_a_browser(learnt_out, tmp_path):
+def test_page_of_a_model_in_a_browser(learnt_out, tmp_path):
     opened = open_page(learnt_out / "diagnosis.html", 1200, tmp_path / "page.png")
     assert opened.errors == []
     assert opened.requests == []
@@ -182,21 +182,21 @@ def test_the_models_page_in_a_browser(learnt_out, tmp_path):
     assert opened.pictures
     assert min(opened.pictures) > 50, "thumbnails are drawn"
     assert opened.boxes
-    assert min(opened.boxes) > 0, "and regions on them"
+    assert min(opened.boxes) > 0, "with regions on them"
     assert open_page(learnt_out / "diagnosis.html", 500, tmp_path / "narrow.png").width == 500
 
 
 @pytest.mark.parametrize("split", ["val", "train"])
-def test_a_checkpoint_can_be_given(learnt, tmp_path, split):
+def test_given_checkpoint_is_diagnosed(learnt, tmp_path, split):
     root, _ = learnt
     checkpoint = next(root.parent.glob("checkpoints/*/*/last.ckpt"))
     diagnose(f"data.root={root}", f"checkpoint={checkpoint}", f"split={split}", f"out={tmp_path / 'out'}")
     values = read(tmp_path / "out")["sections"]["model"]["values"]
     assert values["split"] == split
-    assert bool(values["corrected"]) == (split == "val"), "training queries do not correct themselves"
+    assert bool(values["corrected"]) == (split == "val"), "training queries are not used on train itself"
 
 
-def test_a_collapsed_model_is_called_so_and_nothing_else_is_measured(learnt, tmp_path):
+def test_collapsed_model_is_reported_without_further_measurements(learnt, tmp_path):
     root, _ = learnt
     captions = (root / "train_caps.txt").read_text("utf-8").splitlines()
     checkpoint = write_checkpoint(tmp_path / "collapsed.ckpt", captions, dim=16, weight=0.0)
@@ -209,7 +209,7 @@ def test_a_collapsed_model_is_called_so_and_nothing_else_is_measured(learnt, tmp
     assert "Fault, collapsed" in done.stdout
 
 
-def test_a_model_is_not_run_on_damaged_features(learnt, tmp_path):
+def test_model_is_not_run_on_damaged_features(learnt, tmp_path):
     root, _ = learnt
     shutil.copytree(root, tmp_path / "set")
     features = np.load(tmp_path / "set" / "dev_ims.npy")
@@ -220,22 +220,22 @@ def test_a_model_is_not_run_on_damaged_features(learnt, tmp_path):
     assert ("model", "model_not_measured") in findings(read(tmp_path / "out"), "warning")
 
 
-def test_a_checkpoint_that_does_not_fit_the_data(learnt, clean_set, tmp_path):
+def test_exception_checkpoint_that_does_not_fit_the_data(learnt, clean_set, tmp_path):
     root, _ = learnt
     checkpoint = next(root.parent.glob("checkpoints/*/*/best.ckpt"))
     words = (f"data.root={clean_set}", f"checkpoint={checkpoint}", f"out={tmp_path / 'out'}")
-    said = r"dev_ims\.npy has features of 2048 dimensions, but the checkpoint of run \S+ was trained on 16"
-    assert_one_message(run_cli_in_process(*words, main=main), said)
+    message = r"dev_ims\.npy has features of 2048 dimensions, but the checkpoint of run \S+ was trained on 16"
+    assert_one_message(run_cli_in_process(*words, main=main), message)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_that_is_no_checkpoint(clean_set, tmp_path):
+def test_exception_not_a_checkpoint(clean_set, tmp_path):
     (tmp_path / "x.ckpt").write_text("weights")
     words = (f"data.root={clean_set}", f"checkpoint={tmp_path / 'x.ckpt'}", f"out={tmp_path / 'out'}")
     assert_one_message(run_cli_in_process(*words, main=main), r"x\.ckpt: (refused|damaged)")
 
 
-def test_a_clean_set_gets_a_clean_bill(clean_set, tmp_path):
+def test_clean_set_has_no_findings(clean_set, tmp_path):
     done = diagnose(f"data.root={clean_set}", f"out={tmp_path / 'out'}")
     content = read(tmp_path / "out")
     assert findings(content, "fault", "warning") == {}
@@ -244,36 +244,36 @@ def test_a_clean_set_gets_a_clean_bill(clean_set, tmp_path):
     assert "No faults and no warnings" in done.stdout.replace("\n", " ")
 
 
-def test_every_planted_fault_is_found_and_no_other(planted_out):
+def test_exactly_the_planted_faults_are_found(planted_out):
     found = findings(read(planted_out), "fault", "warning")
     assert {key: finding["ids"] for key, finding in found.items()} == PLANTED
 
 
-def test_the_runs_profile_is_compared_with_the_ceiling(planted_out):
+def test_profile_of_the_run_is_compared_with_the_ceiling(planted_out):
     content = read(planted_out)
     assert content["sections"]["ceiling"]["values"]["profile"] == pytest.approx([1.667, 8.333, 16.667], abs=1e-3)
     assert ("ceiling", "profile_weak_model") in findings(content, "info")
 
 
-def test_the_runs_profile_says_nothing_of_another_split(clean_set, runs, tmp_path):
+def test_profile_of_the_run_is_not_used_for_another_split(clean_set, runs, tmp_path):
     diagnose(f"data.root={clean_set}", f"paths.runs={runs}", "run=last", "split=test", f"out={tmp_path / 'out'}")
     values = read(tmp_path / "out")["sections"]["ceiling"]["values"]
     assert values["split"] == "test"
     assert "profile" not in values
 
 
-def test_the_page_names_no_address(planted_out):
+def test_page_contains_no_url(planted_out):
     page = (planted_out / "diagnosis.html").read_text("utf-8")
     assert not re.search(r"https?://", page)
     assert "唐卡" in page
 
 
 @pytest.mark.parametrize("width", [1200, 600])
-def test_the_page_in_a_browser(planted_out, tmp_path, width):
+def test_page_in_a_browser(planted_out, tmp_path, width):
     opened = open_page(planted_out / "diagnosis.html", width, tmp_path / "page.png")
     assert opened.errors == []
     assert opened.requests == []
-    assert opened.width == width, "nothing sticks out to the side"
+    assert opened.width == width, "no horizontal overflow"
     assert len(opened.charts) >= 8
     assert min(opened.charts) > 100
     picture = np.asarray(Image.open(tmp_path / "page.png").convert("RGB"))
@@ -291,21 +291,21 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("words", "said"), BAD, ids=[words[0] for words, _ in BAD])
-def test_a_fault_of_the_user(clean_set, runs, tmp_path, words, said):
+@pytest.mark.parametrize(("words", "message"), BAD, ids=[words[0] for words, _ in BAD])
+def test_user_error_is_one_message(clean_set, runs, tmp_path, words, message):
     usual = (f"data.root={clean_set}", f"paths.runs={runs}", f"out={tmp_path / 'out'}")
-    assert_one_message(run_cli_in_process(*usual, *words, main=main), said)
+    assert_one_message(run_cli_in_process(*usual, *words, main=main), message)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_without_a_ledger(clean_set, runs, tmp_path):
+def test_exception_run_without_a_ledger(clean_set, runs, tmp_path):
     shutil.copytree(runs, tmp_path / "runs")
     next((tmp_path / "runs").glob("*/ledger.jsonl")).unlink()
     words = (f"data.root={clean_set}", f"paths.runs={tmp_path / 'runs'}", "run=last", f"out={tmp_path / 'out'}")
     assert_one_message(run_cli_in_process(*words, main=main), r"run=2026\S+: .*ledger\.jsonl cannot be read \(No such")
 
 
-def test_a_folder_that_holds_something_else(clean_set, tmp_path):
+def test_exception_out_folder_with_other_files(clean_set, tmp_path):
     (tmp_path / "notes.txt").touch()
     done = run_cli_in_process(f"data.root={clean_set}", f"out={tmp_path}", main=main)
     assert_one_message(done, r"out=.* holds notes\.txt; nothing is overwritten")

@@ -1,4 +1,4 @@
-"""Train, evaluate and load through the real command lines."""
+"""``evaluate`` and `tangka_match.load` on a run trained through its command line."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ def only(folder, pattern):
     return path
 
 
-def test_evaluate_gives_the_numbers_of_training(run, demo_data, tmp_path):
+def test_metrics_equal_those_of_training(run, demo_data, tmp_path):
     checkpoint, root = only(run, "checkpoints/*/*/best.ckpt"), demo_data / "demo_small"
     words = (f"checkpoint={checkpoint}", f"data.root={root}", "split=val", f"out={tmp_path / 'out'}")
     done = run_cli_in_process(*words, main=evaluate)
@@ -64,7 +64,7 @@ def test_only_the_files_of_the_split_are_needed(run, demo_data, tmp_path):
     ("words", "message"),
     [
         (("checkpoint=/nowhere.ckpt",), "/nowhere.ckpt: no such checkpoint"),
-        (("device=quantum",), "'quantum' cannot be used here"),
+        (("device=quantum",), "'quantum' is not available here"),
         (("precision=16",), "precision='16': Input should be '32' or 'bf16'"),
         (("fusion=median",), "fusion='median': Input should be 'mean' or 'rank'"),
         (("hubness=[nn]",), "hubness: hubness=['nn']: unknown correction"),
@@ -72,13 +72,16 @@ def test_only_the_files_of_the_split_are_needed(run, demo_data, tmp_path):
         (("correction.beta=-1",), "correction.beta=-1.0 must be above 0"),
         (("near_duplicates.threshold=3",), "near_duplicates.threshold=3"),
         (("+bank.sizes=3",), "bank.sizes: there is no such setting"),
+        (("+protocol.fold=5",), "protocol.fold: there is no such setting. Did you mean folds?"),
+        (("~protocol",), "protocol is missing: its default was taken out"),
+        (("checkpoint=[]",), "checkpoint=[]: Value should have at least 1 item"),
         (("+hubnes=[]",), "hubnes: there is no such setting. Did you mean hubness?"),
         (("protocol.folds=41",), "protocol.folds=41 must be at most 40"),
         (("split=extra",), "extra_ims.npy"),
         (("out={demo}",), "nothing is overwritten"),
     ],
 )
-def test_a_mistake_is_one_message(run, demo_data, tmp_path, words, message):
+def test_user_error_is_one_message(run, demo_data, tmp_path, words, message):
     checkpoint, root = only(run, "checkpoints/*/*/best.ckpt"), demo_data / "demo_small"
     usual = (f"checkpoint={checkpoint}", f"data.root={root}", "split=val", f"out={tmp_path / 'out'}")
     done = run_cli_in_process(*usual, *(word.format(demo=root) for word in words), main=evaluate)
@@ -88,7 +91,7 @@ def test_a_mistake_is_one_message(run, demo_data, tmp_path, words, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_loaded_model_scores_captions_as_they_are_written(run, demo_data):
+def test_loaded_model_scores_raw_captions(run, demo_data):
     matcher = tangka_match.load(only(run, "checkpoints/*/*/best.ckpt"))
     split = load_split(demo_data / "demo_small", "val")
     regions = split.features.read(np.arange(5))
@@ -98,7 +101,7 @@ def test_a_loaded_model_scores_captions_as_they_are_written(run, demo_data):
     torch.testing.assert_close(tensors[:, 0], scores[:, 1])
 
 
-def test_figures_beside_the_raw_ones(run, demo_data, tmp_path):
+def test_corrected_and_near_duplicate_metrics_are_reported_beside_the_raw_ones(run, demo_data, tmp_path):
     checkpoint, root, out = only(run, "checkpoints/*/*/best.ckpt"), demo_data / "demo_small", tmp_path / "out"
     words = (f"checkpoint={checkpoint}", f"data.root={root}", "split=test", f"out={out}")
     extras = ("hubness=[qb_norm,sinkhorn]", "near_duplicates.threshold=0.05", "precision=bf16", "bank.size=50")

@@ -1,4 +1,4 @@
-"""Pictures to features and a zero-shot checkpoint, through the real command line."""
+"""``extract`` through its command line: pictures to features and a zero-shot checkpoint."""
 
 import json
 
@@ -32,7 +32,7 @@ def run(tmp_path, model, pictures):
     return run_cli_in_process(*words, "split=test", "grid=2", "batch_size=3", main=extract)
 
 
-def test_features_score_as_the_model_itself_does(tmp_path, pictures):
+def test_features_score_like_the_original_model(tmp_path, pictures):
     model = write_chinese_clip(tmp_path / "clip")
     done = run(tmp_path, model, pictures)
     assert done.code == 0, done.stderr
@@ -51,12 +51,12 @@ def test_features_score_as_the_model_itself_does(tmp_path, pictures):
     torch.testing.assert_close(matcher.similarity(features, ["绿度母", "白云"]), expected, atol=5e-3, rtol=0)
     out = tmp_path / "out"
     words = (f"checkpoint={tmp_path}/set/zero_shot.ckpt", f"data.root={tmp_path}/set", "split=test", f"out={out}")
-    judged = run_cli_in_process(*words, main=evaluate)
-    assert judged.code == 0, judged.stderr
+    evaluated = run_cli_in_process(*words, main=evaluate)
+    assert evaluated.code == 0, evaluated.stderr
     assert json.loads((out / "metrics.json").read_text("utf-8"))
 
 
-def test_damaged_and_missing_pictures_are_all_named_before_anything_is_written(tmp_path, pictures):
+def test_damaged_and_missing_pictures_are_named_before_anything_is_written(tmp_path, pictures):
     (pictures / "1.png").write_bytes((pictures / "1.png").read_bytes()[:200])
     (pictures / "3.png").unlink()
     done = run(tmp_path, write_chinese_clip(tmp_path / "clip"), pictures)

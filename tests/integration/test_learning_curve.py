@@ -1,4 +1,4 @@
-"""``diagnose learning_curve=true`` through its command line: trained, answered, used again, gone on with."""
+"""``diagnose learning_curve=true`` through its command line."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def curve_of(folder):
 
 
 def trained(folder):
-    """Run folders, and when each ledger was last written to."""
+    """Names of the run folders, with the time of the last write to each ledger."""
     return {run.name: (run / "ledger.jsonl").stat().st_mtime_ns for run in (folder / "runs").iterdir()}
 
 
@@ -44,7 +44,7 @@ def curve(tmp_path_factory):
     return folder, run_cli_in_process(*command(folder), main=main)
 
 
-def test_points_are_ordinary_runs_on_nested_shares(curve):
+def test_points_are_ordinary_runs_on_shares_of_train(curve):
     folder, done = curve
     assert done.code == 0, done.stderr
     points = curve_of(folder)["values"]["points"]
@@ -64,7 +64,7 @@ def test_points_are_ordinary_runs_on_nested_shares(curve):
             assert point["recalls"][seed] == pytest.approx(recall)
 
 
-def test_the_answer_stands_in_the_terminal_and_on_the_page(curve):
+def test_answer_is_in_the_terminal_and_on_the_page(curve):
     folder, done = curve
     assert "learning curve, run 6 of 6: 100 % of train, seed 1" in done.stdout
     assert "pairs for 60 %" in done.stdout
@@ -75,16 +75,16 @@ def test_the_answer_stands_in_the_terminal_and_on_the_page(curve):
     assert "curve_short_schedule" in codes  # three steps
 
 
-def test_it_uses_what_is_done_goes_on_with_what_was_stopped_and_finds_the_same(curve):
+def test_finished_runs_are_reused_and_stopped_ones_resumed(curve):
     folder, _ = curve
     before, answer = trained(folder), curve_of(folder)
     stopped = answer["values"]["points"][1]["runs"][0]
     ledger = folder / "runs" / stopped / "ledger.jsonl"
     lines = [line for line in ledger.read_text("utf-8").splitlines() if '"event": "end"' not in line]
-    ledger.write_text("".join(line + "\n" for line in lines), "utf-8")  # as a kill leaves it
+    ledger.write_text("".join(line + "\n" for line in lines), "utf-8")  # as after a kill
     done = run_cli_in_process(*command(folder), main=main)
     assert done.code == 0, done.stderr
-    assert done.stdout.count("is done already, and is used") == 5
+    assert done.stdout.count("is finished already and is reused") == 5
     after = trained(folder)
     assert after.keys() == before.keys()
     assert [name for name in after if after[name] != before[name]] == [stopped]
@@ -92,19 +92,19 @@ def test_it_uses_what_is_done_goes_on_with_what_was_stopped_and_finds_the_same(c
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
-        (["curve.shares=[0.5,1]"], "curve.shares"),
-        (["curve.shares=[0.5,0.5,1]"], "give each once"),
+        (["curve.shares=[0.5,1]"], r"curve\.shares: .*needs at least 3"),
+        (["curve.shares=[0.5,0.5,1]"], "must not repeat a value"),
         (["curve.seeds=[0]"], "curve.seeds"),
-        (["curve.overrides=['seed=3']"], "curve.overrides: seed=3 is the curve's own"),
+        (["curve.overrides=['seed=3']"], "curve.overrides: seed=3 is set by the curve itself"),
         (["curve.experiment=targetd"], "experiment=targetd"),
         (["data.batch_size=32", "curve.seeds=[7,8]"], "data.batch_size"),
     ],
 )
-def test_bad_input(curve, words, said):
+def test_user_error_is_one_message(curve, words, message):
     folder, _ = curve
     before = trained(folder)
     done = run_cli_in_process(*command(folder, *words), main=main)
-    assert_one_message(done, said)
+    assert_one_message(done, message)
     assert trained(folder) == before

@@ -1,4 +1,4 @@
-"""``report`` and ``runs`` through the real command line."""
+"""``report`` and ``runs`` through their command lines."""
 
 import subprocess
 import sys

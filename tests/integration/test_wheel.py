@@ -1,4 +1,4 @@
-"""Installed as a wheel the project trains from any folder: ``conf/`` travels inside."""
+"""The installed wheel contains ``conf/`` and trains from any folder."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ def wheel(tmp_path_factory):
     return path
 
 
-def test_the_wheel_holds_every_config_file(wheel):
+def test_wheel_contains_every_config_file(wheel):
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("tangka_match/conf/")}
     there = {
         f"tangka_match/conf/{p.relative_to(CHECKOUT / 'conf').as_posix()}" for p in CHECKOUT.glob("conf/**/*.yaml")
@@ -31,13 +31,13 @@ def test_the_wheel_holds_every_config_file(wheel):
     assert packed == there
 
 
-def test_the_wheel_holds_the_sweepers(wheel):
+def test_wheel_contains_the_sweepers(wheel):
     packed = set(zipfile.ZipFile(wheel).namelist())
     assert {f"hydra_plugins/tangka_match_sweeps/{name}.py" for name in ("sweepers", "local_pool")} <= packed
-    assert "hydra_plugins/__init__.py" not in packed  # a namespace, which other plug-ins share
+    assert "hydra_plugins/__init__.py" not in packed  # a namespace package, shared with other plug-ins
 
 
-def test_the_wheel_holds_every_script_and_style(wheel):
+def test_wheel_contains_every_script_and_style_sheet(wheel):
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith((".js", ".css"))}
     source = CHECKOUT / "src"
     there = {p.relative_to(source).as_posix() for p in source.rglob("*") if p.suffix in (".js", ".css")}
@@ -45,7 +45,7 @@ def test_the_wheel_holds_every_script_and_style(wheel):
     assert len(there) > 15
 
 
-def test_an_installed_wheel_trains_two_steps_in_any_folder(wheel, demo_data, tmp_path):
+def test_installed_wheel_trains_from_any_folder(wheel, demo_data, tmp_path):
     site = tmp_path / "site"
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)], check=True

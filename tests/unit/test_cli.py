@@ -3,41 +3,44 @@ import errno
 import pytest
 
 from helpers.cli import run_cli_in_process
-from tangka_match.cli import run_cli
-from tangka_match.errors import DataFormatError, TrainingError
+from helpers.configs import compose_config
+from tangka_match.cli import command, read_settings, run_cli, usable_device, written_completely
+from tangka_match.compare import ComparisonSettings
+from tangka_match.diagnose import DiagnosisSettings
+from tangka_match.errors import ConfigError, DataFormatError, TrainingError
 
 
-def run(task, *words):
-    return run_cli_in_process(*words, main=lambda: run_cli(task, "config"))
+def run(action, *words):
+    return run_cli_in_process(*words, main=lambda: run_cli(action, "config"))
 
 
 def raise_(error):
-    def task(config):
+    def action(config):
         raise error
 
-    return task
+    return action
 
 
-def test_the_task_gets_the_composed_config():
+def test_action_gets_the_composed_config():
     seen = []
-    done = run(seen.append, "+experiment=debug", "seed=3")
+    done = run_cli_in_process("+experiment=debug", "seed=3", main=command("config", seen.append))
     assert (done.code, done.stderr) == (0, "")
     assert [(config.name, config.seed) for config in seen] == [("debug", 3)]
 
 
-def test_other_letters_need_no_quotes():
+def test_non_ascii_values_need_no_quotes():
     seen = []
     done = run(seen.append, "+experiment=debug", "data.root=/数据/唐卡 (1)", "tags=[唐卡 一,first]", "name=x")
     assert (done.code, done.stderr) == (0, "")
     assert [(config.data.root, list(config.tags)) for config in seen] == [("/数据/唐卡 (1)", ["唐卡 一", "first"])]
 
 
-def test_a_users_mistake_is_one_line_and_code_2():
+def test_user_error_is_one_line_and_exits_with_2():
     done = run(raise_(DataFormatError("train_ims.npy: is empty; write it again")))
     assert done == (2, "", "DataFormatError: train_ims.npy: is empty; write it again\n")
 
 
-def test_a_mistake_in_the_command_is_one_line_and_code_2():
+def test_wrong_override_is_one_line_and_exits_with_2():
     seen = []
     done = run(seen.append, "sedd=3")
     assert (done.code, done.stdout, seen) == (2, "", [])
@@ -45,54 +48,108 @@ def test_a_mistake_in_the_command_is_one_line_and_code_2():
 
 
 @pytest.mark.parametrize("word", ["-v", "--verbose", "debug=true"])
-def test_the_traceback_is_shown_where_it_is_asked_for(word):
+def test_verbose_shows_the_traceback(word):
     with pytest.raises(DataFormatError, match="is empty"):
         run(raise_(DataFormatError("is empty")), word)
     with pytest.raises(Exception, match="Could not override 'sedd'"):
         run(raise_(DataFormatError("is empty")), word, "sedd=3")
 
 
-def test_a_fault_of_ours_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError):
-        run(lambda config: 1 // 0)
+@pytest.mark.parametrize("error", [ZeroDivisionError(), PermissionError(errno.EACCES, "Permission denied", "folder")])
+def test_internal_error_keeps_its_traceback(error):
+    with pytest.raises(type(error)):
+        run(raise_(error))
 
 
 def full_disk():
     return OSError(errno.ENOSPC, "No space left on device", "runs/ledger.jsonl")
 
 
-def test_a_full_disk_is_a_users_mistake():
+def test_full_disk_is_a_user_error():
     done = run(raise_(full_disk()))
     assert (done.code, done.stdout) == (2, "")
     assert done.stderr.startswith("TrainingError: runs/ledger.jsonl: No space left on device; free space there")
 
 
-def test_a_full_disk_while_another_mistake_is_noted_leaves_that_ones_words():
-    def task(config):
+def test_full_disk_while_recording_an_error_reports_that_error():
+    def action(config):
         try:
             raise TrainingError("last.ckpt: cannot write the checkpoint")
         finally:
             raise full_disk()
 
-    assert run(task) == (2, "", "TrainingError: last.ckpt: cannot write the checkpoint\n")
+    assert run(action) == (2, "", "TrainingError: last.ckpt: cannot write the checkpoint\n")
 
 
-def test_another_fault_of_the_system_keeps_its_traceback():
-    with pytest.raises(PermissionError):
-        run(raise_(PermissionError(errno.EACCES, "Permission denied", "somewhere")))
-
-
-def test_ctrl_c_ends_with_130_and_says_nothing():
+def test_ctrl_c_exits_with_130_silently():
     assert run(raise_(KeyboardInterrupt())) == (130, "", "")
 
 
-def test_a_multirun_of_hydras_own_runs_every_job_and_ends_with_2_if_one_failed(tmp_path):
+def test_hydra_multirun_runs_every_job_and_exits_with_2_if_one_failed(tmp_path):
     seen = []
 
-    def task(config):
+    def action(config):
         seen.append(config.seed)
         if config.seed == 1:
             raise DataFormatError("is empty")
 
-    done = run(task, "-m", "hydra/sweeper=basic", "seed=1,2", f"paths.runs={tmp_path}")
+    done = run(action, "-m", "hydra/sweeper=basic", "seed=1,2", f"paths.runs={tmp_path}")
     assert (done.code, done.stderr, seen) == (2, "DataFormatError: is empty\n", [1, 2])
+
+
+DIAGNOSE = ("diagnose", DiagnosisSettings, ("data.root=set", "out=out"))
+COMPARE = ("compare", ComparisonSettings, ("a=one", "b=two"))
+FAULTS = [
+    (DIAGNOSE, "data.root=", r"data\.root is empty: write data\.root=<folder of the data set>"),
+    (DIAGNOSE, "~curve", r"curve is missing: "),
+    (DIAGNOSE, "run=", r"run is empty: write run=<value>, or leave it out"),
+    (DIAGNOSE, "+curve.seed=5", r"curve\.seed: there is no such setting\. Did you mean seeds\?"),
+    (DIAGNOSE, "+lerning_curve=true", r"lerning_curve: there is no such setting\. Did you mean learning_curve\?"),
+    (COMPARE, "a=", r"a is empty: write a=<value>"),
+    (COMPARE, "a=[]", r"a=\[\]: .* should have at least 1 item"),
+    (COMPARE, "a=[x,'']", r"a is empty"),
+    (COMPARE, "+sead=5", r"sead: there is no such setting\. Did you mean seed\?"),
+]
+
+
+@pytest.mark.parametrize(("command", "override", "message"), FAULTS, ids=[override for _, override, _ in FAULTS])
+def test_exception_faulty_settings(command, override, message):
+    name, kind, words = command
+    groups = ("paths", "debug") if name == "compare" else ("data", "paths", "debug")
+    with pytest.raises(ConfigError, match=message):
+        read_settings(compose_config(*words, override, config_name=name), kind, groups)
+
+
+@pytest.mark.parametrize("command", [DIAGNOSE, COMPARE], ids=["diagnose", "compare"])
+def test_settings_are_typed(command):
+    name, kind, words = command
+    assert isinstance(read_settings(compose_config(*words, config_name=name), kind), kind)
+
+
+def test_all_faults_are_reported_at_once():
+    config = compose_config("a=one", "b=two", "seed=-1", "resamples=many", config_name="compare")
+    with pytest.raises(ConfigError, match=r"(?s)resamples='many'.*seed=-1"):
+        read_settings(config, ComparisonSettings, ("paths", "debug"))
+
+
+def test_exception_unavailable_device():
+    assert usable_device("cpu") == "cpu"
+    with pytest.raises(ValueError, match="'quantum' is not available here; use cpu"):
+        usable_device("quantum")
+
+
+def test_written_completely_leaves_no_half_written_file(tmp_path):
+    out = tmp_path / "new" / "file"
+
+    def write_half():
+        with written_completely(out) as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert not out.exists()
+    with written_completely(out) as partial:
+        partial.write_text("whole")
+    assert [path.name for path in out.parent.iterdir()] == ["file"]
+    assert out.read_text() == "whole"

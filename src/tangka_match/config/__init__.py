@@ -1,5 +1,4 @@
-"""Where conf/ is found, checks of the composed config, and building objects from it.
+"""Configuration of a run: where ``conf/`` is, checks of the composed config, building objects, explaining errors.
 
-The only package beside the entry points that knows Hydra and OmegaConf. Importing it, and composing a config, imports
-no torch, so that ``--help`` and ``--cfg job`` answer at once.
+Composing a config imports no torch, so that ``--help`` and ``--cfg job`` answer at once.
 """

@@ -1,19 +1,16 @@
-"""Explains a user's mistake in one message, and suggests the nearest name for a wrong one."""
+"""Explain a user's error in one message, with a suggestion for a misspelt name."""
 
 import difflib
 import re
 from pathlib import Path
 
-import yaml
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import InterpolationKeyError, InterpolationToMissingValueError, MissingMandatoryValue
 
-from tangka_match.config.location import conf_dir
+from tangka_match.config.conf_folder import conf_dir, group_options, known_keys
 from tangka_match.errors import TangkaMatchError
 
-# Of a study's space the keys are names of other settings.
-HIDDEN = re.compile(r"(^|\.)(defaults|_\w+)(\.|$)|^hydra\b|^sweep\.space\.")
-# What torch puts before the message of an error in a process that reads data.
+# torch puts this before the message of an error in a data loading process.
 WORKER_TRACEBACK = re.compile(
     r"\ACaught \w+ in DataLoader worker .*^tangka_match\.errors\.\w+: ", re.DOTALL | re.MULTILINE
 )
@@ -21,26 +18,27 @@ UNKNOWN_KEY = re.compile(r"Could not (?:override|delete from config\.?|append to
 
 
 def explain(error: Exception, config_name: str) -> str:
-    """One message for a user's mistake: the file or setting, what was found, what is allowed, what to do.
+    """Describe an error in one message: the file or setting, the value found, what is allowed, what to do.
 
     Args:
-        error: Of our own, or as Hydra or OmegaConf raised it.
-        config_name: Of the primary config.
+        error: Error of ours, of Hydra or of OmegaConf.
+        config_name: Name of the primary config, without ``.yaml``.
     """
     if isinstance(error, TangkaMatchError):
         return WORKER_TRACEBACK.sub("", str(error))
-    return _composition(error, config_name)
+    return _composition_error(error, config_name)
 
 
-def _composition(error: Exception, config_name: str) -> str:
+def _composition_error(error: Exception, config_name: str) -> str:
     text = str(error)
     if isinstance(error, MissingConfigException):
         return _missing_file(error)
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read as a setting; write name=value, and lists as 'name=[a,b]' in quotes"
     if isinstance(error, MissingMandatoryValue) or "Missing mandatory value" in text:
-        unset = isinstance(error, InterpolationToMissingValueError)  # full_key: of the setting that points to it
-        key = _quoted(text) if unset else getattr(error, "full_key", None) or _quoted(text)
+        # For an interpolation, full_key is the setting that refers to the missing one.
+        full_key = None if isinstance(error, InterpolationToMissingValueError) else getattr(error, "full_key", None)
+        key = full_key or _missing_key(text)
         return f"{key} is not set: add {key}=<value> to the command"
     if isinstance(error, InterpolationKeyError):
         return text.splitlines()[0]
@@ -50,13 +48,13 @@ def _composition(error: Exception, config_name: str) -> str:
 
 
 def nearest(name: str, known: list[str], part: str | None = None, cutoff: float = 0.6) -> str:
-    """A suggestion such as `` Did you mean margin?``, or an empty string.
+    """Suggest a known name, as in `` Did you mean margin?``, or return an empty string.
 
     Args:
-        name: As it was written.
-        known: What could have been meant.
-        part: Compare this with the last part of each known name, instead of the whole names.
-        cutoff: Likeness in [0, 1] from which a name is suggested.
+        name: Name as the user wrote it.
+        known: Names to choose from.
+        part: Last part of ``name``, to be compared with the last part of each known name.
+        cutoff: Minimum similarity of a suggested name, in [0, 1].
 
     >>> nearest("margni", ["margin", "temperature"])
     ' Did you mean margin?'
@@ -83,7 +81,9 @@ def _missing_file(error: MissingConfigException) -> str:
 def _unknown_key(key: str, config_name: str) -> str:
     folder = Path(conf_dir())
     if (folder / key).is_dir():
-        return f"{key} is not in the defaults list: write +{key}=<name>. Allowed: {', '.join(_files(folder / key))}"
+        return (
+            f"{key} is not in the defaults list: write +{key}=<name>. Allowed: {', '.join(group_options(folder / key))}"
+        )
     known = sorted(known_keys(folder, config_name))
     parent, _, leaf = key.rpartition(".")
     siblings = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == parent]
@@ -95,35 +95,6 @@ def _unknown_key(key: str, config_name: str) -> str:
     return f"{key}: there is no such setting.{hint} Known in {parent}: {', '.join(siblings)}"
 
 
-def known_keys(folder: Path, config_name: str) -> set[str]:
-    """Dotted names of the settings in ``conf/``, over all files of all groups."""
-    keys: set[str] = set()
-    for path in folder.rglob("*.yaml"):
-        group = path.relative_to(folder).parent.as_posix()
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        if group == "experiment":
-            continue
-        if group == ".":
-            if path.stem == config_name:
-                keys |= _flat(content, "")
-        else:
-            keys |= _flat(content, group.replace("/", ".") + ".") | {group}
-    return {key for key in keys if not HIDDEN.search(key)}
-
-
-def _flat(node: object, prefix: str) -> set[str]:
-    if not isinstance(node, dict):
-        return set()
-    keys = set()
-    for key, value in node.items():
-        keys |= {f"{prefix}{key}"} | _flat(value, f"{prefix}{key}.")
-    return keys
-
-
-def _files(folder: Path) -> list[str]:
-    return sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "base")
-
-
-def _quoted(text: str) -> str:
+def _missing_key(text: str) -> str:
     found = re.search(r"Missing mandatory value: ([\w.]+)|full_key: ([\w.]+)", text)
     return next((g for g in found.groups() if g), "a setting") if found else "a setting"

@@ -13,7 +13,7 @@ from helpers.configs import compose_config, tiny_sizes
 from tangka_match import demo
 from tangka_match.config.build import build_plan
 from tangka_match.config.check import GROUPS, check_config
-from tangka_match.config.location import conf_dir
+from tangka_match.config.conf_folder import conf_dir
 from tangka_match.losses import positive_mask
 from tangka_match.records.setting_names import ADDED_SETTINGS
 
@@ -23,7 +23,7 @@ EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
 NAMES = ("compare", "config", "convert", "dashboard", "demo_data", "diagnose", "evaluate", "extract", "report", "runs")
 TOKENIZERS = sorted(CONF.glob("data/tokenizer/*.yaml"))
 PRIMARY = {CONF / f"{name}.yaml" for name in NAMES}
-OF_WANDB = CONF / "wandb_sweep.yaml"  # tests/unit/config/test_wandb_sweep.py
+WANDB_SWEEP = CONF / "wandb_sweep.yaml"  # tests/unit/config/test_wandb_sweep.py
 SIZES = {"vocab_size": 20, "feature_dim": 6, "num_regions": 4}
 
 
@@ -49,7 +49,7 @@ def header_of(experiment):
 
 def test_every_file_is_covered():
     everything = set(CONF.rglob("*.yaml"))
-    assert everything == {*GROUP_FILES, *TOKENIZERS, *EXPERIMENTS, *PRIMARY, OF_WANDB}
+    assert everything == {*GROUP_FILES, *TOKENIZERS, *EXPERIMENTS, *PRIMARY, WANDB_SWEEP}
     assert {path.parent.name for path in GROUP_FILES} == {*GROUPS, "paths", "sweep"} - {
         "name",
         "tags",

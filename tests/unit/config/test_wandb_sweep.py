@@ -1,4 +1,4 @@
-"""``conf/wandb_sweep.yaml``, read as W&B's agent reads it."""
+"""``conf/wandb_sweep.yaml``, read like the W&B agent does."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from helpers.configs import compose_config
 from tangka_match.config.build import build_plan
-from tangka_match.config.location import conf_dir
+from tangka_match.config.conf_folder import conf_dir
 from tangka_match.metric_names import HIGHER_IS_BETTER
 
 
@@ -18,14 +18,14 @@ def sweep():
 
 
 def ends_of(space):
-    """The values that lie furthest apart."""
+    """Smallest and largest value of a parameter."""
     values = space["values"] if "values" in space else [space["min"], space["max"]]
-    assert all(isinstance(value, int | float) for value in values), f"{values}: text where a number is meant"
+    assert all(isinstance(value, int | float) for value in values), f"{values}: text instead of numbers"
     return values[0], values[-1]
 
 
 @pytest.mark.parametrize("end", [0, 1])
-def test_the_agents_command_trains_what_the_server_proposes(sweep, end):
+def test_agent_command_trains_the_proposed_values(sweep, end):
     proposed = {name: ends_of(space)[end] for name, space in sweep["parameters"].items()}
     arguments = create_sweep_command_args({"args": {name: {"value": value} for name, value in proposed.items()}})
     filled = {"${env}": ["/usr/bin/env"], "${interpreter}": ["python"], "${program}": [sweep["program"]]}
@@ -42,10 +42,10 @@ def test_the_agents_command_trains_what_the_server_proposes(sweep, end):
         assert node == value
 
 
-def test_the_metric_is_one_that_runs_log_and_higher_is_better(sweep):
+def test_metric_is_logged_by_runs_and_maximized(sweep):
     assert sweep["metric"]["goal"] == "maximize"
     assert sweep["metric"]["name"] in [f"val/{name}" for name in HIGHER_IS_BETTER]
 
 
-def test_runs_and_sweep_are_in_one_project(sweep):
+def test_sweep_and_runs_share_a_project(sweep):
     assert sweep["project"] == compose_config("logger=wandb_online").logger.project

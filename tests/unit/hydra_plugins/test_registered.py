@@ -6,7 +6,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 
-from tangka_match.config.location import conf_dir
+from tangka_match.config.conf_folder import conf_dir
 
 
 def hydra_node(*overrides):

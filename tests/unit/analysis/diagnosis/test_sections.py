@@ -3,7 +3,7 @@ import yaml
 
 from helpers.planted import planted_split
 from tangka_match.analysis.diagnosis.feature_scan import scan_features
-from tangka_match.config.model_diagnosis import best_of_run, model_sections, run_config
+from tangka_match.analysis.diagnosis.sections import find_best_checkpoint, model_sections, read_run_config
 from tangka_match.errors import ConfigError, DataFormatError
 
 
@@ -22,30 +22,30 @@ def write_best(folder, run):
     return path
 
 
-def test_the_commands_own_folder_is_looked_at_first(tmp_path):
-    run = make_run(tmp_path, tmp_path / "of_the_run")
-    assert best_of_run(run, tmp_path / "given") is None
-    of_the_run = write_best(tmp_path / "of_the_run", run)
-    assert best_of_run(run, tmp_path / "given") == of_the_run
+def test_best_checkpoint_is_searched_in_the_given_folder_first(tmp_path):
+    run = make_run(tmp_path, tmp_path / "of_run")
+    assert find_best_checkpoint(run, tmp_path / "given") is None
+    of_run = write_best(tmp_path / "of_run", run)
+    assert find_best_checkpoint(run, tmp_path / "given") == of_run
     given = write_best(tmp_path / "given", run)
-    assert best_of_run(run, tmp_path / "given") == given
+    assert find_best_checkpoint(run, tmp_path / "given") == given
 
 
-def test_a_config_that_names_no_folder(tmp_path):
-    assert best_of_run(make_run(tmp_path), tmp_path / "given") is None
+def test_best_checkpoint_without_a_folder_in_the_config_is_none(tmp_path):
+    assert find_best_checkpoint(make_run(tmp_path), tmp_path / "given") is None
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "a: [", "\x00"])
-def test_exception_a_config_that_is_none(tmp_path, text):
+def test_exception_invalid_run_config(tmp_path, text):
     run = make_run(tmp_path)
     (run / "config.yaml").write_text(text)
     with pytest.raises(
         ConfigError, match=r"run=20260101-000000-abcdef-0123: .*config\.yaml is not the config of a run"
     ):
-        run_config(run)
+        read_run_config(run)
 
 
-def test_exception_one_query_alone(tmp_path):
+def test_exception_single_query(tmp_path):
     splits = {
         "train": planted_split(tmp_path, "train", images=4),
         "val": planted_split(tmp_path, "val", images=1),

@@ -1,0 +1,39 @@
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tangka_match import __main__ as entry
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_commands_are_the_console_scripts():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+    assert sorted(f"tangka_match.{name}:main" for name in entry.COMMANDS) == sorted(scripts.values())
+
+
+def test_list_has_one_line_per_command_and_imports_no_torch():
+    script = "import sys, tangka_match.__main__ as entry; entry.main(); assert not {'torch', 'hydra'} & {*sys.modules}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    lines = [line.split(maxsplit=1) for line in done.stdout.splitlines() if line.startswith("  ")]
+    assert [name for name, _ in lines] == list(entry.COMMANDS)
+    assert all(summary.endswith(".") for _, summary in lines)
+
+
+def test_command_is_run_with_the_remaining_arguments(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tangka_match", "runs", "runs=/nowhere"])
+    with pytest.raises(SystemExit) as end:
+        entry.main()
+    assert end.value.code == 2
+    assert "/nowhere: no such folder" in capsys.readouterr().err
+
+
+def test_unknown_command_exits_with_2(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tangka_match", "trian"])
+    with pytest.raises(SystemExit) as end:
+        entry.main()
+    assert end.value.code == 2
+    assert "trian: there is no such command" in capsys.readouterr().err
