@@ -16,8 +16,8 @@ from tangka_match.errors import ConfigError, TangkaMatchError
 from tangka_match.losses import check_pooled
 from tangka_match.training.callbacks import check_neighbours
 from tangka_match.training.distributed import processes_started
+from tangka_match.training.noisy_pairs import check_weighable
 from tangka_match.training.optimisation import check_prefixes
-from tangka_match.training.pair_trust import check_weighable
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.settings import DistillationSettings, TrainerSettings
 

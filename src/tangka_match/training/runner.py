@@ -44,6 +44,7 @@ from tangka_match.training.callbacks.checkpoints import AtomicCheckpointIO
 from tangka_match.training.callbacks.guard import Verdict
 from tangka_match.training.distillation import Distillation, load_distillation
 from tangka_match.training.distributed import is_main_process, processes_started, rank_zero_only, strategy_for
+from tangka_match.training.encoding import validation_similarity
 from tangka_match.training.initial_weights import check_start, read_start, start_from
 from tangka_match.training.loggers import (
     LedgerLogger,
@@ -51,12 +52,12 @@ from tangka_match.training.loggers import (
     keep_result,
     make_service_logger,
 )
-from tangka_match.training.module import MatchingModule
-from tangka_match.training.pair_trust import PairTrust
+from tangka_match.training.loss_hooks import momentum_hooks
+from tangka_match.training.module import MatchingModule, ValidationSet
+from tangka_match.training.noisy_pairs import NoisyPairWeights
 from tangka_match.training.plan import RunPlan, SweepJob, check_schedule
 from tangka_match.training.process import environment_variable, keep_freed_memory
 from tangka_match.training.result import RunResult
-from tangka_match.training.validation import validation_similarity
 from tangka_match.types import PretrainedMatcher
 
 logger = logging.getLogger(__name__)
@@ -134,21 +135,27 @@ class _Run:
             feature_dim=data.feature_dim,
             data_fingerprint=data.fingerprint,
         )
-        begin = settings.training.noisy_pairs_from
+        loss, begin = plan.build_loss(), settings.training.noisy_pairs_from
+        hooks = momentum_hooks(matcher, loss)
+        if begin is not None:
+            hooks.append(NoisyPairWeights([part.num_captions for part in data.train_sets], begin))
+        if distillation is not None:
+            hooks.append(distillation)
         self.module = MatchingModule(
             matcher,
-            plan.build_loss(),
+            loss,
             optimizer=plan.optimizer,
             scheduler=plan.scheduler,
             augmentation=build_augmentation(settings.augmentation, data.vocabulary, matcher),
-            val_caption_to_image=torch.as_tensor(data.val.caption_to_image),
-            val_text_group=torch.as_tensor(group_texts(data.val.captions)),
-            val_block=data.batch_size,
-            passport=self.passport,
-            distillation=distillation,
+            validation=ValidationSet(
+                torch.as_tensor(data.val.caption_to_image),
+                torch.as_tensor(group_texts(data.val.captions)),
+                data.batch_size,
+            ),
+            metadata=self.passport,
+            hooks=hooks,
             chunk_size=settings.training.chunk_size,
             lr_multipliers=settings.training.lr_multipliers,
-            pair_trust=None if begin is None else PairTrust([part.num_captions for part in data.train_sets], begin),
         )
         self.guard = TrainingGuard(self._report)
         self.best = BestCheckpoint(folder.checkpoints)
