@@ -14,7 +14,8 @@ from tangka_match.losses import TripletMarginLoss
 from tangka_match.retrieval.metadata import METADATA_FORMAT
 from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.callbacks import EarlyStopping, MovingAveraging, TailAveraging, ValidationLines
-from tangka_match.training.module import MatchingModule
+from tangka_match.training.loss_hooks import momentum_hooks
+from tangka_match.training.module import MatchingModule, ValidationSet
 from tangka_match.training.optimisation import warmup_constant
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.settings import AugmentationSettings, RunSettings, TrainingSettings
@@ -136,24 +137,28 @@ def _callbacks(training: TrainingSettings) -> list[pl.Callback]:
 
 
 def small_module(
-    matcher: torch.nn.Module | None = None, loss: torch.nn.Module | None = None, **settings: Any
+    matcher: torch.nn.Module | None = None,
+    loss: torch.nn.Module | None = None,
+    *,
+    val_caption_to_image: torch.Tensor | None = None,
+    val_text_group: torch.Tensor | None = None,
+    val_block: int = BATCH_SIZE,
+    **settings: Any,
 ) -> MatchingModule:
     """A module around a ``PooledMatcher`` and a triplet loss on all negatives, unless others are given."""
+    matcher = PooledMatcher(8, 4, 60) if matcher is None else matcher
+    loss = TripletMarginLoss(0.2, 0.0) if loss is None else loss
+    rows = torch.arange(6) if val_caption_to_image is None else val_caption_to_image
+    texts = torch.arange(len(rows)) if val_text_group is None else val_text_group
     arguments: dict[str, Any] = {
         "optimizer": partial(torch.optim.SGD, lr=0.5),
         "scheduler": partial(warmup_constant, warmup_steps=0),
         "augmentation": RegionWordDrop(0.0, 0.0),
-        "val_caption_to_image": torch.arange(6),
-        "val_block": BATCH_SIZE,
+        "validation": ValidationSet(rows, texts, val_block),
         "metadata": {"format": METADATA_FORMAT},
+        "hooks": momentum_hooks(matcher, loss),
     }
-    arguments |= settings
-    arguments.setdefault("val_text_group", torch.arange(len(arguments["val_caption_to_image"])))
-    return MatchingModule(
-        matcher if matcher is not None else PooledMatcher(8, 4, 60),
-        loss if loss is not None else TripletMarginLoss(0.2, 0.0),
-        **arguments,
-    )
+    return MatchingModule(matcher, loss, **arguments | settings)
 
 
 def quiet_trainer(**settings: Any) -> pl.Trainer:

@@ -15,7 +15,7 @@ from helpers.cli import run_cli_in_process, run_cli_subprocess
 from helpers.registries import empty_registry
 from tangka_match.errors import CheckpointError
 from tangka_match.evaluate import main as evaluate
-from tangka_match.retrieval.metadata import PASSPORT_KEY, read_checkpoint
+from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
 
 from .conftest import places
 
@@ -65,7 +65,7 @@ def only(folder, pattern):
 
 
 def test_checkpoint_stores_registered_names(trained):
-    metadata = read_checkpoint(only(trained, "checkpoints/*/*/best.ckpt"))[PASSPORT_KEY]
+    metadata = read_checkpoint(only(trained, "checkpoints/*/*/best.ckpt"))[METADATA_KEY]
     assert metadata["model"] == {"_target_": "example_matcher", "embed_dim": 16}
     assert metadata["tokenizer"] == {"name": "example_characters", "lower": True}
     config = yaml.safe_load(only(trained, "runs/*/config.yaml").read_text("utf-8"))
@@ -83,7 +83,7 @@ def test_evaluate_and_load_give_the_trained_matcher(plugin, trained, demo_data, 
     model = tangka_match.load(checkpoint)
     assert type(model.matcher).__module__ == "tangka_match_example"
     assert model.tokenizer("绿度母 A") == ["绿", "度", "母", "a"]
-    assert model.similarity(torch.rand(2, 36, model.passport["feature_dim"]), ["绿度母"]).shape == (2, 1)
+    assert model.similarity(torch.rand(2, 36, model.metadata["feature_dim"]), ["绿度母"]).shape == (2, 1)
 
 
 def test_resume_finishes_a_run_that_was_killed(trained, environment, demo_data):

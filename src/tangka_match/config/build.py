@@ -21,8 +21,8 @@ from tangka_match.models.registry import check_loadable
 from tangka_match.training.build import check_compiler
 from tangka_match.training.callbacks import check_neighbours
 from tangka_match.training.distributed import processes_started
+from tangka_match.training.noisy_pairs import check_weighable
 from tangka_match.training.optimisation import check_prefixes
-from tangka_match.training.pair_trust import check_weighable
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.settings import DistillationSettings, TrainerSettings
 

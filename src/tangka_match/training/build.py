@@ -24,8 +24,9 @@ from tangka_match.training.callbacks import (
     WordStart,
 )
 from tangka_match.training.distillation import Distillation
-from tangka_match.training.module import MatchingModule
-from tangka_match.training.pair_trust import PairTrust
+from tangka_match.training.loss_hooks import momentum_hooks
+from tangka_match.training.module import MatchingModule, ValidationSet
+from tangka_match.training.noisy_pairs import NoisyPairWeights
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.recorder import Recorder
 from tangka_match.types import PretrainedMatcher
@@ -36,21 +37,25 @@ def build_module(
 ) -> MatchingModule:
     """Build the Lightning module around a matcher; the data are set up."""
     data, training = plan.data, plan.settings.training
-    begin = training.noisy_pairs_from
+    loss = plan.build_loss()
+    hooks = momentum_hooks(matcher, loss)
+    if training.noisy_pairs_from is not None:
+        hooks.append(NoisyPairWeights([part.num_captions for part in data.train_sets], training.noisy_pairs_from))
+    if distillation is not None:
+        hooks.append(distillation)
     return MatchingModule(
         matcher,
-        plan.build_loss(),
+        loss,
         optimizer=plan.optimizer,
         scheduler=plan.scheduler,
         augmentation=build_augmentation(plan.settings.augmentation, data.vocabulary, matcher),
-        val_caption_to_image=torch.as_tensor(data.val.caption_to_image),
-        val_text_group=torch.as_tensor(group_texts(data.val.captions)),
-        val_block=data.batch_size,
+        validation=ValidationSet(
+            torch.as_tensor(data.val.caption_to_image), torch.as_tensor(group_texts(data.val.captions)), data.batch_size
+        ),
         metadata=metadata,
-        distillation=distillation,
+        hooks=hooks,
         chunk_size=training.chunk_size,
         lr_multipliers=training.lr_multipliers,
-        pair_trust=None if begin is None else PairTrust([part.num_captions for part in data.train_sets], begin),
     )
 
 

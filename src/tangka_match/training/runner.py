@@ -17,6 +17,7 @@ from tangka_match.training.build import build_callbacks, build_metadata, build_m
 from tangka_match.training.callbacks import Pruning, TrainingGuard
 from tangka_match.training.distillation import load_distillation
 from tangka_match.training.distributed import is_main_process, processes_started
+from tangka_match.training.encoding import validation_similarity
 from tangka_match.training.initial_weights import check_start, read_start, start_from
 from tangka_match.training.module import MatchingModule
 from tangka_match.training.plan import RunPlan, SweepJob, check_schedule, length_warnings, planned_length
@@ -24,7 +25,6 @@ from tangka_match.training.process import environment_variable, keep_freed_memor
 from tangka_match.training.recorder import Recorder, count_parameters
 from tangka_match.training.result import RunResult
 from tangka_match.training.trainer import build_trainer, strategy_for
-from tangka_match.training.validation import validation_similarity
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.errors import ConfigError, DataFormatError
 from tangka_match.losses import InfoNCELoss
 from tangka_match.training.callbacks import ExactResume, LastCheckpoint
-from tangka_match.training.pair_trust import PairTrust
+from tangka_match.training.noisy_pairs import NoisyPairWeights
 
 TEXTS = ["白狗", "黑猫", "白马", "红鸟", "绿树"]
 
@@ -111,7 +111,7 @@ def fit(own, flickr, folder, *callbacks, resume=None):
         PooledMatcher(8, 4, len(data.vocabulary)),
         InfoNCELoss(0.1),
         val_caption_to_image=torch.as_tensor(data.val.caption_to_image),
-        pair_trust=PairTrust([part.num_captions for part in data.train_sets], 0.3),
+        hooks=[NoisyPairWeights([part.num_captions for part in data.train_sets], 0.3)],
     )
     keep = [ExactResume(data.batch_sampler), LastCheckpoint(folder / "last.ckpt", 1, lambda step: None)]
     quiet_trainer(max_epochs=3, callbacks=[*keep, *callbacks]).fit(module, datamodule=data, ckpt_path=resume)

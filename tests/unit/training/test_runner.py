@@ -2,6 +2,7 @@ import json
 import re
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch
 from helpers.small_runs import Stop, StoppedError, small_plan
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, TrainingError
-from tangka_match.losses import TripletMarginLoss
+from tangka_match.losses import Schedule, TripletMarginLoss
 from tangka_match.metrics import summarise
 from tangka_match.records.ledger import read_ledger
 from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder
@@ -66,9 +67,11 @@ class WatchedRun:
 class Exploding(TripletMarginLoss):
     """Not a number from the second epoch on."""
 
-    def forward(self, similarity, positives, progress=1.0):
-        terms = super().forward(similarity, positives, progress)
-        return terms._replace(total=terms.total * float("nan")) if progress > 0.55 and self.training else terms
+    schedules = MappingProxyType({"progress": Schedule(0.0, 1.0)})
+
+    def forward(self, inputs):
+        terms = super().forward(inputs)
+        return terms._replace(total=terms.total * float("nan")) if self.progress > 0.55 and self.training else terms
 
 
 def power_cut(*_, **__):

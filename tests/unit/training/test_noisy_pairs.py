@@ -11,36 +11,36 @@ from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.errors import ConfigError
 from tangka_match.losses import InfoNCELoss, LossTerms, TripletMarginLoss
 from tangka_match.training.callbacks import ExactResume, LastCheckpoint
-from tangka_match.training.pair_trust import PairTrust, check_weighable
+from tangka_match.training.noisy_pairs import NoisyPairWeights, check_weighable
 
 PAIRS, WRONG = 60, 12
 EPOCHS = 14
 
 
-def weigh(trust, losses, pairs, *, epoch=0, progress=0.0):
+def weigh(hook, losses, pairs, *, epoch=0, progress=0.0):
     losses = torch.tensor(losses, requires_grad=True)
     terms = LossTerms(losses.mean(), {"info_nce": losses.detach().mean()}, {})
-    found = trust.weigh(terms, losses, torch.tensor(pairs), epoch=epoch, progress=progress)
+    found = hook.weight_pairs(terms, losses, torch.tensor(pairs), epoch=epoch, progress=progress)
     return found, losses
 
 
 def test_losses_are_averaged_and_nothing_changes_before_the_begin():
-    trust = PairTrust([4], begin=0.5)
-    weigh(trust, [1.0, 2.0], [3, 0])
-    found, losses = weigh(trust, [2.0, 8.0], [3, 1], epoch=1, progress=0.49)
+    hook = NoisyPairWeights([4], begin=0.5)
+    weigh(hook, [1.0, 2.0], [3, 0])
+    found, losses = weigh(hook, [2.0, 8.0], [3, 1], epoch=1, progress=0.49)
     assert torch.equal(found.total, losses.mean())
     assert found.values == {}
-    remembered = trust.state()["losses"]
+    remembered = hook.state_dict()["losses"]
     assert remembered[[3, 0, 1]].tolist() == pytest.approx([0.7 * 1 + 0.3 * 2, 2.0, 8.0])
     assert remembered[2].isnan()
-    assert trust.weights.tolist() == [1.0] * 4
+    assert hook.weights.tolist() == [1.0] * 4
 
 
 def test_from_the_begin_on_a_batch_is_the_weighted_mean_of_its_pairs():
-    trust = PairTrust([7], begin=0.5)
-    weigh(trust, [1.0, 1.1, 0.9, 1.05, 6.0, 6.1], [0, 1, 2, 3, 4, 5])
-    found, losses = weigh(trust, [3.0, 5.0, 9.0], [0, 6, 4], epoch=1, progress=0.5)
-    weights = trust.weights
+    hook = NoisyPairWeights([7], begin=0.5)
+    weigh(hook, [1.0, 1.1, 0.9, 1.05, 6.0, 6.1], [0, 1, 2, 3, 4, 5])
+    found, losses = weigh(hook, [3.0, 5.0, 9.0], [0, 6, 4], epoch=1, progress=0.5)
+    weights = hook.weights
     assert weights[:4].min() > 0.99
     assert weights[4:6].max() < 0.01
     assert weights[6] == 1  # never seen
@@ -53,46 +53,46 @@ def test_from_the_begin_on_a_batch_is_the_weighted_mean_of_its_pairs():
 
 def test_weights_are_those_of_the_epochs_first_step():
     """Else two pairs of an epoch would be judged by different Gaussians, and a resumed run by others."""
-    trust = PairTrust([4], begin=0.5)
-    weigh(trust, [1.0, 1.1, 5.0, 5.1], [0, 1, 2, 3])
-    weigh(trust, [90.0, 1.0], [0, 2], epoch=1, progress=0.6)
-    first = trust.weights.clone()
-    weigh(trust, [90.0, 1.0], [1, 3], epoch=1, progress=0.7)
-    assert torch.equal(trust.weights, first)
-    weigh(trust, [1.0], [2], epoch=2, progress=0.8)
-    assert trust.weights[0] < trust.weights[2]
+    hook = NoisyPairWeights([4], begin=0.5)
+    weigh(hook, [1.0, 1.1, 5.0, 5.1], [0, 1, 2, 3])
+    weigh(hook, [90.0, 1.0], [0, 2], epoch=1, progress=0.6)
+    first = hook.weights.clone()
+    weigh(hook, [90.0, 1.0], [1, 3], epoch=1, progress=0.7)
+    assert torch.equal(hook.weights, first)
+    weigh(hook, [1.0], [2], epoch=2, progress=0.8)
+    assert hook.weights[0] < hook.weights[2]
 
 
 def test_a_begin_within_an_epoch_is_no_later_than_that():
     """The step that passes it is weighed, by what was remembered before; so is the first step of the next epoch."""
-    trust = PairTrust([5], begin=0.5)
-    weigh(trust, [1.0, 1.1, 5.0, 5.1], [0, 1, 2, 3])
-    weigh(trust, [1.0], [0], epoch=1, progress=0.4)
-    assert trust.weights.tolist() == [1.0] * 5
-    found, _ = weigh(trust, [3.0, 4.9], [0, 4], epoch=1, progress=0.5)
-    assert (trust.weights > 0.9).tolist() == [True, True, False, False, True]
+    hook = NoisyPairWeights([5], begin=0.5)
+    weigh(hook, [1.0, 1.1, 5.0, 5.1], [0, 1, 2, 3])
+    weigh(hook, [1.0], [0], epoch=1, progress=0.4)
+    assert hook.weights.tolist() == [1.0] * 5
+    found, _ = weigh(hook, [3.0, 4.9], [0, 4], epoch=1, progress=0.5)
+    assert (hook.weights > 0.9).tolist() == [True, True, False, False, True]
     assert "pair_weight" in found.values
-    weigh(trust, [1.0], [0], epoch=1, progress=0.6)
-    assert trust.weights[4] == 1  # seen since, but not yet judged
-    weigh(trust, [1.0], [0], epoch=2, progress=0.7)
-    assert trust.weights[4] < 0.1
+    weigh(hook, [1.0], [0], epoch=1, progress=0.6)
+    assert hook.weights[4] == 1  # seen since, but not yet judged
+    weigh(hook, [1.0], [0], epoch=2, progress=0.7)
+    assert hook.weights[4] < 0.1
 
 
 def test_pairs_are_judged_among_those_of_their_own_set():
     """Every pair of a harder second set has a higher loss than the wrong pair of the first."""
     losses = [1.0, 1.1, 0.9, 1.05, 3.0, 7.0, 7.1, 6.9, 7.05, 9.0]
-    together, apart = PairTrust([10], begin=0.5), PairTrust([5, 5], begin=0.5)
-    for trust in (together, apart):
-        weigh(trust, losses, list(range(10)))
-        weigh(trust, [1.0], [0], epoch=1, progress=0.5)
+    together, apart = NoisyPairWeights([10], begin=0.5), NoisyPairWeights([5, 5], begin=0.5)
+    for hook in (together, apart):
+        weigh(hook, losses, list(range(10)))
+        weigh(hook, [1.0], [0], epoch=1, progress=0.5)
     assert (apart.weights > 0.9).tolist() == [True] * 4 + [False] + [True] * 4 + [False]
     assert (together.weights[5:] < 0.1).all()
 
 
 def test_a_batch_of_worthless_pairs_divides_by_no_zero():
-    trust = PairTrust([2], begin=0.5)
-    trust.restore({"losses": torch.ones(2), "weights": torch.zeros(2), "weighed_epoch": 3})
-    found, _ = weigh(trust, [4.0, 5.0], [0, 1], epoch=3, progress=0.9)
+    hook = NoisyPairWeights([2], begin=0.5)
+    hook.load_state_dict({"losses": torch.ones(2), "weights": torch.zeros(2), "weighed_epoch": 3})
+    found, _ = weigh(hook, [4.0, 5.0], [0, 1], epoch=3, progress=0.9)
     assert found.total.item() == 0.0
 
 
@@ -113,26 +113,26 @@ def fit(root, *callbacks, begin=0.4, resume=None, every=1000):
     data.setup("fit")
     matcher = PooledMatcher(16, 16, len(data.vocabulary))
     matcher.dropout.p = 0.1
-    trust = PairTrust([PAIRS], begin)
+    hook = NoisyPairWeights([PAIRS], begin)
     module = small_module(
         matcher,
         InfoNCELoss(0.1, learn_temperature=False),
         optimizer=partial(torch.optim.Adam, lr=0.05),
-        pair_trust=trust,
+        hooks=[hook],
     )
     keep = [ExactResume(data.batch_sampler), LastCheckpoint(root / "last.ckpt", every, lambda step: None)]
     trainer = quiet_trainer(max_epochs=EPOCHS, callbacks=[*keep, *callbacks])
     trainer.fit(module, datamodule=data, ckpt_path=resume)
-    return trust, module.state_dict()
+    return hook, module.state_dict()
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_planted_wrong_pairs_count_less(tmp_path, seed):
     wrong = planted(tmp_path)
     torch.manual_seed(seed)
-    trust, _ = fit(tmp_path)
-    assert trust.weights[wrong].mean() < 0.3
-    assert trust.weights[~wrong].mean() > 0.9
+    hook, _ = fit(tmp_path)
+    assert hook.weights[wrong].mean() < 0.3
+    assert hook.weights[~wrong].mean() > 0.9
 
 
 @pytest.fixture(scope="module")
@@ -145,19 +145,19 @@ def unbroken(tmp_path_factory):
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
 @pytest.mark.parametrize("steps", [13, 42, 45])  # of 70: before pairs are weighted, in an epoch, at the end of one
 def test_a_run_that_stopped_ends_with_the_bits_of_an_unbroken_one(unbroken, tmp_path, steps):
-    trust, whole = unbroken
+    hook, whole = unbroken
     planted(tmp_path)
     torch.manual_seed(0)
     with pytest.raises(StoppedError):
         fit(tmp_path, Stop(steps), every=1)
     again, resumed = fit(tmp_path, resume=tmp_path / "last.ckpt")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    assert torch.equal(trust.weights, again.weights)
-    assert torch.equal(trust.state()["losses"], again.state()["losses"])
+    assert torch.equal(hook.weights, again.weights)
+    assert torch.equal(hook.state_dict()["losses"], again.state_dict()["losses"])
 
 
 def test_a_loss_that_has_none_a_pair_is_refused():
     check_weighable(InfoNCELoss(), 0.3)
     check_weighable(TripletMarginLoss(), None)
-    with pytest.raises(ConfigError, match=r"training\.noisy_pairs_from=0\.3 weighs.*TripletMarginLoss.*loss=info_nce"):
+    with pytest.raises(ConfigError, match=r"training\.noisy_pairs_from=0\.3 weights.*TripletMarginLoss.*loss=info_nce"):
         check_weighable(TripletMarginLoss(), 0.3)

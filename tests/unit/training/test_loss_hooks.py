@@ -1,7 +1,7 @@
 import torch
 
 from helpers.stub_matchers import MaxMeanMatcher, PooledMatcher
-from tangka_match.training.momentum_encoder import MomentumEncoder
+from tangka_match.training.loss_hooks import MomentumEncoder
 from tangka_match.types import RegionTextBatch
 
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from helpers.stub_matchers import MaxMeanMatcher, PooledMatcher
-from tangka_match.losses import InfoNCELoss
-from tangka_match.training.chunked import encode_in_chunks
+from tangka_match.losses import InfoNCELoss, LossInputs
+from tangka_match.training.encoding import encode_in_chunks
 
 
 def gradients(matcher, chunk_size):
@@ -11,7 +11,7 @@ def gradients(matcher, chunk_size):
     regions, ids = torch.randn(7, 3, 8, generator=generator), torch.randint(0, 60, (7, 5), generator=generator)
     images = encode_in_chunks(matcher.encode_images, chunk_size, regions, torch.ones(7, 3, dtype=torch.bool))
     texts = encode_in_chunks(matcher.encode_texts, chunk_size, ids, torch.ones(7, 5, dtype=torch.bool))
-    loss = InfoNCELoss()(matcher.similarity(images, texts), torch.eye(7, dtype=torch.bool)).total
+    loss = InfoNCELoss()(LossInputs(matcher.similarity(images, texts), torch.eye(7, dtype=torch.bool))).total
     return [loss, *torch.autograd.grad(loss, list(matcher.parameters()))]
 
 
