@@ -100,7 +100,7 @@ def from_foreign(
     """
     groups = weight_groups(load_with_stand_ins(source)[0])
     if state not in groups:
-        known = ", ".join(name or "''" for name in groups) or "nowhere"
+        known = ", ".join(name or "''" for name in groups) or "(the file holds none)"
         raise CheckpointError(f"{source}: no weights at state={state!r}; weights are at: {known}")
     matcher = build_matcher(model, vocab_size=len(vocabulary), feature_dim=feature_dim, num_regions=num_regions)
     assert isinstance(matcher, nn.Module)

@@ -57,11 +57,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If the file is missing, damaged, tries to run code, or was not written by this project.
     """
-    checkpoint = load_weights(
-        path,
-        if_damaged="use the other of best.ckpt and last.ckpt in the same folder",
-        if_refused="or train again",
-    )
+    checkpoint = load_weights(path, if_damaged="use the other of best.ckpt and last.ckpt in the same folder")
     metadata = checkpoint.get(METADATA_KEY) if isinstance(checkpoint, dict) else None
     if not isinstance(metadata, dict):
         raise CheckpointError(f"{path}: not a checkpoint of tangka_match (it has no {METADATA_KEY!r} entry)")

@@ -24,46 +24,6 @@ Rescore = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Function from a gallery's scores, image rows and caption indices to scores for image and for caption queries."""
 
 
-def relevant_pairs(split: Split, threshold: float) -> Bool[Tensor, "I C"]:
-    """Find the captions that are correct for each image, near-duplicates included.
-
-    A caption is correct for its own image, for images within ``threshold`` of it, and for images that have a caption
-    with the same text. The relation is not transitive: a near-duplicate of a near-duplicate does not count.
-
-    Args:
-        split: Opened split.
-        threshold: Cosine distance between mean region features up to which two images count as the same picture, in
-            [0, 2]; 0 means exact copies only.
-
-    Returns:
-        Correct pairs, (I, C), at least each caption with its own image.
-
-    Raises:
-        ConfigError: If ``threshold`` is not in [0, 2].
-        DataFormatError: If features are not finite.
-    """
-    if not 0 <= threshold <= 2:
-        raise ConfigError(f"near_duplicates.threshold={threshold} must be in [0, 2]: it is a cosine distance")
-    owners = torch.as_tensor(split.caption_to_image)
-    texts = torch.as_tensor(group_texts(split.captions))
-    has_text = torch.zeros(split.num_images, int(texts.max()) + 1, dtype=torch.bool)
-    has_text[owners, texts] = True
-    means = mean_features(split)
-    near = means @ means.T >= 1 - threshold - ROUNDING
-    near.fill_diagonal_(True)
-    return near[:, owners] | has_text[:, texts]
-
-
-def mean_features(split: Split) -> Float[Tensor, "I F"]:
-    """Compute the L2-normalised mean of each image's real regions, (I, F) float32, block by block."""
-    found = []
-    for rows in np.array_split(np.arange(split.num_images), -(-split.num_images // BLOCK)):
-        regions, _ = read_regions(split.features, rows, split.image_ids)
-        total = torch.from_numpy(regions).float().sum(dim=1)  # padding is zero, and normalising cancels the count
-        found.append(torch.nn.functional.normalize(total, dim=-1))
-    return torch.cat(found)
-
-
 @dataclass(frozen=True)
 class EvaluationProtocol:
     """Division of a split into galleries.
@@ -183,3 +143,43 @@ def _draw(
     by_image = shuffled[caption_to_image[shuffled].argsort(stable=True)]
     counts = torch.bincount(caption_to_image, minlength=num_images)
     return images, by_image[(counts.cumsum(0) - counts)[images]]
+
+
+def relevant_pairs(split: Split, threshold: float) -> Bool[Tensor, "I C"]:
+    """Find the captions that are correct for each image, near-duplicates included.
+
+    A caption is correct for its own image, for images within ``threshold`` of it, and for images that have a caption
+    with the same text. The relation is not transitive: a near-duplicate of a near-duplicate does not count.
+
+    Args:
+        split: Opened split.
+        threshold: Cosine distance between mean region features up to which two images count as the same picture, in
+            [0, 2]; 0 means exact copies only.
+
+    Returns:
+        Correct pairs, (I, C), at least each caption with its own image.
+
+    Raises:
+        ConfigError: If ``threshold`` is not in [0, 2].
+        DataFormatError: If features are not finite.
+    """
+    if not 0 <= threshold <= 2:
+        raise ConfigError(f"near_duplicates.threshold={threshold} must be in [0, 2]: it is a cosine distance")
+    owners = torch.as_tensor(split.caption_to_image)
+    texts = torch.as_tensor(group_texts(split.captions))
+    has_text = torch.zeros(split.num_images, int(texts.max()) + 1, dtype=torch.bool)
+    has_text[owners, texts] = True
+    means = mean_features(split)
+    near = means @ means.T >= 1 - threshold - ROUNDING
+    near.fill_diagonal_(True)
+    return near[:, owners] | has_text[:, texts]
+
+
+def mean_features(split: Split) -> Float[Tensor, "I F"]:
+    """Compute the L2-normalised mean of each image's real regions, (I, F) float32, block by block."""
+    found = []
+    for rows in np.array_split(np.arange(split.num_images), -(-split.num_images // BLOCK)):
+        regions, _ = read_regions(split.features, rows, split.image_ids)
+        total = torch.from_numpy(regions).float().sum(dim=1)  # padding is zero, and normalising cancels the count
+        found.append(torch.nn.functional.normalize(total, dim=-1))
+    return torch.cat(found)

@@ -29,16 +29,13 @@ class StandIn:
         pass
 
 
-def load_weights(
-    source: Path, allowed: Sequence[Callable[..., Any]] = (), *, if_damaged: str = COPY_AGAIN, if_refused: str = ""
-) -> Any:
+def load_weights(source: Path, allowed: Sequence[Callable[..., Any]] = (), *, if_damaged: str = COPY_AGAIN) -> Any:
     """Load a file with torch's restricted unpickler: tensors, plain values and the allowed classes.
 
     Args:
         source: File written by ``torch.save``.
         allowed: Classes that the file may instantiate.
         if_damaged: Advice in the message about a damaged file.
-        if_refused: Advice in the message about a refused file, beside taking it from a trusted source.
 
     Returns:
         The content, tensors on the CPU.
@@ -47,7 +44,7 @@ def load_weights(
         CheckpointError: If the file is missing, damaged, or names any other class or function; nothing of it has been
             executed.
     """
-    return _load(source, list(allowed), if_damaged, if_refused)
+    return _load(source, list(allowed), if_damaged)
 
 
 def load_with_stand_ins(source: Path) -> tuple[Any, list[str]]:
@@ -71,10 +68,10 @@ def load_with_stand_ins(source: Path) -> tuple[Any, list[str]]:
             names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(source)))
         except Exception as error:  # a damaged file can raise nearly anything
             raise _damaged(source, error, COPY_AGAIN) from error
-    return _load(source, [(StandIn, name) for name in names], COPY_AGAIN, ""), names
+    return _load(source, [(StandIn, name) for name in names], COPY_AGAIN), names
 
 
-def _load(source: Path, allowed: list[Any], if_damaged: str, if_refused: str) -> Any:
+def _load(source: Path, allowed: list[Any], if_damaged: str) -> Any:
     if not source.is_file():
         raise CheckpointError(f"{source}: no such checkpoint file; check the path")
     try:
@@ -88,10 +85,9 @@ def _load(source: Path, allowed: list[Any], if_damaged: str, if_refused: str) ->
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         other = "objects that only a call could make" if zipfile.is_zipfile(source) else "torch.save did not write it"
         reason = f"it asks for {found[1]}" if found else other
-        advice = f"Take the file from a source you trust{if_refused and f', {if_refused}'}"
         raise CheckpointError(
             f"{source}: refused, because it holds more than weights and plain values ({reason}); nothing in it was "
-            f"run. {advice}"
+            "run. Take the file from a source you trust"
         ) from error
     except Exception as error:  # a damaged file can raise nearly anything
         raise _damaged(source, error, if_damaged) from error
