@@ -177,7 +177,7 @@ def test_a_full_disk_costs_no_checkpoint(trained, small_disk, tmp_path, what, le
     with (small_disk / "filler").open("wb") as filler:
         filler.write(bytes(shutil.disk_usage(small_disk).free - left))
     assert_one_message(
-        run.resume(), r"/(best|last)\.ckpt: cannot write .* bytes are free .*the previous one is untouched"
+        run.resume(), r"/(best|last)\.ckpt: cannot write .* bytes are free .*the previous one is kept"
     )
     assert contents(run.last.parent) == weights
     (small_disk / "filler").unlink()
