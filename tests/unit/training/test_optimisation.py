@@ -54,7 +54,7 @@ def test_rates_are_multiplied_under_the_schedule_too():
 
 @pytest.mark.parametrize("prefix", ["image", "tex", "frozen"])
 def test_a_prefix_of_nothing_that_is_trained_is_a_fault(prefix):
-    with pytest.raises(ConfigError, match=rf"training\.lr_multipliers\.{prefix}: .*its parts are text, text_head \("):
+    with pytest.raises(ConfigError, match=rf"training\.lr_multipliers\.{prefix}: .*allowed: text, text_head, and"):
         parameter_groups(TwoSides(), nn.Identity(), {prefix: 0.1})
 
 

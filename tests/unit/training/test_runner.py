@@ -25,9 +25,9 @@ DECAY = 0.6
 
 
 @pytest.fixture(autouse=True)
-def _leave_the_process_as_it_was(monkeypatch):
+def _restore_process_state(monkeypatch):
     for name in (RUN_ID_VARIABLE, "CUBLAS_WORKSPACE_CONFIG", "PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
-        monkeypatch.setenv(name, "")  # so that it is noted, and put back at the end
+        monkeypatch.setenv(name, "")  # recorded here, so that it is restored at the end
         monkeypatch.delenv(name)
     monkeypatch.setattr(runner, "keep_freed_memory", lambda: None)
     yield
@@ -35,7 +35,7 @@ def _leave_the_process_as_it_was(monkeypatch):
 
 
 class Watched(PooledMatcher):
-    """Notes the weights that it validates with."""
+    """Matcher that records the weights used in validation."""
 
     validated: list[torch.Tensor]
 
@@ -46,7 +46,7 @@ class Watched(PooledMatcher):
 
 
 class WatchedRun:
-    """A plan whose weights are noted after each optimizer step and at each validation."""
+    """Plan whose weights are recorded after each optimizer step and at each validation."""
 
     def __init__(self, root, **settings):
         self.stepped, self.validated = [], []
@@ -65,7 +65,7 @@ class WatchedRun:
 
 
 class Exploding(TripletMarginLoss):
-    """Not a number from the second epoch on."""
+    """Loss that is NaN from the second epoch on."""
 
     schedules = MappingProxyType({"progress": Schedule(0.0, 1.0)})
 
@@ -84,14 +84,14 @@ def only_run(root):
 
 
 def failed_run(root, **settings):
-    """A run that broke off in its second epoch, after a good first one."""
+    """Return the folder of a run that failed in its second epoch."""
     plan = replace(small_plan(root, **settings), build_loss=lambda: Exploding(0.2, 0.0))
     with pytest.raises(TrainingError, match=r"the training loss is nan at step \d"):
         train(plan)
     return only_run(root)
 
 
-def test_the_result_is_that_of_the_best_checkpoint(tmp_path):
+def test_result_is_that_of_the_best_checkpoint(tmp_path):
     result = train(small_plan(tmp_path))
     meta = json.loads((result.folder.checkpoints / "meta.json").read_text("utf-8"))
     best = read_checkpoint(result.folder.best)
@@ -107,7 +107,7 @@ def test_the_result_is_that_of_the_best_checkpoint(tmp_path):
     assert (result.num_images, result.num_captions, result.total_steps) == (6, 6, 6)
 
 
-def test_the_ranks_of_the_best_checkpoint_are_written_query_by_query(tmp_path):
+def test_ranks_of_the_best_checkpoint_are_written_per_query(tmp_path):
     result = train(small_plan(tmp_path))
     ranks = read_ranks_table(result.folder.ranks)
     found = [rank == 1 for query, rank in ranks.items() if query.direction == "t2i"]
@@ -115,14 +115,14 @@ def test_the_ranks_of_the_best_checkpoint_are_written_query_by_query(tmp_path):
     assert 100 * sum(found) / 6 == pytest.approx(result.metrics["t2i_r1"])
 
 
-def test_the_best_checkpoint_is_that_of_the_highest_mean_r1(tmp_path, monkeypatch):
+def test_best_checkpoint_has_the_highest_mean_r1(tmp_path, monkeypatch):
     scripted = iter((10.0, 30.0, 20.0))
     monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"mean_r1": next(scripted)})
     result = train(small_plan(tmp_path, max_epochs=3))
     assert (result.best_epoch, result.best_step) == (1, 6)
 
 
-def test_the_best_checkpoint_follows_the_monitored_metric(tmp_path, monkeypatch):
+def test_best_checkpoint_follows_the_monitored_metric(tmp_path, monkeypatch):
     scripted = iter((3.0, 1.0, 2.0))  # lower is better
     monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"t2i_median_rank": next(scripted)})
     result = train(small_plan(tmp_path, max_epochs=3, monitor="val/t2i_median_rank"))
@@ -203,7 +203,7 @@ def test_validation_uses_averaged_weights(tmp_path):
     assert (averages[2] - run.stepped[2]).abs().max() > 1e-3
 
 
-def test_the_best_checkpoint_holds_the_averaged_weights_that_were_validated(tmp_path):
+def test_best_checkpoint_holds_the_averaged_weights(tmp_path):
     run = WatchedRun(tmp_path, ema_decay=DECAY)
     result = train(run.plan)
     best = read_checkpoint(result.folder.best)
@@ -213,7 +213,7 @@ def test_the_best_checkpoint_holds_the_averaged_weights_that_were_validated(tmp_
     assert torch.equal(run.validated[-1], validated)  # the numbers of the result are of these weights too
 
 
-def test_training_goes_on_from_its_own_weights_and_not_from_the_average(tmp_path):
+def test_training_continues_from_its_own_weights_and_not_from_the_average(tmp_path):
     averaged, plain = WatchedRun(tmp_path / "a", ema_decay=DECAY), WatchedRun(tmp_path / "b")
     train(averaged.plan)
     train(plain.plan)
@@ -221,13 +221,13 @@ def test_training_goes_on_from_its_own_weights_and_not_from_the_average(tmp_path
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, DECAY), (DECAY, None)])
-def test_going_on_with_or_without_averages_other_than_before_is_refused(tmp_path, before, after):
+def test_resume_with_another_averaging_is_refused(tmp_path, before, after):
     folder = failed_run(tmp_path, ema_decay=before)
     with pytest.raises(CheckpointError, match=r"weight averaging, but here weights are (not )?averaged"):
         train(small_plan(tmp_path, ema_decay=after), resume=folder)
 
 
-def test_a_resumed_run_goes_on_to_its_end(tmp_path):
+def test_resumed_run_finishes(tmp_path):
     folder = failed_run(tmp_path)
     assert read_ledger(folder.ledger)[-1]["status"] == "failed"
     result = train(small_plan(tmp_path), resume=folder)
@@ -238,7 +238,7 @@ def test_a_resumed_run_goes_on_to_its_end(tmp_path):
     assert validated == [2, 5]
 
 
-def test_a_resumed_run_is_called_as_it_was_started(tmp_path, monkeypatch):
+def test_resumed_run_keeps_its_overrides_and_group(tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(recorder, "make_service_logger", lambda *_, **about: started.append(about))
     plan = replace(small_plan(tmp_path), build_loss=lambda: Exploding(0.2, 0.0), overrides=("seed=1",))
@@ -248,8 +248,8 @@ def test_a_resumed_run_is_called_as_it_was_started(tmp_path, monkeypatch):
     assert [(about["overrides"], about["group"]) for about in started] == [(["seed=1"], "small")] * 2
 
 
-def test_what_is_logged_stands_at_the_step_it_was_seen_in(tmp_path):
-    """At every fourth step and the last, with a learning rate that tells the steps apart."""
+def test_logged_values_belong_to_their_step(tmp_path):
+    """Every fourth step and the last are logged; each step has another learning rate."""
     plan = replace(small_plan(tmp_path, log_every_n_steps=4), scheduler=partial(warmup_constant, warmup_steps=5))
     metrics = [e for e in read_ledger(train(plan).folder.ledger) if e["event"] == "metrics"]
     rates = {e["step"]: e["values"]["train/lr"] for e in metrics if "train/lr" in e["values"]}
@@ -259,7 +259,7 @@ def test_what_is_logged_stands_at_the_step_it_was_seen_in(tmp_path):
     assert norms[3] != norms[5]
 
 
-def test_a_loss_that_is_no_number_leaves_the_checkpoints_of_before(tmp_path):
+def test_nan_loss_keeps_the_previous_checkpoints(tmp_path):
     folder = failed_run(tmp_path)
     for path in (folder.best, folder.last):
         checkpoint = read_checkpoint(path)
@@ -267,18 +267,18 @@ def test_a_loss_that_is_no_number_leaves_the_checkpoints_of_before(tmp_path):
         assert checkpoint["state_dict"]["matcher.project"].isfinite().all()
 
 
-def test_a_run_that_ends_within_its_first_epoch_has_a_best_checkpoint(tmp_path):
+def test_run_that_ends_within_its_first_epoch_has_a_best_checkpoint(tmp_path):
     result = train(small_plan(tmp_path, max_steps=2))
     assert (result.best_step, result.total_steps) == (2, 2)
 
 
-def test_a_finished_run_cannot_go_on(tmp_path):
+def test_finished_run_cannot_be_resumed(tmp_path):
     folder = train(small_plan(tmp_path)).folder
     with pytest.raises(ConfigError, match=rf"resume={re.escape(folder.run_id)}: this run has finished"):
         train(small_plan(tmp_path), resume=folder)
 
 
-def test_another_model_cannot_go_on(tmp_path):
+def test_resume_with_another_model_is_refused(tmp_path):
     folder = failed_run(tmp_path)
     plan = replace(small_plan(tmp_path), model={"_target_": "helpers.stub_matchers.PooledMatcher", "dim": 8})
     with pytest.raises(
@@ -287,7 +287,7 @@ def test_another_model_cannot_go_on(tmp_path):
         train(plan, resume=folder)
 
 
-def test_a_run_without_a_checkpoint_starts_again(tmp_path, monkeypatch):
+def test_run_without_a_checkpoint_starts_again(tmp_path, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setattr(build.LastCheckpoint, "on_train_epoch_end", lambda *_: None)
         folder = failed_run(tmp_path)
@@ -297,7 +297,7 @@ def test_a_run_without_a_checkpoint_starts_again(tmp_path, monkeypatch):
     assert steps == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_run_whose_checkpoint_is_gone_does_not_start_again(tmp_path):
+def test_run_whose_checkpoint_was_removed_does_not_start_again(tmp_path):
     folder = failed_run(tmp_path)
     events = read_ledger(folder.ledger)
     elsewhere = replace(folder, checkpoints=tmp_path / "elsewhere")
@@ -309,8 +309,8 @@ def test_a_run_whose_checkpoint_is_gone_does_not_start_again(tmp_path):
 
 
 @pytest.mark.parametrize("patience", [1, None])
-def test_a_run_that_broke_off_after_its_last_step_takes_no_step_more(tmp_path, monkeypatch, patience):
-    """With patience 1, the second of four epochs is the last; without, all four are done."""
+def test_run_that_failed_after_its_last_step_takes_no_further_step(tmp_path, monkeypatch, patience):
+    """With patience 1 the run ends after two of four epochs; without, after all four."""
     settings = {"max_epochs": 4, "early_stopping_patience": patience}
     worse = iter((10.0, *[5.0] * 3) * 2)
     monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"mean_r1": next(worse)})
@@ -326,7 +326,7 @@ def test_a_run_that_broke_off_after_its_last_step_takes_no_step_more(tmp_path, m
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_the_last_verdict_is_not_lost_with_a_run_that_broke_off_after_its_last_step(tmp_path, monkeypatch):
+def test_final_verdict_survives_a_failure_after_the_last_step(tmp_path, monkeypatch):
     monkeypatch.setattr(runner.TrainingGuard, "conclude", lambda guard, step: guard._say("overfitting", "said", step))
     with monkeypatch.context() as broken, pytest.raises(OSError, match="power cut"):
         broken.setattr(runner.TrainingGuard, "conclude", power_cut)
@@ -335,7 +335,7 @@ def test_the_last_verdict_is_not_lost_with_a_run_that_broke_off_after_its_last_s
     assert ("overfitting", 6) in [(verdict.code, verdict.step) for verdict in resumed.verdicts]
 
 
-def test_the_commit_is_that_of_the_start(tmp_path, monkeypatch):
+def test_recorded_commit_is_that_of_the_start(tmp_path, monkeypatch):
     commits = iter(("before", "after"))
     monkeypatch.setattr(recorder, "describe_environment", lambda: {"git_commit": next(commits), "sources": "s"})
     folder = train(small_plan(tmp_path)).folder
@@ -350,14 +350,14 @@ def test_bad_data_leave_no_folder_behind(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_schedule_that_refuses_its_settings_leaves_no_folder_behind(tmp_path):
+def test_wrong_schedule_leaves_no_folder_behind(tmp_path):
     plan = replace(small_plan(tmp_path), scheduler=partial(warmup_constant, warmup_steps=-1))
     with pytest.raises(ConfigError, match=r"scheduler\.warmup_steps=-1 must be >= 0"):
         train(plan)
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_checkpoint_says_what_it_was_trained_on(tmp_path):
+def test_checkpoint_holds_metadata_of_its_data(tmp_path):
     plan = small_plan(tmp_path)
     metadata = read_checkpoint(train(plan).folder.last)[METADATA_KEY]
     assert (metadata["num_regions"], metadata["feature_dim"], metadata["name"]) == (4, 8, "small")
@@ -365,7 +365,7 @@ def test_a_checkpoint_says_what_it_was_trained_on(tmp_path):
     assert metadata["data_fingerprint"] == plan.data.fingerprint
 
 
-def test_a_run_of_a_sweep_says_so(tmp_path):
+def test_run_of_a_sweep_records_its_job(tmp_path):
     job = SweepJob("20260101-000000-abcdef-0123", 7, ("optimizer.lr=0.1",), report=lambda epoch, value: epoch == 0)
     result = train(small_plan(tmp_path, max_epochs=5), job=job)
     events = read_ledger(result.folder.ledger)
@@ -374,7 +374,7 @@ def test_a_run_of_a_sweep_says_so(tmp_path):
     assert json.loads((result.folder.path / "result.json").read_text())["num_parameters"] == result.num_parameters > 0
 
 
-def test_the_group_of_a_run_is_its_sweep(tmp_path, monkeypatch):
+def test_wandb_group_is_the_sweep(tmp_path, monkeypatch):
     groups = []
     monkeypatch.setattr(recorder, "make_service_logger", lambda *args, group, **kwargs: groups.append(group))
     train(small_plan(tmp_path, max_epochs=1))

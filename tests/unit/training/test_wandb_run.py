@@ -224,7 +224,7 @@ def test_a_full_disk_at_the_end_costs_no_more_than_the_artifact(tmp_path, monkey
     with caplog.at_level(logging.WARNING):
         keep(service, folder, tmp_path / "data")
     finish_wandb(service, exit_code=0, summary={"val/mean_r1": 1.0})
-    assert "W&B did not take the best checkpoint and the examples: OSError: [Errno 28] No space left" in caplog.text
+    assert "cannot log the best checkpoint and the examples to W&B: OSError: [Errno 28] No space left" in caplog.text
     (run,) = find_offline_runs(tmp_path)
     assert (run.exit_code, run.summary["val/mean_r1"]) == (0, 1.0)
 

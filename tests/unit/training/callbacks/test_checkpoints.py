@@ -164,7 +164,7 @@ def test_a_full_disk_costs_neither_the_previous_file_nor_space(path, monkeypatch
     monkeypatch.setattr(torch, "save", fail_with(error))
     with pytest.raises(
         TrainingError,
-        match=r"last\.ckpt: cannot write .*No space left on device.*\); the previous one is untouched",
+        match=r"last\.ckpt: cannot write .*No space left on device.*\); the previous one is kept",
     ):
         save(path)
     assert path.read_bytes() == before
