@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tangka_match.retrieval.trained_matcher import TrainedMatcher
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "tangka_match.analysis.significance": ("compare_ranks",),
