@@ -98,7 +98,7 @@ def test_exception_wandb_error(monkeypatch):
     monkeypatch.setattr(wandb, "login", lambda **settings: True)
     monkeypatch.setattr(Workspace, "save", refuse)
     with pytest.raises(
-        ConfigError, match=r"did not accept the view \(permission denied\): .*whether us has the project p"
+        ConfigError, match=r"did not accept the view \(permission denied\); .*whether us has the project p"
     ):
         push_dashboard(build_dashboard(**SMALL), "us")
 
