@@ -40,11 +40,16 @@ function ranked(members) {
     .slice(0, MAX_SETTINGS);
 }
 
+/** Allow line breaks after dots and underscores. */
+function breakable(name) {
+  return name.split(/(?<=[_.])/).flatMap((part) => [part, el("wbr")]);
+}
+
 function bar({ name, key, share, rho }) {
   return el(
     "div",
     { className: "share", title: key, "data-setting": key },
-    el("span", {}, name),
+    el("span", {}, breakable(name)),
     el("span", { className: "track" }, el("i", { style: { width: `${(100 * share).toFixed(1)}%` } })),
     el("b", {}, `${(100 * share).toFixed(0)} %`),
     el("span", { className: "hint" }, rho === null ? "" : `ρ ${signed(rho)}`),

@@ -271,6 +271,24 @@ def test_importance_and_pareto_front(page):
     assert front.count() == 2, "fewest parameters, and best result"
 
 
+@pytest.mark.parametrize("runs", [2, 6], ids=["too few runs", "enough runs"])
+def test_importance_stays_inside_its_card(browser, tmp_path, runs):
+    for number in range(runs):
+        config = {"loss": {"weight_of_a_setting_with_a_very_long_name_that_has_to_break": number // 2}}
+        write_run(tmp_path, f"run-{number}", r1=20.0 + number, config=config)
+    seen = visit(browser, write_page(tmp_path, tmp_path / "report.html"), 1300)
+    seen.page.locator("[data-card=importance]").scroll_into_view_if_needed()
+    settle(seen.page)
+    beyond = """(card) => [...card.querySelectorAll("span, p, b")].filter(
+        (part) => part.getBoundingClientRect().right > card.getBoundingClientRect().right)"""
+    card = seen.page.locator("[data-card=importance]")
+    assert (card.locator(".share").count() > 0) == (runs == 6)
+    assert card.evaluate(beyond) == []
+    assert card.evaluate("(card) => card.scrollWidth - card.clientWidth") == 0
+    tracks = card.evaluate("(card) => [...card.querySelectorAll('.track')].map((t) => t.getBoundingClientRect().width)")
+    assert min(tracks, default=30) >= 30
+
+
 def test_parallel_coordinates_range_selection(page):
     hold = page.locator("[data-card=parallel] .hold[data-axis=result]")
     hold.scroll_into_view_if_needed()
