@@ -1,4 +1,4 @@
-"""Whole runs of a tiny matcher, shared between two processes by Lightning's DDP; see ``test_two_processes``."""
+"""Runs of a tiny matcher in two processes with Lightning's DDP; see ``test_two_processes``."""
 
 import os
 from functools import partial
@@ -13,8 +13,10 @@ from helpers.small_runs import Stop, StoppedError, quiet_trainer, small_module
 from helpers.stub_matchers import PooledMatcher, ThawingMatcher
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.losses import MomentumQueueLoss, TripletMarginLoss
+from tangka_match.metrics import retrieval_ranks, summarise
 from tangka_match.training.callbacks import ExactResume, HardBatches, LastCheckpoint
 from tangka_match.training.distributed import strategy_for
+from tangka_match.training.encoding import validation_similarity
 from tangka_match.types import Encoded
 
 EPOCHS, STEPS_PER_EPOCH = 3, 3
@@ -22,7 +24,7 @@ PAIRS = 24
 
 
 class NormedMatcher(PooledMatcher):
-    """Has statistics of what a process has seen, other ones in each, and a weight that only scores go through."""
+    """A matcher with batch-norm statistics, which differ between processes, and a weight that only scores use."""
 
     def __init__(self) -> None:
         super().__init__(8, 4, 60)
@@ -37,7 +39,7 @@ class NormedMatcher(PooledMatcher):
 
 
 class Watch(pl.Callback):
-    """Notes the captions of every step, and the word vectors before it."""
+    """Records the captions of every step, and the word vectors before it."""
 
     def __init__(self) -> None:
         self.captions: list[Tensor] = []
@@ -46,6 +48,18 @@ class Watch(pl.Callback):
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self.captions.append(batch.caption_index)
         self.words.append(pl_module.matcher.words.detach().clone())
+
+
+class Validated(pl.Callback):
+    """Notes the logged metrics, and those of one process that scores the validation set alone."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        logged = trainer.callback_metrics.items()
+        self.logged = {name: float(value) for name, value in logged if name.startswith("val/") and name != "val/loss"}
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        similarity = validation_similarity(pl_module, data, pl_module.device)
+        ranks = retrieval_ranks(similarity, torch.as_tensor(data.val.caption_to_image))
+        self.alone = {f"val/{name}": float(torch.tensor(value)) for name, value in summarise(ranks).items()}
 
 
 def fit(
@@ -57,7 +71,7 @@ def fit(
     hard: float = 0.0,
     resume: Path | None = None,
 ) -> dict[str, Tensor]:
-    """Three epochs of three steps, with dropout, validated once; returns this process's weights at the end."""
+    """Train for three epochs of three steps with dropout and one validation; returns this process's weights."""
     data = RegionTextDataModule(str(root / "data"), batch_size=4, hard_batches=hard)
     data.setup("fit")
     loss = TripletMarginLoss(0.2, 0.0) if loss is None else loss
@@ -75,21 +89,24 @@ def fit(
 
 
 def one_of_two(rank: int, root: Path) -> dict[str, Any]:
-    """Runs of each kind, one after the other: what a process saw, and what it ended with."""
+    """Train runs of each kind; returns what this process saw, and its final weights."""
     # What a launcher would have set; the processes are connected already.
     os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT="1")
-    frozen, hard = Watch(), Watch()
+    frozen, hard, validated = Watch(), Watch(), Validated()
+    queue = MomentumQueueLoss(embed_dim=4, queue_size=10)
     return {
         "thawed": fit(root, ThawingMatcher(8, 4, 60), frozen, thaw_at=0.5),
         "words": frozen.words,
-        "queued": fit(root, NormedMatcher(), hard, loss=MomentumQueueLoss(embed_dim=4, queue_size=10), hard=0.7),
+        "queued": fit(root, NormedMatcher(), hard, validated, loss=queue, hard=0.7),
+        "logged": validated.logged,
+        "alone": validated.alone,
         "captions": hard.captions,
         **_stopped(rank, root),
     }
 
 
 def _stopped(rank: int, root: Path) -> dict[str, Any]:
-    """An unbroken run and a resumed one; seeds differ, as captions of other lengths draw other numbers for dropout."""
+    """Train an unbroken and a resumed run; seeds differ per process, as dropout draws do with caption lengths."""
     torch.manual_seed(rank)
     whole = fit(root, PooledMatcher(8, 4, 60))
     torch.manual_seed(rank)
