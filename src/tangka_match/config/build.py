@@ -8,8 +8,8 @@ import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, OmegaConf
 
 from tangka_match.config.arguments import argument_faults, with_import_paths
 from tangka_match.config.check import BUILT_BY_TARGET, active_callbacks, check_config, raise_faults
