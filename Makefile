@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 RUNS   ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint bench format wandb-sync clean
+.PHONY: help setup demo test fuzz lint docs bench format wandb-sync clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ lint: setup ## ruff, mypy and the import rules
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup ## build the documentation site in site/, without a network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: setup ## measure speed and memory against the targets, about 15 minutes; results go to experiments/benchmarks
 	PYTHONPATH=experiments $(BIN)/python -m benchmarks

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Collect finished runs into the table and the ``results.json`` of an experiment folder.
+"""Collect finished runs into the ``results.json`` of an experiment folder, and print them as a Markdown table.
 
-``python experiments/collect.py runs/* --out experiments/<date>_<slug>`` writes ``results.json`` and prints the table in
-Markdown: a row a run, and a row with mean ± standard deviation where runs differ in nothing but the seed.
+``python experiments/collect.py runs/* --out experiments/<date>_<slug>`` prints one row per run, and one row with mean ±
+standard deviation per group of runs that differ only in their seed.
 """
 
 import argparse
@@ -10,57 +10,46 @@ import json
 import shlex
 import statistics
 from collections import defaultdict
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tangka_match.records.ledger import read_ledger
+from tangka_match.records.run_files import read_run_files
+from tangka_match.records.run_record import make_record
 
 SHOWN = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "mean_r1", "rsum")
+RESULTS = (
+    "best_epoch", "best_step", "total_steps", "num_images", "num_captions", "val_metrics", "val_ci95", "verdicts",
+)  # fmt: skip
+"""Keys copied from ``result.json``."""
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What a table needs of one finished run."""
-    result = json.loads((folder / "result.json").read_text("utf-8"))
-    environment = json.loads((folder / "environment.json").read_text("utf-8"))
-    events = read_ledger(folder / "ledger.jsonl")
-    words = shlex.split(environment["command"])
-    # `python -m tangka_match.train ...`, or a console script, of which the name is enough
+    """Read what the table and ``results.json`` need of a finished run."""
+    files = read_run_files(folder)
+    record = make_record(files)
+    words = shlex.split(files.environment["command"])
+    # Name the program as a user would type it: `python -m tangka_match.train`, or the bare name of a console script.
     words = ["python", *words[1:]] if words[1] == "-m" else [Path(words[1]).name, *words[2:]]
-    start = next(event for event in events if event["event"] == "start")
     return {
-        "run_id": result["run_id"],
-        "name": result["name"],
+        "run_id": record.run_id,
+        "name": record.name,
         "command": shlex.join(word for word in words if not word.startswith("paths.")),
-        "seed": start["seed"],
-        "git_commit": start["git_commit"],
-        "machine": environment["machine"],
-        "packages": environment["packages"],
-        "seconds": round(seconds_at_work(events)),
-        "best_epoch": result["best_epoch"],
-        "best_step": result["best_step"],
-        "total_steps": result["total_steps"],
-        "num_images": result["num_images"],
-        "num_captions": result["num_captions"],
-        "val_metrics": result["val_metrics"],
-        "val_ci95": result["val_ci95"],
-        "verdicts": result["verdicts"],
+        "seed": record.seed,
+        "git_commit": record.commit,
+        "machine": files.environment["machine"],
+        "packages": files.environment["packages"],
+        "seconds": round(record.seconds),
+        **{name: files.result[name] for name in RESULTS},
     }
 
 
-def seconds_at_work(events: list[dict[str, Any]]) -> float:
-    """Time from the first event to the last, without the pauses before the run was resumed."""
-    pairs = pairwise(events)
-    return sum(after["time"] - before["time"] for before, after in pairs if after["event"] != "resume")
-
-
 def without_seed(run: dict[str, Any]) -> str:
-    """The command apart from its seed: runs that share it are repetitions."""
+    """Return the command without its seed, which repetitions of a run share."""
     return " ".join(word for word in run["command"].split() if not word.startswith("seed="))
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """Markdown: a row a run, then mean ± standard deviation of each group of seeds."""
+    """Make a Markdown table with one row per run, and mean ± standard deviation per group of seeds."""
     lines = [
         "| run | seed | i2t R@1 / 5 / 10 | t2i R@1 / 5 / 10 | mean R@1 [95 %] | rsum [95 %] | best / steps | guard |",
         "|---|---|---|---|---|---|---|---|",
@@ -96,7 +85,7 @@ def _row(run: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Read the folders, write ``results.json``, print the table."""
+    """Read the run folders, write ``results.json`` and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True)

@@ -7,6 +7,8 @@ import os
 
 from hypothesis import settings
 
+collect_ignore = ["example_plugin"]  # a package of its own, which test_plugin installs
+
 settings.register_profile("test", derandomize=True, database=None)
 settings.register_profile("fuzz", derandomize=False, max_examples=500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from tangka_match.analysis.diagnosis.ceiling import ceiling
+from tangka_match.analysis.diagnosis.distinguishable import find_distinguishable_captions
 from tangka_match.analysis.diagnosis.feature_scan import FeatureScan, scan_features
 from tangka_match.analysis.diagnosis.near_images import group_pairs, near_images
 from tangka_match.analysis.diagnosis.texts import Texts
-from tangka_match.analysis.diagnosis.told_apart import told_apart
 from tangka_match.data.captions import group_texts
 from tangka_match.data.split import load_split
 from tangka_match.data.tokenizer import JiebaTokenizer
@@ -102,7 +102,7 @@ def measure(root: Path, planted: Planted, writer: FeatureWriter, train: tuple[Te
     texts, scan = Texts(split, split.captions, [TOKENIZER(caption) for caption in split.captions]), scan_features(split)
     pairs = near_images(split, scan, split, scan)
     images, same, owners = group_pairs(pairs, IMAGES), group_texts(split.captions), split.caption_to_image
-    found = told_apart(texts, images, same, *train)
+    found = find_distinguishable_captions(texts, images, same, *train)
     truth = oracle(scenes, told)
     blind, estimate = (ceiling(images, same, owners, known)["mean_r1"] for known in ((), found))
     return {"truth": truth, "blind": blind, "estimate": estimate, "error": estimate - truth, "told": len(found)}

@@ -1,4 +1,4 @@
-"""How often `told_apart` errs on real data: ``python placebo.py FOLDER SPLIT...``.
+"""How often `find_distinguishable_captions` errs on real data: ``python placebo.py FOLDER SPLIT...``.
 
 Within every group of near copies captions move on to another image. Whom they were written for they fit, so that a
 caption which is now told from that image is told wrongly.
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tangka_match.analysis.diagnosis.distinguishable import find_distinguishable_captions
 from tangka_match.analysis.diagnosis.feature_scan import FeatureScan, scan_features
 from tangka_match.analysis.diagnosis.near_images import group_pairs, near_images
 from tangka_match.analysis.diagnosis.texts import Texts
-from tangka_match.analysis.diagnosis.told_apart import told_apart
 from tangka_match.data.captions import group_texts
 from tangka_match.data.split import load_split
 from tangka_match.data.tokenizer import JiebaTokenizer
@@ -41,10 +41,13 @@ def measure(root: Path, name: str, train: tuple[Texts, FeatureScan]) -> dict[str
             members = np.flatnonzero(images == group)
             moved[members] = np.roll(members, shift)
         elsewhere = replace(asked, split=replace(split, caption_to_image=moved[owners]))
-        wrong += sum(image == owners[caption] for caption, image in told_apart(elsewhere, images, texts, *train))
+        wrong += sum(
+            image == owners[caption]
+            for caption, image in find_distinguishable_captions(elsewhere, images, texts, *train)
+        )
     return {
         "pairs": int((sizes[owners] - 1).sum()),
-        "told": len(told_apart(asked, images, texts, *train)),
+        "told": len(find_distinguishable_captions(asked, images, texts, *train)),
         "wrong": int(wrong),
     }
 

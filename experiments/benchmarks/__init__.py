@@ -1,1 +1,1 @@
-"""How fast the matchers are: `python -m benchmarks` with experiments/ on the path, or `make bench`."""
+"""Speed benchmarks: `make bench`, or `python -m benchmarks` with experiments/ on the path."""

@@ -1,7 +1,7 @@
-"""Measure, print the table, write it down: `make bench`, or `python -m benchmarks --only scoring,latency`.
+"""Run the benchmarks, print and save the results: `make bench`, or `python -m benchmarks --only scoring,latency`.
 
-Everything runs on the CPU with random weights of the published sizes; rivals take turns. With two threads other work on
-the machine spoils the numbers; with `--threads 1` time is what the process had of its core, and it hardly does.
+All benchmarks run on the CPU with random weights of the published sizes, with competitors interleaved. With two threads
+other load on the machine distorts the results; with `--threads 1` CPU time is measured, which it hardly changes.
 """
 
 import argparse
@@ -29,10 +29,10 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    """Measure what was asked for."""
+    """Run the chosen sections."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="sections, separated by commas; all if not given")
-    parser.add_argument("--rounds", type=int, default=3, help="how often rivals take turns")
+    parser.add_argument("--only", default="", help="comma-separated sections; default: all")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds per measurement")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -51,7 +51,7 @@ def main() -> None:
     }
     chosen = options.only.split(",") if options.only else list(sections)
     if unknown := set(chosen) - set(sections):
-        parser.error(f"no such section: {', '.join(sorted(unknown))}; there are {', '.join(sections)}")
+        parser.error(f"unknown section: {', '.join(sorted(unknown))}; allowed are {', '.join(sections)}")
     console = Console()
     found: list[Row] = []
     for name in chosen:
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _write(path: Path, rows: list[Row]) -> None:
-    """Put the rows into the machine's file; rows that were measured before and not now stay, with their commit."""
+    """Update the results file of this machine; rows not measured now are kept, with their commit."""
     path.parent.mkdir(exist_ok=True)
     kept = {row["name"]: row for row in json.loads(path.read_text("utf-8"))["rows"]} if path.exists() else {}
     stamp = {"commit": _commit(), "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M")}

@@ -1,7 +1,7 @@
-"""What a GPU makes of SGRAF and VSE, in one script: `python -m benchmarks.gpu` (experiments/ on the path).
+"""Benchmarks of SGRAF and VSE on a GPU.
 
-On the machine with the GPU, from the repository's root: PYTHONPATH=src:experiments python -m benchmarks.gpu
-With `--device cpu --tiny` the same code runs in a minute, which is how it is tested where there is no GPU.
+Run from the root of the repository: PYTHONPATH=src:experiments python -m benchmarks.gpu
+`--device cpu --tiny` runs the same code in a minute, as a test without a GPU.
 """
 
 import argparse
@@ -30,17 +30,17 @@ from tangka_match.retrieval import score_matrix
 from tangka_match.types import Encoded
 
 LOOP_CAPTIONS = 100
-"""Captions that the loop is timed with: its cost is one caption's times their number."""
+"""Captions for timing the loop, whose cost is linear in the number of captions."""
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmarks and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--tiny", action="store_true", help="small sizes, to try the script itself")
+    parser.add_argument("--tiny", action="store_true", help="small sizes, to test the script")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    torch.set_float32_matmul_precision("high")  # TF32 for what stays in float32
+    torch.set_float32_matmul_precision("high")  # TF32 for products in float32
     batch, images, captions = (8, 20, 60) if options.tiny else (128, 5000, 25000)
     rows = [
         *step_rows(options.device, batch, options.rounds),
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def step_rows(device: str, batch: int, rounds: int) -> list[Row]:
-    """SGR's training step in bfloat16 against the loop in bfloat16."""
+    """Compare the training step of SGR with the loop, both in bfloat16."""
     model = without_dropout(sgraf("sgr")).to(device)
     data = [x.to(device) for x in (*draw_regions(batch), *draw_captions(batch))]
     steps = {
@@ -66,7 +66,7 @@ def step_rows(device: str, batch: int, rounds: int) -> list[Row]:
 
 
 def utilisation_rows(device: str, batch: int) -> list[Row]:
-    """Share of the time that kernels run, with regions that lie on the device and index-only batches."""
+    """Measure the share of time in which kernels run, with regions resident on the device."""
     regions, region_mask = (x.to(device) for x in draw_regions(2 * batch))
     token_ids, token_mask = (x.to(device) for x in draw_captions(2 * batch))
     rows = []
@@ -84,7 +84,7 @@ def utilisation_rows(device: str, batch: int) -> list[Row]:
 
 
 def gallery_rows(device: str, images: int, captions: int) -> list[Row]:
-    """A whole evaluation in bfloat16, lengths like COCO's, against the loop."""
+    """Compare a whole evaluation in bfloat16, with caption lengths as in COCO, with the loop."""
     model = sgraf("sgr").to(device)
     gallery, texts = _corpus(model, images, captions, device)
     part = texts[:LOOP_CAPTIONS]
@@ -112,7 +112,7 @@ def gallery_rows(device: str, images: int, captions: int) -> list[Row]:
 
 
 def train_step(model: VSE | SGRAF, similarity: Callable[..., torch.Tensor], data: list[torch.Tensor]) -> None:
-    """Forward and backward under bfloat16 autocast."""
+    """Run forward and backward under bfloat16 autocast."""
     regions, region_mask, token_ids, token_mask = data
     with torch.autocast(regions.device.type, torch.bfloat16):
         images, texts = model.encode_images(regions, region_mask), model.encode_texts(token_ids, token_mask)
@@ -124,7 +124,7 @@ def train_step(model: VSE | SGRAF, similarity: Callable[..., torch.Tensor], data
 
 
 def busy_share(steps: Callable[[], None]) -> float:
-    """Time in kernels over the time that passed."""
+    """Return the time in kernels as a share of the elapsed time."""
     steps()
     torch.cuda.synchronize()
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

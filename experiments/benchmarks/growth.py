@@ -1,4 +1,4 @@
-"""How cost grows with batch, captions, gallery and words: seconds, and the exponent of a power law through them."""
+"""Scaling of the cost with batch size, captions, gallery size and words: seconds, and fitted power-law exponents."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +20,7 @@ SIZES = {"batch": [16, 32, 64], "captions": [64, 128, 256], "gallery": [64, 128,
 
 
 def growth_rows(plot: Path, rounds: int) -> list[Row]:
-    """The exponents, and the plot behind them."""
+    """Fit the exponents, and save the plot of the timings."""
     model, learning = sgraf("sgr"), without_dropout(sgraf("sgr"))
     images, texts = encode(model, max(SIZES["gallery"]), max(SIZES["captions"]))
     jobs: dict[str, Callable[[int], object]] = {

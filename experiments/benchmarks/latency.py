@@ -1,4 +1,4 @@
-"""How long one user waits: one caption against one picture, and against a gallery."""
+"""Latency of a single request: one caption against one image, and against a gallery."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ GALLERY, SHORTLIST = 3636, 100
 
 
 def latency_rows(rounds: int) -> list[Row]:
-    """Milliseconds from regions and word ids to scores, model loaded; a gallery is encoded beforehand."""
+    """Measure the milliseconds from regions and token ids to scores, with a loaded model and an encoded gallery."""
     fast, exact = vse(), sgraf("sgr")
     fast_gallery, exact_gallery = (encode(model, GALLERY, 1)[0] for model in (fast, exact))
     waits = {
@@ -33,7 +33,7 @@ def latency_rows(rounds: int) -> list[Row]:
         partial(rerank, fast, fast_gallery, exact, exact_gallery),
         120.0,
     )
-    # One after the other, not in turns: whoever asks one model again and again finds its weights in the cache.
+    # Not interleaved: repeated requests to one model find its weights in the cache.
     timings = {name: take_turns({name: wait}, rounds)[name] for name, (wait, _) in waits.items()}
     return [
         Row(name, "ms", [1000 * s for s in timings[name].seconds], target, at_least=False)
@@ -43,19 +43,19 @@ def latency_rows(rounds: int) -> list[Row]:
 
 @torch.inference_mode()
 def one_pair(model: VSE | SGRAF | DualEncoder | CCA) -> Tensor:
-    """Encode and score."""
+    """Encode and score one image and one caption."""
     return model.similarity(model.encode_images(*_PICTURE), model.encode_texts(*_CAPTION))
 
 
 @torch.inference_mode()
 def search(model: VSE | DualEncoder | CCA, gallery: Encoded) -> Tensor:
-    """Scores of all pictures, (3,636,)."""
+    """Score one caption against all images, (3,636,)."""
     return model.similarity(gallery, model.encode_texts(*_CAPTION))[:, 0]
 
 
 @torch.inference_mode()
 def rerank(fast: VSE, fast_gallery: Encoded, exact: SGRAF, exact_gallery: Encoded) -> Tensor:
-    """Exact scores of the pictures that the fast model puts first, (100,)."""
+    """Re-rank the top images of the fast model by the scores of the exact one, (100,)."""
     shortlist = search(fast, fast_gallery).topk(SHORTLIST).indices
     return exact.similarity(exact_gallery[shortlist], exact.encode_texts(*_CAPTION))[:, 0]
 

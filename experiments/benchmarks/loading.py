@@ -1,4 +1,4 @@
-"""What reading features costs a VSE training step, and that a file larger than memory is read as fast."""
+"""Cost of reading features in a VSE training step, also from a file larger than memory."""
 
 import os
 import re
@@ -22,15 +22,15 @@ from tangka_match.types import RegionTextBatch
 
 BATCH, BATCHES = 128, 10
 MORE = 3
-"""Times so many batches that memory is watched over."""
+"""Rounds of batches over which memory growth is measured."""
 
 
 def loading_rows(rounds: int) -> list[Row]:
-    """The share of a step, the rate of a sparse file larger than memory, and what memory it takes."""
+    """Measure the share of a step, the rate for a sparse file larger than memory, and the memory growth."""
     with tempfile.TemporaryDirectory() as folder:
         small, large = Path(folder) / "small", Path(folder) / "large"
         images_in_memory = 1 + _memory() // (REGIONS * FEATURES * 2)
-        fresh = (1 + rounds + MORE) * BATCHES  # a round to warm up goes before the others
+        fresh = (1 + rounds + MORE) * BATCHES  # one more round for warm-up
         loaders = {
             "small": write_set(small, BATCH * BATCHES, BATCHES),
             "large": write_set(large, images_in_memory, fresh),
@@ -62,20 +62,20 @@ def loading_rows(rounds: int) -> list[Row]:
             "reading a batch, more features than memory",
             "ms",
             _per_batch(timings["large"].seconds),
-            note="from disk: rows never read before",
+            note="from disk: rows not read before",
         ),
         Row(f"memory that {MORE * BATCHES} batches more take", "MiB", [grown["RssAnon"]], 64.0, at_least=False),
         Row(
             "pages of the file that they leave in memory",
             "MiB",
             [grown["RssFile"]],
-            note="the system takes them back as soon as anyone needs memory",
+            note="reclaimed by the system when memory is needed",
         ),
     ]
 
 
 def write_set(folder: Path, images: int, batches: int) -> RegionTextDataModule:
-    """Write a set with a feature file that is sparse but for the rows that will be read, none of them in the cache."""
+    """Write a data set whose feature file is sparse except for the rows to be read, and drop it from the page cache."""
     folder.mkdir()
     words = [f"{a}{b}" for a in "山水花鸟人马佛云日月" for b in "红黄蓝白黑绿大小高低"]
     draw = np.random.default_rng(0)
@@ -86,38 +86,38 @@ def write_set(folder: Path, images: int, batches: int) -> RegionTextDataModule:
         np.lib.format.open_memmap(folder / f"{split}_ims.npy", mode="w+", dtype=np.float16, shape=shape)[:2, :, 0] = 1
     array = np.lib.format.open_memmap(folder / "train_ims.npy", mode="r+")
     array[np.unique(np.linspace(0, images - 1, SAMPLED_ROWS).astype(int)), :, 0] = 1
-    array[1] = 2  # unlike its neighbours, so that nobody looks further for images that repeat
+    array[1] = 2  # differs from its neighbours, so that the search for repeated images stops here
     for rows in list(islice(open_set(folder).batch_sampler, batches)):
         array[np.array(rows), :, 0] = 1
     array.flush()
-    del array  # pages that anybody maps stay in the cache
+    del array  # mapped pages would stay in the cache
     with (folder / "train_ims.npy").open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return open_set(folder)
 
 
 def open_set(folder: Path) -> RegionTextDataModule:
-    """The set, ready to be read."""
+    """Open the data set for reading."""
     data = RegionTextDataModule(str(folder), batch_size=BATCH)
     data.setup()
     return data
 
 
 def read_on(data: RegionTextDataModule) -> Iterator[RegionTextBatch]:
-    """Batches of one epoch after the other."""
+    """Yield batches, epoch after epoch."""
     loader = data.train_dataloader()
     while True:
         yield from loader
 
 
 def read_batches(stream: Iterator[RegionTextBatch]) -> None:
-    """Read the next batches."""
+    """Read the next ``BATCHES`` batches."""
     for _ in islice(stream, BATCHES):
         pass
 
 
 def step(model: nn.Module, batch: RegionTextBatch) -> Tensor:
-    """Forward and backward."""
+    """Run one training step, forward and backward."""
     images = model.encode_images(batch.regions.float(), batch.region_mask)
     texts = model.encode_texts(batch.token_ids, batch.token_mask)
     items = torch.arange(BATCH)
@@ -132,11 +132,11 @@ def _per_batch(seconds: list[float]) -> list[float]:
 
 
 def _memory() -> int:
-    """Bytes of this machine's memory."""
+    """Return the memory of this machine in bytes."""
     return 1024 * int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())[1])
 
 
 def _resident() -> dict[str, int]:
-    """Bytes of this process in memory: its own (``RssAnon``), and pages of files that it has mapped (``RssFile``)."""
+    """Return the resident bytes of this process: anonymous (``RssAnon``) and of mapped files (``RssFile``)."""
     found = re.findall(r"(RssAnon|RssFile):\s+(\d+)", Path("/proc/self/status").read_text())
     return {kind: 1024 * int(size) for kind, size in found}

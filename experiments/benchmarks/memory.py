@@ -1,4 +1,4 @@
-"""Peak memory, each in a process of its own: `python -m benchmarks.memory evaluation`."""
+"""Peak memory, measured in separate processes: `python -m benchmarks.memory evaluation`."""
 
 import re
 import subprocess
@@ -17,13 +17,13 @@ from tangka_match.training.process import keep_freed_memory
 STEPS = 6
 
 NAMES = {
-    "evaluation": ("peak memory, SGR 1,000 x 5,000", 3.0, "all are encoded, every tenth caption is scored"),
+    "evaluation": ("peak memory, SGR 1,000 x 5,000", 3.0, "all captions encoded, every tenth scored"),
     "training": ("peak memory, SGR step at batch 128", 6.0, f"{STEPS} different batches in bfloat16"),
 }
 
 
 def memory_rows() -> list[Row]:
-    """GiB resident at most, interpreter and libraries included."""
+    """Measure the peak resident memory in GiB, including interpreter and libraries."""
     rows = []
     for what, (name, limit, note) in NAMES.items():
         done = subprocess.run(
@@ -34,14 +34,14 @@ def memory_rows() -> list[Row]:
 
 
 def _evaluation() -> None:
-    """All 5,000 captions encoded; every tenth is scored, which spreads over all lengths and all images."""
+    """Encode all 5,000 captions, and score every tenth, which covers all lengths and all images."""
     model = sgraf("sgr")
     images, texts = encode(model, 1000, 5000)
     score_matrix(model, images, texts[torch.arange(0, len(texts), 10)])
 
 
 def _training() -> None:
-    """With the runner's settings; the shapes of captions change from step to step."""
+    """Train with the memory settings of the runner; caption lengths change from step to step."""
     keep_freed_memory()
     bound_primitive_caches()
     model = without_dropout(sgraf("sgr"))
@@ -51,5 +51,5 @@ def _training() -> None:
 
 if __name__ == "__main__":
     {"evaluation": _evaluation, "training": _training}[sys.argv[1]]()
-    # Not ru_maxrss: a child starts with the peak of the process that started it.
+    # Not ru_maxrss: a child process inherits the peak of its parent.
     print(int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 2**20)

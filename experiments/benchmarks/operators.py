@@ -1,6 +1,6 @@
-"""Where SGR's time goes, operator by operator, as a Markdown table: `python -m benchmarks.operators evaluation`.
+"""Profile of SGR by operator, as a Markdown table: `python -m benchmarks.operators evaluation`.
 
-One thread and the time that the process itself had, so that other work on the machine does not show.
+Uses one thread and CPU time, which other load on the machine hardly changes.
 """
 
 import sys
@@ -18,7 +18,7 @@ ROWS = 12
 
 
 def main(what: str) -> None:
-    """Profile one evaluation of 64 x 256, or one training step at batch 48."""
+    """Profile one evaluation of 64 images x 256 captions, or one training step at batch size 48."""
     torch.set_num_threads(1)
     model = sgraf("sgr")
     job = (
@@ -34,7 +34,7 @@ def main(what: str) -> None:
         job()
     events = sorted(profiler.key_averages(), key=lambda event: -event.self_cpu_time_total)
     total = sum(event.self_cpu_time_total for event in events)
-    print(f"{what}: {seconds:.2f} s of one core\n\n| operator | share of the time | calls |\n|---|---|---|")
+    print(f"{what}: {seconds:.2f} s on one core\n\n| operator | share of the time | calls |\n|---|---|---|")
     for event in events[:ROWS]:
         print(f"| `{event.key}` | {100 * event.self_cpu_time_total / total:.1f} % | {event.count} |")
 

@@ -1,4 +1,4 @@
-"""What bfloat16 does to recalls, measured on the small trained networks of the parity fixtures."""
+"""Effect of bfloat16 on recall, on the small trained models of the parity fixtures."""
 
 import argparse
 import json
@@ -14,18 +14,18 @@ from tangka_match.models import SGRAF
 from tangka_match.retrieval import score_matrix
 
 FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
-CAPTIONS_AN_IMAGE = 5
+CAPTIONS_PER_IMAGE = 5
 
 
 def precision_rows() -> list[Row]:
-    """Points of mean R@1 between bfloat16 and float32, over the 25 + 25 images of dev and test."""
+    """Measure the difference in mean R@1 between bfloat16 and float32, in points, on the 50 images of dev and test."""
     if not FIXTURES.exists():
         return []
     rows = []
     for reasoning in ("sgr", "saf"):
         model = _trained(reasoning)
         images, texts = _encoded(model, reasoning)
-        owners = torch.arange(len(texts)) // CAPTIONS_AN_IMAGE
+        owners = torch.arange(len(texts)) // CAPTIONS_PER_IMAGE
         recalls = [
             summarise(retrieval_ranks(score_matrix(model, images, texts, dtype=dtype), owners))["mean_r1"]
             for dtype in (torch.float32, torch.bfloat16)

@@ -1,4 +1,4 @@
-"""A line of the table: what was measured, its spread over the rounds, and whether the target holds."""
+"""Rows of the results table: a measurement, its spread over the rounds, and whether it meets its target."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,12 +14,12 @@ class Row:
     """One measurement.
 
     Args:
-        name: What was measured.
-        unit: Of the numbers; ``x`` for a ratio.
-        rounds: One number a round.
-        target: What is asked for, if anything is.
-        at_least: Whether the target is a floor; otherwise it is a ceiling.
-        note: What else one has to know to read it.
+        name: Name of the measurement.
+        unit: Unit of the values; ``x`` for a ratio.
+        rounds: One value per round.
+        target: Target value, if there is one.
+        at_least: Whether the target is a lower bound; otherwise it is an upper bound.
+        note: Remark for the table.
     """
 
     name: str
@@ -31,23 +31,23 @@ class Row:
 
     @property
     def median(self) -> float:
-        """The middle round."""
+        """Median over the rounds."""
         return median(self.rounds)
 
     @property
     def met(self) -> bool | None:
-        """Whether the median is on the right side of the target; ``None`` without one."""
+        """Whether the median meets the target; ``None`` without a target."""
         if self.target is None:
             return None
         return self.median >= self.target if self.at_least else self.median <= self.target
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, the median and the verdict included."""
+        """Return all fields, the median and whether the target is met."""
         return {**asdict(self), "rounds": list(self.rounds), "median": self.median, "met": self.met}
 
 
 def print_rows(rows: Sequence[Row], console: Console) -> None:
-    """Print the table."""
+    """Print the rows as a table."""
     table = Table("what", "median", "lowest … highest", "target", "met", "note")
     for row in rows:
         sign = "≥" if row.at_least else "≤"

@@ -1,4 +1,4 @@
-"""SGRAF's score matrix against the published loop, in time and in numbers."""
+"""Score matrix of SGRAF compared with the published loop: time and scores."""
 
 from functools import partial
 
@@ -12,16 +12,16 @@ from tangka_match.types import Encoded
 
 TARGETS = {"sgr": (4.0, 8.0), "saf": (3.0, 6.0)}
 SLICE = 100
-"""Captions that the loop is timed with: its cost is one caption's times their number."""
+"""Captions for timing the loop, whose cost is linear in the number of captions."""
 
 WHOLE = 1000
-"""Captions that ours is timed with in full."""
+"""Largest number of captions that our implementation scores in full."""
 
 
 def scoring_rows(reasoning: str, images: int, captions: int, rounds: int) -> list[Row]:
-    """Ratios, rates, the share of the product limit, and how far the scores are from the loop's.
+    """Measure rates, speed-ups, the share of the matrix-product limit, and the difference of the scores.
 
-    Of thousands of captions, ours scores a random tenth.
+    Above ``WHOLE`` captions, our implementation scores a tenth of them.
     """
     model = sgraf(reasoning)
     gallery, texts = encode(model, images, captions)
@@ -67,7 +67,7 @@ _PRODUCT_WORK = 40 * 2048 * 1024 * 256
 
 
 def _products() -> None:
-    """The largest of SGRAF's products by themselves, over and over."""
+    """Run the largest matrix product of SGRAF repeatedly."""
     rows, inner, columns = _PRODUCT_SHAPE
     left, right = torch.ones(rows, inner), torch.ones(columns, inner)
     result = torch.empty(rows, columns)

@@ -1,9 +1,9 @@
-"""SGRAF a second time, straight from the paper's equations (arXiv 2101.01368): a loop over captions.
+"""Reference implementation of SGRAF from the paper's equations (arXiv 2101.01368): a loop over captions.
 
-What the tests compare the package with, and what the benchmarks measure it against. As in the published code, one
-caption at a time meets all images. Nothing is padded and nothing is shared with the package but the names of the
-weights: images are stacked with those that have equally many real regions, a caption is a list of the words it really
-has, and the GRU is written out. Equation numbers are the paper's.
+Used by tests for parity and by benchmarks as baseline. As in the published code, one caption at a time is compared
+with all images. It shares only the names of the weights with the package and uses no padding: images with equally many
+real regions are stacked, a caption is a list of its real words, and the GRU is written out. Equation numbers refer to
+the paper.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,31 +17,31 @@ Weights = Mapping[str, Tensor]
 
 
 class SlowImage(NamedTuple):
-    """The real regions of an image, (r, F), and which region slot each of them sits in."""
+    """Real regions of an image, (r, F), and the region slot of each."""
 
     features: Tensor
     slots: list[int]
 
 
 class Stack(NamedTuple):
-    """Which images these are, and their embedded regions, (n, r, D)."""
+    """Rows of n images with equally many regions, and their embedded regions, (n, r, D)."""
 
     rows: list[int]
     regions: Tensor
 
 
 def slow_images(regions: Tensor, region_mask: Tensor) -> list[SlowImage]:
-    """Take images (I, R, F) out of their padding."""
+    """Remove the padding of images (I, R, F)."""
     return [SlowImage(x[m], m.nonzero().flatten().tolist()) for x, m in zip(regions, region_mask, strict=True)]
 
 
 def slow_captions(token_ids: Tensor, token_mask: Tensor) -> list[list[int]]:
-    """Take captions (C, T) out of their padding."""
+    """Remove the padding of captions (C, T)."""
     return [ids[m].tolist() for ids, m in zip(token_ids, token_mask, strict=True)]
 
 
 def slow_sgraf(weights: Weights, images: list[SlowImage], captions: list[list[int]], training: bool = False) -> Tensor:
-    """Scores (I, C) of a network with L2-normalised regions and words and without dropout."""
+    """Compute the scores (I, C) of a model with L2-normalised regions and words, without dropout."""
     regions = [_unit(_linear(weights, "img_enc.fc", image.features)) for image in images]
     image_vectors = _image_vectors(weights, regions, [image.slots for image in images], training)
     words = [_unit(_gru(weights, weights["txt_enc.embed.weight"][caption])) for caption in captions]
@@ -51,7 +51,7 @@ def slow_sgraf(weights: Weights, images: list[SlowImage], captions: list[list[in
 def slow_scores(
     weights: Weights, stacks: Sequence[Stack], image_vectors: Tensor, captions: Sequence[Tensor], training: bool = False
 ) -> Tensor:
-    """Scores (I, C) of embedded regions, pooled images (I, D) and embedded words, each caption (t, D)."""
+    """Compute the scores (I, C) of embedded regions, pooled images (I, D) and embedded words, (t, D) per caption."""
     order = torch.tensor([row for stack in stacks for row in stack.rows])
     columns = [_caption_column(weights, stacks, image_vectors[order], words, training) for words in captions]
     return torch.stack(columns, dim=1)[order.argsort()]
@@ -83,7 +83,7 @@ def _caption_column(
 
 
 def _context(words: Tensor, regions: Tensor) -> Tensor:
-    """What the words (n, t, D) see in regions (n, r, D): a region is shared out among words, a word chooses regions."""
+    """Attend from words (n, t, D) to regions (n, r, D): L2 norm over words, then softmax over regions."""
     affinity = leaky_relu(regions @ words.mT, 0.1)
     affinity = affinity / ((affinity**2).sum(2, keepdim=True).sqrt() + 1e-8)
     chosen = torch.softmax(9 * affinity.mT.contiguous(), dim=2)
@@ -91,7 +91,7 @@ def _context(words: Tensor, regions: Tensor) -> Tensor:
 
 
 def _reason(weights: Weights, nodes: Tensor) -> Tensor:
-    """Graph reasoning, equations 6 and 7, of all images (I, n, S) with one caption; node 0 is read out."""
+    """Graph reasoning (equations 6 and 7) of all images (I, n, S) with one caption; returns node 0."""
     step = 0
     while (prefix := f"sim_enc.SGR_module.{step}.") + "sim_graph_w.weight" in weights:
         queries, keys = (
@@ -105,7 +105,7 @@ def _reason(weights: Weights, nodes: Tensor) -> Tensor:
 
 
 def _filtrate(weights: Weights, nodes: Tensor, training: bool) -> Tensor:
-    """Attention filtration, equations 8 and 9, of all images (I, n, S) with one caption."""
+    """Attention filtration (equations 8 and 9) of all images (I, n, S) with one caption."""
     prefix = "sim_enc.SAF_module."
     scores = _linear(weights, prefix + "attn_sim_w", nodes).squeeze(2)
     mean, var = (scores.mean(), scores.var(correction=0)) if training else _running(weights, prefix + "bn")
@@ -115,7 +115,7 @@ def _filtrate(weights: Weights, nodes: Tensor, training: bool) -> Tensor:
 
 
 def _image_vectors(weights: Weights, regions: list[Tensor], slots: list[list[int]], training: bool) -> list[Tensor]:
-    """Self-attention of every image, equations 1 and 2, with batch norm over slots and over dimensions."""
+    """Self-attention of each image (equations 1 and 2), with batch norm over slots and over dimensions."""
     prefix = "sim_enc.v_global_w."
     local = [_linear(weights, prefix + "embedding_local.0", r) for r in regions]
     means, variances = (x.clone() for x in _running(weights, prefix + "embedding_local.1"))
@@ -143,7 +143,7 @@ def _image_vectors(weights: Weights, regions: list[Tensor], slots: list[list[int
 
 
 def _caption_vector(weights: Weights, words: Tensor) -> Tensor:
-    """Self-attention of one caption, equations 1 and 2."""
+    """Self-attention of one caption (equations 1 and 2)."""
     prefix = "sim_enc.t_global_w."
     local = torch.tanh(_linear(weights, prefix + "embedding_local.0", words))
     overall = torch.tanh(_linear(weights, prefix + "embedding_global.0", words.mean(0)))
@@ -156,7 +156,7 @@ def _weighted(weights: Weights, prefix: str, rows: Tensor, common: Tensor) -> Te
 
 
 def _gru(weights: Weights, inputs: Tensor) -> Tensor:
-    """One GRU layer, the mean of both directions where there are two."""
+    """One GRU layer; the mean of both directions if it is bidirectional."""
     states = _gru_direction(weights, inputs, "")
     if "txt_enc.cap_rnn.weight_ih_l0_reverse" not in weights:
         return states

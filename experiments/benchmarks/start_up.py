@@ -1,4 +1,4 @@
-"""How long the command line takes to answer without training."""
+"""Start-up time of the command line."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from benchmarks.timing import take_turns
 
 
 def start_up_rows(rounds: int) -> list[Row]:
-    """Seconds of a fresh process."""
+    """Measure the seconds of a fresh process per command."""
     commands = {"--help": ["--help"], "--cfg job": ["+experiment=targeted", "--cfg", "job"]}
     timings = take_turns(
         {name: lambda a=arguments: _run(a) for name, arguments in commands.items()}, rounds, children=True

@@ -1,4 +1,4 @@
-"""Seconds of rival functions, taken in turns, so that a busy machine is busy for all of them."""
+"""Interleaved timing of competing functions, so that other load on the machine affects all of them alike."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,29 +10,29 @@ import torch
 
 @dataclass(frozen=True)
 class Timing:
-    """What several rounds of one function took, in seconds."""
+    """Times of several rounds of one function, in seconds."""
 
     seconds: Sequence[float]
 
     @property
     def median(self) -> float:
-        """The middle round."""
+        """Median over the rounds."""
         return median(self.seconds)
 
 
 def take_turns(
     functions: Mapping[str, Callable[[], object]], rounds: int, *, warm_up: bool = True, children: bool = False
 ) -> dict[str, Timing]:
-    """Time each function once a round.
+    """Time each function once per round.
 
-    With one thread, the time is what the process had of its core, which other work on the machine hardly changes;
-    otherwise it is what passed.
+    With one thread the CPU time of the process is measured, which other load on the machine hardly changes; otherwise
+    the wall-clock time.
 
     Args:
-        functions: What to time, by name.
-        rounds: How often.
-        warm_up: Whether a round goes before that is not counted.
-        children: Whether the work is done by other processes.
+        functions: Functions to time, by name.
+        rounds: Number of rounds.
+        warm_up: Whether to run one uncounted round first.
+        children: Whether child processes do the work, so that wall-clock time is needed.
     """
     clock = time.process_time if torch.get_num_threads() == 1 and not children else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in functions}
@@ -48,5 +48,11 @@ def take_turns(
 
 
 def ratios(slow: Timing, fast: Timing, work: float = 1.0) -> list[float]:
-    """How many times as fast, round by round; ``work`` is what the fast one does, in units of the slow one's."""
+    """Compute the speed-up per round.
+
+    Args:
+        slow: Times of the slow function.
+        fast: Times of the fast function.
+        work: Amount of work of the fast function, in units of that of the slow one.
+    """
     return [work * a / b for a, b in zip(slow.seconds, fast.seconds, strict=True)]

@@ -1,4 +1,4 @@
-"""One training step of SGRAF, forward and backward, against the published loop."""
+"""Training step of SGRAF, forward and backward, compared with the published loop."""
 
 import copy
 from functools import partial
@@ -15,11 +15,11 @@ from tangka_match.ops import at_least_float32
 from tangka_match.training.process import keep_freed_memory
 
 SMALL = 32
-"""Pairs that gradients are compared on."""
+"""Batch size of the gradient comparison."""
 
 
 def training_rows(reasoning: str, batch: int, rounds: int) -> list[Row]:
-    """Ratios, and how far the gradients are from the loop's; freed memory stays with the process, as in the runner."""
+    """Measure speed-ups over the loop and differences of the gradients, with the memory settings of the runner."""
     keep_freed_memory()
     model = without_dropout(sgraf(reasoning))
     steps = {
@@ -39,7 +39,7 @@ def training_rows(reasoning: str, batch: int, rounds: int) -> list[Row]:
 
 
 def _gradient_rows(model: SGRAF, name: str) -> list[Row]:
-    """Whether both ways are one function, and how far from it float32 is: a ReLU near zero may fall to either side."""
+    """Compare gradients in float64, where both implementations must agree, and in float32, where ReLUs may differ."""
     ways = {"loop": PUBLISHED, "ours": OURS}
     narrow = {key: gradients(model, way, SMALL) for key, way in ways.items()}
     wide = {key: gradients(copy.deepcopy(model).double(), way, SMALL) for key, way in ways.items()}
@@ -54,7 +54,7 @@ def _gradient_rows(model: SGRAF, name: str) -> list[Row]:
 
 
 def gradients(model: SGRAF, way: Way, batch: int, half: bool = False, seed: int = 0) -> list[Tensor]:
-    """The gradient of a triplet loss by every parameter."""
+    """Compute the gradients of a triplet loss for all parameters."""
     with torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=half):
         regions, region_mask = draw_regions(batch, seed=seed)
         images = model.encode_images(regions.to(next(model.parameters()).dtype), region_mask)
@@ -66,7 +66,7 @@ def gradients(model: SGRAF, way: Way, batch: int, half: bool = False, seed: int 
 
 
 def largest_error(found: list[Tensor], expected: list[Tensor]) -> float:
-    """Relative to each tensor's largest entry; tensors whose gradient cancels out hold rounding and are left out."""
+    """Return the largest error relative to each tensor's largest entry, ignoring tensors with only rounding errors."""
     everywhere = max(float(x.abs().max()) for x in expected)
     errors = [
         float((a - b).abs().max() / b.abs().max())

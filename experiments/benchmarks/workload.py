@@ -1,4 +1,4 @@
-"""The shapes that the benchmarks measure: f8kcn's lengths of captions, SGRAF's and VSE's published sizes."""
+"""Models and inputs of the benchmarks: published sizes of SGRAF and VSE, caption lengths of f8kcn."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,23 +20,23 @@ VOCABULARY, REGIONS, FEATURES = 1562, 36, 2048
 CAPTIONS_OF_LENGTH = {
     3: 5, 4: 40, 5: 307, 6: 914, 7: 911, 8: 634, 9: 210, 10: 86, 11: 44, 12: 23, 13: 8, 14: 2, 15: 1
 }  # fmt: skip
-"""f8kcn_small, the 3,185 captions of 637 test images: tokens, <start> and <end> included."""
+"""Number of captions per length in tokens, including <start> and <end>: the 3,185 captions of 637 f8kcn test images."""
 
 COCO_LENGTHS = {8: 1, 9: 4, 10: 14, 11: 22, 12: 21, 13: 15, 14: 9, 15: 6, 16: 3, 17: 2, 18: 1, 20: 1, 24: 1}
-"""About COCO's English captions, in shares of 100."""
+"""Approximate lengths of COCO's English captions, in percent."""
 
 
 Net = TypeVar("Net", bound=nn.Module)
 
 
 def sgraf(reasoning: str) -> SGRAF:
-    """SGRAF of the published size, with random weights, in evaluation mode: dropout off."""
+    """Build SGRAF of the published size with random weights, in evaluation mode."""
     torch.manual_seed(0)
     return SGRAF(vocab_size=VOCABULARY, feature_dim=FEATURES, reasoning=reasoning).eval()
 
 
 def without_dropout(model: Net) -> Net:
-    """The model in training mode, in which rivals still compute the same."""
+    """Switch to training mode with dropout 0, so that competing implementations stay comparable."""
     for module in model.train().modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -44,19 +44,19 @@ def without_dropout(model: Net) -> Net:
 
 
 def vse() -> VSE:
-    """VSE of the default size, with random weights, in evaluation mode."""
+    """Build VSE of the default size with random weights, in evaluation mode."""
     torch.manual_seed(0)
     return VSE(vocab_size=VOCABULARY, feature_dim=FEATURES).eval()
 
 
 def dual_encoder() -> DualEncoder:
-    """The dual encoder of the default size, with random weights, in evaluation mode: a vector an item."""
+    """Build the dual encoder of the default size with random weights, in evaluation mode."""
     torch.manual_seed(0)
     return DualEncoder(vocab_size=VOCABULARY, feature_dim=FEATURES).eval()
 
 
 def closed_form() -> CCA:
-    """The model of ``+experiment=best`` in its size, with random weights and two characters a word."""
+    """Build the model of ``+experiment=best`` with random weights and two characters per word."""
     torch.manual_seed(0)
     model = CCA(vocab_size=VOCABULARY, feature_dim=FEATURES).eval()
     model.bag.characters[4:, :2] = torch.randint(ord("一"), ord("龟"), (VOCABULARY - 4, 2))
@@ -64,13 +64,13 @@ def closed_form() -> CCA:
 
 
 def draw_regions(images: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Features (images, 36, 2048), like those of a detector not negative, and a mask without a gap."""
+    """Draw non-negative features (images, 36, 2048), as from a detector, with a full mask."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(images, REGIONS, FEATURES, generator=generator), torch.ones(images, REGIONS, dtype=torch.bool)
 
 
 def draw_captions(captions: int, lengths: dict[int, int] = CAPTIONS_OF_LENGTH, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Random words, with lengths drawn like the given numbers of captions."""
+    """Draw random token ids; ``lengths`` gives the relative frequency of each length."""
     generator = torch.Generator().manual_seed(seed)
     shares = torch.tensor(list(lengths.values()), dtype=torch.float)
     drawn = torch.tensor(list(lengths))[shares.multinomial(captions, replacement=True, generator=generator)]
@@ -80,7 +80,7 @@ def draw_captions(captions: int, lengths: dict[int, int] = CAPTIONS_OF_LENGTH, s
 
 @torch.no_grad()
 def encode(model: nn.Module, images: int, captions: int) -> tuple[Encoded, Encoded]:
-    """Encode random images and captions, in pieces."""
+    """Encode random images and captions in shards."""
     parts = [model.encode_images(*draw_regions(len(x), seed=int(x[0]))) for x in torch.arange(images).split(SHARD)]
     ids, mask = draw_captions(captions)
     pieces = zip(ids.split(SHARD), mask.split(SHARD), strict=True)
@@ -88,7 +88,7 @@ def encode(model: nn.Module, images: int, captions: int) -> tuple[Encoded, Encod
 
 
 def slow_similarity(model: SGRAF, images: Encoded, texts: Encoded) -> Tensor:
-    """The published loop on what our encoders made, so that the loop alone is what differs."""
+    """Score with the published loop, on the outputs of our encoders."""
     weights = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     stack = Stack(list(range(len(images))), images.tokens)
     words = [tokens[mask] for tokens, mask in zip(texts.tokens, texts.mask, strict=True)]
@@ -96,7 +96,7 @@ def slow_similarity(model: SGRAF, images: Encoded, texts: Encoded) -> Tensor:
 
 
 def published_texts(model: SGRAF, token_ids: Tensor, token_mask: Tensor) -> Encoded:
-    """Captions as the published text encoder reads them: packed, whatever the device."""
+    """Encode captions as the published text encoder does, as packed sequences."""
     words = model.txt_enc.embed(token_ids)
     lengths = token_mask.sum(dim=1).cpu()
     packed = pack_padded_sequence(words, lengths, batch_first=True, enforce_sorted=False)
@@ -106,7 +106,7 @@ def published_texts(model: SGRAF, token_ids: Tensor, token_mask: Tensor) -> Enco
 
 
 class Way(NamedTuple):
-    """How captions are encoded, and how images and captions are scored."""
+    """Implementation of the text encoder and of the scoring."""
 
     encode_texts: Callable[[SGRAF, Tensor, Tensor], Encoded]
     similarity: Callable[[SGRAF, Encoded, Encoded], Tensor]
@@ -116,12 +116,12 @@ PUBLISHED = Way(published_texts, slow_similarity)
 OURS = Way(SGRAF.encode_texts, SGRAF.similarity)
 
 SHARD = 100
-"""Images, and captions, that the published evaluation scores at once."""
+"""Images and captions per shard of the published evaluation."""
 
 
 @torch.inference_mode()
 def slow_matrix(model: SGRAF, images: Encoded, texts: Encoded) -> Tensor:
-    """The loop over captions as the published evaluation calls it: self-attention of the images anew in each shard."""
+    """Score as the published evaluation does, recomputing the self-attention of the images for each shard."""
     rows = []
     for first in range(0, len(images), SHARD):
         shard = images[first : first + SHARD]
@@ -135,27 +135,27 @@ def slow_matrix(model: SGRAF, images: Encoded, texts: Encoded) -> Tensor:
 
 @torch.inference_mode()
 def fast_matrix(model: SGRAF, images: Encoded, texts: Encoded, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Our scores from the same: self-attention of every image and caption once, then `score_matrix`."""
+    """Score with our implementation: self-attention once per image and caption, then `score_matrix`."""
     parts = [pool_images(model, images[start : start + SHARD]) for start in range(0, len(images), SHARD)]
     captions = Encoded(model.sim_enc.t_global_w(texts.tokens, texts.mask), texts.tokens, texts.mask)
     return score_matrix(model, Encoded.concatenate(parts), captions, dtype=dtype)
 
 
 def pool_images(model: SGRAF, images: Encoded) -> Encoded:
-    """Self-attention over the regions of every image."""
+    """Apply self-attention to the regions of each image."""
     return Encoded(model.sim_enc.v_global_w(images.tokens, images.mask), images.tokens, images.mask)
 
 
 @dataclass(frozen=True)
 class Products:
-    """Multiply-adds that SGRAF's matrix products need, when nothing is computed twice or for padding."""
+    """Minimum number of multiply-adds in the matrix products of SGRAF, without repeated work or padding."""
 
     embed: int = 1024
     sim: int = 256
     steps: int = 3
 
     def of_pair(self, words: Tensor, reasoning: str) -> Tensor:
-        """For captions of so many words, each against one image."""
+        """Count the multiply-adds of one image against captions of the given numbers of words."""
         nodes = words + 1
         local = words * (2 * REGIONS * self.embed + self.embed * self.sim) + self.embed * self.sim
         if reasoning == "saf":

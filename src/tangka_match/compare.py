@@ -92,7 +92,8 @@ def _find_folder(side: Literal["a", "b"], name: str, runs: Path) -> Path:
 def _print(differences: dict[str, "Difference"], about: dict[str, Any]) -> None:
     import rich
 
-    from tangka_match.analysis.comparison import PRIMARY, comparison_table, verdict
+    from tangka_match.analysis.comparison import comparison_table, verdict
+    from tangka_match.metric_names import PRIMARY_METRIC
 
     seeds = [len(about[side]) for side in ("a", "b")]
     if seeds == [1, 1]:
@@ -106,18 +107,19 @@ def _print(differences: dict[str, "Difference"], about: dict[str, Any]) -> None:
         say(f"{side}  {'  '.join(about[side])}")
     title = f"{about['images']:,} images, {about['captions']:,} captions"
     rich.get_console().print(comparison_table(differences, title=title, caption=scope))
-    say(f"mean R@1: {verdict(PRIMARY, differences[PRIMARY])}", style="bold")
+    say(f"mean R@1: {verdict(PRIMARY_METRIC, differences[PRIMARY_METRIC])}", style="bold")
 
 
 def _write(out: Path, differences: dict[str, "Difference"], about: dict[str, Any]) -> None:
-    from tangka_match.analysis.comparison import PRIMARY, better, verdict
+    from tangka_match.analysis.comparison import better, verdict
+    from tangka_match.metric_names import PRIMARY_METRIC
 
     content = {
         **about,
         "verdict": {
-            "metric": PRIMARY,
-            "better": better(PRIMARY, differences[PRIMARY]),
-            "text": verdict(PRIMARY, differences[PRIMARY]),
+            "metric": PRIMARY_METRIC,
+            "better": better(PRIMARY_METRIC, differences[PRIMARY_METRIC]),
+            "text": verdict(PRIMARY_METRIC, differences[PRIMARY_METRIC]),
         },
         "metrics": {name: difference._asdict() for name, difference in differences.items()},
     }

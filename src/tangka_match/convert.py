@@ -58,14 +58,14 @@ def convert(config: DictConfig) -> None:
 
 def _to_published(settings: ConversionSettings) -> list[Path]:
     from tangka_match.data.vocabulary import Vocabulary
-    from tangka_match.retrieval.metadata import PASSPORT_KEY, read_checkpoint
+    from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
     from tangka_match.retrieval.published import to_published
 
     content = to_published(settings.source)
     words = settings.out.with_name(f"{content['opt'].data_name}_vocab.json")  # the published code expects it here
     check_is_new(words)
     _save(content, settings.out)
-    Vocabulary.from_dict(read_checkpoint(settings.source)[PASSPORT_KEY]["vocabulary"]).save_json(words)
+    Vocabulary.from_dict(read_checkpoint(settings.source)[METADATA_KEY]["vocabulary"]).save_json(words)
     return [settings.out, words]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tangka_match.data.split import Split
     from tangka_match.retrieval.corrections import Bank, CorrectionSettings
     from tangka_match.retrieval.evaluation import Evaluation
-    from tangka_match.retrieval.protocols import Protocol
+    from tangka_match.retrieval.protocols import EvaluationProtocol
 
 
 def _known_corrections(names: list[str]) -> list[str]:
@@ -52,7 +52,7 @@ class EvaluationSettings(Settings):
     device: Annotated[str, AfterValidator(usable_device)]
     precision: Annotated[Literal["32", "bf16"], BeforeValidator(str)]
     fusion: Literal["mean", "rank"]
-    protocol: "Protocol"
+    protocol: "EvaluationProtocol"
     hubness: Annotated[list[str], OneOrMore, AfterValidator(_known_corrections)]
     bank: BankSettings
     correction: "CorrectionSettings"
@@ -71,10 +71,12 @@ def evaluate(config: DictConfig) -> float:
     from tangka_match.retrieval.corrections import CorrectionSettings
     from tangka_match.retrieval.evaluation import Extras, evaluate_split
     from tangka_match.retrieval.evaluation_files import check_out, write_evaluation
-    from tangka_match.retrieval.protocols import Protocol
+    from tangka_match.retrieval.protocols import EvaluationProtocol
 
     # Pydantic completes the class here: the modules of the two nested types import torch.
-    EvaluationSettings.model_rebuild(_types_namespace={"Protocol": Protocol, "CorrectionSettings": CorrectionSettings})
+    EvaluationSettings.model_rebuild(
+        _types_namespace={"EvaluationProtocol": EvaluationProtocol, "CorrectionSettings": CorrectionSettings}
+    )
     settings = read_settings(config, EvaluationSettings)
     is_replaced = check_out(settings.out)
     data = config.data
@@ -93,7 +95,7 @@ def evaluate(config: DictConfig) -> float:
     evaluation = evaluate_split(matchers, split, settings.protocol, fusion=settings.fusion, extras=extras)
     about = {
         "checkpoint": [str(path.absolute()) for path in settings.checkpoint],
-        "run_id": [matcher.passport["run_id"] for matcher in matchers],
+        "run_id": [matcher.metadata["run_id"] for matcher in matchers],
         "data": str(Path(data.root).absolute()),
         "data_fingerprint": split.fingerprint,
         **settings.model_dump(mode="json", exclude={"checkpoint", "out", "near_duplicates"}),

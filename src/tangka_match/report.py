@@ -40,17 +40,18 @@ def report(config: DictConfig) -> None:
     from tangka_match.analysis.report.page import check_out, write_report
     from tangka_match.analysis.report.payload import Report
     from tangka_match.analysis.runs.selection import fold_seeds
-    from tangka_match.records.run_record import damage, find_runs, read_runs
+    from tangka_match.records.run_files import find_run_folders
+    from tangka_match.records.run_record import damage, read_records
 
     settings = read_settings(config, ReportSettings)
     check_out(settings.out)
-    folders = find_runs(settings.runs)
+    folders = find_run_folders(settings.runs)
     curves: dict[Path, dict[str, Curve]] = {}
 
     def keep_curves(files: "RunFiles") -> None:
         curves[files.path] = read_curves(files.events, len(folders))
 
-    recipes = fold_seeds(read_runs(folders, keep_curves))
+    recipes = fold_seeds(read_records(folders, keep_curves))
     verdicts = _compare_with_best(recipes, settings)
     write_report(Report(settings.runs.absolute(), recipes, curves, verdicts, time.time()), settings.out)
     runs = [run for recipe in recipes for run in recipe.runs]

@@ -38,17 +38,17 @@ def list_runs(config: DictConfig) -> None:
 
     from tangka_match.analysis.runs.selection import select_runs, sort_runs
     from tangka_match.analysis.runs.terminal import print_run, run_table
-    from tangka_match.records.run_files import choose_run
-    from tangka_match.records.run_record import damage, find_runs, read_runs
+    from tangka_match.records.run_files import choose_run, find_run_folders
+    from tangka_match.records.run_record import damage, read_records
 
     settings = read_settings(config, RunListSettings)
     console = rich.get_console()
-    folders = find_runs(settings.runs)
+    folders = find_run_folders(settings.runs)
     if settings.show is not None:
         by_id = {folder.name: folder for folder in folders}
-        print_run(console, *read_runs([by_id[choose_run(list(by_id), settings.show, "show", settings.runs)]]))
+        print_run(console, *read_records([by_id[choose_run(list(by_id), settings.show, "show", settings.runs)]]))
         return
-    all_runs = read_runs(folders)
+    all_runs = read_records(folders)
     chosen = select_runs(
         all_runs, name=settings.name, tag=settings.tag, sweep=settings.of_sweep, status=settings.status
     )

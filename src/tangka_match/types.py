@@ -1,4 +1,8 @@
-"""Shared tensor containers, the axis legend, and the ``Matcher`` protocol."""
+"""Tensor containers, protocols of matchers, and the axis legend.
+
+Axes: B pairs of a batch, I images, C captions, R regions, T tokens, F features of a region, D joint space, V words of
+the vocabulary, E components of a word vector, N images or captions, L regions or words.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,11 +13,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 LONGEST_WORD = 8
-"""Characters that a word counts with."""
+"""Number of characters of a word that character features use."""
 
 
 def is_special(word: str) -> bool:
-    """Whether a word of a vocabulary stands in angle brackets, as ``<pad>`` and ``<unk>`` do.
+    """Check whether a word of a vocabulary is a special token: in angle brackets, such as ``<pad>``.
 
     >>> is_special("<unk>"), is_special("莲花")
     (True, False)
@@ -22,7 +26,7 @@ def is_special(word: str) -> bool:
 
 
 def characters_of(word: str) -> str:
-    """Return the characters that a word counts with: its first `LONGEST_WORD`; a special token has none.
+    """Return the first `LONGEST_WORD` characters of a word; a special token has none.
 
     >>> characters_of("<unk>"), characters_of("十一面千手千眼观音")
     ('', '十一面千手千眼观')
@@ -33,8 +37,8 @@ def characters_of(word: str) -> str:
 class RegionTextBatch(NamedTuple):
     """Matching pairs: row ``b`` of the images belongs to row ``b`` of the captions.
 
-    The three index fields tell which rows are positives of each other beside the diagonal: two rows with the same
-    ``image_index`` show the same picture, two rows with the same ``text_group`` have the same caption text.
+    The indices define positives off the diagonal: rows with the same ``image_index`` share an image, rows with the same
+    ``text_group`` share a caption text.
     """
 
     regions: Float[Tensor, "B R F"]
@@ -47,7 +51,7 @@ class RegionTextBatch(NamedTuple):
 
 
 class ImageBatch(NamedTuple):
-    """Images alone, as evaluation reads them."""
+    """Images, for evaluation."""
 
     regions: Float[Tensor, "B R F"]
     region_mask: Bool[Tensor, "B R"]
@@ -55,7 +59,7 @@ class ImageBatch(NamedTuple):
 
 
 class CaptionBatch(NamedTuple):
-    """Captions alone, as evaluation reads them."""
+    """Captions, for evaluation."""
 
     token_ids: Int[Tensor, "B T"]
     token_mask: Bool[Tensor, "B T"]
@@ -64,14 +68,14 @@ class CaptionBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Encoded:
-    """Encoded images or captions: a vector an item, a sequence of vectors an item, or both.
+    """Encoded images or captions: pooled vectors, sequences of vectors, or both.
 
     Args:
-        pooled: One vector an item, (N, D), or ``None`` where a matcher compares sequences only.
-        tokens: One vector a region or word, (N, L, D), or ``None`` where a matcher compares pooled vectors only.
-        mask: (N, L), ``True`` where ``tokens`` is real; given exactly when ``tokens`` is.
+        pooled: One vector per item, (N, D); ``None`` if the matcher compares sequences only.
+        tokens: One vector per region or word, (N, L, D); ``None`` if the matcher compares pooled vectors only.
+        mask: ``True`` where ``tokens`` is real, (N, L); given if and only if ``tokens`` is.
 
-    Whether the vectors are L2-normalised is the business of the matcher that made them; each ``Matcher`` says so.
+    The docstring of each matcher says whether its vectors are L2-normalised.
     """
 
     pooled: Float[Tensor, "N D"] | None = None
@@ -79,18 +83,18 @@ class Encoded:
     mask: Bool[Tensor, "N L"] | None = None
 
     def __post_init__(self) -> None:
-        assert self.pooled is not None or self.tokens is not None, "an Encoded holds vectors or sequences"
-        assert (self.tokens is None) == (self.mask is None), "tokens and mask come together"
+        assert self.pooled is not None or self.tokens is not None, "Encoded needs pooled or tokens"
+        assert (self.tokens is None) == (self.mask is None), "Encoded needs both tokens and mask, or neither"
 
     def __len__(self) -> int:
         return len(self.pooled) if self.pooled is not None else len(self.tokens)  # type: ignore[arg-type]
 
     def __getitem__(self, index: slice | Tensor) -> "Encoded":
-        """Choose items by a slice or an index tensor."""
+        """Select items by a slice or an index tensor."""
         return Encoded(*(None if part is None else part[index] for part in (self.pooled, self.tokens, self.mask)))
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Encoded":
-        """Move to a device, and cast the floating-point parts to a dtype."""
+        """Move to a device, and cast the vectors to a dtype."""
         return Encoded(
             None if self.pooled is None else self.pooled.to(device=device, dtype=dtype),
             None if self.tokens is None else self.tokens.to(device=device, dtype=dtype),
@@ -99,7 +103,7 @@ class Encoded:
 
     @staticmethod
     def concatenate(parts: Sequence["Encoded"]) -> "Encoded":
-        """Join along the item axis; sequences are padded to the longest of the parts.
+        """Concatenate along the item axis; sequences are padded to the longest one.
 
         >>> a = Encoded(tokens=torch.ones(1, 2, 3), mask=torch.ones(1, 2, dtype=torch.bool))
         >>> b = Encoded(tokens=torch.ones(2, 4, 3), mask=torch.ones(2, 4, dtype=torch.bool))
@@ -118,11 +122,11 @@ class Encoded:
 
 
 class WordAttention(NamedTuple):
-    """Where words look.
+    """Word-to-region attention weights.
 
     Attributes:
-        weights: (I, C, T, R) how much each word looks at each region; they add up to one over an image's real regions.
-        note: What these weights are in the model, and how much of the score goes through them; for people.
+        weights: Weights, (I, C, T, R), that sum to one over the real regions of an image; undefined for padding words.
+        note: Role of these weights in the model and their share of the score, as a text for people.
     """
 
     weights: Float[Tensor, "I C T R"]
@@ -131,59 +135,64 @@ class WordAttention(NamedTuple):
 
 @runtime_checkable
 class Attentive(Protocol):
-    """A matcher that can show where its words look; not all can."""
+    """Matcher that provides word-to-region attention weights."""
 
     def word_attention(self, images: Encoded, texts: Encoded) -> WordAttention:
-        """Weights of every word over the regions of every image; those of padding words mean nothing."""
+        """Compute the attention weights of every word over the regions of every image."""
         ...
 
 
 @runtime_checkable
 class Matcher(Protocol):
-    """What every image–text model offers, so that training, evaluation and search need to know no more.
+    """Image-text matching model, as training, evaluation and search use it.
 
-    ``similarity`` must not depend on which other images or captions are in the call, on padding, or on order: a chunk
-    of the matrix is the same numbers as the whole.
+    A score must not depend on other images or captions of the call, on padding, or on order: a chunk of the matrix
+    equals the same part of the whole.
     """
 
     def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
-        """Encode images; rows of ``regions`` where the mask is ``False`` have no influence."""
+        """Encode images; masked regions have no influence."""
         ...
 
     def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
-        """Encode captions; ids where the mask is ``False`` have no influence."""
+        """Encode captions; masked tokens have no influence."""
         ...
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
-        """Scores of every image against every caption; higher = closer."""
+        """Score every image against every caption; higher = closer."""
         ...
 
 
 @runtime_checkable
 class TokenMatcher(Protocol):
-    """A matcher that says of itself that it has no pooled vectors: it compares regions with words alone."""
+    """Matcher that declares to have no pooled vectors: it compares regions with words only."""
 
     tokens_only: bool
 
 
 @runtime_checkable
 class WholePictureMatcher(Protocol):
-    """A matcher that says of itself that the first region of an image is the whole picture, which makes up its score.
+    """Matcher that declares the first region of an image to be the whole picture.
 
-    Augmentation leaves that region alone: exchanged for another picture's, the pair would be a wrong one.
+    Augmentation does not replace that region, because it determines which caption is right.
     """
 
     whole_picture_first: bool
 
 
 RegionBatches = Callable[[], Iterable[tuple[Float[Tensor, "B R F"], Bool[Tensor, "B R"]]]]
-"""Gives the training images, regions and mask, from the first to the last, each time it is called."""
+"""Function that iterates over the regions and masks of the training images, from the start on each call."""
 
 
 class PairedCaptions(NamedTuple):
-    """All training captions, the row of the image that each describes, and the V words of the vocabulary by id.
+    """Training captions with their images.
 
-    ``weights`` say how much each pair counts, with a mean of 1; ``None`` where all count the same.
+    Attributes:
+        token_ids: Token ids of all captions.
+        token_mask: ``True`` where a token is real.
+        caption_to_image: Row of each caption's image.
+        words: Words of the vocabulary by id.
+        weights: Weight of each pair, with a mean of 1; ``None`` = 1 each.
     """
 
     token_ids: Int[Tensor, "C T"]
@@ -195,10 +204,10 @@ class PairedCaptions(NamedTuple):
 
 @runtime_checkable
 class FittedMatcher(Protocol):
-    """A matcher that is set from the training pairs as a whole before the first gradient step."""
+    """Matcher that is fitted to all training pairs before the first gradient step."""
 
     def fit(self, images: RegionBatches, captions: PairedCaptions) -> dict[str, float]:
-        """Set weights and buffers from the training pairs; returns what was chosen on the way, by name."""
+        """Fit weights and buffers to the training pairs; return the chosen hyper-parameters by name."""
         ...
 
 
@@ -206,8 +215,8 @@ class WordVectors(NamedTuple):
     """Pretrained vectors of the words of a vocabulary, by id.
 
     Attributes:
-        vectors: (V, E) float32; zeros where nothing is known.
-        known: (V,) whether a word has a vector, its own or the mean of its characters'.
+        vectors: Vectors, (V, E), float32; zeros for unknown words.
+        known: ``True`` where a word has a vector, its own or the mean of its characters', (V,).
     """
 
     vectors: Float[Tensor, "V E"]
@@ -216,25 +225,25 @@ class WordVectors(NamedTuple):
 
 @runtime_checkable
 class WordAware(Protocol):
-    """A matcher that looks at the words behind the ids, before the first gradient step."""
+    """Matcher that needs the words of the vocabulary before the first gradient step."""
 
     def learn_words(self, words: Sequence[str], pretrained: WordVectors | None) -> None:
-        """Take what is needed of the V words of the vocabulary by id, and their vectors, if there are any."""
+        """Read the words of the vocabulary by id, and their pretrained vectors, if any."""
         ...
 
 
 @runtime_checkable
 class PretrainedMatcher(Protocol):
-    """A matcher with a part that was trained elsewhere, and learns more slowly or later than the rest."""
+    """Matcher with a pretrained part that has a learning rate of its own, or is frozen at first."""
 
     def lr_multipliers(self) -> Mapping[str, float | int]:
-        """Learning rates as multiples of the optimizer's, by how the names of the parameters begin."""
+        """Return learning rates as multiples of the optimizer's, by prefix of the parameter name."""
         ...
 
     def set_progress(self, progress: float) -> None:
-        """Be told before each training step what share of the run is over, in [0, 1]."""
+        """Set the share of the run that is over, in [0, 1]; called before each training step."""
         ...
 
     def checkpoint_arguments(self) -> dict[str, Any]:
-        """Arguments that a checkpoint holds in place of those of the config, to be built again without other files."""
+        """Return arguments that replace those of the config in a checkpoint, so that loading needs no other files."""
         ...

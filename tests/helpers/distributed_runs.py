@@ -14,7 +14,7 @@ from helpers.stub_matchers import PooledMatcher, ThawingMatcher
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.losses import MomentumQueueLoss, TripletMarginLoss
 from tangka_match.training.callbacks import ExactResume, HardBatches, LastCheckpoint
-from tangka_match.training.distributed import strategy_for
+from tangka_match.training.trainer import strategy_for
 from tangka_match.types import Encoded
 
 EPOCHS, STEPS_PER_EPOCH = 3, 3

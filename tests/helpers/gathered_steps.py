@@ -1,7 +1,6 @@
 """One training step's loss and gradients, in one process or shared between two; see ``test_gather``."""
 
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -14,17 +13,17 @@ from tangka_match.losses import (
     AlignmentUniformityLoss,
     HALLoss,
     InfoNCELoss,
+    LossContext,
+    LossInputs,
     MomentumQueueLoss,
     MultiPositiveInfoNCELoss,
     SigmoidLoss,
     SoftLabelLoss,
-    measure,
     needs_context,
     positive_mask,
 )
 from tangka_match.training.distributed import gather_encoded, gather_rows, gather_words
-from tangka_match.training.momentum_encoder import MomentumEncoder
-from tangka_match.training.pair_context import training_context
+from tangka_match.training.loss_hooks import TrainingStep, momentum_hooks
 from tangka_match.types import Encoded
 
 STEPS = {
@@ -80,30 +79,28 @@ class Step(nn.Module):
         matcher, loss = STEPS[kind]
         self.matcher, self.loss = matcher(), loss()
         self.matcher.dropout = nn.Identity()
-        momentum = getattr(self.loss, "key_momentum", None)
-        self.momentum = None if momentum is None else MomentumEncoder(self.matcher, momentum)
+        self.hooks = nn.ModuleList(momentum_hooks(self.matcher, self.loss))
         self.gather = gather
 
     def forward(self, batch: Batch) -> Tensor:
         images = self.matcher.encode_images(batch.regions, batch.region_mask)
         texts = self.matcher.encode_texts(batch.token_ids, batch.token_mask)
-        image_index, text_group = batch.image_index, batch.text_group
+        index, group, words = batch.image_index, batch.text_group, (batch.token_ids, batch.token_mask)
+        gather = partial(gather_encoded, Gatherer()) if self.gather else _unchanged
         if self.gather:
             ranks = Gatherer()
-            images, texts = gather_encoded(ranks, images), gather_encoded(ranks, texts)
-            image_index, text_group = gather_rows(ranks, image_index), gather_rows(ranks, text_group)
-        similarity, positives = self.matcher.similarity(images, texts), positive_mask(image_index, text_group)
-        context = training_context(self._module(), batch, images, texts) if needs_context(self.loss) else None
-        return measure(self.loss, similarity, positives, 0.5, context).total
+            index, group, words = gather_rows(ranks, index), gather_rows(ranks, group), gather_words(ranks, *words)
+        images, texts = gather(images), gather(texts)
+        context = LossContext(images, texts, *words) if needs_context(self.loss) else None
+        inputs = LossInputs(self.matcher.similarity(images, texts), positive_mask(index, group), context)
+        step = TrainingStep(self.matcher, self.loss, batch, index, index, group, gather, epoch=0, progress=0.5)
+        for hook in self.hooks:
+            inputs = hook.before_loss(inputs, step)
+        return self.loss(inputs).total
 
-    def _module(self) -> Any:
-        """What a context asks of a ``MatchingModule`` in training."""
-        return SimpleNamespace(
-            all_gather=Gatherer().all_gather,
-            trainer=SimpleNamespace(world_size=2 if self.gather else 1),
-            matcher=self.matcher,
-            momentum=self.momentum,
-        )
+
+def _unchanged(encoded: Encoded) -> Encoded:
+    return encoded
 
 
 def single_process(kind: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A run that another process is running."""
+"""A run whose lock another process holds."""
 
 import multiprocessing
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tangka_match.records.run_folder import RunFolder
 
 @contextmanager
 def held_lock(folder: Path) -> Iterator[None]:
-    """Let a fork of this process hold the run's lock until the block ends."""
+    """Hold the lock of a run in a fork of this process until the block ends."""
     context = multiprocessing.get_context("fork")
     held, done = context.Event(), context.Event()
     process = context.Process(target=_hold, args=(folder, held, done))

@@ -1,4 +1,4 @@
-"""Metrics as a validation has them."""
+"""Metrics of a validation."""
 
 METRICS = {f"{d}_{k}": v for d in ("i2t", "t2i") for k, v in (("r1", 37.466), ("r5", 80.0), ("r10", 91.5))} | {
     "i2t_median_rank": 2.0,

@@ -1,4 +1,4 @@
-"""The corrections of ``retrieval.hubness`` in numpy, a query at a time, written from the papers' formulas."""
+"""Hubness corrections in numpy, one query at a time, from the formulas of the papers."""
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def sinkhorn(scores, beta, iterations):
 
 
 def k_reciprocal(scores, candidates):
-    """New order of the gallery for each query; scores without ties."""
+    """Return the re-ranked gallery of each query, for scores without ties."""
     orders = []
     for query, row in enumerate(scores):
         order = list(np.argsort(-row))

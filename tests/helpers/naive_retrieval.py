@@ -1,14 +1,14 @@
-"""Ranking by sorting, one query at a time: slow, and short enough to be seen to be right."""
+"""Reference ranking by sorting, one query at a time."""
 
 
-def naive_rank(scores: list[float], right: list[int]) -> int:
-    """Place, from 1, of the first right answer when answers are sorted by score, equal ones by index, higher first."""
+def naive_rank(scores: list[float], correct: list[int]) -> int:
+    """Return the rank, from 1, of the best correct answer; ties rank by index, higher first."""
     order = sorted(range(len(scores)), key=lambda index: (scores[index], index), reverse=True)
-    return min(order.index(index) for index in right) + 1
+    return min(order.index(index) for index in correct) + 1
 
 
 def naive_ranks(similarity: list[list[float]], caption_to_image: list[int]) -> tuple[list[int], list[int]]:
-    """Ranks of all images and all captions."""
+    """Return the ranks of all image queries and of all caption queries."""
     i2t = [
         naive_rank(row, [caption for caption, owner in enumerate(caption_to_image) if owner == image])
         for image, row in enumerate(similarity)
@@ -18,5 +18,5 @@ def naive_ranks(similarity: list[list[float]], caption_to_image: list[int]) -> t
 
 
 def naive_recall(ranks: list[int], k: int) -> float:
-    """Percent of ranks up to k."""
+    """Return recall@K in percent."""
     return 100 * len([rank for rank in ranks if rank <= k]) / len(ranks)

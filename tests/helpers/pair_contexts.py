@@ -1,30 +1,36 @@
-"""Random batches of pairs behind a similarity matrix, for losses that read more than scores."""
+"""Random contexts of a batch, for losses that read embeddings or captions."""
 
 import torch
 
-from tangka_match.losses import MomentumKeys, PairContext
+from tangka_match.losses import LossContext, MomentumKeys, apply_schedules
 from tangka_match.types import Encoded
 
 
-def random_context(size: int, dim: int = 4, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> PairContext:
-    """Pooled vectors of any length, and captions of up to five words of a vocabulary of twelve; no keys."""
+def random_context(size: int, dim: int = 4, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> LossContext:
+    """Unnormalised pooled embeddings, and captions of up to five words from a vocabulary of twelve; no keys."""
     generator = torch.Generator().manual_seed(seed)
     images, texts = torch.randn(2, size, dim, generator=generator, dtype=dtype)
     ids = torch.randint(4, 12, (size, 5), generator=generator)
     lengths = torch.randint(1, 6, (size, 1), generator=generator)
-    return PairContext(Encoded(pooled=images), Encoded(pooled=texts), ids, torch.arange(5) < lengths)
+    return LossContext(Encoded(pooled=images), Encoded(pooled=texts), ids, torch.arange(5) < lengths)
 
 
-def with_keys(context: PairContext, image_index: list[int], text_group: list[int], *, seed: int = 1) -> PairContext:
-    """The same batch with other vectors as its keys, from these images and texts."""
+def with_keys(context: LossContext, image_index: list[int], text_group: list[int], *, seed: int = 1) -> LossContext:
+    """The same batch with random embeddings as its keys, and these image and text indices."""
     keys = random_context(len(image_index), context.images.pooled.shape[1], seed=seed)
     where = torch.tensor(image_index), torch.tensor(text_group)
     return context._replace(keys=MomentumKeys(keys.images, keys.texts, *where))
 
 
-def without_vectors(context: PairContext) -> PairContext:
-    """The same batch of a matcher that compares regions and words only."""
+def without_pooled(context: LossContext) -> LossContext:
+    """The same batch from a matcher that compares regions with words only."""
     sequences = Encoded(
         tokens=torch.zeros(len(context.images), 2, 3), mask=torch.ones(len(context.images), 2, dtype=torch.bool)
     )
     return context._replace(images=sequences, texts=sequences)
+
+
+def at_progress(loss: torch.nn.Module, progress: float) -> torch.nn.Module:
+    """The loss with its scheduled settings at a point of training."""
+    apply_schedules(loss, progress)
+    return loss

@@ -1,11 +1,11 @@
-"""Records of runs made of folders that the test wrote."""
+"""Records of run folders that a test wrote."""
 
 from pathlib import Path
 
-from tangka_match.records.run_record import RunRecord, read_runs
+from tangka_match.records.run_record import RunRecord, read_records
 
 
 def record_of(folder: Path) -> RunRecord:
-    """What a list or a report would know of this run folder."""
-    (record,) = read_runs([folder])
+    """Return the record of a run folder."""
+    (record,) = read_records([folder])
     return record

@@ -1,4 +1,4 @@
-"""Run folders as ``train`` leaves them, with what lists and reports read; no training."""
+"""Run folders with the files that lists and reports read, written without training."""
 
 import json
 import math
@@ -38,19 +38,19 @@ def write_run(
     ranks: bool = False,
     **start: Any,
 ) -> Path:
-    """A run whose recalls grow to ``r1``, 2 ``r1`` and 2.4 ``r1``.
+    """Write a run whose R@1, R@5 and R@10 grow to ``r1``, 2 ``r1`` and 2.4 ``r1``.
 
     Args:
         runs: Folder of the runs.
-        run_id: Of the run.
-        r1: R@1 of its best checkpoint, in percent.
-        seed: Of the run, and of the noise of its losses.
-        status: Of the ``end`` event; ``None`` writes none.
-        config: What differs from a small config, merged in at the top level.
-        steps: Optimizer steps.
-        every: Steps between logged losses; five times as many between validations.
-        began: Time of the ``start`` event.
-        step_seconds: Of each step.
+        run_id: Id of the run.
+        r1: R@1 of the best checkpoint, in percent.
+        seed: Seed of the run and of the noise in its losses.
+        status: Status in the ``end`` event; ``None`` writes no such event.
+        config: Top-level keys that replace those of a small config.
+        steps: Number of optimizer steps.
+        every: Steps between logged losses; validations are five times as far apart.
+        began: Time of the ``start`` event, in seconds since 1970.
+        step_seconds: Duration of a step, in seconds.
         ranks: Whether to write a ``ranks.csv`` of 100 pairs.
         start: Further fields of the ``start`` event.
     """
@@ -82,7 +82,7 @@ def write_run(
 
 
 def _metrics(best, seed, steps, every, began, step_seconds):  # noqa: PLR0917
-    noise = random.Random(seed)  # noqa: S311 - a wiggle
+    noise = random.Random(seed)  # noqa: S311 - not a secret
     for step in range(every - 1, steps, every):
         done = (step + 1) / steps
         time = began + (step + 1) * step_seconds

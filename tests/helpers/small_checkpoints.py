@@ -8,7 +8,7 @@ import torch
 from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.models.registry import build_matcher
-from tangka_match.retrieval.metadata import PASSPORT_KEY, make_passport
+from tangka_match.retrieval.metadata import METADATA_KEY, make_metadata
 
 SAF = {"_target_": "tangka_match.models.SGRAF", "reasoning": "saf", "embed_dim": 8, "word_dim": 6, "sim_dim": 4}
 SGR = SAF | {"reasoning": "sgr"}
@@ -32,7 +32,7 @@ def write_checkpoint(
     weights = build_matcher(model, vocab_size=len(vocabulary), **sizes).state_dict()
     if weight is not None:
         weights = {k: torch.full_like(v, weight) if v.is_floating_point() else v for k, v in weights.items()}
-    passport = make_passport(
+    metadata = make_metadata(
         name="tiny",
         run_id=f"run-{seed}",
         model=model,
@@ -43,6 +43,6 @@ def write_checkpoint(
         data_fingerprint="data",
         **sizes,
     )
-    content = {"state_dict": {f"matcher.{key}": value for key, value in weights.items()}, PASSPORT_KEY: passport}
+    content = {"state_dict": {f"matcher.{key}": value for key, value in weights.items()}, METADATA_KEY: metadata}
     torch.save(content, path)
     return path

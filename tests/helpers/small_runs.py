@@ -1,4 +1,4 @@
-"""Whole training runs of a tiny matcher on a tiny set: a second each, wired as ``train`` wires a real one."""
+"""Training runs of a tiny matcher on a tiny data set; one second each, built as ``train`` builds them."""
 
 from functools import partial
 from pathlib import Path
@@ -11,12 +11,14 @@ from helpers.precomp import write_dataset
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.losses import TripletMarginLoss
-from tangka_match.retrieval.metadata import PASSPORT_FORMAT
+from tangka_match.retrieval.metadata import METADATA_FORMAT
 from tangka_match.training.augmentation import RegionWordDrop
-from tangka_match.training.module import MatchingModule
+from tangka_match.training.callbacks import EarlyStopping, MovingAveraging, TailAveraging, ValidationLines
+from tangka_match.training.loss_hooks import momentum_hooks
+from tangka_match.training.module import MatchingModule, ValidationSet
 from tangka_match.training.optimisation import warmup_constant
 from tangka_match.training.plan import RunPlan
-from tangka_match.training.settings import AugmentationSettings, RunSettings
+from tangka_match.training.settings import AugmentationSettings, RunSettings, TrainingSettings
 
 STEPS_PER_EPOCH = 3
 BATCH_SIZE = 4
@@ -32,17 +34,21 @@ TRAINER = {
     "gradient_clip_val": None,
     "deterministic": True,
     "log_every_n_steps": 1,
+    "accumulate_grad_batches": 1,
+    "limit_train_batches": None,
+    "overfit_batches": 0,
+    "fast_dev_run": False,
     "val_every_n_epochs": 1,
     "progress_bar": False,
 }
 
 
 class StoppedError(Exception):
-    """What `Stop` ends a run with."""
+    """Raised by `Stop`."""
 
 
 class Stop(pl.Callback):
-    """Ends a run in the midst of a step, as a crash would, when ``after`` steps are done."""
+    """Callback that ends a run after ``after`` steps, as a crash does."""
 
     def __init__(self, after: int) -> None:
         self.after = after
@@ -65,9 +71,11 @@ def small_settings(
     init_from: Path | None = None,
     swa_begin: float | None = None,
     chunk_size: int | None = None,
+    monitor: str = "val/mean_r1",
+    checkpoint_every_n_steps: int = 100,
     **trainer: Any,
 ) -> RunSettings:
-    """Settings of a run that writes under ``root``; ``trainer`` holds what differs from ``TRAINER``."""
+    """Settings of a run that writes to ``root``; ``trainer`` overrides ``TRAINER``."""
     return RunSettings.model_validate(
         {
             "name": "small",
@@ -78,13 +86,15 @@ def small_settings(
             "augmentation": NO_AUGMENTATION,
             "distillation": {"teachers": [], "weight": 0.0, "loss": None},
             "training": {
+                "monitor": monitor,
                 "early_stopping_patience": early_stopping_patience,
                 "ema_decay": ema_decay,
                 "swa_begin": swa_begin,
                 "chunk_size": chunk_size,
                 "lr_multipliers": None,
                 "noisy_pairs_from": None,
-                "checkpoint_every_n_steps": 100,
+                "checkpoint_every_n_steps": checkpoint_every_n_steps,
+                "compile": False,
             },
             "trainer": TRAINER | trainer,
             "logger": {"kind": "none"},
@@ -93,14 +103,16 @@ def small_settings(
 
 
 def build_matcher(vocab_size: int, feature_dim: int, num_regions: int) -> PooledMatcher:
-    """A ``PooledMatcher`` for the data, with the arguments that every model takes."""
+    """Build a ``PooledMatcher`` from the arguments of every model."""
     return PooledMatcher(feature_dim, 4, vocab_size)
 
 
 def small_plan(root: Path, **settings: Any) -> RunPlan:
-    """A run of two epochs; ``settings`` as of ``small_settings``."""
+    """A run of two epochs; ``settings`` are those of ``small_settings``."""
+    checked = small_settings(root, **settings)
     return RunPlan(
-        settings=small_settings(root, **settings),
+        settings=checked,
+        build_callbacks=lambda: _callbacks(checked.training),
         config={"seed": 0},
         config_yaml="seed: 0\n",
         data=small_data(root),
@@ -112,25 +124,41 @@ def small_plan(root: Path, **settings: Any) -> RunPlan:
     )
 
 
+def _callbacks(training: TrainingSettings) -> list[pl.Callback]:
+    """Callbacks as ``conf/callbacks/default.yaml`` configures them."""
+    callbacks: list[pl.Callback] = [ValidationLines()]
+    if training.early_stopping_patience is not None:
+        callbacks.append(EarlyStopping(training.early_stopping_patience, training.monitor))
+    if training.ema_decay is not None:
+        callbacks.append(MovingAveraging(training.ema_decay))
+    if training.swa_begin is not None:
+        callbacks.append(TailAveraging(training.swa_begin))
+    return callbacks
+
+
 def small_module(
-    matcher: torch.nn.Module | None = None, loss: torch.nn.Module | None = None, **settings: Any
+    matcher: torch.nn.Module | None = None,
+    loss: torch.nn.Module | None = None,
+    *,
+    val_caption_to_image: torch.Tensor | None = None,
+    val_text_group: torch.Tensor | None = None,
+    val_block: int = BATCH_SIZE,
+    **settings: Any,
 ) -> MatchingModule:
     """A module around a ``PooledMatcher`` and a triplet loss on all negatives, unless others are given."""
+    matcher = PooledMatcher(8, 4, 60) if matcher is None else matcher
+    loss = TripletMarginLoss(0.2, 0.0) if loss is None else loss
+    rows = torch.arange(6) if val_caption_to_image is None else val_caption_to_image
+    texts = torch.arange(len(rows)) if val_text_group is None else val_text_group
     arguments: dict[str, Any] = {
         "optimizer": partial(torch.optim.SGD, lr=0.5),
         "scheduler": partial(warmup_constant, warmup_steps=0),
         "augmentation": RegionWordDrop(0.0, 0.0),
-        "val_caption_to_image": torch.arange(6),
-        "val_block": BATCH_SIZE,
-        "passport": {"format": PASSPORT_FORMAT},
+        "validation": ValidationSet(rows, texts, val_block),
+        "metadata": {"format": METADATA_FORMAT},
+        "hooks": momentum_hooks(matcher, loss),
     }
-    arguments |= settings
-    arguments.setdefault("val_text_group", torch.arange(len(arguments["val_caption_to_image"])))
-    return MatchingModule(
-        matcher if matcher is not None else PooledMatcher(8, 4, 60),
-        loss if loss is not None else TripletMarginLoss(0.2, 0.0),
-        **arguments,
-    )
+    return MatchingModule(matcher, loss, **arguments | settings)
 
 
 def quiet_trainer(**settings: Any) -> pl.Trainer:

@@ -1,4 +1,4 @@
-"""Settings of a sweep, as ``conf/sweep/default.yaml`` gives them."""
+"""Sweep settings with the defaults of ``conf/sweep/default.yaml``."""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,6 @@ from tangka_match.sweeps.settings import SweepSettings
 
 
 def sweep_settings(**changed: Any) -> SweepSettings:
-    """The defaults, but for what is ``changed``."""
+    """Return the default settings with some of them changed."""
     defaults = yaml.safe_load((Path(conf_dir()) / "sweep" / "default.yaml").read_text("utf-8"))
     return SweepSettings.model_validate(defaults | changed)

@@ -14,7 +14,7 @@ import yaml
 from helpers.bad_input import ONE_EPOCH, SMALL, Bomb, assert_one_message, contents, places
 from helpers.cli import run_cli_in_process, run_cli_subprocess
 from helpers.precomp import write_dataset, write_lines
-from tangka_match.retrieval.metadata import PASSPORT_KEY
+from tangka_match.retrieval.metadata import METADATA_KEY
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def other_architecture(run):
 
 
 def checkpoint_of_another_model(run):
-    run.change_checkpoint(lambda checkpoint: checkpoint[PASSPORT_KEY]["model"].update(lstm_dim=48))
+    run.change_checkpoint(lambda checkpoint: checkpoint[METADATA_KEY]["model"].update(lstm_dim=48))
 
 
 def other_vocabulary(run):
@@ -127,7 +127,7 @@ def test_exception_resume_of_an_unknown_run(trained):
 
 
 def save_as_zip(bomb, path):
-    torch.save({PASSPORT_KEY: bomb}, path)
+    torch.save({METADATA_KEY: bomb}, path)
 
 
 def save_as_pickle(bomb, path):
@@ -145,7 +145,7 @@ def test_malicious_checkpoint_is_not_run(stopped, tmp_path, save, how):
     mark.rmdir()  # the check above shows that the file is malicious
     before = contents(stopped.folder)
     assert_one_message(
-        stopped.resume(how), r"/last\.ckpt: refused, .*nothing in it was run\. Take the file from somebody"
+        stopped.resume(how), r"/last\.ckpt: refused, .*nothing in it was run\. Take the file from a source you trust"
     )
     assert not mark.exists()
     assert contents(stopped.folder) == before
@@ -176,9 +176,7 @@ def test_full_disk_keeps_the_previous_checkpoint(trained, small_disk, tmp_path, 
     weights = contents(run.last.parent)
     with (small_disk / "filler").open("wb") as filler:
         filler.write(bytes(shutil.disk_usage(small_disk).free - left))
-    assert_one_message(
-        run.resume(), r"/(best|last)\.ckpt: cannot write .* bytes are free .*the previous one is untouched"
-    )
+    assert_one_message(run.resume(), r"/(best|last)\.ckpt: cannot write .* bytes are free .*the previous one is kept")
     assert contents(run.last.parent) == weights
     (small_disk / "filler").unlink()
     assert run.resume().code == 0

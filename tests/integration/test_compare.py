@@ -61,7 +61,7 @@ def test_several_seeds_per_side(folders):
 
 def test_model_against_itself_is_not_distinguishable(folders):
     done = run_cli_in_process(*sides(folders, ["a0"], ["a0"]), "resamples=1000", main=compare)
-    assert verdict_of(done) == "not distinguishable (difference 0.00, 95 % interval 0.0 … 0.0, p = 1.0)"
+    assert verdict_of(done) == "no significant difference (difference 0.00, 95 % interval 0.0 … 0.0, p = 1.0)"
 
 
 def test_runs_are_found_by_id(demo_data, tmp_path):

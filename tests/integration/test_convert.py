@@ -123,7 +123,7 @@ def test_missing_mapping_lists_the_weights(theirs, tmp_path):
         r"mapping=<path>",
         r"model_state_dict: \d+ tensors",
         r"visual.fc.weight \(6, 8\)",
-        r"neither imported nor run: argparse.Namespace",
+        r"neither imported nor executed: argparse.Namespace",
     )
     assert not (tmp_path / "ours.ckpt").exists()
 
@@ -131,12 +131,15 @@ def test_missing_mapping_lists_the_weights(theirs, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"weights": {"visual.*": "img_enc.*"}}, r"txt_enc\.embed\.weight \(6, 5\) is not mapped; null leaves it out"),
-        ({"weight": {}}, r"weight: there is no such entry; known entries are model, weights"),
+        (
+            {"weights": {"visual.*": "img_enc.*"}},
+            r"txt_enc\.embed\.weight \(6, 5\) is not mapped; map it to null",
+        ),
+        ({"weight": {}}, r"weight: there is no such entry; known are model, weights"),
         ({"num_regions": 0}, r"num_regions=0: .*greater than or equal to 1"),
         ({"tokenizer": {"hmmm": True}}, r"tokenizer\.hmmm: .*takes no such argument\. Did you mean hmm\?"),
         ({"model": {"_target_": "os.system"}}, r"names the model 'os\.system'; allowed are"),
-        ({"state": "net"}, r"no weights at state='net'; there are some at: model_state_dict"),
+        ({"state": "net"}, r"no weights at state='net'; weights are at: model_state_dict"),
     ],
 )
 def test_exception_faulty_mapping(theirs, tmp_path, change, message):

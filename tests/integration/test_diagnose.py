@@ -241,7 +241,7 @@ def test_clean_set_has_no_findings(clean_set, tmp_path):
     assert findings(content, "fault", "warning") == {}
     assert content["sections"]["ceiling"]["values"]["t2i_r1"] == 100.0
     assert content["run"] is None
-    assert "Nothing found: no fault and no warning" in done.stdout.replace("\n", " ")
+    assert "No faults and no warnings" in done.stdout.replace("\n", " ")
 
 
 def test_exactly_the_planted_faults_are_found(planted_out):

@@ -15,7 +15,7 @@ def test_a_run_on_two_sets(demo_data, train, tmp_path):
     (run,) = tmp_path.glob("runs/*")
     log = " ".join((run / "run.log").read_text("utf-8").split())
     assert f"train 160 captions of 160 images and 50 % of each batch from 50 captions of 50 images in {other}" in log
-    assert "val 40 of 40; 20 steps an epoch" in log
+    assert "val 40 of 40; 20 steps per epoch" in log
     result = json.loads((run / "result.json").read_text("utf-8"))
     assert (result["num_images"], result["total_steps"]) == (40, 6)
 

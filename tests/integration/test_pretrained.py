@@ -49,7 +49,7 @@ def test_a_checkpoint_needs_no_folder_and_its_encoder_has_learnt_since_it_was_th
     assert (out / "metrics.json").is_file()
     matcher = tangka_match.load(checkpoint)
     assert matcher.tokenizer("绿度母") == ["绿", "度", "母"]
-    assert matcher.passport["model"]["text_model"] is None
+    assert matcher.metadata["model"]["text_model"] is None
 
 
 def test_a_name_that_is_nowhere_is_one_message(paths, monkeypatch):

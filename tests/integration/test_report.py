@@ -16,7 +16,7 @@ from .conftest import places
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two comparable finished runs, an unfinished one, and one killed while writing a line."""
+    """Two finished comparable runs, a running or killed one, and one killed while it wrote a line."""
     root = tmp_path / "runs"
     write_run(root, "20260101-000000-aaaaaa-0000", began=1e9, r1=30.0, ranks=True)
     write_run(root, "20260102-000000-bbbbbb-0000", began=2e9, r1=80.0, ranks=True, config={"loss": {"margin": 0.3}})
@@ -28,7 +28,7 @@ def folder(tmp_path):
     return root
 
 
-def test_page_is_written_and_overwritten(folder, tmp_path):
+def test_report_is_written_and_overwritten(folder, tmp_path):
     out = tmp_path / "new" / "report.html"
     with held_lock(folder / "20260103-000000-cccccc-0000"):
         for _ in range(2):
@@ -40,7 +40,7 @@ def test_page_is_written_and_overwritten(folder, tmp_path):
         assert words in page
 
 
-def test_list_imports_no_torch(folder):
+def test_runs_does_not_import_torch(folder):
     script = (
         "import sys; sys.argv = ['runs', 'runs=' + sys.argv[1]]; from tangka_match.runs import main; main(); "
         "assert 'torch' not in sys.modules"
@@ -62,14 +62,14 @@ def test_list_imports_no_torch(folder):
         (["tag=nothing"], []),
     ],
 )
-def test_list_is_filtered_and_sorted(folder, words, found):
+def test_runs_are_filtered_and_sorted(folder, words, found):
     done = run_cli_in_process(f"runs={folder}", *words, main=runs)
     assert done.code == 0, done.stderr
     assert [line[1:9] for line in done.stdout.splitlines() if line[1:5] == "2026"] == found
 
 
 @pytest.mark.parametrize("given", ["20260102-000000-bbbbbb-0000", "20260102", "last"])
-def test_single_run_is_shown(folder, given):
+def test_show_prints_one_run(folder, given):
     done = run_cli_in_process(f"runs={folder}", f"show={given}", main=runs)
     assert done.code == 0, done.stderr
     assert ("20260104-000000-dddddd" if given == "last" else "20260102-000000-bbbbbb") in done.stdout
@@ -105,7 +105,7 @@ def test_user_error_is_one_message(folder, tmp_path, main, words, message):
     assert not (tmp_path / "page.html").exists()
 
 
-def test_page_of_a_trained_run(demo_data, tmp_path):
+def test_report_of_a_trained_run(demo_data, tmp_path):
     done = run_cli_in_process("+experiment=debug", "logger=none", *places(demo_data, tmp_path))
     assert done.code == 0, done.stderr
     out = tmp_path / "report.html"

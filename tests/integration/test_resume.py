@@ -67,8 +67,8 @@ def checkpoint(folder, name):
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_run_ends_with_the_bits_of_an_unbroken_one(unbroken, demo_data, tmp_path, how):
-    """It has two workers, which read ahead and outlive it for a moment; the unbroken one has none."""
+def test_stopped_and_resumed_run_equals_an_uninterrupted_one(unbroken, demo_data, tmp_path, how):
+    """The stopped run has two workers, which read ahead; the uninterrupted one has none."""
     words = (*RUN, *places(demo_data, tmp_path), "data.num_workers=2")
     assert start_and_stop(words, lambda: tmp_path.glob("runs/*/ledger.jsonl"), how) == EXIT_CODE[how]
     stopped = checkpoint(tmp_path, "last")["global_step"]
@@ -76,7 +76,7 @@ def test_a_stopped_run_ends_with_the_bits_of_an_unbroken_one(unbroken, demo_data
 
     resumed = run_cli_subprocess("resume=last", f"paths.runs={tmp_path / 'runs'}")
     assert resumed.code == 0, resumed.stderr
-    assert "resumable" not in resumed.stderr  # Lightning would warn that the place in the epoch is lost
+    assert "resumable" not in resumed.stderr  # Lightning warns if the position in the epoch is lost
     for name in ("last", "best"):
         whole, broken = checkpoint(unbroken, name), checkpoint(tmp_path, name)
         assert whole["global_step"] == broken["global_step"]
@@ -86,7 +86,7 @@ def test_a_stopped_run_ends_with_the_bits_of_an_unbroken_one(unbroken, demo_data
 
 
 def same(one, other):
-    """Whether two nested states are equal, tensors bit by bit."""
+    """Return whether two nested states are equal, tensors bitwise."""
     match one:
         case dict():
             return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
@@ -104,9 +104,9 @@ def _losses(folder):
 
 
 @pytest.mark.usefixtures("hears_ctrl_c")
-def test_ctrl_c_ends_with_130_and_says_how_to_go_on(demo_data, tmp_path):
+def test_ctrl_c_exits_with_130_and_says_how_to_continue(demo_data, tmp_path):
     words = (*RUN, *places(demo_data, tmp_path))
     assert start_and_stop(words, lambda: tmp_path.glob("runs/*/ledger.jsonl"), signal.SIGINT) == 130
     (run,) = tmp_path.glob("runs/*")
     assert read_ledger(run / "ledger.jsonl")[-1]["status"] == "stopped"
-    assert f"run {run.name} has stopped; go on with resume={run.name}" in (run / "run.log").read_text("utf-8")
+    assert f"run {run.name} has stopped; continue it with resume={run.name}" in (run / "run.log").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Sweeps through the real command line, on a tiny set; in this process where a kill is not what is tested."""
+"""Sweeps through the command line on a tiny data set, in this process unless a process is to be killed."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def words(tmp_path):
 
 @pytest.fixture
 def failing(monkeypatch):
-    """Lets the runs of chosen jobs fail; returns the jobs that were trained, and the errors to come by job."""
+    """Let runs fail; returns the list of trained jobs, and the mapping of jobs to the errors they shall raise."""
     trained, errors, train = [], {}, job_module.train
 
     def train_or_fail(plan, resume=None, job=None):
@@ -56,15 +56,15 @@ def jobs_of(sweep):
     return Manifest(sweep / "manifest.jsonl").read().jobs
 
 
-def test_a_failure_is_retried_or_reported_and_does_not_stop_the_others(words, tmp_path, failing):
+def test_failed_job_is_retried_and_does_not_stop_the_others(words, tmp_path, failing):
     trained, errors = failing
     errors |= {0: [RuntimeError("planted")], 1: [RuntimeError("planted")] * 2, 2: [TrainingError("not finite")]}
     grid = ("-m", *words, "loss.margin=0.1,0.2", "seed=0,1")
     done = run_cli_in_process(*grid)
     assert done.code == 2
-    assert "TrainingError: 2 of 4 jobs failed; the same command tries them again:\n  job 1 (" in done.stderr
+    assert "TrainingError: 2 of 4 jobs failed; run the same command again to retry them:\n  job 1 (" in done.stderr
     assert re.search(r"job 1 .*RuntimeError: planted\n  job 2 .*TrainingError: not finite\n", done.stderr)
-    assert sorted(trained) == [0, 0, 1, 1, 2, 3]  # what a user has to mend is not tried again
+    assert sorted(trained) == [0, 0, 1, 1, 2, 3]  # user errors are not retried
     (sweep,) = sweeps(tmp_path)
     assert [jobs_of(sweep)[n].status for n in range(4)] == ["finished", "failed", "failed", "finished"]
 
@@ -77,7 +77,7 @@ def test_a_failure_is_retried_or_reported_and_does_not_stop_the_others(words, tm
     assert sorted(start["job"] for start in starts) == [0, 1, 2, 3]
     assert {"loss.margin=0.1", "seed=0"} <= set(next(s for s in starts if s["job"] == 0)["overrides"])
 
-    # another grid that overlaps takes over what is done, under a folder of its own
+    # an overlapping grid reuses finished runs, in a folder of its own
     trained.clear()
     assert run_cli_in_process("-m", *words, "loss.margin=0.2,0.3", "seed=1").code == 0
     assert trained == [1]
@@ -85,7 +85,7 @@ def test_a_failure_is_retried_or_reported_and_does_not_stop_the_others(words, tm
     assert (jobs_of(other)[0].end["reused"], jobs_of(other)[0].end["runs"]) == (True, jobs_of(sweep)[3].end["runs"])
 
 
-def test_a_run_of_a_sweep_has_the_bits_of_a_single_run(words, tmp_path):
+def test_run_of_a_sweep_equals_a_single_run(words, tmp_path):
     assert run_cli_in_process("-m", *words, "seed=5").code == 0
     assert run_cli_in_process(*words, "seed=5", f"paths.checkpoints={tmp_path / 'single'}").code == 0
     swept, single = (
@@ -103,13 +103,13 @@ def wait_for(condition, process):
         time.sleep(0.01)
 
 
-def half_way_ledgers(folder):
+def stopped_ledgers(folder):
     return [path for path in folder.glob("runs/*/ledger.jsonl") if '"step": 3' in path.read_text("utf-8")]
 
 
-def ctrl_c_with_two_jobs_half_way(folder, *words):
-    """Run a sweep two at a time, press Ctrl-C when both train, and look that nothing is left; returns the events."""
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background hears no Ctrl-C
+def ctrl_c_with_two_jobs_stopped(folder, *words):
+    """Run a sweep in parallel, press Ctrl-C while two jobs train, check that both stopped; returns the events."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # background processes ignore Ctrl-C
     process = subprocess.Popen(
         [sys.executable, "-m", "tangka_match.train", *words, *POOL],
         stdout=subprocess.PIPE,
@@ -117,16 +117,16 @@ def ctrl_c_with_two_jobs_half_way(folder, *words):
         text=True,
         start_new_session=True,
     )
-    signal.signal(signal.SIGINT, heard)
+    signal.signal(signal.SIGINT, handler)
     try:
-        wait_for(lambda: len(half_way_ledgers(folder)) == 2, process)
+        wait_for(lambda: len(stopped_ledgers(folder)) == 2, process)
         os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the group
         output, _ = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 130, output
     (sweep,) = sweeps(folder)
-    for path in half_way_ledgers(folder):
+    for path in stopped_ledgers(folder):
         assert read_ledger(path)[-1]["status"] == "stopped"
     found = events_of(sweep)
     pids = [event["pid"] for event in found if event["event"] == "start"]
@@ -143,30 +143,30 @@ def numbers(events, kind):
     return [event["job"] for event in events if event["event"] == kind]
 
 
-def test_jobs_side_by_side_end_with_ctrl_c_and_go_on_half_way(words, tmp_path):
+def test_parallel_grid_stops_on_ctrl_c_and_resumes(words, tmp_path):
     grid = ("-m", *words, "seed=0,1", "trainer.max_epochs=30")
-    ctrl_c_with_two_jobs_half_way(tmp_path, *grid)
+    ctrl_c_with_two_jobs_stopped(tmp_path, *grid)
     (sweep,) = sweeps(tmp_path)
     assert [jobs_of(sweep)[n].status for n in (0, 1)] == ["stopped", "stopped"]
     assert (sweep / "jobs" / "0" / "output.log").read_text("utf-8").startswith("job 0 of sweep")
 
-    half_way = {path.parent.name for path in half_way_ledgers(tmp_path)}
+    stopped = {path.parent.name for path in stopped_ledgers(tmp_path)}
     done = run_cli_in_process(*grid)
     assert done.code == 0, done.stderr
     ends = [jobs_of(sweep)[n].end for n in (0, 1)]
-    assert {end["runs"][0] for end in ends} == half_way
+    assert {end["runs"][0] for end in ends} == stopped
     assert all(end["resumed"] == end["runs"] for end in ends)
-    assert all("resume" in {event["event"] for event in read_ledger(path)} for path in half_way_ledgers(tmp_path))
+    assert all("resume" in {event["event"] for event in read_ledger(path)} for path in stopped_ledgers(tmp_path))
 
 
-def test_a_study_side_by_side_ends_with_ctrl_c_and_goes_on_to_its_total(words, tmp_path):
+def test_parallel_study_stops_on_ctrl_c_and_reaches_its_total(words, tmp_path):
     study = ("-m", *words, *STUDY, "trainer.max_epochs=30", "sweep.n_trials=3", "sweep.pruner=none")
-    events = ctrl_c_with_two_jobs_half_way(tmp_path, *study)
+    events = ctrl_c_with_two_jobs_stopped(tmp_path, *study)
     started = numbers(events, "start")
     assert sorted(started) == [0, 1]
-    assert sorted(numbers(events, "end")) == [0, 1], "a trial that never started has no end"
+    assert sorted(numbers(events, "end")) == [0, 1], "a trial that was not started has no end"
 
-    half_way = {path.parent.name for path in half_way_ledgers(tmp_path)}
+    stopped = {path.parent.name for path in stopped_ledgers(tmp_path)}
     done = run_cli_in_process(*study)
     assert done.code == 0, done.stderr
     assert "0 of 3 trials done, 2 killed before (0, 1)" in done.stdout
@@ -175,11 +175,11 @@ def test_a_study_side_by_side_ends_with_ctrl_c_and_goes_on_to_its_total(words, t
     assert numbers(events, "job") == list(range(5)), "each number once"
     assert sorted(numbers(events, "start")) == list(range(5))
     assert [jobs[n].status for n in range(5)] == ["stopped", "stopped", "finished", "finished", "finished"]
-    assert {run for n in (2, 3) for run in jobs[n].end["resumed"]} == half_way
+    assert {run for n in (2, 3) for run in jobs[n].end["resumed"]} == stopped
     assert "resumed" not in jobs[4].end
 
 
-def test_a_study_prunes_reaches_its_total_and_goes_on(words, tmp_path):
+def test_study_prunes_and_reaches_a_raised_total(words, tmp_path):
     study = ("-m", *words, *STUDY, "trainer.max_epochs=3", "sweep.prune_after_trials=1", "sweep.prune_after_epochs=0")
     done = run_cli_in_process(*study, "sweep.n_trials=4")
     assert done.code == 0, done.stderr
@@ -202,7 +202,7 @@ def test_a_study_prunes_reaches_its_total_and_goes_on(words, tmp_path):
     assert sorted(jobs_of(sweep)) == [0, 1, 2, 3, 4]
 
 
-def test_a_trial_of_several_seeds_is_their_mean_and_the_front_has_no_pruning(words, tmp_path):
+def test_study_of_several_seeds_and_objectives(words, tmp_path):
     done = run_cli_in_process(
         "-m", *words, "hydra/sweeper=study", "model.embed_dim=32,64", "seeds=[0,1]", "sweep.sampler=grid",
         "sweep.objectives=[mean_r1,parameters]",
@@ -219,13 +219,13 @@ def test_a_trial_of_several_seeds_is_their_mean_and_the_front_has_no_pruning(wor
         assert "reports" not in job.end
 
 
-def test_seeds_in_one_command_are_one_group(words, tmp_path, failing):
+def test_seeds_of_one_command_are_one_sweep(words, tmp_path, failing):
     _, errors = failing
     errors[1] = [TrainingError("planted")]
     command = (*words, "seeds=[0,1,2]", "ensemble=true")
     done = run_cli_in_process(*command)
     assert_one_message(
-        done, r"1 of 3 seeds failed; the same command tries them again", r"seed=1\): TrainingError: planted"
+        done, r"1 of 3 seeds failed; run the same command again to retry them", r"seed=1\): TrainingError: planted"
     )
     done = run_cli_in_process(*command)
     assert done.code == 0, done.stderr
@@ -254,7 +254,7 @@ def test_seeds_in_one_command_are_one_group(words, tmp_path, failing):
 FAULTS = [
     (("seed=0,1", "loss.margni=1,2"), r"every job: loss\.margni: there is no such setting\. Did you mean loss\.margin"),
     (("seed=0,1", "optimizer.lr=1e-3,-1"), r"job 1 \(.*\), job 3 \(.*\): optimizer: torch\.optim\.AdamW refuses"),
-    (("seed=0,1", "resume=last"), r"resume=last goes on with one run; a sweep goes on when the same command"),
+    (("seed=0,1", "resume=last"), r"resume=last continues a single run; to continue a sweep, run its command again"),
     (("seed=0,1", "trainer=ddp_cpu"), r"trainer\.devices=2, .*one device"),
     (
         ("seed=0,1", "hydra/launcher=local_pool", "hydra.launcher.gpus=[7]"),
@@ -277,14 +277,14 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("given", "said"), FAULTS, ids=[" ".join(given)[:60] for given, _ in FAULTS])
-def test_a_faulty_sweep_starts_nothing(words, tmp_path, given, said):
+def test_invalid_sweep_starts_nothing(words, tmp_path, given, said):
     before = contents(tmp_path)
     assert_one_message(run_cli_in_process("-m", *words, *given), said)
     after = contents(tmp_path)
     assert not [name for name in after.keys() - before.keys() if not name.startswith("runs/sweeps")]
 
 
-def test_a_study_folder_of_another_space_is_refused_and_kept(words, tmp_path):
+def test_study_folder_of_another_space_is_refused(words, tmp_path):
     first = ("-m", *words, "hydra/sweeper=study", "sweep.name=lr", "sweep.n_trials=1")
     assert run_cli_in_process(*first, "loss.margin=interval(0.1,0.2)").code == 0
     before = contents(tmp_path)
@@ -293,7 +293,7 @@ def test_a_study_folder_of_another_space_is_refused_and_kept(words, tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_a_full_disk_stops_the_sweep_and_keeps_what_is_finished(words, tmp_path, monkeypatch):
+def test_full_disk_stops_the_sweep_and_keeps_finished_runs(words, tmp_path, monkeypatch):
     train = job_module.train
 
     def full_at_the_second(plan, resume=None, job=None):
@@ -303,7 +303,9 @@ def test_a_full_disk_stops_the_sweep_and_keeps_what_is_finished(words, tmp_path,
 
     monkeypatch.setattr(job_module, "train", full_at_the_second)
     done = run_cli_in_process("-m", *words, "seed=0,1,2")
-    assert_one_message(done, r"job 1: OSError: .*No space left on device")
+    assert_one_message(
+        done, r"job 1: OSError: .*No space left on device.*; free space there and run the same command again"
+    )
     (sweep,) = sweeps(tmp_path)
     assert [jobs_of(sweep)[n].status for n in range(3)] == ["finished", "failed", "waiting"]
     monkeypatch.setattr(job_module, "train", train)

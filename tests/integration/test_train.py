@@ -1,8 +1,11 @@
-"""A whole run through the command line, and everything it leaves behind."""
+"""A run through the command line, and the files it writes."""
 
 import csv
 import json
+import os
+import shutil
 
+import pytest
 import torch
 import yaml
 from PIL import Image
@@ -10,7 +13,7 @@ from PIL import Image
 from helpers.cli import run_cli_subprocess
 from helpers.wandb_files import find_offline_runs
 from tangka_match.records.ledger import read_ledger
-from tangka_match.retrieval.metadata import PASSPORT_KEY, read_checkpoint
+from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
 
 RECALLS = {f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in (1, 5, 10)}
 
@@ -20,7 +23,7 @@ def only(folder, pattern):
     return path
 
 
-def test_one_command_leaves_everything_to_repeat_and_to_use_a_run(train, tmp_path):
+def test_run_writes_records_checkpoints_and_wandb_files(train, tmp_path):
     done = train("+experiment=debug", "logger=wandb", "tags=[first]", "seed=3")
     assert done.code == 0, done.stderr
     run = only(tmp_path, "runs/*/config.yaml").parent
@@ -54,11 +57,11 @@ def test_one_command_leaves_everything_to_repeat_and_to_use_a_run(train, tmp_pat
 
 def _check_checkpoint(path, run_id):
     checkpoint = read_checkpoint(path)
-    passport = checkpoint[PASSPORT_KEY]
-    assert passport["run_id"] == run_id
-    assert passport["model"]["_target_"] == "tangka_match.models.VSE"
-    assert passport["vocabulary"]["word2idx"]["<unk>"] == 3
-    assert (passport["num_regions"], passport["feature_dim"]) == (36, 2048)
+    metadata = checkpoint[METADATA_KEY]
+    assert metadata["run_id"] == run_id
+    assert metadata["model"]["_target_"] == "tangka_match.models.VSE"
+    assert metadata["vocabulary"]["word2idx"]["<unk>"] == 3
+    assert (metadata["num_regions"], metadata["feature_dim"]) == (36, 2048)
     assert checkpoint["global_step"] == 6
 
 
@@ -73,17 +76,59 @@ def _check_wandb(run, result):
     assert record.exit_code == 0
 
 
-def test_same_seed_same_numbers(train, tmp_path):
+def test_same_seed_gives_the_same_weights(train, tmp_path):
     words = ("+experiment=debug", "augmentation=drop", "logger=none")
     for _ in range(2):
         assert train(*words).code == 0
     first, second = (read_checkpoint(path)["state_dict"] for path in sorted(tmp_path.glob("checkpoints/*/*/best.ckpt")))
     assert all(torch.equal(first[key], second[key]) for key in first)
-    assert not list(tmp_path.glob("runs/*/metrics.csv"))  # logger=none keeps the ledger alone
+    assert not list(tmp_path.glob("runs/*/metrics.csv"))  # logger=none writes the ledger only
 
 
-def test_help_and_composing_need_no_torch(tmp_path):
-    """They answer at once because torch, which takes seconds to import, is not imported."""
+def test_users_callback_limits_and_monitor_through_the_command_line(train, tmp_path):
+    """`targeted` with two epochs: warm-up and patience do not fit, which is a warning."""
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "my_callbacks.py").write_text(
+        "import pytorch_lightning as pl\n"
+        "class Hello(pl.Callback):\n"
+        "    def __init__(self, name: str) -> None:\n"
+        "        self.name = name\n"
+        "    def on_fit_start(self, trainer, pl_module):\n"
+        "        print('hello', self.name, trainer.limit_train_batches)\n"
+    )
+    words = ("+experiment=targeted", "model=vse_tiny", "trainer.accelerator=cpu", "logger=none", "trainer.max_epochs=2")
+    mine = ("+callbacks.mine._target_=my_callbacks.Hello", "+callbacks.mine.name=you")
+    more = ("data.batch_size=32", "trainer.limit_train_batches=2", "training.monitor=val/rsum")
+    path = os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")])
+    done = train(*words, *mine, *more, "data=demo_small", env={"PYTHONPATH": path})
+    assert done.code == 0, done.stderr
+    assert "hello you 2" in done.stdout
+    log = only(tmp_path, "runs/*/run.log").read_text("utf-8")
+    assert "scheduler.warmup_steps=50, but the run has 4 optimizer steps" in log
+    assert "training.early_stopping_patience=10, but the run has 2 validations" in log
+    saved = yaml.safe_load(only(tmp_path, "runs/*/config.yaml").read_text("utf-8"))
+    assert saved["callbacks"]["mine"]["name"] == "you"
+    assert read_checkpoint(only(tmp_path, "checkpoints/*/*/best.ckpt"))["global_step"] in (2, 4)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_run_has_the_checkpoint_and_the_numbers_of_an_eager_one(train, tmp_path):
+    words = ("+experiment=debug", "logger=none", "trainer.fast_dev_run=2", "trainer.max_steps=-1")
+    for compiled in ("false", "true"):
+        done = train(*words, f"name=compile_{compiled}", f"training.compile={compiled}")
+        assert done.code == 0, done.stderr
+    eager, compiled = (
+        read_checkpoint(only(tmp_path, f"checkpoints/compile_{value}/*/best.ckpt"))["state_dict"]
+        for value in ("false", "true")
+    )
+    assert eager.keys() == compiled.keys()
+    for name, value in eager.items():
+        torch.testing.assert_close(compiled[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_help_and_composition_do_not_import_torch(tmp_path):
+    """Importing torch takes seconds."""
     blocker = tmp_path / "torch.py"
     blocker.write_text("raise ImportError('torch was imported')\n")
     for words in (("--help",), ("--cfg", "job", "+experiment=targeted")):

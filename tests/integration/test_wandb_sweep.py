@@ -1,4 +1,4 @@
-"""A real sweep of three jobs, one of which crashes, as W&B has it offline."""
+"""A grid of three jobs, one of which crashes, as recorded by W&B offline."""
 
 import json
 
@@ -15,7 +15,7 @@ RATES = ("0.001", "0.002", "1e+30")
 
 @pytest.fixture(scope="module")
 def sweep(demo_data, tmp_path_factory):
-    """The folder of the sweep, how the command ended, and each job's run by its learning rate."""
+    """Folder, result of the command, and the W&B run of each job by its learning rate."""
     folder = tmp_path_factory.mktemp("sweep")
     words = ("-m", "+experiment=debug", "logger=wandb", f"optimizer.lr={','.join(RATES)}", "tags=[grid]")
     done = run_cli_in_process(*words, *places(demo_data, folder))
@@ -26,14 +26,14 @@ def start_of(folder, run):
     return read_ledger(folder / "runs" / run.run_id / "ledger.jsonl")[0]
 
 
-def test_every_job_is_a_run_of_its_own(sweep):
+def test_every_job_is_a_wandb_run(sweep):
     folder, _, runs = sweep
     assert list(runs) == list(RATES)
     assert {run.run_id for run in runs.values()} == {path.parent.name for path in folder.glob("runs/*/config.yaml")}
     assert [run.name.partition(" thumb")[0] for run in runs.values()] == [f"debug lr={text}" for text in RATES]
 
 
-def test_the_jobs_are_one_group(sweep):
+def test_jobs_are_one_group(sweep):
     folder, _, runs = sweep
     groups = {start_of(folder, run)["sweep"] for run in runs.values()}
     assert {run.group for run in runs.values()} == groups
@@ -42,14 +42,14 @@ def test_the_jobs_are_one_group(sweep):
     assert all({"debug", "VSE", "seed0", "grid"} == set(run.tags) for run in runs.values())
 
 
-def test_a_crashed_job_is_told_from_the_finished_ones(sweep):
+def test_crashed_job_has_exit_code_1(sweep):
     _, done, runs = sweep
     assert done.code != 0
     assert "the training loss is nan" in done.stderr
     assert [run.exit_code for run in runs.values()] == [0, 0, 1]
 
 
-def test_a_job_has_its_own_config_and_what_the_command_line_set_for_it(sweep):
+def test_run_has_config_and_overrides_of_its_job(sweep):
     folder, _, runs = sweep
     for text, run in runs.items():
         assert {"+experiment=debug", f"optimizer.lr={text}"} <= set(run.config["overrides"])
@@ -57,7 +57,7 @@ def test_a_job_has_its_own_config_and_what_the_command_line_set_for_it(sweep):
         assert run.config["model"]["_target_"] == "tangka_match.models.VSE"
 
 
-def test_a_job_has_its_own_history(sweep):
+def test_run_has_history_of_its_job(sweep):
     folder, _, runs = sweep
     for text in RATES[:2]:
         run = runs[text]
@@ -68,7 +68,7 @@ def test_a_job_has_its_own_history(sweep):
         assert [step for step, _ in logged] == list(range(6))
 
 
-def test_the_summary_and_the_artifact_say_what_the_best_checkpoint_is_worth(sweep):
+def test_summary_and_artifact_have_metrics_of_best_checkpoint(sweep):
     folder, _, runs = sweep
     for text in RATES[:2]:
         run = runs[text]

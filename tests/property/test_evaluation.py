@@ -1,4 +1,4 @@
-"""Scores of a trained model depend on its image and its caption alone."""
+"""The score of a trained model depends only on the image and the caption."""
 
 import numpy as np
 import pytest
@@ -31,10 +31,10 @@ def model(checkpoint):
 
 @pytest.fixture(scope="module")
 def expected(model):
-    return model.similarity(some_regions(), CAPTIONS)
+    return model.similarity(make_regions(), CAPTIONS)
 
 
-def some_regions():
+def make_regions():
     regions = np.random.default_rng(0).normal(size=(IMAGES, REGIONS, DIM)).astype(np.float32)
     regions[1, -1] = 0
     return regions
@@ -42,31 +42,31 @@ def some_regions():
 
 @few
 @given(batch=st.integers(1, 9), image_chunk=st.integers(1, 6), caption_chunk=st.integers(1, 8))
-def test_batch_and_chunk_sizes_change_nothing(model, expected, batch, image_chunk, caption_chunk):
-    matcher = TrainedMatcher(model.matcher, model.passport, batch)
-    images, texts = matcher.encode_images(some_regions()), matcher.encode_texts(CAPTIONS)
+def test_batch_and_chunk_sizes_do_not_change_scores(model, expected, batch, image_chunk, caption_chunk):
+    matcher = TrainedMatcher(model.matcher, model.metadata, batch)
+    images, texts = matcher.encode_images(make_regions()), matcher.encode_texts(CAPTIONS)
     found = score_matrix(matcher.matcher, images, texts, image_chunk=image_chunk, caption_chunk=caption_chunk)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
 @few
 @given(data=st.data(), batch=st.integers(1, 9))
-def test_order_changes_nothing(model, expected, data, batch):
+def test_order_of_items_does_not_change_scores(model, expected, data, batch):
     rows = data.draw(st.permutations(range(IMAGES)))
     columns = data.draw(st.permutations(range(len(CAPTIONS))))
-    matcher = TrainedMatcher(model.matcher, model.passport, batch)
-    found = matcher.similarity(some_regions()[rows], [CAPTIONS[c] for c in columns])
+    matcher = TrainedMatcher(model.matcher, model.metadata, batch)
+    found = matcher.similarity(make_regions()[rows], [CAPTIONS[c] for c in columns])
     torch.testing.assert_close(found, expected[rows][:, columns], rtol=0, atol=1e-6)
 
 
 @few
 @given(extra=st.integers(0, 2))
-def test_padded_regions_change_nothing(model, expected, extra):
-    padded = np.pad(some_regions(), ((0, 0), (0, extra), (0, 0)))
+def test_padded_regions_do_not_change_scores(model, expected, extra):
+    padded = np.pad(make_regions(), ((0, 0), (0, extra), (0, 0)))
     torch.testing.assert_close(model.similarity(padded, CAPTIONS), expected, rtol=0, atol=1e-6)
 
 
-def test_the_progress_bar_changes_nothing(model, expected, monkeypatch, capsys):
-    monkeypatch.setattr(trained_matcher, "MANY_PAIRS", 0)
-    assert torch.equal(model.similarity(some_regions(), CAPTIONS), expected)
+def test_progress_bar_does_not_change_scores(model, expected, monkeypatch, capsys):
+    monkeypatch.setattr(trained_matcher, "PROGRESS_PAIRS", 0)
+    assert torch.equal(model.similarity(make_regions(), CAPTIONS), expected)
     assert capsys.readouterr().out.strip() == ""

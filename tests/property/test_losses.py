@@ -2,14 +2,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.pair_contexts import random_context
+from helpers.pair_contexts import at_progress, random_context
 from tangka_match.losses import (
     AlignmentUniformityLoss,
     BlendLoss,
     CurriculumLoss,
     HALLoss,
+    LossContext,
+    LossInputs,
     MultiPositiveInfoNCELoss,
-    PairContext,
     SigmoidLoss,
     SoftLabelLoss,
     info_nce_loss,
@@ -36,9 +37,9 @@ def batches(draw):
 def test_order_of_the_pairs_changes_nothing(batch, progress):
     scores, positives, generator = batch
     order = torch.randperm(len(scores), generator=generator)
-    loss = CurriculumLoss(label_smoothing=0.1)
-    before = loss(scores, positives, progress).total
-    after = loss(scores[order][:, order], positives[order][:, order], progress).total
+    loss = at_progress(CurriculumLoss(label_smoothing=0.1), progress)
+    before = loss(LossInputs(scores, positives)).total
+    after = loss(LossInputs(scores[order][:, order], positives[order][:, order])).total
     torch.testing.assert_close(after, before)
 
 
@@ -46,16 +47,18 @@ def test_order_of_the_pairs_changes_nothing(batch, progress):
 @given(batches(), st.floats(0, 1))
 def test_images_and_captions_are_treated_alike(batch, progress):
     scores, positives, _ = batch
-    loss = CurriculumLoss(label_smoothing=0.1)
-    torch.testing.assert_close(loss(scores.T, positives.T, progress).total, loss(scores, positives, progress).total)
+    loss = at_progress(CurriculumLoss(label_smoothing=0.1), progress)
+    transposed = loss(LossInputs(scores.T, positives.T)).total
+    torch.testing.assert_close(transposed, loss(LossInputs(scores, positives)).total)
 
 
 @CHECKS
 @given(batches(), st.floats(-5, 5))
 def test_only_differences_of_scores_count(batch, shift):
     scores, positives, _ = batch
-    loss = CurriculumLoss(label_smoothing=0.1)
-    torch.testing.assert_close(loss(scores + shift, positives).total, loss(scores, positives).total)
+    loss = at_progress(CurriculumLoss(label_smoothing=0.1), 1.0)
+    shifted = loss(LossInputs(scores + shift, positives)).total
+    torch.testing.assert_close(shifted, loss(LossInputs(scores, positives)).total)
 
 
 @CHECKS
@@ -83,10 +86,10 @@ def test_harder_negatives_never_lower_the_hinge(batch, first, second):
 def test_raising_a_pair_lowers_the_loss_and_scores_of_other_positives_do_not_matter(batch, progress):
     scores, positives, _ = batch
     others = positives & ~torch.eye(len(scores), dtype=torch.bool)
-    loss = CurriculumLoss()
-    before = loss(scores, positives, progress).total
-    torch.testing.assert_close(loss(scores.masked_fill(others, 99.0), positives, progress).total, before)
-    assert loss(scores + torch.eye(len(scores)), positives, progress).total <= before + 1e-12
+    loss = at_progress(CurriculumLoss(), progress)
+    before = loss(LossInputs(scores, positives)).total
+    torch.testing.assert_close(loss(LossInputs(scores.masked_fill(others, 99.0), positives)).total, before)
+    assert loss(LossInputs(scores + torch.eye(len(scores)), positives)).total <= before + 1e-12
 
 
 def blend_of_all():
@@ -106,11 +109,12 @@ def blend_of_all():
 def test_no_loss_depends_on_the_order_of_the_pairs(batch, progress):
     scores, positives, generator = batch
     order, context = torch.randperm(len(scores), generator=generator), random_context(len(scores), dtype=scores.dtype)
-    shuffled = PairContext(
+    shuffled = LossContext(
         context.images[order], context.texts[order], context.token_ids[order], context.token_mask[order]
     )
-    before = blend_of_all()(scores, positives, progress, context=context).terms
-    after = blend_of_all()(scores[order][:, order], positives[order][:, order], progress, context=shuffled).terms
+    before = at_progress(blend_of_all(), progress)(LossInputs(scores, positives, context)).terms
+    inputs = LossInputs(scores[order][:, order], positives[order][:, order], shuffled)
+    after = at_progress(blend_of_all(), progress)(inputs).terms
     torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-6)
 
 
@@ -120,6 +124,6 @@ def test_every_loss_treats_images_and_captions_alike(batch, progress):
     scores, positives, _ = batch
     context = random_context(len(scores), dtype=scores.dtype)
     turned = context._replace(images=context.texts, texts=context.images)
-    before = blend_of_all()(scores, positives, progress, context=context).terms
-    after = blend_of_all()(scores.T, positives.T, progress, context=turned).terms
+    before = at_progress(blend_of_all(), progress)(LossInputs(scores, positives, context)).terms
+    after = at_progress(blend_of_all(), progress)(LossInputs(scores.T, positives.T, turned)).terms
     torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-6)

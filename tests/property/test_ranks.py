@@ -10,7 +10,7 @@ CHECKS = settings(deadline=None, max_examples=60)
 
 @st.composite
 def galleries(draw):
-    """Scores with ties, and ragged captions in any order."""
+    """Scores with ties, and images with different numbers of captions in any order."""
     counts = draw(st.lists(st.integers(1, 4), min_size=1, max_size=7))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     owners = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
@@ -22,7 +22,7 @@ def galleries(draw):
 
 @CHECKS
 @given(galleries())
-def test_same_as_sorting(gallery):
+def test_ranks_match_sorting(gallery):
     scores, owners, _ = gallery
     ranks = retrieval_ranks(scores, owners)
     assert (ranks.i2t.tolist(), ranks.t2i.tolist()) == naive_ranks(scores.tolist(), owners.tolist())
@@ -30,7 +30,7 @@ def test_same_as_sorting(gallery):
 
 @CHECKS
 @given(galleries())
-def test_order_of_images_and_captions_changes_nothing_without_ties(gallery):
+def test_order_of_items_does_not_change_ranks_without_ties(gallery):
     scores, owners, generator = gallery
     scores = torch.randperm(scores.numel(), generator=generator).reshape(scores.shape).float()
     images = torch.randperm(scores.shape[0], generator=generator)
@@ -43,7 +43,7 @@ def test_order_of_images_and_captions_changes_nothing_without_ties(gallery):
 
 @CHECKS
 @given(galleries())
-def test_an_increasing_function_of_the_scores_changes_nothing(gallery):
+def test_increasing_function_of_scores_does_not_change_ranks(gallery):
     scores, owners, _ = gallery
     before, after = retrieval_ranks(scores, owners), retrieval_ranks(scores.double().exp() * 3 - 100, owners)
     assert torch.equal(before.i2t, after.i2t)
@@ -52,7 +52,7 @@ def test_an_increasing_function_of_the_scores_changes_nothing(gallery):
 
 @CHECKS
 @given(galleries(), st.floats(-10, 10))
-def test_one_score_for_everything_never_beats_chance(gallery, score):
+def test_constant_scores_never_beat_chance(gallery, score):
     scores, owners, _ = gallery
     ranks = retrieval_ranks(torch.full_like(scores, score), owners)
     assert (ranks.i2t == 1).sum() == 1  # the owner of the last caption
@@ -61,7 +61,7 @@ def test_one_score_for_everything_never_beats_chance(gallery, score):
 
 @CHECKS
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=20), st.lists(st.integers(1, 60), min_size=1, max_size=20))
-def test_recalls_grow_with_the_cut_off_and_add_up(i2t, t2i):
+def test_recalls_increase_with_k_and_stay_in_range(i2t, t2i):
     values = summarise(Ranks(torch.tensor(i2t), torch.tensor(t2i)))
     for direction in ("i2t", "t2i"):
         recalls = [values[f"{direction}_r{k}"] for k in (1, 5, 10)]

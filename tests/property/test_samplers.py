@@ -3,10 +3,12 @@
 from itertools import chain
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tangka_match.data.samplers import ResumableBatchSampler
+from tangka_match.errors import ConfigError
 
 
 def flat(batches):
@@ -16,7 +18,7 @@ def flat(batches):
 @st.composite
 def sampler_settings(draw):
     num_pairs, batch_size = draw(st.integers(1, 60)), draw(st.integers(1, 12))
-    drop_last = draw(st.booleans()) and num_pairs >= batch_size
+    drop_last = draw(st.booleans())
     chosen = {"num_pairs": num_pairs, "batch_size": batch_size, "seed": draw(st.integers(0, 9)), "drop_last": drop_last}
     if draw(st.booleans()):
         chosen["difficulty"] = np.array(draw(st.lists(st.floats(0, 9), min_size=num_pairs, max_size=num_pairs)))
@@ -34,11 +36,11 @@ def mixed_settings(draw):
         "num_pairs": draw(st.integers(24, 60)),
         "batch_size": batch_size,
         "seed": draw(st.integers(0, 9)),
-        "further_sets": [(draw(st.integers(24, 90)), share) for share in shares],
+        "extra_sets": [(draw(st.integers(24, 90)), share) for share in shares],
         "drop_last": draw(st.booleans()),
     }
     if draw(st.booleans()):
-        total = chosen["num_pairs"] + sum(count for count, _ in chosen["further_sets"])
+        total = chosen["num_pairs"] + sum(count for count, _ in chosen["extra_sets"])
         chosen["difficulty"] = np.random.default_rng(draw(st.integers(0, 9))).random(total)
         chosen["initial_competence"] = draw(st.floats(0.01, 1))
         chosen["total_epochs"] = draw(st.integers(1, 5))
@@ -77,6 +79,29 @@ def test_every_epoch_has_its_length_and_no_pair_twice_in_a_batch(chosen, epoch):
         assert chosen["num_pairs"] - len(pairs) < (chosen["batch_size"] if chosen["drop_last"] else 1)
 
 
+@given(st.one_of(sampler_settings(), mixed_settings()), st.integers(1, 4), st.integers(1, 200), st.integers(0, 2))
+@settings(deadline=None, max_examples=60)
+def test_small_sets_train_on_one_smaller_batch(chosen, world_size, missing, epoch):
+    """With a batch size that the pairs of an epoch do not fill, each rank has one batch of equal size."""
+    chosen["drop_last"] = True
+    epoch_pairs = ResumableBatchSampler(**(chosen | {"batch_size": 1})).epoch_pairs
+    chosen["batch_size"] = epoch_pairs // world_size + missing
+    if epoch_pairs < world_size:
+        with pytest.raises(ConfigError, match=f"{world_size} process.*an epoch has {epoch_pairs} pair"):
+            ResumableBatchSampler(**chosen, world_size=world_size)
+        return
+    try:
+        ranks = [at(ResumableBatchSampler(**chosen, rank=r, world_size=world_size), epoch) for r in range(world_size)]
+    except ConfigError as error:  # a further set is too small for its share of the batch
+        assert "data.mix" in str(error)
+        return
+    assert [[len(batch) for batch in batches] for batches in ranks] == [[epoch_pairs // world_size]] * world_size
+    pairs = flat(flat(ranks))
+    assert len(set(pairs)) == len(pairs)
+    fitting = ResumableBatchSampler(**(chosen | {"batch_size": epoch_pairs // world_size}), world_size=world_size)
+    assert at(fitting, epoch) == ranks[0]
+
+
 @given(st.one_of(sampler_settings(), mixed_settings()), st.integers(1, 4), st.integers(0, 2))
 @settings(deadline=None, max_examples=60)
 def test_ranks_have_as_many_batches_and_share_what_one_process_would_see(chosen, world_size, epoch):
@@ -97,10 +122,10 @@ def test_ranks_have_as_many_batches_and_share_what_one_process_would_see(chosen,
 @settings(deadline=None, max_examples=60)
 def test_batches_keep_the_shares_of_the_sets(chosen, epoch):
     sampler = ResumableBatchSampler(**chosen)
-    shares = [share for _, share in chosen["further_sets"]]
+    shares = [share for _, share in chosen["extra_sets"]]
     shares.insert(0, 1 - sum(shares))
-    bounds = np.cumsum([0, chosen["num_pairs"], *(count for count, _ in chosen["further_sets"])])
-    slack = 1 + (len(chosen["further_sets"]) - 1) * max(shares)
+    bounds = np.cumsum([0, chosen["num_pairs"], *(count for count, _ in chosen["extra_sets"])])
+    slack = 1 + (len(chosen["extra_sets"]) - 1) * max(shares)
     for batch in at(sampler, epoch):
         assert len(set(batch)) == len(batch)
         counts, _ = np.histogram(batch, bounds)

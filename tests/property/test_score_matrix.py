@@ -11,7 +11,7 @@ CHECKS = settings(deadline=None, max_examples=40)
 
 @st.composite
 def corpora(draw):
-    """Images and captions of ragged lengths, padded beyond the longest."""
+    """Images and captions of different lengths, padded beyond the longest."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     encoded = []
     for _ in range(2):
@@ -24,7 +24,7 @@ def corpora(draw):
 
 @CHECKS
 @given(corpora(), st.integers(1, 10), st.integers(1, 10), st.integers(1, 500))
-def test_chunks_and_budget_change_nothing(corpus, image_chunk, caption_chunk, budget):
+def test_chunks_and_budget_do_not_change_scores(corpus, image_chunk, caption_chunk, budget):
     images, texts = corpus
     matcher = MaxMeanMatcher()
     with torch.no_grad():
@@ -36,7 +36,7 @@ def test_chunks_and_budget_change_nothing(corpus, image_chunk, caption_chunk, bu
 
 @CHECKS
 @given(corpora(), st.randoms(use_true_random=False))
-def test_rows_and_columns_follow_the_input(corpus, random):
+def test_rows_and_columns_keep_the_order_of_the_input(corpus, random):
     images, texts = corpus
     rows = torch.tensor(random.sample(range(len(images)), len(images)))
     columns = torch.tensor(random.sample(range(len(texts)), len(texts)))

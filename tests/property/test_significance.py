@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tangka_match.analysis.significance import METRICS, compare_ranks, flip_signs, recipe_error, student_test
+from tangka_match.analysis.significance import METRICS, compare_ranks, sign_flip_test, standard_error, t_test
 from tangka_match.metrics import Ranks
 from tangka_match.metrics.intervals import draw_images
 
@@ -112,7 +112,7 @@ def test_two_equal_models_are_told_apart_in_5_percent(owners):
     p_values = []
     for _ in range(8):
         a, b = equal_or_not(500, owners, generator)
-        p_values.append(flip_signs(by_image(b, owners) - by_image(a, owners), 4000, generator).p_values())
+        p_values.append(sign_flip_test(by_image(b, owners) - by_image(a, owners), 4000, generator).p_values())
     assert alarms(torch.cat(p_values)) == pytest.approx(5, abs=1)
 
 
@@ -164,8 +164,8 @@ def p_of_recipes(simulations, generator, gain=0.0, seeds=3, **variation):
         full = by_image((images, captions), RAGGED).sum(dim=0)
         sides.append((full.unflatten(0, (-1, seeds)).T, values.unflatten(1, (-1, seeds)).transpose(1, 2)))
     (full_a, drawn_a), (full_b, drawn_b) = sides
-    error, freedom = recipe_error(full_a, full_b, drawn_a, drawn_b, images=IMAGES)
-    return student_test(full_b.mean(dim=0) - full_a.mean(dim=0), error, freedom)[0]
+    error, freedom = standard_error(full_a, full_b, drawn_a, drawn_b, images=IMAGES)
+    return t_test(full_b.mean(dim=0) - full_a.mean(dim=0), error, freedom)[0]
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
@@ -183,7 +183,7 @@ class TestPower:
         a, b = equal_or_not(500, RAGGED, generator, gain=0.6)
         shares = by_image(b, RAGGED) - by_image(a, RAGGED)
         assert 6 < shares.sum(dim=0).mean() < 10
-        assert alarms(flip_signs(shares, 2000, generator).p_values()) > 80
+        assert alarms(sign_flip_test(shares, 2000, generator).p_values()) > 80
 
     def test_two_recipes(self):
         p_values = p_of_recipes(250, torch.Generator().manual_seed(0), gain=0.6, of_recipe=1.0, of_seed=0.1)

@@ -1,4 +1,4 @@
-"""The sweepers ``grid`` and ``study`` and the launcher ``local_pool``, where Hydra looks for them.
+"""Hydra plug-ins: the sweepers ``grid`` and ``study``, and the launcher ``local_pool``.
 
-Hydra imports every module here at each start, also for ``--help``: what needs torch or Optuna is imported later.
+Hydra imports these modules at every start, even for ``--help``, so torch and Optuna are imported on first use.
 """

@@ -1,6 +1,6 @@
-"""Hydra's view of ``hydra/launcher=local_pool``: several jobs of a sweep at a time on this machine."""
+"""Launcher plug-in ``hydra/launcher=local_pool``: several jobs of a sweep at a time on this machine."""
 
-# No `from __future__ import annotations` here, as in sweepers.py.
+# No `from __future__ import annotations`, for the reason given in sweepers.py.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
@@ -14,20 +14,20 @@ from omegaconf import DictConfig
 
 @dataclass
 class LocalPoolConf:
-    """Settings of the pool."""
+    """Settings of the launcher."""
 
     _target_: str = "hydra_plugins.tangka_match_sweeps.local_pool.LocalPoolLauncher"
-    processes: Optional[int] = None  # noqa: UP045  # OmegaConf reads it; jobs at a time; null: one a place on a GPU
-    gpus: list[int] | None = None  # indices; null: every GPU of this machine
+    processes: Optional[int] = None  # noqa: UP045  # OmegaConf reads this type; jobs at a time, null: one per GPU slot
+    gpus: list[int] | None = None  # indices of the GPUs to use, null: all
     trials_per_gpu: int = 1
 
 
 class LocalPoolLauncher(Launcher):
-    """One process a job.
+    """Launcher that runs each job in a process of its own.
 
     Args:
-        processes: Jobs at a time; ``None`` takes a place on a GPU each, or half the cores where there is none.
-        gpus: Indices of those to use; ``None`` takes every one.
+        processes: Jobs at a time; ``None`` for one per GPU slot, or half the number of cores without a GPU.
+        gpus: Indices of the GPUs to use; ``None`` for all.
         trials_per_gpu: Jobs that share a GPU.
     """
 
@@ -35,23 +35,23 @@ class LocalPoolLauncher(Launcher):
         self._settings = {"processes": processes, "gpus": gpus, "trials_per_gpu": trials_per_gpu}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Count the GPUs and make the pool."""
-        from tangka_match.sweeps.pool import SideBySide  # noqa: PLC0415 (torch)
+        """Create the pool."""
+        from tangka_match.sweeps.pool import LocalPool  # noqa: PLC0415 - imports torch
 
-        self._jobs = SideBySide(config, **self._settings)  # type: ignore[arg-type]
+        self._pool = LocalPool(config, **self._settings)  # type: ignore[arg-type]
 
     @property
     def slots(self) -> int:
         """Jobs at a time."""
-        return self._jobs.slots
+        return self._pool.slots
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run all of them; returns when the last has ended."""
-        return self._jobs.run_all(job_overrides)
+        """Run all jobs, and return when the last one has ended."""
+        return self._pool.run_all(job_overrides)
 
     def end_all(self) -> None:
         """Ask every job to stop, and wait for it."""
-        self._jobs.end_all()
+        self._pool.end_all()
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="local_pool", node=LocalPoolConf, provider="tangka_match")

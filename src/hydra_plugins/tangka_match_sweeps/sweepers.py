@@ -1,7 +1,7 @@
-"""Hydra's view of grids and studies; ``tangka_match.sweeps`` does the work."""
+"""Sweeper plug-ins ``hydra/sweeper=grid`` and ``study``, implemented in ``tangka_match.sweeps``."""
 
-# No `from __future__ import annotations` here: Hydra loads this file outside `sys.modules`, where dataclasses that
-# postpone their annotations cannot be made.
+# No `from __future__ import annotations`: Hydra loads this file outside `sys.modules`, where dataclasses cannot resolve
+# postponed annotations.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,49 +13,49 @@ from omegaconf import DictConfig
 
 from tangka_match.errors import ConfigError
 
-THIS = "hydra_plugins.tangka_match_sweeps.sweepers"
+MODULE = "hydra_plugins.tangka_match_sweeps.sweepers"
 
 
 @dataclass
 class GridConf:
-    """``hydra/sweeper=grid``; ``conf/sweep`` has the settings."""
+    """Settings of ``hydra/sweeper=grid``; those of the sweep itself are in ``conf/sweep``."""
 
-    _target_: str = f"{THIS}.GridSweeper"
+    _target_: str = f"{MODULE}.GridSweeper"
 
 
 @dataclass
 class StudyConf:
-    """``hydra/sweeper=study``; ``conf/sweep`` has the settings."""
+    """Settings of ``hydra/sweeper=study``; those of the sweep itself are in ``conf/sweep``."""
 
-    _target_: str = f"{THIS}.StudySweeper"
-    max_batch_size: int = 1  # trials handed together to a launcher such as submitit_slurm
+    _target_: str = f"{MODULE}.StudySweeper"
+    max_batch_size: int = 1  # trials per call of a launcher such as submitit_slurm
 
 
-class _HouseSweeper(Sweeper):
-    """Keeps what Hydra hands over."""
+class _BaseSweeper(Sweeper):
+    """Sweeper that keeps a session of what Hydra passes to it."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Of Hydra."""
-        from tangka_match.sweeps.session import Session  # noqa: PLC0415 (torch)
+        """Create the session."""
+        from tangka_match.sweeps.session import Session  # noqa: PLC0415 - imports torch
 
         self.session = Session(config, hydra_context, task_function)
 
 
-class GridSweeper(_HouseSweeper):
-    """Every combination of the values on the command line."""
+class GridSweeper(_BaseSweeper):
+    """Sweeper that runs every combination of the values on the command line."""
 
     def sweep(self, arguments: list[str]) -> Sequence[Any]:
         """Run the grid."""
-        from tangka_match.sweeps.grid import run_grid  # noqa: PLC0415 (torch)
+        from tangka_match.sweeps.grid import run_grid  # noqa: PLC0415 - imports torch
 
         return run_grid(self.session, arguments)
 
 
-class StudySweeper(_HouseSweeper):
-    """Optuna's proposals.
+class StudySweeper(_BaseSweeper):
+    """Sweeper that runs trials proposed by Optuna.
 
     Args:
-        max_batch_size: Trials handed together to a launcher that is not ``local_pool``.
+        max_batch_size: Trials per call of a launcher that is not ``local_pool``.
     """
 
     def __init__(self, max_batch_size: int) -> None:
@@ -68,12 +68,12 @@ class StudySweeper(_HouseSweeper):
             ConfigError: If Optuna is not installed.
         """
         try:
-            from tangka_match.sweeps.search import run_study  # noqa: PLC0415 (torch, Optuna)
+            from tangka_match.sweeps.search import run_study  # noqa: PLC0415 - imports torch and Optuna
         except ModuleNotFoundError as error:
             if error.name != "optuna":
                 raise
             raise ConfigError(
-                'hydra/sweeper=study needs Optuna: pip install "tangka-match[sweep]"; a grid does without'
+                'hydra/sweeper=study needs Optuna: pip install "tangka-match[sweep]" (a grid does not need it)'
             ) from error
         return run_study(self.session, arguments, self._batch_size)
 

@@ -1,4 +1,4 @@
-"""The comparison of two models on the same queries: a table of differences, and one verdict in words."""
+"""Comparison of two models on the same queries: a table of differences, and a verdict in words."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,21 +12,30 @@ from torch import Tensor
 
 from tangka_match.analysis.significance import ALPHA, LEVEL, METRICS, Difference
 from tangka_match.errors import DataFormatError
-from tangka_match.metrics import CUTOFFS, Ranks
+from tangka_match.metric_names import CUTOFFS, DIRECTION_LABELS, PRIMARY_METRIC
+from tangka_match.metrics import Ranks
 from tangka_match.retrieval.evaluation_files import Query
+
+LABELS = {
+    **{f"{d}_r{k}": f"{name} R@{k} %" for d, name in DIRECTION_LABELS.items() for k in CUTOFFS},
+    "i2t_mean_rank": "image→text mean rank",
+    "t2i_mean_rank": "text→image mean rank",
+    "mean_r1": "mean R@1 %",
+    "rsum": "rsum",
+}
 
 
 def in_one_order(tables: Mapping[Path, Mapping[Query, int]]) -> tuple[dict[Path, Ranks], Int[Tensor, " C"]]:
-    """Bring every table into the order of the first.
+    """Align rank tables: sort the queries of each table like those of the first.
 
     Args:
-        tables: What `read_ranks_table` returned for each file; at least one.
+        tables: Rank tables by file, as returned by `read_ranks_table`; at least one.
 
     Returns:
-        The ranks of each, and the row of every caption's image, (C,).
+        The ranks by file, and the row of each caption's image, (C,).
 
     Raises:
-        DataFormatError: If a table has other queries than the first; the message names the first that differs.
+        DataFormatError: If the queries of a table differ from those of the first; the message names one of them.
 
     Example:
         >>> queries = [Query("i2t", "x", "x"), Query("i2t", "y", "y"), Query("t2i", "0", "x"), Query("t2i", "1", "y")]
@@ -54,27 +63,15 @@ def _check_same(first: Path, order: Mapping[Query, int], path: Path, table: Mapp
         if odd is not None:
             raise DataFormatError(
                 f"{holder} has the {odd.direction} query {odd.query!r} of image {odd.image!r}, and {other} does not "
-                f"({len(order):,} and {len(table):,} queries): models are compared on the same queries; "
+                f"({len(order):,} and {len(table):,} queries); a comparison needs the same queries: "
                 "evaluate both on the same data and split"
             )
 
 
-PRIMARY = "mean_r1"
-"""The metric of the verdict: one, named before anything was seen. It is what checkpoints are chosen by."""
-
-LABELS = {
-    **{f"{d}_r{k}": f"{name} R@{k} %" for d, name in (("i2t", "image→text"), ("t2i", "text→image")) for k in CUTOFFS},
-    "i2t_mean_rank": "image→text mean rank",
-    "t2i_mean_rank": "text→image mean rank",
-    "mean_r1": "mean R@1 %",
-    "rsum": "rsum",
-}
-
-
 def better(metric: str, found: Difference) -> Literal["a", "b"] | None:
-    """Which side is better, or ``None`` where the difference may be chance.
+    """Return the better side, or ``None`` if the difference is not statistically significant.
 
-    Of ranks, lower is better:
+    For ranks, lower is better:
 
     >>> found = Difference(12.0, 15.0, 3.0, 1.1, 5.2, 0.01)
     >>> better("i2t_mean_rank", found), better("mean_r1", found), better("mean_r1", found._replace(p=0.2))
@@ -87,38 +84,38 @@ def better(metric: str, found: Difference) -> Literal["a", "b"] | None:
 
 
 def verdict(metric: str, found: Difference) -> str:
-    """One metric in words.
+    """Describe the difference in a metric.
 
     >>> print(verdict("mean_r1", Difference(37.47, 37.19, -0.28, -4.13, 3.58, 0.888)))
-    not distinguishable (difference −0.28, 95 % interval −4.1 … +3.6, p = 0.9)
+    no significant difference (difference −0.28, 95 % interval −4.1 … +3.6, p = 0.9)
     >>> print(verdict("mean_r1", Difference(37.47, 43.0, 5.53, 2.1, 8.96, 0.0018)))
     b is better by 5.53 (difference +5.53, 95 % interval +2.1 … +9.0, p = 0.002)
     """
     winner = better(metric, found)
-    words = "not distinguishable" if winner is None else f"{winner} is better by {abs(found.difference):.2f}"
+    words = "no significant difference" if winner is None else f"{winner} is better by {abs(found.difference):.2f}"
     numbers = f"difference {_signed(found.difference, 2)}, {LEVEL:.0%}".replace("%", " %")
     return f"{words} ({numbers} interval {_interval(found)}, p {_p(found.p, equals='= ')})"
 
 
 def comparison_table(differences: Mapping[str, Difference], *, title: str, caption: str) -> Table:
-    """All metrics, a row each; the one of the verdict first and bold.
+    """Build a table with one row per metric; the metric of the verdict comes first, in bold.
 
     Args:
-        differences: What `compare_ranks` returned.
-        title: What was compared.
-        caption: What the intervals and p are about; how to read the rows is added.
+        differences: Differences by metric, as returned by `compare_ranks`.
+        title: Title of the table.
+        caption: Scope of the intervals and p-values; a note on multiple testing is appended.
     """
     how = (
-        f"{caption}. The verdict is about mean R@1, named beforehand, so that its p needs no "
-        f"correction; the other {len(METRICS) - 1} rows are for orientation: one of so many may differ by chance."
+        f"{caption}. The verdict is about mean R@1, fixed in advance, so its p needs no correction for multiple "
+        f"tests; the other {len(METRICS) - 1} rows are exploratory: with so many, one may differ by chance."
     )
-    table = Table(title=title, caption=how, box=box.SIMPLE_HEAD, pad_edge=False, padding=0)  # 80 columns hold it
+    table = Table(title=title, caption=how, box=box.SIMPLE_HEAD, pad_edge=False, padding=0)  # fits 80 columns
     for heading in ("", "a", "b", "b − a", f"{LEVEL:.0%} interval".replace("%", " %"), "p", "better"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    for metric in (PRIMARY, *(name for name in METRICS if name != PRIMARY)):
+    for metric in (PRIMARY_METRIC, *(name for name in METRICS if name != PRIMARY_METRIC)):
         found = differences[metric]
         numbers = (f"{found.a:.2f}", f"{found.b:.2f}", _signed(found.difference, 2), _interval(found), _p(found.p))
-        primary = metric == PRIMARY
+        primary = metric == PRIMARY_METRIC
         table.add_row(
             LABELS[metric], *numbers, better(metric, found) or "–", style="bold" if primary else "", end_section=primary
         )
@@ -130,7 +127,7 @@ def _interval(found: Difference) -> str:
 
 
 def _signed(value: float, digits: int) -> str:
-    """With a sign, a true minus, and none before 0."""
+    """Format with a sign (U+2212 for minus), and without one for 0."""
     text = f"{abs(value):.{digits}f}"
     if float(text) == 0:
         return text
@@ -138,7 +135,7 @@ def _signed(value: float, digits: int) -> str:
 
 
 def _p(value: float, equals: str = "") -> str:
-    """As many digits as one reads: 0.9, 0.049, 0.002, < 0.001."""
+    """Format a p-value: 0.9, 0.049, 0.002, < 0.001."""
     if value < 0.001:
         return "< 0.001"
     return f"{equals}{value:.{1 if value >= 0.1 else 3}f}"

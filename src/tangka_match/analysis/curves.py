@@ -1,81 +1,64 @@
-"""Metric curves of a run: read from its ledger, thinned for a screen, and drawn."""
+"""Metric curves of a run, thinned for the report page or drawn into ``curves.png``."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
 
-MetricCurve = tuple[list[int], list[float]]
-"""Optimizer steps, and the value at each."""
+from tangka_match.metric_names import DEFAULT_MONITOR, RECALLS, VAL_PREFIX
+from tangka_match.records.curves import MetricCurve, metric_curves
 
-
-def metric_curves(events: Iterable[Mapping[str, Any]]) -> dict[str, MetricCurve]:
-    """Return the curve of every metric that occurs; only ``metrics`` events are read.
-
-    >>> metric_curves([{"event": "start"}, {"event": "metrics", "step": 3, "values": {"train/loss": 0.5}}])
-    {'train/loss': ([3], [0.5])}
-    """
-    curves: dict[str, MetricCurve] = {}
-    for event in events:
-        if event["event"] == "metrics":
-            for name, value in event["values"].items():
-                steps, values = curves.setdefault(name, ([], []))
-                steps.append(event["step"])
-                values.append(value)
-    return curves
-
-
-MOST_POINTS = 400
-"""Points kept of one curve: a chart is some 600 pixels wide."""
-FEWEST_POINTS = 60
-"""Points kept of one curve, however many curves there are."""
-PAGE_POINTS = 1_500_000
-"""Points of all curves of a page, some 20 MB, as long as `FEWEST_POINTS` allows."""
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Curve = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
+"""Optimizer steps done, counted from 1, and the value after each of them."""
+
+MAX_POINTS = 400
+"""Most points kept of one curve: a chart is some 600 pixels wide."""
+MIN_POINTS = 60
+"""Fewest points kept of one curve, however many curves there are."""
+PAGE_POINTS = 1_500_000
+"""Most points of all curves of a page (some 20 MB), as long as `MIN_POINTS` allows."""
+PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("loss", ("train/loss", "val/loss")),
+    ("recall, %", tuple(f"{VAL_PREFIX}{name}" for name in RECALLS)),
+    ("mean R@1, %", (DEFAULT_MONITOR,)),
+    ("learning rate", ("train/lr",)),
+    ("gradient norm", ("train/grad_norm",)),
+    ("curriculum", ("train/hard_negatives", "train/margin", "train/temperature", "train/similarity_std")),
+)
 
 
 def read_curves(events: Sequence[Mapping[str, Any]], num_runs: int) -> dict[str, Curve]:
-    """The metrics of a run by name: steps done, from 1, and values; what is not finite is left out.
+    """Read the metric curves of a run for a report page, without values that are not finite.
 
     Args:
-        events: Of its ledger.
-        num_runs: That share the page.
+        events: Events of its ledger.
+        num_runs: Number of runs on the page; they share `PAGE_POINTS`.
 
     Returns:
-        Curves of at most so many points that the page stays below `PAGE_POINTS`.
+        Thinned curves by the name of their metric.
     """
-    points: dict[str, tuple[list[int], list[float]]] = {}
-    for event in events:
-        if event["event"] != "metrics":
-            continue
-        for name, value in event["values"].items():
-            if math.isfinite(value):
-                steps, values = points.setdefault(name, ([], []))
-                steps.append(int(event["step"]) + 1)
-                values.append(value)
-    most = PAGE_POINTS // max(1, num_runs * len(points))
-    most = max(FEWEST_POINTS, min(MOST_POINTS, most))
-    return {name: thin(np.asarray(steps), np.asarray(values), most) for name, (steps, values) in points.items()}
+    curves = metric_curves(events, finite_only=True)
+    most = PAGE_POINTS // max(1, num_runs * len(curves))
+    most = max(MIN_POINTS, min(MAX_POINTS, most))
+    return {name: thin(np.asarray(steps), np.asarray(values), most) for name, (steps, values) in curves.items()}
 
 
 def thin(steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64], most: int) -> Curve:
-    """Keep the lowest and the highest value of each of ``most / 2`` stretches, and both ends.
+    """Keep both ends of a curve and the lowest and highest value of each of ``most / 2`` intervals.
 
-    A curve drawn on as many pixels looks the same as the whole, spikes included (Jugel et al. 2014, "M4: A
-    visualization-oriented time series data aggregation").
+    Drawn at that many pixels, the thinned curve looks like the full one, including spikes (Jugel et al. 2014, "M4: A
+    Visualization-Oriented Time Series Data Aggregation").
 
     Args:
-        steps: In the order of time.
-        values: Of the same length.
-        most: Points to keep, at least 4.
+        steps: Optimizer steps, ascending, (N,).
+        values: Values of the metric, (N,).
+        most: Number of points to keep, at least 4.
 
     >>> steps, values = thin(np.arange(1_000), np.where(np.arange(1_000) == 500, 9.0, 0.0), 100)
     >>> len(steps) <= 100, float(values.max())
@@ -93,25 +76,17 @@ def thin(steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64], most: in
     return steps[chosen], values[chosen]
 
 
-mpl.use("Agg")
-
-PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("loss", ("train/loss", "val/loss")),
-    ("recall, %", ("val/i2t_r1", "val/i2t_r5", "val/i2t_r10", "val/t2i_r1", "val/t2i_r5", "val/t2i_r10")),
-    ("mean R@1, %", ("val/mean_r1",)),
-    ("learning rate", ("train/lr",)),
-    ("gradient norm", ("train/grad_norm",)),
-    ("curriculum", ("train/hard_negatives", "train/margin", "train/temperature", "train/similarity_std")),
-)
-
-
 def draw_curves(events: Iterable[Mapping[str, Any]], path: Path) -> None:
-    """Draw loss, recalls, learning rate, gradient norm and curriculum against optimizer steps.
+    """Draw loss, recalls, learning rate, gradient norm and curriculum against optimizer steps done.
 
     Args:
-        events: Of a run's ledger; only ``metrics`` events are read, and a metric that never occurs is left out.
-        path: Of the PNG to write.
+        events: Events of a run's ledger; metrics that were never logged are left out.
+        path: PNG file to write.
     """
+    import matplotlib as mpl  # noqa: PLC0415 - `report` reads curves without drawing any
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    mpl.use("Agg")
     curves = metric_curves(events)
     figure, axes = plt.subplots(2, 3, figsize=(13, 6.5), constrained_layout=True)
     for panel, (title, names) in zip(axes.flat, PANELS, strict=True):
@@ -120,7 +95,7 @@ def draw_curves(events: Iterable[Mapping[str, Any]], path: Path) -> None:
     plt.close(figure)
 
 
-def _draw_panel(panel: Axes, title: str, curves: Mapping[str, MetricCurve]) -> None:
+def _draw_panel(panel: "Axes", title: str, curves: Mapping[str, MetricCurve]) -> None:
     for name, (steps, values) in curves.items():
         style = "--" if "t2i" in name else "-"
         panel.plot(steps, values, style, label=name, linewidth=1.4, marker="." if len(steps) < 3 else None)

@@ -1,4 +1,4 @@
-"""The comparison of runs on W&B as code: a workspace that is written down instead of clicked together."""
+"""W&B workspace for comparing runs, defined in code."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,8 +25,8 @@ from wandb_workspaces.workspaces.interface import (
 from tangka_match.errors import ConfigError
 
 STEP = "trainer/global_step"
-MOST_RUNS = 100
-"""Lines or bars in a panel; W&B shows 10 unless told otherwise, which hides most of a sweep."""
+MAX_RUNS = 100
+"""Most runs per panel; the default of W&B is 10, which hides most of a sweep."""
 
 
 def build_dashboard(
@@ -40,23 +40,23 @@ def build_dashboard(
     parameters: Sequence[str],
     logarithmic: Sequence[str],
 ) -> Workspace:
-    """Put together metric lines, bars of the best values, parallel coordinates and a scatter plot a parameter.
+    """Build a workspace: line plots, bars of the best values, parallel coordinates, and one scatter plot per parameter.
 
-    Nothing is sent.
+    Nothing is sent to W&B.
 
     Args:
-        project: Of the runs.
-        title: Of the workspace.
-        groupby: A setting of the runs: those with the same value become one line or bar, their mean with its standard
-            deviation; ``None`` shows each run.
-        lines: Metrics drawn over optimizer steps.
-        bars: Metrics of the best checkpoint, a panel each.
-        objective: The metric that parameters are looked at for.
-        parameters: Settings that were swept.
-        logarithmic: Those among them on a logarithmic axis.
+        project: W&B project of the runs.
+        title: Title of the workspace.
+        groupby: Setting by which runs are grouped into one line or bar, their mean with its standard deviation;
+            ``None`` shows each run.
+        lines: Metrics plotted over optimizer steps.
+        bars: Metrics of the best checkpoint, one panel each.
+        objective: Metric that the parameters are plotted against.
+        parameters: Swept settings.
+        logarithmic: Parameters with a logarithmic axis.
     """
     return Workspace(
-        entity="",  # known to W&B once somebody has logged in
+        entity="",  # set when the workspace is pushed
         project=project,
         name=title,
         sections=[
@@ -70,7 +70,7 @@ def build_dashboard(
                 ],
             ),
         ],
-        settings=WorkspaceSettings(x_axis=STEP, max_runs=MOST_RUNS),
+        settings=WorkspaceSettings(x_axis=STEP, max_runs=MAX_RUNS),
         runset_settings=RunsetSettings(
             groupby=[] if groupby is None else [expr.Config(groupby)],
             order=[expr.Ordering(expr.Summary(objective), ascending=False)],
@@ -80,39 +80,39 @@ def build_dashboard(
 
 
 def view_of(dashboard: Workspace) -> dict[str, Any]:
-    """What W&B would be sent of a dashboard, as plain values."""
-    view = dashboard._to_model()  # the library has no public way to it; its version is pinned
+    """Return the view that would be sent to W&B, as plain values."""
+    view = dashboard._to_model()  # no public API; the version of the library is pinned
     spec = view.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {"project": view.project, "displayName": view.display_name, "spec": spec}
 
 
 def push_dashboard(dashboard: Workspace, entity: str | None) -> str:
-    """Save a dashboard as a new view of its project.
+    """Save a dashboard as a new view of its W&B project.
 
     Args:
-        dashboard: Made by ``build_dashboard``.
-        entity: User or team that has the project; ``None`` takes the one that is logged in.
+        dashboard: Workspace from `build_dashboard`.
+        entity: User or team that owns the project; ``None`` for the default of the login.
 
     Returns:
-        Its address.
+        URL of the view.
 
     Raises:
-        ConfigError: If nobody is logged in, or W&B refuses or cannot be reached.
+        ConfigError: If no user is logged in, or W&B refuses the view or cannot be reached.
     """
     try:
         if not wandb.login(prompt=False, verify=False):
             raise ConfigError(
-                "push=true: nobody is logged in to W&B: run `wandb login` first; without push=true the "
-                "view is written as JSON, and nothing is sent"
+                "push=true: not logged in to W&B; run `wandb login` first. Without push=true the view is "
+                "written as JSON, and nothing is sent"
             )
         owner = entity or wandb.Api().default_entity
         if owner is None:
-            raise ConfigError("push=true: entity=null, and W&B names none for this login: give entity=<user or team>")
+            raise ConfigError("push=true: this W&B login has no default entity; set entity=<user or team>")
         dashboard.entity = owner
         dashboard.save()
     except wandb.Error as error:
         raise ConfigError(
-            f"push=true: W&B did not take the view ({str(error).splitlines()[0]}): see to `wandb login`, the network, "
+            f"push=true: W&B did not accept the view ({str(error).splitlines()[0]}); check `wandb login`, the network, "
             f"and whether {entity or 'your entity'} has the project {dashboard.project}"
         ) from error
     return str(dashboard.url)
@@ -125,12 +125,12 @@ def _section(name: str, panels: Sequence[Any]) -> Section:
 
 
 def _line(metric: str, groupby: str | None) -> LinePlot:
-    plot = LinePlot(title=metric, x=STEP, y=[metric], max_runs_to_show=MOST_RUNS)
+    plot = LinePlot(title=metric, x=STEP, y=[metric], max_runs_to_show=MAX_RUNS)
     return plot if groupby is None else _grouped(plot, groupby)
 
 
 def _bars(metric: str, groupby: str | None) -> BarPlot:
-    plot = BarPlot(title=metric, metrics=[metric], max_runs_to_show=MOST_RUNS, max_bars_to_show=MOST_RUNS)
+    plot = BarPlot(title=metric, metrics=[metric], max_runs_to_show=MAX_RUNS, max_bars_to_show=MAX_RUNS)
     return plot if groupby is None else _grouped(plot, groupby)
 
 

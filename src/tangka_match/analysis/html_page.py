@@ -1,4 +1,7 @@
-"""HTML pages that need nothing beside them: styles, scripts and data inside, and a policy that forbids requests."""
+"""Self-contained HTML pages, shared by the report and the diagnosis.
+
+Styles, scripts and data are inline, and a content security policy forbids requests.
+"""
 
 import base64
 import hashlib
@@ -8,29 +11,30 @@ from collections.abc import Mapping
 from functools import cache
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 
 @cache
 def resource(name: str) -> str:
-    """A text file of this package, such as ``page.css`` or ``report/main.js``."""
+    """Read a text file of this package, such as ``page.css`` or ``report/main.js``."""
     return files("tangka_match.analysis").joinpath(*name.split("/")).read_text(encoding="utf-8")
 
 
 def html_page(
     title: str, body: str, style: str, *, script: str = "", data: Mapping[str, Any] | None = None, generator: str = ""
 ) -> str:
-    """Put a page together.
+    """Assemble a page.
 
-    The browser runs this script alone, known by its hash, and fetches nothing, whatever the data hold.
+    The policy allows only this script, identified by its hash, and no requests, whatever the data contain.
 
     Args:
-        title: Plain text.
-        body: HTML.
-        style: CSS, after that of ``page.css``, which all pages share.
-        script: A JavaScript module, run when the page is there.
-        data: Plain values by the ids of the blocks that hold them as JSON.
-        generator: What wrote the page, for tools.
+        title: Title, as plain text.
+        body: Body, as HTML.
+        style: CSS, appended to ``page.css``, which all pages share.
+        script: JavaScript module, run after the page has loaded.
+        data: Plain values by element id, embedded as JSON blocks.
+        generator: Name of the program that wrote the page, for tools.
     """
     blocks = "".join(
         f'<script type="application/json" id="{escape(name)}">{json_block(value)}</script>'
@@ -46,20 +50,32 @@ def html_page(
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">{made_by}'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        # An empty icon, or the browser asks for one.
+        # Without an icon the browser requests one.
         f'<link rel="icon" href="data:,"><title>{escape(title)}</title>'
         f"<style>{resource('page.css')}{style}</style></head><body>{body}{blocks}{module}</body></html>\n"
     )
 
 
 def json_block(value: Any) -> str:
-    r"""JSON that may stand inside a ``<script>``: no text of it ends the block, and what is not finite is ``null``.
+    r"""Serialise a value as JSON that is safe inside a ``<script>``; values that are not finite become ``null``.
 
     >>> json_block({"name": "</script>", "loss": float("nan")})
     '{"name":"\\u003c/script>","loss":null}'
     """
     text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file through a temporary file, so that it is never incomplete.
+
+    Args:
+        path: File to write; its folder must exist.
+        text: Content.
+    """
+    partial = path.with_name(f".partial-{path.name}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def _finite(value: Any) -> Any:

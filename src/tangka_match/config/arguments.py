@@ -1,4 +1,4 @@
-"""What a ``_target_`` of the config takes: unknown, missing and wrongly typed arguments, found without calling it."""
+"""Resolve the ``_target_`` of a config node, and check the node's arguments against it without calling it."""
 
 import inspect
 import json
@@ -11,27 +11,29 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from tangka_match.config.explain import nearest
 from tangka_match.errors import ConfigError
+from tangka_match.models.registry import built_in_name
+from tangka_match.registry import Registered, find_registered, registered_name, registered_names
 
 ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
 
 
 def argument_faults(name: str, node: dict[str, Any], filled_later: set[str]) -> list[str]:
-    """Compare a node of the config with the signature of the class or function that it names.
+    """Find unknown, missing and wrongly typed arguments of a config node.
 
     Args:
-        name: Dotted name of the node, for the messages.
-        node: Plain values; nodes inside it that have a ``_target_`` are compared as well, also in a dict of them.
+        name: Dotted name of the node, for messages.
+        node: Plain values; nested nodes with a ``_target_``, and dicts of such nodes, are checked too.
         filled_later: Arguments that the code adds.
 
     Returns:
-        One message a fault.
+        One message per fault.
 
     >>> argument_faults("loss", {"_target_": "tangka_match.losses.TripletMarginLoss", "margni": 0.2}, set())
     ['loss.margni: tangka_match.losses.TripletMarginLoss takes no such argument. Did you mean margin?']
     """
     target = node.get("_target_", "")
     try:
-        callable_ = _locate(target)
+        callable_ = locate(target)
     except ConfigError as error:
         return [f"{name}._target_={target!r}: {error}"]
     parameters = inspect.signature(callable_).parameters
@@ -58,8 +60,49 @@ def argument_faults(name: str, node: dict[str, Any], filled_later: set[str]) -> 
     return faults
 
 
-def _locate(target: str) -> Callable[..., Any]:
-    """Import what a ``_target_`` names; Hydra's own function also logs its failure to the terminal."""
+def with_registered_names(node: Any) -> Any:
+    """Return a copy of a plain config in which every registered class or function is named as it is registered.
+
+    Saved configs and checkpoints then hold that name, never the path of a module. A matcher of this package gets the
+    name under which checkpoints know it. A ``_target_`` that cannot be imported stays as it is.
+
+    >>> with_registered_names({"_target_": "tangka_match.models.sgraf.matcher.SGRAF", "reasoning": "saf"})
+    {'_target_': 'tangka_match.models.SGRAF', 'reasoning': 'saf'}
+    """
+    return _with_targets(node, _stored_name)
+
+
+def with_import_paths(node: Any) -> Any:
+    """Return a copy of a plain config in which every registered name is the dotted path that Hydra imports."""
+    return _with_targets(node, lambda target: entry.path if (entry := _registered(target)) else target)
+
+
+def _with_targets(node: Any, rename: Callable[[str], str]) -> Any:
+    if isinstance(node, dict):
+        renamed = {key: _with_targets(value, rename) for key, value in node.items()}
+        if isinstance(target := node.get("_target_"), str):
+            renamed["_target_"] = rename(target)
+        return renamed
+    return [_with_targets(item, rename) for item in node] if isinstance(node, list) else node
+
+
+def _registered(target: str) -> Registered | None:
+    return find_registered(target) if target and "." not in target else None
+
+
+def _stored_name(target: str) -> str:
+    try:
+        found = locate(target)
+    except ConfigError:
+        return target
+    own = target.startswith(("tangka_match.", "torch."))
+    return built_in_name(found) or (None if own else registered_name(found)) or target
+
+
+def locate(target: str) -> Callable[..., Any]:
+    """Return the class or function that a ``_target_`` names; Hydra's own function also logs its failures."""
+    if entry := _registered(target):
+        return entry.target
     module_name, _, name = target.rpartition(".")
     try:
         module = import_module(module_name) if module_name else None
@@ -67,8 +110,15 @@ def _locate(target: str) -> Callable[..., Any]:
         raise ConfigError(f"cannot be imported ({error})") from error
     known = {key: found for key in dir(module) if callable(found := getattr(module, key))}
     if name not in known:
-        raise ConfigError(f"there is no such class or function.{nearest(name, list(known))}")
+        names = list(known) if module_name else registered_names()
+        raise ConfigError(f"there is no such class or function.{nearest(name, names)}")
     return known[name]
+
+
+def accepts(callable_: Callable[..., Any], name: str, value: Any) -> bool:
+    """Return whether an argument accepts a value, by its annotation; one without an annotation accepts all."""
+    types = _types(callable_)
+    return name not in types or _fits(value, types[name])
 
 
 def _types(callable_: Callable[..., Any]) -> dict[str, Any]:
@@ -77,7 +127,7 @@ def _types(callable_: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _fits(value: Any, expected: Any) -> bool:
-    """As in JSON: a list is good for a tuple and a whole number for a float, but no text for a number."""
+    """Compare as in JSON: a list fits a tuple and an integer fits a float, but a string fits no number."""
     try:
         TypeAdapter(expected, config=ANY_TYPE).validate_json(json.dumps(value), strict=True)
     except ValidationError:
@@ -86,7 +136,7 @@ def _fits(value: Any, expected: Any) -> bool:
 
 
 def _say(expected: Any) -> str:
-    """A type in short words.
+    """Write a type without its modules.
 
     >>> _say(float | list[int] | None)
     'float | list[int] | None'

@@ -4,102 +4,115 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from tangka_match.config.arguments import argument_faults
-from tangka_match.config.check import BUILT_BY_TARGET, check_config, raise_faults
+from tangka_match.config.arguments import argument_faults, with_import_paths
+from tangka_match.config.check import BUILT_BY_TARGET, active_callbacks, check_config, raise_faults
 from tangka_match.data.datamodule import SetWriter
+from tangka_match.data.tokenizer import check_restorable
 from tangka_match.errors import ConfigError, TangkaMatchError
 from tangka_match.losses import check_pooled
+from tangka_match.models.registry import check_loadable
+from tangka_match.training.build import check_compiler
 from tangka_match.training.callbacks import check_neighbours
 from tangka_match.training.distributed import processes_started
+from tangka_match.training.noisy_pairs import check_weighable
 from tangka_match.training.optimisation import check_prefixes
-from tangka_match.training.pair_trust import check_weighable
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.settings import DistillationSettings, TrainerSettings
 
-# Of the rehearsal, before the data say what they are; the four words are the special ones.
-STAND_IN_SIZES = {"vocab_size": 4, "feature_dim": 1, "num_regions": 1}
-STAND_IN_STEPS = 1_000_000_000
+TRIAL_SIZES = {"vocab_size": 4, "feature_dim": 1, "num_regions": 1}
+"""Sizes that a model is built with before the data are read; the four words are the special tokens."""
+TRIAL_STEPS = 1_000_000_000
+"""Length of the run that a schedule is built for before the data are read."""
 
 
 def build_plan(config: DictConfig, overrides: Sequence[str] = ()) -> RunPlan:
-    """Check a config and build what the runner needs.
+    """Check a config and build the plan of a run.
 
-    Every part is built once on the way, so that a value that a class refuses is reported before data are read or a
-    folder is made.
+    Every part is built once as a trial, so that values refused by a class are reported before data are read or a folder
+    is made.
 
     Args:
-        config: As Hydra composed it, or as a run folder's ``config.yaml`` holds it.
-        overrides: Of the command line, for the records.
+        config: Config as composed by Hydra, or as saved in a run folder.
+        overrides: Overrides of the command line, for the records.
 
     Raises:
-        ConfigError: If the config is faulty, or asks for a device that this machine does not have.
+        ConfigError: If the config has faults, or asks for a device that this machine does not have.
     """
     settings, plain = check_config(config)
     nodes = {name: OmegaConf.create(plain[name]) for name in BUILT_BY_TARGET}
     build: dict[str, Callable[..., Any]] = {name: partial(_build, node) for name, node in nodes.items()}
     build["data"] = partial(build["data"], seed=settings.seed)
-    teaching = settings.distillation
-    if teaching.loss is not None:
-        build["distillation.loss"] = partial(_build, OmegaConf.create(teaching.loss))
+    distillation = settings.distillation
+    if distillation.loss is not None:
+        build["distillation.loss"] = partial(_build, OmegaConf.create(distillation.loss))
+    callbacks: dict[str, Any] = OmegaConf.to_container(OmegaConf.create(plain), resolve=True)["callbacks"]  # type: ignore[call-overload,index]
+    for name, node in active_callbacks(callbacks).items():
+        build[f"callbacks.{name}"] = partial(_build, OmegaConf.create(node))
     raise_faults(
         [
             *_device_faults(settings.trainer),
-            *_teacher_faults(teaching),
-            *_rehearse(build, plain),
+            *_teacher_faults(distillation),
+            *([] if not settings.training.compile else _compiler_faults()),
+            *_build_once(build, plain),
         ]
     )
     return RunPlan(
         settings=settings,
         config=plain,
-        config_yaml=OmegaConf.to_yaml(OmegaConf.create(plain)),
+        config_yaml=OmegaConf.to_yaml(OmegaConf.create(plain)),  # keeps interpolations
         data=build["data"](),
         model=plain["model"],
         build_model=build["model"],
         build_loss=build["loss"],
         optimizer=build["optimizer"](),
         scheduler=build["scheduler"](),
-        distillation_loss=build["distillation.loss"]() if teaching.loss is not None else None,
+        build_callbacks=lambda: [build_part() for name, build_part in build.items() if name.startswith("callbacks.")],
+        distillation_loss=build["distillation.loss"]() if distillation.loss is not None else None,
         overrides=tuple(overrides),
     )
 
 
 def build_writer(config: DictConfig) -> SetWriter:
-    """Check the part of a config that writes a data set, and build it.
+    """Build the writer of a data set from ``data.writer``.
+
+    Args:
+        config: Config as composed by Hydra.
 
     Raises:
-        ConfigError: If ``data.writer`` is faulty, or there is none.
+        ConfigError: If ``data.writer`` is missing or has faults.
     """
     node = config.data.get("writer")
     if node is None:
-        raise ConfigError("data: nothing writes this set; use data=demo or data=demo_small")
+        raise ConfigError("data.writer is not set: this data set cannot be written; use data=demo or data=demo_small")
     plain: dict[str, Any] = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     raise_faults(argument_faults("data.writer", plain, set()))
     return _build(node)
 
 
 def _build(node: DictConfig, **filled: Any) -> Any:
-    """Instantiate by ``_target_``; lists and dicts arrive as plain Python, never as OmegaConf containers.
-
-    What a class raises comes out as it is, not in Hydra's wrapping.
-    """
+    """Instantiate a node by its ``_target_``, with plain lists and dicts, and raise errors without Hydra's wrapping."""
     try:
-        return instantiate(node, _convert_="all", **filled)
+        plain = with_import_paths(OmegaConf.to_container(node, resolve=True))
+        return instantiate(plain, _convert_="all", **filled)
     except InstantiationException as error:
         raise error.__cause__ or error from None
 
 
-def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> list[str]:
-    """Build each part as the runner will, the model without memory; returns what the classes refuse."""
+def _build_once(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> list[str]:
+    """Build each part as the runner does, the model without memory, and return what the classes refuse."""
     matchers: list[torch.nn.Module] = []
 
     def build_model() -> None:
+        check_loadable(plain["model"]["_target_"])
         with torch.device("meta"):
-            matchers.append(build["model"](**STAND_IN_SIZES))
+            matchers.append(build["model"](**TRIAL_SIZES))
         check_prefixes(matchers[0], plain["training"]["lr_multipliers"] or {})
         check_neighbours(plain["data"].get("hard_batches", 0.0), matchers[0])
 
@@ -113,27 +126,36 @@ def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> li
         return build["optimizer"]()([torch.nn.Parameter(torch.zeros(1, 1))])
 
     def build_scheduler() -> None:
-        build["scheduler"]()(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]), total_steps=STAND_IN_STEPS)
+        build["scheduler"]()(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]), total_steps=TRIAL_STEPS)
 
-    parts = {
+    def build_callback(name: str) -> None:
+        callback = build[name]()
+        if not isinstance(callback, pl.Callback):
+            raise ConfigError(
+                f"{name}: {type(callback).__name__} is not a Lightning callback; derive it from "
+                "pytorch_lightning.Callback"
+            )
+
+    parts: dict[str, Callable[[], Any]] = {
         "model": build_model,
-        "data": build["data"],
+        "data": lambda: check_restorable(build["data"]().tokenizer),
         "loss": build_loss,
         "optimizer": build_optimizer,
         "scheduler": build_scheduler,
     }
     if "distillation.loss" in build:
         parts["distillation.loss"] = build["distillation.loss"]
+    parts |= {name: partial(build_callback, name) for name in build if name.startswith("callbacks.")}
     faults: list[str] = []
     for name, build_part in parts.items():
         try:
             build_part()
         except TangkaMatchError as error:
             if any(fault.endswith(str(error)) for fault in faults):
-                continue  # the model and its tokenizer are read from the same folder
-            named = str(error).startswith((f"{name}.", "training.", "data."))
+                continue  # the model and its tokenizer read the same folder
+            named = str(error).startswith((f"{name}.", f"{name}:", "training.", "data."))
             faults.append(str(error) if named else f"{name}: {error}")
-        except (TypeError, ValueError) as error:  # of a class that is not ours
+        except (TypeError, ValueError, MisconfigurationException) as error:  # raised by a class of another package
             group, _, part = name.partition(".")
             node = plain[group][part] if part else plain[group]
             target, given = node["_target_"], {k: v for k, v in node.items() if k[0] != "_"}
@@ -141,45 +163,53 @@ def _rehearse(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> li
     return faults
 
 
-def _teacher_faults(teaching: DistillationSettings) -> list[str]:
-    if teaching.loss is not None and not teaching.teachers:
+def _compiler_faults() -> list[str]:
+    try:
+        check_compiler()
+    except ConfigError as error:
+        return [str(error)]
+    return []
+
+
+def _teacher_faults(distillation: DistillationSettings) -> list[str]:
+    if distillation.loss is not None and not distillation.teachers:
         return [
-            "distillation.teachers is empty: give the checkpoints that teach (distillation.teachers=[a.ckpt,b.ckpt]), "
-            "or distillation=none"
+            "distillation.teachers is empty: give the checkpoints of the teachers "
+            "(distillation.teachers=[a.ckpt,b.ckpt]), or set distillation=none"
         ]
     return [
         f"distillation.teachers: {path}: no such file; give the best.ckpt of a trained model"
-        for path in teaching.teachers
+        for path in distillation.teachers
         if not path.is_file()
     ]
 
 
 def _device_faults(trainer: TrainerSettings) -> list[str]:
-    there = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
-    if trainer.accelerator == "gpu" and there == 0:
+    found = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
+    if trainer.accelerator == "gpu" and found == 0:
         return [
             f"trainer.accelerator={trainer.accelerator!r}: torch {torch.__version__} finds no GPU on this machine: "
-            "use trainer=cpu, or install a driver and a torch that fit the GPU"
+            "use trainer=cpu, or install a driver and a torch build for the GPU"
         ]
-    on_cpu = trainer.accelerator == "cpu" or there == 0
+    on_cpu = trainer.accelerator == "cpu" or found == 0
     if on_cpu and trainer.devices == -1:
-        return ["trainer.devices=-1 is every GPU: on a CPU say how many processes (trainer=ddp_cpu starts 2)"]
-    if not on_cpu and trainer.devices > there:
-        return [f"trainer.devices={trainer.devices}: this machine has {there} GPU(s); -1 takes them all"]
-    return _process_faults(trainer, there if trainer.devices == -1 else trainer.devices)
+        return ["trainer.devices=-1 means all GPUs: on a CPU set the number of processes (trainer=ddp_cpu starts 2)"]
+    if not on_cpu and trainer.devices > found:
+        return [f"trainer.devices={trainer.devices}: this machine has {found} GPU(s); -1 uses all of them"]
+    return _process_faults(trainer, found if trainer.devices == -1 else trainer.devices)
 
 
 def _process_faults(trainer: TrainerSettings, devices: int) -> list[str]:
-    """Whether those who started the processes, and the settings, agree on their number."""
+    """Check that as many processes were started as the settings say."""
     wanted, together = devices * trainer.num_nodes, processes_started()
     if trainer.num_nodes > 1 and together == 1:
         return [
-            f"trainer.num_nodes={trainer.num_nodes}: Lightning starts processes on one machine only: start them on "
-            "each by torchrun or srun (README, Sweeps)"
+            f"trainer.num_nodes={trainer.num_nodes}: Lightning starts processes on one machine only: start them with "
+            "torchrun or srun on each machine (README, Sweeps)"
         ]
     if together > 1 and together != wanted:
         return [
-            f"trainer.devices={trainer.devices} and trainer.num_nodes={trainer.num_nodes}: {together} processes were "
-            f"started together, and these settings want {wanted}"
+            f"trainer.devices={trainer.devices} and trainer.num_nodes={trainer.num_nodes} need {wanted} processes, but "
+            f"{together} were started"
         ]
     return []

@@ -1,23 +1,25 @@
-"""Checks a composed config before anything is built: every fault is reported, not the first one only."""
+"""Checks a composed config before anything is built; all faults are reported at once."""
 
+import inspect
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ValidationError
 
-from tangka_match.config.arguments import argument_faults
+from tangka_match.config.arguments import accepts, argument_faults, locate, with_registered_names
 from tangka_match.config.explain import nearest
 from tangka_match.errors import ConfigError
-from tangka_match.records.setting_names import with_current_targets
-from tangka_match.training.settings import RunSettings
+from tangka_match.records.setting_names import NON_RUN_KEYS, with_current_targets
+from tangka_match.training.settings import RunSettings, TrainerSettings
+from tangka_match.training.trainer import ALLOWED_ARGUMENTS, REFUSED_ARGUMENTS
 
 SETTINGS = tuple(RunSettings.model_fields)
 BUILT_BY_TARGET = ("data", "model", "loss", "optimizer", "scheduler")
-GROUPS = (*SETTINGS, *BUILT_BY_TARGET)
-NO_SUCH = ("extra_forbidden", "unexpected_keyword_argument")
-"""What pydantic calls a setting that a model, or a dataclass, does not have."""
-OF_THE_COMMAND = ("resume", "debug", "seeds", "ensemble", "sweep")
+"""Groups that are built by their ``_target_``; ``callbacks`` holds any number of such nodes."""
+GROUPS = (*SETTINGS, *BUILT_BY_TARGET, "callbacks")
+UNKNOWN_SETTING = ("extra_forbidden", "unexpected_keyword_argument")
+"""Types of pydantic's errors for a field that a model or dataclass does not have."""
 FILLED_LATER = {
     "data": {"seed", "tokenizer"},
     "model": {"vocab_size", "feature_dim", "num_regions"},
@@ -25,31 +27,37 @@ FILLED_LATER = {
     "optimizer": {"params"},
     "scheduler": {"optimizer", "total_steps"},
 }
+"""Arguments of each group that the code fills in when it builds the part."""
 
 
 def check_config(config: DictConfig) -> tuple[RunSettings, dict[str, Any]]:
-    """Check names, types, ranges and contradictions.
+    """Check names, types, ranges and contradictions of a config.
 
     Args:
-        config: As Hydra composed it.
+        config: Config as composed by Hydra or saved by a run.
 
     Returns:
-        The typed settings, and the whole config as plain values.
+        The typed settings, and the config as plain values. ``callbacks`` keep their interpolations, such as
+        ``${training.monitor}``, so that the records hold each value once.
 
     Raises:
-        ConfigError: Listing every fault with its dotted name, the value found, and what is allowed.
+        ConfigError: If there are faults; the message lists each with its dotted name, value and what is allowed.
     """
     plain = with_current_targets(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+    plain = with_registered_names(plain)
     faults = [
         f"{name}: there is no such setting.{nearest(name, list(GROUPS))}"
         for name in plain
-        if name not in (*GROUPS, *OF_THE_COMMAND)
+        if name not in (*GROUPS, *NON_RUN_KEYS)
     ]
     for group in BUILT_BY_TARGET:
         faults += argument_faults(group, plain[group], FILLED_LATER[group])
-    taught_by = plain["distillation"].get("loss")
-    if taught_by is not None:
-        faults += argument_faults("distillation.loss", taught_by, set())
+    for name, node in (plain["callbacks"] or {}).items():
+        faults += [] if node is None else _callback_faults(f"callbacks.{name}", node)
+    distillation_loss = plain["distillation"].get("loss")
+    if distillation_loss is not None:
+        faults += argument_faults("distillation.loss", distillation_loss, set())
+    faults += _trainer_faults(plain["trainer"])
     settings = None
     try:
         settings = RunSettings.model_validate({name: plain[name] for name in SETTINGS})
@@ -57,27 +65,77 @@ def check_config(config: DictConfig) -> tuple[RunSettings, dict[str, Any]]:
         faults += [describe_fault(item) for item in error.errors()]
     raise_faults(faults)
     assert settings is not None
-    return settings, plain
+    return settings, plain | {"callbacks": _unresolved(config.callbacks)}
+
+
+def _unresolved(node: DictConfig | None) -> dict[str, Any]:
+    return {} if node is None else with_current_targets(OmegaConf.to_container(node, resolve=False))
+
+
+def active_callbacks(nodes: dict[str, Any] | None) -> dict[str, Any]:
+    """Select the nodes of the group ``callbacks`` that are switched on.
+
+    A node is off if it is null, or if an argument is null that has no default and does not accept null: the callback of
+    ``early_stopping`` is off if ``training.early_stopping_patience`` is null.
+
+    Args:
+        nodes: Nodes by name, resolved.
+    """
+    return {name: node for name, node in (nodes or {}).items() if node is not None and not _null_arguments(node)}
+
+
+def _callback_faults(name: str, node: Any) -> list[str]:
+    if not isinstance(node, dict):
+        return [f"{name}={node!r}: give the callback's class as {name}._target_=<package.Class>, or null"]
+    off = _null_arguments(node)
+    return argument_faults(name, {key: value for key, value in node.items() if key not in off}, off)
+
+
+def _null_arguments(node: dict[str, Any]) -> set[str]:
+    """Return the arguments without a default that are null but do not accept null."""
+    if None not in node.values():
+        return set()
+    try:
+        target = locate(node.get("_target_", ""))
+    except ConfigError:
+        return set()
+    required = {
+        name for name, p in inspect.signature(target).parameters.items() if p.default is inspect.Parameter.empty
+    }
+    return {name for name in required & set(node) if node[name] is None and not accepts(target, name, None)}
+
+
+def _trainer_faults(plain: dict[str, Any]) -> list[str]:
+    """Check the arguments of Lightning's ``Trainer`` that `TrainerSettings` does not declare."""
+    faults = []
+    further = {name: value for name, value in plain.items() if name not in TrainerSettings.model_fields}
+    for name in further:
+        if name in REFUSED_ARGUMENTS:
+            faults.append(f"trainer.{name} cannot be set: {REFUSED_ARGUMENTS[name]}")
+        elif name not in ALLOWED_ARGUMENTS:
+            faults.append(f"trainer.{name}: there is no such setting.{nearest(name, list(ALLOWED_ARGUMENTS))}")
+    known = {name: value for name, value in further.items() if name in ALLOWED_ARGUMENTS}
+    return faults + argument_faults("trainer", {"_target_": "pytorch_lightning.Trainer", **known}, set())
 
 
 def raise_faults(faults: list[str]) -> None:
-    """Raise one ``ConfigError`` that lists them, if there are any."""
+    """Raise one ``ConfigError`` that lists all faults, if there are any."""
     if faults:
-        raise ConfigError("the settings contradict themselves or are out of range:\n  " + "\n  ".join(faults))
+        raise ConfigError("the settings contradict each other or are out of range:\n  " + "\n  ".join(faults))
 
 
 def describe_fault(item: Any, kind: type[BaseModel] = RunSettings) -> str:
-    """A fault as pydantic found it, in the words of the other checks.
+    """Describe an error of pydantic as the other checks do.
 
     Args:
         item: One of ``ValidationError.errors()``.
-        kind: What the settings had to fit.
+        kind: Model that the settings did not fit.
     """
     name = ".".join(str(part) for part in item["loc"])
-    if item["type"] in NO_SUCH:
+    if item["type"] in UNKNOWN_SETTING:
         return f"{name}: there is no such setting.{nearest(item['loc'][-1], _siblings(kind, item['loc']))}"
     if item["type"] == "missing":
-        return f"{name} is missing: its default was taken out of the settings; give {name} a value"
+        return f"{name} is missing: its default has been removed from the config; set {name}=<value>"
     if item["type"] == "value_error":
         return f"{name + ': ' if name else ''}{item['ctx']['error']}"
     return f"{name}={item['input']!r}: {item['msg']}"

@@ -1,4 +1,4 @@
-"""From a composed config to a finished run: check, build, train, draw."""
+"""Launches a run: from a composed config, or from the folder of a stopped run, to its result."""
 
 from pathlib import Path
 
@@ -12,15 +12,14 @@ from tangka_match.config.check import GROUPS
 from tangka_match.errors import ConfigError
 from tangka_match.records.ledger import read_ledger
 from tangka_match.records.run_folder import RunFolder, find_run
+from tangka_match.records.setting_names import ADDED_SETTINGS, COMMAND_KEYS
 from tangka_match.training.distributed import is_main_process
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.result import RunResult
 from tangka_match.training.runner import train
 
-OF_THE_COMMAND_LINE = ("resume", "sweep", "seeds", "ensemble")
-"""What says how to run, and is no setting of a run."""
-MAY_HAVE_MOVED = ("paths.runs", "paths.checkpoints", "paths.data", "data.root", "data.mix")
-ALLOWED_WITH_RESUME = ("resume", *MAY_HAVE_MOVED, "debug")
+MOVABLE = ("paths.runs", "paths.checkpoints", "paths.data", "data.root", "data.mix")
+ALLOWED_WITH_RESUME = ("resume", *MOVABLE, "debug")
 PATHS = (
     "paths.runs",
     "paths.checkpoints",
@@ -32,61 +31,64 @@ PATHS = (
     "data.tokenizer.user_dictionaries",
 )
 FOLDERS_OR_NAMES = ("model.text_model", "data.tokenizer.source")
-"""A folder here, or else a name on the Hugging Face hub, which stays as it is."""
+"""Settings that hold a folder or a name on the Hugging Face hub; only folders become absolute."""
 
 
 def launch(config: DictConfig) -> RunResult:
-    """Train what ``config`` says, or go on with the run that ``config.resume`` names.
+    """Train the run of a config, or continue the run that ``config.resume`` names.
+
+    Args:
+        config: Config as composed by Hydra.
 
     Raises:
-        TangkaMatchError: For whatever a user can mend.
+        TangkaMatchError: On invalid user input, or if the run cannot go on.
     """
     OmegaConf.set_struct(config, False)
-    resume, *_ = (config.pop(name) for name in OF_THE_COMMAND_LINE)
+    resume, *_ = (config.pop(name) for name in COMMAND_KEYS)
     if resume is None:
         keep_absolute_paths(config)
         return train_and_draw(build_plan(config, HydraConfig.get().overrides.task))
-    folder, saved = _stopped_run(config, str(resume))
+    folder, saved = _find_stopped_run(config, str(resume))
     return train_and_draw(build_plan(saved), folder)
 
 
 def train_and_draw(plan: RunPlan, resume: RunFolder | None = None) -> RunResult:
-    """Train, and draw the curves of the run; arguments and errors are those of `train`."""
+    """Train, and draw the curves of the run; see `train` for arguments and errors."""
     result = train(plan, resume)
     draw(result.folder)
     return result
 
 
 def draw(folder: RunFolder) -> None:
-    """Draw the curves of a run into its folder."""
+    """Draw the curves of a run to ``curves.png`` in its folder."""
     if is_main_process():
         draw_curves(read_ledger(folder.ledger), folder.path / "curves.png")
 
 
-def _stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig]:
-    """Find a run and its own config; only where things lie may differ from it."""
+def _find_stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig]:
+    """Find a run and its saved config, in which only folders may be changed."""
     overrides = HydraConfig.get().overrides.task
     given = [override.lstrip("+").partition("=")[0] for override in overrides]
     refused = [override for override, name in zip(overrides, given, strict=True) if name not in ALLOWED_WITH_RESUME]
     if refused:
         raise ConfigError(
-            f"resume={run_id} goes on with the run's own settings, but the command also gives {' '.join(refused)}: "
-            f"leave that out ({', '.join(ALLOWED_WITH_RESUME[1:])} may be given), or start a new run"
+            f"resume={run_id} continues a run with its own settings, but the command also sets {' '.join(refused)}: "
+            f"remove that (allowed: {', '.join(ALLOWED_WITH_RESUME[1:])}), or start a new run"
         )
     path = find_run(Path(config.paths.runs).absolute(), run_id)
     saved = _load(path / "config.yaml")
     in_data = Path(saved.paths.data)
     for data_set in _data_sets(saved) if "paths.data" in given else []:
-        if Path(data_set.root).is_relative_to(in_data):  # a set that lies there has moved with it
+        if Path(data_set.root).is_relative_to(in_data):  # moved together with paths.data
             data_set.root = str(Path(config.paths.data) / Path(data_set.root).relative_to(in_data))
-    for name in set(given) & set(MAY_HAVE_MOVED):
+    for name in set(given) & set(MOVABLE):
         OmegaConf.update(saved, name, OmegaConf.select(config, name))
     keep_absolute_paths(saved)
     return RunFolder(path.name, path, Path(saved.paths.checkpoints) / saved.name / path.name), saved
 
 
 def keep_absolute_paths(config: DictConfig) -> None:
-    """Write every path as it is from here, in place: the run may be resumed from another folder."""
+    """Make all paths absolute, in place, because a run may be resumed from another working directory."""
     for name in (*PATHS, *FOLDERS_OR_NAMES):
         value = OmegaConf.select(config, name)
         if name in FOLDERS_OR_NAMES and not (isinstance(value, str) and Path(value).is_dir()):
@@ -100,19 +102,24 @@ def keep_absolute_paths(config: DictConfig) -> None:
 
 
 def _data_sets(config: DictConfig) -> list[DictConfig]:
-    """Whatever names the folder of a data set as its ``root``: ``data``, and what is mixed in."""
+    """Return the nodes with the ``root`` of a data set: ``data``, and the entries of ``data.mix``."""
     mix = OmegaConf.select(config, "data.mix")
     named = [OmegaConf.select(config, "data"), *(mix if isinstance(mix, ListConfig) else [])]
     return [node for node in named if isinstance(node, DictConfig) and isinstance(node.get("root"), str)]
 
 
 def _load(path: Path) -> DictConfig:
-    """The config that a run wrote."""
+    """Load the config of a run; settings that were added after it was saved get their defaults."""
     try:
         saved = OmegaConf.load(path)
     except (OSError, YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML ({error}); put it right, or start a new run") from error
-    missing = [name for name in GROUPS if name not in saved]
+        raise ConfigError(f"{path}: cannot be read as YAML ({error}); correct it, or start a new run") from error
+    required = [name for name in GROUPS if name not in ADDED_SETTINGS]
+    missing = [name for name in required if name not in saved]
     if not isinstance(saved, DictConfig) or missing:
         raise ConfigError(f"{path}: not the config of a run, it lacks {', '.join(missing)}; start a new run")
+    for name, default in ADDED_SETTINGS.items():
+        group, _, key = name.rpartition(".")
+        if key not in (saved[group] if group else saved):
+            OmegaConf.update(saved, name, default)
     return saved

@@ -1,1 +1,1 @@
-"""Precomp layout, feature store, captions, vocabulary, tokenizer, dataset, collate, samplers, data module, demo set."""
+"""Data sets: precomp layout, feature store, captions, vocabulary, tokenizers, datasets, batch sampler, data module."""

@@ -1,4 +1,4 @@
-"""The Lightning data module: two splits, tokenised once, and batches in an order that can be resumed."""
+"""Lightning data module: tokenised train and validation splits, with training batches in a resumable order."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,23 +11,30 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from tangka_match.data.checks import (
+    check_expected_counts,
+    check_loading,
+    check_sampling,
+    check_train_share,
+    check_vocabulary_settings,
+)
 from tangka_match.data.dataset import (
     CaptionDataset,
+    DeviceFeatures,
     ImageDataset,
     PairDataset,
     collate_captions,
     collate_images,
     collate_pairs,
+    fits_in_gpu_memory,
     pad_tokens,
 )
 from tangka_match.data.difficulty import word_rarity
 from tangka_match.data.encoding import EncodedCaptions, check_max_tokens, encode_captions
 from tangka_match.data.joined import check_same_shape, join_splits
-from tangka_match.data.mix import OpenedSet, open_further_sets, read_mix
-from tangka_match.data.module_settings import check_expected_counts, check_loading, check_vocabulary_settings
-from tangka_match.data.resident import ResidentFeatures, worth_keeping
-from tangka_match.data.samplers import ResumableBatchSampler, check_sampling
-from tangka_match.data.split import Split, check_share, load_split, take_share
+from tangka_match.data.mix import OpenedSet, open_extra_sets, parse_mix
+from tangka_match.data.samplers import ResumableBatchSampler
+from tangka_match.data.split import Split, load_split, subsample_images
 from tangka_match.data.tokenizer import CaptionTokenizer, JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.data.word_vectors import read_word_vectors
@@ -36,10 +43,10 @@ from tangka_match.types import CaptionBatch, ImageBatch, PairedCaptions, RegionT
 
 
 class SetWriter(Protocol):
-    """Something that can write a data set, such as ``data.demo.writer.DemoWriter``."""
+    """Writer of a data set, such as ``demo.writer.DemoWriter``."""
 
     def ensure(self, root: Path) -> None:
-        """Write the set to ``root``, unless it is there already."""
+        """Write the data set to ``root`` if it is missing."""
         ...
 
 
@@ -48,45 +55,49 @@ class RegionTextDataModule(pl.LightningDataModule):
 
     Args:
         root: Folder of the data set, in the precomp layout.
-        tokenizer: Cuts captions into words; ``JiebaTokenizer()`` where ``None``. One with a vocabulary of its own
-            decides the vocabulary, and how many tokens of a caption are read at most.
-        writer: Writes the set in ``prepare_data`` when it is missing; ``None`` where the files are the user's own.
-        vocabulary_path: A vocabulary as JSON; built from the captions trained on, of all sets, where ``None``.
-        word_vectors_path: Pretrained vectors as text, which `read_word_vectors` reads; ``None`` for none.
-        min_count: Fewest occurrences of a word in the training captions for it to enter a vocabulary that is built.
-        max_tokens: Longest caption, in tokens with ``<start>`` and ``<end>``; longer ones are cut. At least 3.
-        batch_size: Pairs a training batch, on each process.
-        eval_batch_size: Images, or captions, a validation batch.
-        num_workers: Processes that read ahead; 0 reads in the training process.
-        pin_memory: Copy batches to page-locked memory, which speeds up the way to a GPU.
-        device_features: Keep the training features on the device, so that batches are indices: ``True``, ``False``, or
-            ``"auto"``, on a GPU where they take at most ``resident.SHARE_OF_MEMORY`` of its free memory.
-        drop_last: Leave out the last training batch of an epoch where it is short.
-        seed: Fixes the order of the training pairs; 0 or more.
+        tokenizer: Caption tokenizer; ``None`` is ``JiebaTokenizer()``. A tokenizer with its own vocabulary also
+            determines the vocabulary, and limits ``max_tokens``.
+        writer: Writer that creates a missing data set in ``prepare_data``; ``None`` for existing files.
+        vocabulary_path: Vocabulary file (JSON); ``None`` builds one from the training captions of all sets.
+        word_vectors_path: Pretrained word vectors as text (see ``read_word_vectors``); ``None`` for none.
+        min_count: Minimum number of occurrences in the training captions for a word to enter a built vocabulary.
+        max_tokens: Maximum caption length in tokens, including ``<start>`` and ``<end>``, >= 3; longer captions are
+            truncated.
+        batch_size: Training pairs per batch on each process.
+        eval_batch_size: Images or captions per validation batch.
+        num_workers: Number of worker processes; 0 loads in the training process.
+        pin_memory: Whether to copy batches to page-locked memory, for faster transfer to a GPU.
+        device_features: Whether to keep the training features on the device, so that batches only contain indices:
+            ``True``, ``False``, or ``"auto"``, which does so on a GPU with enough free memory
+            (``dataset.GPU_MEMORY_SHARE``).
+        drop_last: Whether to drop an incomplete last batch of an epoch.
+        seed: Seed of the order of the training pairs, >= 0.
         initial_competence: Share of the training pairs, easiest captions first, that the first epoch draws from, in
-            (0, 1]; 1 is plain shuffling.
-        competence_until: Share of all epochs, in (0, 1], after which all pairs take part.
-        hard_batches: Share of each training batch, in [0, 1), that are neighbours of its other pairs by the running
-            model; more than 0 needs the callback ``HardBatches``.
-        mix: Further sets to train on, ``{root: <folder>, share: <share>}`` each: that share of the pairs of every batch
-            comes from the ``train`` split in that folder, the rest from the run's own. An epoch goes once through the
-            run's own pairs. A further set is used without the images that the run's own, or a set before it, holds too.
-        expected_counts: ``{split: [images, captions]}``, numbers that a split must have.
-        val_split: Split to validate on.
-        train_split: Split to train on.
-        train_share: Share of the images of ``train_split`` to train on, in (0, 1], drawn by ``seed``; smaller shares
-            are parts of larger ones. Of the set's captions, a vocabulary is built from theirs alone.
+            (0, 1]; 1 disables the curriculum.
+        competence_until: Share of all epochs, in (0, 1], after which all pairs are included.
+        hard_batches: Share of each training batch, in [0, 1), that consists of hard negatives mined with the current
+            model; > 0 needs the callback ``HardBatches``.
+        mix: Extra sets to train on, ``{root: <folder>, share: <share>}`` each: this share of every batch comes from
+            the ``train`` split of that set. An epoch visits each pair of the main set once. Images of an extra set
+            that are also in the main set, or in an earlier extra set, are removed.
+        expected_counts: Required numbers per split, ``{split: [images, captions]}``.
+        val_split: Name of the validation split.
+        train_split: Name of the training split.
+        train_share: Share of the images of ``train_split`` to train on, in (0, 1], chosen at random by ``seed``;
+            smaller subsets are part of larger ones. A built vocabulary only contains the words of their captions.
 
     Attributes (after ``setup``):
-        tokenizer: As given, or the default.
-        vocabulary: As loaded or built.
-        word_vectors: Of the vocabulary's words, if there is a file of them.
-        train, val: The two splits, ``train`` cut to its share and joined with the further sets.
-        train_sets: The parts of ``train``: the run's own, then the further ones.
-        num_regions, feature_dim: Shape of an image, the same in all of them.
-        fingerprint: 16 hex digits over both splits, and the shares of further sets.
-        batch_sampler: Order of the training batches; ``batch_sampler.start_at`` resumes in the middle of an epoch, and
-            must be called before the trainer asks for the training loader.
+        tokenizer: Caption tokenizer.
+        vocabulary: Loaded or built vocabulary.
+        word_vectors: Pretrained vectors of the vocabulary's words, or ``None``.
+        train: Training split, reduced to ``train_share`` and joined with the extra sets.
+        val: Validation split.
+        train_sets: Parts of ``train``: the main set, then the extra sets.
+        num_regions: Regions per image.
+        feature_dim: Dimensions per region.
+        fingerprint: Hash of both splits and the shares of the extra sets, 16 hex digits.
+        batch_sampler: Sampler of the training batches. To resume within an epoch, call ``batch_sampler.start_at``
+            before the trainer asks for the training loader.
 
     Raises:
         ConfigError: If a setting is out of range.
@@ -99,10 +110,10 @@ class RegionTextDataModule(pl.LightningDataModule):
     val: Split
     fingerprint: str
     batch_sampler: ResumableBatchSampler
-    _resident: ResidentFeatures | None = None
+    _on_device: DeviceFeatures | None = None
     _total_epochs: int | None = None
     _kept_words: tuple[str, ...] = ()
-    _further_sets: list[OpenedSet]
+    _extra_sets: list[OpenedSet]
     _train_captions: EncodedCaptions
     _val_captions: EncodedCaptions
 
@@ -134,7 +145,7 @@ class RegionTextDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.tokenizer: CaptionTokenizer = tokenizer or JiebaTokenizer()
-        self.mix = read_mix(mix)
+        self.mix = parse_mix(mix)
         check_max_tokens(max_tokens)
         check_sampling(
             batch_size=batch_size,
@@ -142,11 +153,11 @@ class RegionTextDataModule(pl.LightningDataModule):
             initial_competence=initial_competence,
             competence_until=competence_until,
             hard_batches=hard_batches,
-            further_sets=len(self.mix),
+            num_extra_sets=len(self.mix),
         )
-        check_share(train_share)
+        check_train_share(train_share)
         check_loading(eval_batch_size, num_workers, device_features)
-        check_vocabulary_settings(self.tokenizer, vocabulary_path, min_count)
+        check_vocabulary_settings(self.tokenizer.vocabulary is not None, vocabulary_path, min_count)
         self.expected_counts = check_expected_counts(expected_counts or {})
         self.root = root
         self.writer = writer
@@ -168,42 +179,42 @@ class RegionTextDataModule(pl.LightningDataModule):
         self.train_share = train_share
 
     def prepare_data(self) -> None:
-        """Let the writer, if there is one, write the set when it is missing."""
+        """Write the data set if it is missing and there is a writer."""
         if self.writer is not None:
             self.writer.ensure(Path(self.root))
 
     def setup(self, stage: str | None = None) -> None:
-        """Open both splits, and tokenise and encode their captions. Calling it again reads nothing again.
+        """Open both splits, and tokenise and encode their captions, unless this has been done before.
 
-        It may be called before there is a trainer, to learn the sizes a model needs; Lightning calls it once more, and
-        the order of the batches is then dealt out to the trainer's processes.
+        It may be called without a trainer, to get the sizes that a model needs. When Lightning calls it, the batches
+        are split over the trainer's processes.
 
         Args:
-            stage: Lightning's name of the stage; all of them need the same.
+            stage: Lightning's name of the stage; not used.
 
         Raises:
-            DataFormatError: If a file is missing, damaged or not as expected, or if the splits do not fit each other.
-            ConfigError: If the training split does not fill a batch.
+            DataFormatError: If a file is missing, damaged or not as expected, or the splits are inconsistent.
+            ConfigError: If there are fewer training pairs than processes, or an extra set is too small or a duplicate.
         """
         if not hasattr(self, "batch_sampler"):
             self._load()
         if self.trainer is not None:
-            self.batch_sampler.share_out(self.trainer.global_rank, self.trainer.world_size)
+            self.batch_sampler.shard(self.trainer.global_rank, self.trainer.world_size)
             self.batch_sampler.total_epochs = self._total_epochs or _epochs_of(self.trainer, self.steps_per_epoch)
 
     def keep_words(self, words: Sequence[str]) -> None:
-        """Let a vocabulary that is built have these words too, after those of the training captions.
+        """Append these words to a built vocabulary, after those of the training captions.
 
         Args:
-            words: In the order of their ids; known ones and the special ones may be among them.
+            words: Words in the order of their ids; known words and special tokens are skipped.
         """
         self._kept_words = tuple(words)
-        if hasattr(self, "batch_sampler"):  # a sweep has set it up to learn the fingerprint: encode anew
+        if hasattr(self, "batch_sampler"):  # set up before, e.g. for the fingerprint in a sweep: encode again
             del self.batch_sampler
 
     @property
     def model_sizes(self) -> dict[str, int]:
-        """What a model has to know of the data: ``vocab_size``, ``feature_dim`` and ``num_regions``."""
+        """Sizes that a model needs: ``vocab_size``, ``feature_dim`` and ``num_regions``."""
         return {
             "vocab_size": len(self.vocabulary),
             "feature_dim": self.feature_dim,
@@ -212,83 +223,84 @@ class RegionTextDataModule(pl.LightningDataModule):
 
     @property
     def num_regions(self) -> int:
-        """R, regions an image."""
+        """Regions per image, R."""
         return self.train.features.num_regions
 
     @property
     def feature_dim(self) -> int:
-        """F, dimensions of a region feature."""
+        """Dimensions per region, F."""
         return self.train.features.feature_dim
 
     @property
     def steps_per_epoch(self) -> int:
-        """Training batches an epoch, on each process."""
+        """Training batches per epoch on each process."""
         return len(self.batch_sampler)
 
     @property
     def summary(self) -> str:
-        """What is trained and validated on, in a line."""
-        own = self.train_sets[0]
+        """One line that describes the training and validation data."""
+        main = self.train_sets[0]
         return (
-            f"train {own.num_captions:,} captions of {own.num_images:,} images"
-            + "".join(f" and {further}" for further in self._further_sets)
-            + f", val {self.val.num_captions:,} of {self.val.num_images:,}; {self.steps_per_epoch} steps an epoch"
+            f"train {main.num_captions:,} captions of {main.num_images:,} images"
+            + "".join(f" and {extra}" for extra in self._extra_sets)
+            + f", val {self.val.num_captions:,} of {self.val.num_images:,}; {self.steps_per_epoch} steps per epoch"
         )
 
     def set_total_epochs(self, total_epochs: int) -> None:
-        """Say how long the training is, which easy-to-hard sampling goes by; the trainer's length unless called.
+        """Set the training length that the curriculum is based on; by default the trainer's.
 
         Args:
-            total_epochs: Epochs of the whole training, 1 or more.
+            total_epochs: Number of training epochs, >= 1.
 
         Raises:
-            ConfigError: If it is under 1.
+            ConfigError: If it is < 1.
         """
         if total_epochs < 1:
-            raise ConfigError(f"total_epochs={total_epochs}; allowed: 1 and more epochs.")
+            raise ConfigError(f"total_epochs={total_epochs} must be >= 1.")
         self._total_epochs = total_epochs
         if hasattr(self, "batch_sampler"):
             self.batch_sampler.total_epochs = total_epochs
 
     def train_dataloader(self) -> "DataLoader[Any]":
-        """Batches of matching pairs, ``RegionTextBatch``, in the order of ``batch_sampler``.
+        """Return batches of matching pairs, ``RegionTextBatch``, in the order of ``batch_sampler``.
 
-        Where features are kept on the device, the batches come without regions; ``on_after_batch_transfer`` adds them.
+        If the features are kept on the device, the batches have no regions; ``on_after_batch_transfer`` adds them.
         """
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
-        keep = worth_keeping(self.train.features, device) if self.device_features == "auto" else self.device_features
-        if keep and self._resident is None and self.trainer is not None:
-            self._resident = ResidentFeatures.load(self.train, device)
+        auto = self.device_features == "auto"
+        keep = fits_in_gpu_memory(self.train.features, device) if auto else self.device_features
+        if keep and self._on_device is None and self.trainer is not None:
+            self._on_device = DeviceFeatures.load(self.train, device)
         return DataLoader(
-            PairDataset(self.train, self._train_captions, read_images=self._resident is None),
+            PairDataset(self.train, self._train_captions, read_images=self._on_device is None),
             batch_sampler=self.batch_sampler,
-            **self._loading(collate_pairs, self.num_workers),
+            **self._loader_settings(collate_pairs, self.num_workers),
         )
 
     def on_after_batch_transfer(self, batch: NamedTuple, dataloader_idx: int) -> NamedTuple:
-        """Add the regions to a training batch that came to the device without them."""
-        if self._resident is None or not isinstance(batch, RegionTextBatch):
+        """Add the regions to a training batch if the features are kept on the device."""
+        if self._on_device is None or not isinstance(batch, RegionTextBatch):
             return batch
-        return self._resident.fill(batch)
+        return self._on_device.fill(batch)
 
     def val_dataloader(self) -> "list[DataLoader[Any]]":
-        """Every image once, ``ImageBatch``, and every caption once, ``CaptionBatch``, in order, on each process."""
+        """Return loaders of all images (``ImageBatch``) and all captions (``CaptionBatch``), in order, per process."""
         images, captions = ImageDataset(self.val), CaptionDataset(self._val_captions)
         return [
-            DataLoader(images, self.eval_batch_size, **self._loading(collate_images, self.num_workers)),
+            DataLoader(images, self.eval_batch_size, **self._loader_settings(collate_images, self.num_workers)),
             # Captions are in memory already; workers would only copy them.
-            DataLoader(captions, self.eval_batch_size, **self._loading(collate_captions, 0)),
+            DataLoader(captions, self.eval_batch_size, **self._loader_settings(collate_captions, 0)),
         ]
 
     def image_batches(self) -> "Iterator[ImageBatch]":
-        """Every training image once, in order."""
+        """Yield all training images once, in order."""
         images = ImageDataset(self.train)
         for start in range(0, len(images), self.eval_batch_size):
             rows = range(start, min(start + self.eval_batch_size, len(images)))
             yield collate_images(images.__getitems__(rows))
 
     def caption_batches(self) -> "Iterator[CaptionBatch]":
-        """Every training caption once, in order."""
+        """Yield all training captions once, in order."""
         captions = CaptionDataset(self._train_captions)
         for start in range(0, len(captions), self.eval_batch_size):
             yield collate_captions(
@@ -296,38 +308,36 @@ class RegionTextDataModule(pl.LightningDataModule):
             )
 
     def training_captions(self) -> PairedCaptions:
-        """Every training caption once, in order, with weights where further sets make some come more often."""
+        """Return all training captions once, in order, with their sampling weights if there are extra sets."""
         ids, mask = pad_tokens(list(self._train_captions))
-        weights = torch.as_tensor(self.batch_sampler.frequencies(), dtype=torch.float32) if self.mix else None
+        weights = torch.as_tensor(self.batch_sampler.sampling_weights(), dtype=torch.float32) if self.mix else None
         return PairedCaptions(ids, mask, torch.as_tensor(self.train.caption_to_image), self.vocabulary.words, weights)
 
-    def _loading(self, collate: Callable[..., NamedTuple], num_workers: int) -> dict[str, Any]:
-        """What all loaders share."""
+    def _loader_settings(self, collate: Callable[..., NamedTuple], num_workers: int) -> dict[str, Any]:
         return {
             "collate_fn": collate,
             "num_workers": num_workers,
             "persistent_workers": num_workers > 0,
             "pin_memory": self.pin_memory,
-            # A loader draws a seed whenever it is iterated: not from the generator that dropout draws from.
+            # A loader draws a seed each time it is iterated; keep that apart from the generator that dropout uses.
             "generator": torch.Generator().manual_seed(self.seed),
         }
 
     def _load(self) -> None:
-        own, self.val = self._open(self.train_split), self._open(self.val_split)
-        check_same_shape(own, self.val)
-        self._further_sets = open_further_sets(self.mix, self.root, own, self.val)
-        own = take_share(own, self.train_share, self.seed)
-        self.train_sets = (own, *(further.split for further in self._further_sets))
+        main, self.val = self._open(self.train_split), self._open(self.val_split)
+        check_same_shape(main, self.val)
+        self._extra_sets = open_extra_sets(self.mix, self.root, main, self.val)
+        main = subsample_images(main, self.train_share, self.seed)
+        self.train_sets = (main, *(extra.split for extra in self._extra_sets))
         self.train = join_splits(self.train_sets)
         self._read_captions()
-        # Without further sets the same digits as before there were any.
-        told = (self.train.fingerprint, self.val.fingerprint, *(str(further.share) for further in self._further_sets))
-        self.fingerprint = hashlib.sha256(" ".join(told).encode()).hexdigest()[:16]
+        hashed = (self.train.fingerprint, self.val.fingerprint, *(str(extra.share) for extra in self._extra_sets))
+        self.fingerprint = hashlib.sha256(" ".join(hashed).encode()).hexdigest()[:16]
         self.batch_sampler = ResumableBatchSampler(
-            num_pairs=own.num_captions,
+            num_pairs=main.num_captions,
             batch_size=self.batch_size,
             seed=self.seed,
-            further_sets=[(further.split.num_captions, further.share) for further in self._further_sets],
+            extra_sets=[(extra.split.num_captions, extra.share) for extra in self._extra_sets],
             difficulty=word_rarity(self._train_captions) if self.initial_competence < 1 else None,
             initial_competence=self.initial_competence,
             competence_until=self.competence_until,
@@ -337,7 +347,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         )
 
     def _read_captions(self) -> None:
-        """Tokenise, make the vocabulary, encode."""
+        """Tokenise the captions, load or build the vocabulary, and encode the captions."""
         tokenised = [[self.tokenizer(caption) for caption in split.captions] for split in self.train_sets]
         if self.tokenizer.vocabulary is not None:
             self.vocabulary = self.tokenizer.vocabulary
@@ -362,7 +372,7 @@ class RegionTextDataModule(pl.LightningDataModule):
 
 
 def _epochs_of(trainer: pl.Trainer, steps_per_epoch: int) -> int | None:
-    """Epochs that a trainer will run; ``None`` where neither its epochs nor its steps are bounded."""
+    """Return the number of epochs a trainer will run; ``None`` if neither epochs nor steps are limited."""
     by_epochs = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs > 0 else None
     by_steps = ceil(trainer.max_steps / steps_per_epoch) if trainer.max_steps > 0 else None
     return min((epochs for epochs in (by_epochs, by_steps) if epochs is not None), default=None)

@@ -101,6 +101,5 @@ def check_max_tokens(max_tokens: int) -> None:
     """
     if max_tokens < MIN_TOKENS:
         raise ConfigError(
-            f"data.max_tokens={max_tokens} leaves no room for a word; at least {MIN_TOKENS} are needed: "
-            "<start>, one word, <end>. The default is 80."
+            f"data.max_tokens={max_tokens} must be >= {MIN_TOKENS}: <start>, one word, <end>. The default is 80."
         )

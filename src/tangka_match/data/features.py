@@ -154,15 +154,15 @@ class RegionFeatures:
         """First region of file rows ``start`` to ``stop``, (rows, F): a cheap look at many rows."""
         return self._array[start:stop, 0]
 
-    def at_rows(self, row_map: npt.NDArray[np.int64]) -> Self:
+    def with_row_map(self, row_map: npt.NDArray[np.int64]) -> Self:
         """The same file seen as the images at these file rows, (N,); nothing is copied."""
         return replace(self, row_map=row_map)
 
-    def of_images(self, images: npt.NDArray[np.int64]) -> Self:
+    def select(self, images: npt.NDArray[np.int64]) -> Self:
         """These images of the set, (N,) indices in [0, N), as a set of their own; nothing is copied."""
-        return self.at_rows(images if self.row_map is None else self.row_map[images])
+        return self.with_row_map(images if self.row_map is None else self.row_map[images])
 
-    def sample(self) -> npt.NDArray[np.int64]:
+    def sample_indices(self) -> npt.NDArray[np.int64]:
         """At most ``SAMPLED_ROWS`` image indices, evenly spread, first and last included."""
         return np.unique(np.linspace(0, self.num_images - 1, SAMPLED_ROWS).astype(np.int64))
 
@@ -170,7 +170,7 @@ class RegionFeatures:
         """16 hex digits from shape, dtype and sampled images: the same on every machine and for every copy."""
         shape = (self.num_images, self.num_regions, self.feature_dim, self.dtype.str)
         digest = hashlib.sha256(repr(shape).encode())
-        digest.update(self.read(self.sample()).tobytes())
+        digest.update(self.read(self.sample_indices()).tobytes())
         return digest.hexdigest()[:16]
 
     @cached_property

@@ -117,7 +117,7 @@ def check_sample(features: RegionFeatures, image_ids: Sequence[str]) -> None:
     Raises:
         DataFormatError: As ``read_regions`` does, for the images sampled.
     """
-    read_regions(features, features.sample(), image_ids)
+    read_regions(features, features.sample_indices(), image_ids)
 
 
 def _where(features: Features, image: int, image_ids: Sequence[str]) -> str:

@@ -1,63 +1,71 @@
-"""Batches of pairs whose order is known in advance, so that a run can go on where it stopped."""
+"""Batch sampler with a reproducible order, so that training can resume in the middle of an epoch."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
+from tangka_match.data.checks import check_sampling
 from tangka_match.data.difficulty import competence, gather_neighbours
-from tangka_match.data.mix import lay_out, most_together, spread
+from tangka_match.data.mix import interleave_sets, max_pairs_per_batch, plan_epoch
 from tangka_match.errors import ConfigError, ShapeError
 
-_WITHIN, _FURTHER, _TURNS = 2, 3, 4
-"""Last words of the keys of shuffles beside the one of a run's own pairs: no two of them use the same bits."""
+logger = logging.getLogger(__name__)
+
+_WITHIN_BATCH, _EXTRA_PAIRS, _EXTRA_ORDER = 2, 3, 4
+"""Last numbers of the random keys, so that no two shuffles use the same random bits."""
 
 
 class ResumableBatchSampler(Sampler[list[int]]):
-    """Batches of pair indices; the order of an epoch depends on nothing but ``seed`` and the epoch's number.
+    """Batches of pair indices in an order that depends only on ``seed`` and the epoch number.
 
-    The sampler keeps no count of what it has yielded, because workers fetch ahead of the trainer. Whoever resumes a
-    run says how many batches the trainer has consumed, with ``start_at``, before the loader is iterated: iterating
-    reads the epoch and the position at once.
+    The sampler does not count the batches it yields, because workers prefetch. To resume, call ``start_at`` with the
+    number of batches that the trainer has consumed before the loader is iterated.
 
-    With ``initial_competence`` under 1 an epoch draws from the easiest share of the pairs only, which grows with the
-    epochs until all pairs take part (``difficulty.competence``, arXiv:1903.09848). The easy pairs are shuffled and
-    repeated until the epoch is as long as any other; no pair is twice in one batch.
+    **Small sets.** If an epoch has fewer pairs than one batch, it consists of one smaller batch, and a warning says so.
 
-    With ``hard_batches`` over 0 that share of each global batch are neighbours of its other pairs
-    (``gather_neighbours``), from the second epoch on: in the first one a model knows nothing yet. The order then
-    depends on the model too: ``find_neighbours``, which must be set, is asked once an epoch, when the loader is
-    iterated, and every process has to find the same. Every pair still comes once, and the batches are shuffled, because
-    neighbours grow rare towards the end. Whoever resumes a run within an epoch gives back, with ``keep_neighbours``,
-    what had been found for it.
+    **Curriculum** (``initial_competence`` < 1). An epoch draws only from the easiest pairs; their share grows over the
+    epochs until all pairs are included (``difficulty.competence``, arXiv:1903.09848). The eligible pairs are shuffled
+    and repeated to the usual epoch length; no pair occurs twice in a batch.
 
-    With ``further_sets`` an epoch goes once through the run's own pairs, and is longer by the pairs of the further
-    sets, which are spread evenly over its batches (``pair_sets.spread``). Of each further set it takes the next pairs
-    after those of the epoch before, in an order that is the same for the whole run: none comes back before all have
-    had their turn. Easy pairs are then those of each set.
+    **Hard negatives** (``hard_batches`` > 0). From the second epoch on, this share of each global batch consists of
+    nearest neighbours of its other pairs (``gather_neighbours``). ``find_neighbours`` must be set; it is called once
+    per epoch when the loader is iterated, and must return the same neighbours on every process. Each pair still occurs
+    once per epoch. The batches are shuffled, because those at the end of an epoch contain fewer neighbours. To resume
+    within an epoch, pass its neighbours to ``keep_neighbours``.
+
+    **Extra sets** (``extra_sets``). An epoch visits each pair of the main set once, and pairs of the extra sets are
+    interleaved evenly (``mix.interleave_sets``). Each epoch continues with the next pairs of an extra set, in an order
+    that is fixed for the whole run, so that no pair is repeated before all have been used. The curriculum applies to
+    each set separately.
 
     Args:
-        num_pairs: Pairs in the data set.
-        batch_size: Pairs a batch, on each rank.
-        seed: ≥ 0.
-        further_sets: Pairs of each further set, and its share of an epoch, in (0, 1); their pairs are numbered after
-            the ``num_pairs`` of the set itself, set by set.
-        difficulty: Of all pairs, larger = harder; needed with ``initial_competence`` < 1 only.
-        initial_competence: Share of the pairs that the first epoch draws from, in (0, 1]; 1 is plain shuffling.
-        competence_until: Share of all epochs, in (0, 1], after which all pairs take part.
-        total_epochs: Epochs of the whole training; may be set later, needed with ``initial_competence`` < 1 only.
-        hard_batches: Share of a batch, in [0, 1), that is taken from the neighbours of its other pairs.
-        drop_last: Leave out the last batch of an epoch where it is short; otherwise it is shared by all ranks, topped
-            up from the epoch's first pairs where it has fewer pairs than there are ranks.
-        rank: Number of this process in [0, world_size). Ranks take turns in the pairs of each global batch of
-            ``batch_size · world_size`` pairs.
+        num_pairs: Number of pairs in the main set.
+        batch_size: Pairs per batch on each rank.
+        seed: Seed of the order, >= 0.
+        extra_sets: Number of pairs and share of an epoch, in (0, 1), for each extra set. Their pairs are numbered
+            after the ``num_pairs`` of the main set, set by set.
+        difficulty: Difficulty of each pair, larger = harder; only needed with ``initial_competence`` < 1.
+        initial_competence: Share of the pairs that the first epoch draws from, in (0, 1]; 1 disables the curriculum.
+        competence_until: Share of all epochs, in (0, 1], after which all pairs are included.
+        total_epochs: Number of training epochs; may be set later, only needed with ``initial_competence`` < 1.
+        hard_batches: Share of each batch, in [0, 1), that consists of neighbours of its other pairs.
+        drop_last: Whether to drop an incomplete last batch. Otherwise all ranks share it; if it has fewer pairs than
+            there are ranks, the first pairs of the epoch fill it up.
+        rank: Rank of this process in [0, world_size). The pairs of each global batch of ``batch_size * world_size``
+            pairs are dealt to the ranks in turn.
         world_size: Number of processes.
 
+    Attributes:
+        batch_size: Pairs per batch on each rank, reduced if an epoch does not fill a batch.
+        epoch_pairs: Pairs per epoch over all ranks.
+
     Raises:
-        ConfigError: If a setting is out of range, the pairs do not fill one batch that must be full, or those of a
-            further set not its share of a batch.
-        ShapeError: If ``difficulty`` has another length than there are pairs.
+        ConfigError: If a setting is out of range, an extra set is too small for its share of a batch, or there are
+            fewer pairs than ranks and ``drop_last`` is set.
+        ShapeError: If ``difficulty`` does not have one number per pair.
 
     >>> sampler = ResumableBatchSampler(num_pairs=6, batch_size=2, seed=0)
     >>> whole = list(sampler)
@@ -72,7 +80,7 @@ class ResumableBatchSampler(Sampler[list[int]]):
         batch_size: int,
         seed: int = 0,
         *,
-        further_sets: Sequence[tuple[int, float]] = (),
+        extra_sets: Sequence[tuple[int, float]] = (),
         difficulty: npt.NDArray[np.float64] | None = None,
         initial_competence: float = 1.0,
         competence_until: float = 0.5,
@@ -88,30 +96,30 @@ class ResumableBatchSampler(Sampler[list[int]]):
             initial_competence=initial_competence,
             competence_until=competence_until,
             hard_batches=hard_batches,
-            further_sets=len(further_sets),
+            num_extra_sets=len(extra_sets),
         )
         if initial_competence < 1 and difficulty is None:
-            raise ConfigError(f"initial_competence={initial_competence} needs the difficulty of each pair; got none.")
-        self.sets = lay_out(num_pairs, further_sets)
+            raise ConfigError(f"initial_competence={initial_competence} < 1 needs the difficulty of each pair.")
+        self.sets = plan_epoch(num_pairs, extra_sets)
         total = sum(part.count for part in self.sets)
         if difficulty is not None and difficulty.shape != (total,):
-            raise ShapeError(
-                f"difficulty has shape {difficulty.shape}; one number for each of {total} pairs is needed."
-            )
+            raise ShapeError(f"difficulty has shape {difficulty.shape}; expected ({total},), one number per pair.")
         self.epoch_pairs = sum(part.drawn for part in self.sets)
-        self._places = spread([part.drawn for part in self.sets])
-        self.batch_size = batch_size
+        self._set_of_position = interleave_sets([part.drawn for part in self.sets])
+        self._full_batch_size = self.batch_size = batch_size
+        self._warned_batch: int | None = None
         self.seed = seed
         self.initial_competence = initial_competence
         self.competence_until = competence_until
         self.total_epochs = total_epochs
         self.hard_batches = hard_batches
         self.find_neighbours: Callable[[], npt.NDArray[np.int64]] | None = None
-        self.neighbours: tuple[int, npt.NDArray[np.int64]] | None = None  # an epoch, and those found for it
+        self.neighbours: tuple[int, npt.NDArray[np.int64]] | None = None  # epoch, and the neighbours found for it
         self.drop_last = drop_last
         self.epoch = 0
+        self.repeats_first_epoch = False
         self._first_batch = 0
-        # Stable, so that pairs of equal difficulty have one order on every machine.
+        # A stable sort, so that pairs of equal difficulty have the same order on every machine.
         self._easiest_first = (
             None
             if difficulty is None
@@ -120,59 +128,80 @@ class ResumableBatchSampler(Sampler[list[int]]):
                 for part in self.sets
             ]
         )
-        self.share_out(rank, world_size)
+        self.shard(rank, world_size)
 
-    def share_out(self, rank: int, world_size: int) -> None:
-        """Deal the batches out to this many processes, and take the share of one of them.
+    def shard(self, rank: int, world_size: int) -> None:
+        """Split each global batch over the processes and select the part of one rank.
 
         Args:
-            rank: Number of this process in [0, world_size).
+            rank: Rank of this process in [0, world_size).
             world_size: Number of processes.
 
         Raises:
-            ConfigError: If there is no such rank, or the pairs do not fill one batch that must be full.
+            ConfigError: If the rank does not exist, an extra set is too small for its share of a batch, or there are
+                fewer pairs than ranks and ``drop_last`` is set.
         """
         if not 0 <= rank < world_size:
-            raise ConfigError(f"rank={rank}, world_size={world_size}; allowed: 0 ≤ rank < world_size.")
-        if self.drop_last and self.epoch_pairs < self.batch_size * world_size:
-            raise ConfigError(
-                f"data.batch_size={self.batch_size} on {world_size} process(es) needs {self.batch_size * world_size} "
-                f"pairs for one batch; there are {self.epoch_pairs}. Set data.batch_size to at most "
-                f"{self.epoch_pairs // world_size}, or data.drop_last=false."
-            )
-        for number, together in enumerate(most_together(self._places, self.batch_size * world_size)[1:]):
-            if together > self.sets[number + 1].count:
-                raise ConfigError(
-                    f"data.mix[{number}]: the set has {self.sets[number + 1].count} pairs, but {together} would come "
-                    f"into a batch of {self.batch_size * world_size}: give it a smaller share, or leave it out."
-                )
+            raise ConfigError(f"rank={rank} must be in [0, world_size={world_size}).")
         self.rank = rank
         self.world_size = world_size
+        self.batch_size = self._full_batch_size
+        if self.epoch_pairs < self.batch_size * world_size:
+            self._shrink_batch()
+        global_batch = self.batch_size * world_size
+        for number, most in enumerate(max_pairs_per_batch(self._set_of_position, global_batch)[1:]):
+            count = self.sets[number + 1].count
+            if most > count:
+                raise ConfigError(
+                    f"data.mix[{number}] has {count} pairs, but its share of a batch of {global_batch} is {most} pairs."
+                    " Reduce its share or data.batch_size, or remove it from data.mix."
+                )
+
+    def _shrink_batch(self) -> None:
+        """Train on one smaller batch per epoch, and say so once."""
+        wanted = f"data.batch_size={self._full_batch_size} on {self.world_size} process(es)"
+        if self.drop_last:
+            self.batch_size = self.epoch_pairs // self.world_size
+            if self.batch_size == 0:
+                raise ConfigError(
+                    f"{wanted}: an epoch has {self.epoch_pairs} pair(s), but each process needs at least one. Train on "
+                    f"at most {self.epoch_pairs} device(s), or set data.drop_last=false, which repeats pairs."
+                )
+        trained = self.batch_size * self.world_size if self.drop_last else self.epoch_pairs
+        if self.rank == 0 and trained != self._warned_batch:
+            self._warned_batch = trained
+            logger.warning(
+                "%s needs %d pairs per batch, but an epoch has %d: training on one batch of %d pairs per epoch",
+                wanted,
+                self._full_batch_size * self.world_size,
+                self.epoch_pairs,
+                trained,
+            )
 
     @property
     def sampler(self) -> "ResumableBatchSampler":
-        """Itself: Lightning calls ``set_epoch`` on the ``sampler`` of a batch sampler."""
+        """The sampler itself: Lightning calls ``set_epoch`` on the ``sampler`` of a batch sampler."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to an epoch. It is whole, unless it is the one that ``start_at`` named.
+        """Select an epoch. It starts at its first batch, unless ``start_at`` has selected this epoch.
 
         Args:
-            epoch: From 0.
+            epoch: Epoch number from 0.
         """
         if epoch != self.epoch:
             self.start_at(epoch, 0)
 
     def start_at(self, epoch: int, batch: int) -> None:
-        """Go to a place in the middle of an epoch; the epochs that follow are whole.
+        """Start in the middle of an epoch; the following epochs are complete.
 
         Args:
-            epoch: From 0.
-            batch: Batches of this epoch that the trainer has consumed, in [0, len(self)]; all of them means the
-                start of the next epoch.
+            epoch: Epoch number from 0.
+            batch: Number of batches of this epoch that the trainer has consumed, in [0, len(self)]; ``len(self)``
+                selects the start of the next epoch.
 
         Raises:
-            ConfigError: If there is no such place, for instance because the batch size is another than before.
+            ConfigError: If this position does not exist, for example because the batch size has changed.
         """
         if epoch < 0 or not 0 <= batch <= len(self):
             raise ConfigError(
@@ -181,22 +210,22 @@ class ResumableBatchSampler(Sampler[list[int]]):
             )
         self.epoch, self._first_batch = (epoch + 1, 0) if batch == len(self) else (epoch, batch)
 
-    def frequencies(self) -> npt.NDArray[np.float64]:
-        """How often each pair comes, as a multiple of what it would be if all came equally often; their mean is 1."""
+    def sampling_weights(self) -> npt.NDArray[np.float64]:
+        """Return how often each pair is drawn relative to uniform sampling, (pairs,); the mean is 1."""
         counts, drawn = (np.array(numbers) for numbers in zip(*((p.count, p.drawn) for p in self.sets), strict=True))
         return np.repeat(drawn / counts, counts) * counts.sum() / drawn.sum()
 
     def keep_neighbours(self, epoch: int, neighbours: npt.NDArray[np.int64]) -> None:
-        """Use these in an epoch, rather than ask for them.
+        """Use these neighbours in an epoch instead of calling ``find_neighbours``.
 
         Args:
-            epoch: From 1.
-            neighbours: (num_pairs, k), nearest first, -1 for none.
+            epoch: Epoch number from 1.
+            neighbours: Neighbours of each pair, (num_pairs, k), nearest first, -1 for none.
         """
         self.neighbours = (epoch, neighbours)
 
     def __len__(self) -> int:
-        """Batches of a whole epoch, also when starting in the middle of one: Lightning counts the skipped ones."""
+        """Batches per complete epoch, also after ``start_at``: Lightning counts the skipped batches."""
         size = self.batch_size * self.world_size
         return self.epoch_pairs // size if self.drop_last else -(-self.epoch_pairs // size)
 
@@ -211,38 +240,43 @@ class ResumableBatchSampler(Sampler[list[int]]):
             batch = np.concatenate([batch, np.resize(order, self.world_size - len(batch))])
         return batch[self.rank :: self.world_size].tolist()
 
+    @property
+    def _order_epoch(self) -> int:
+        """Epoch whose order is used; always the first one if ``repeats_first_epoch``."""
+        return 0 if self.repeats_first_epoch else self.epoch
+
     def _order(self) -> npt.NDArray[np.int64]:
-        """All pairs of this epoch in global order."""
-        order = np.resize(self._shuffled(self._ready_pairs(0), self.seed, self.epoch), self.sets[0].drawn)
+        """Return all pairs of this epoch in global order."""
+        order = np.resize(self._shuffle(self._eligible_pairs(0), self.seed, self._order_epoch), self.sets[0].drawn)
         if len(self.sets) > 1:
             return self._mixed_order(order)
-        return order if self.hard_batches == 0 or self.epoch == 0 else self._hard_order(order)
+        return order if self.hard_batches == 0 or self._order_epoch == 0 else self._hard_order(order)
 
-    def _mixed_order(self, own: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The run's own pairs, and among them the next ones of each further set."""
+    def _mixed_order(self, main_pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Interleave the pairs of the main set with the next pairs of each extra set."""
         order = np.empty(self.epoch_pairs, dtype=np.int64)
-        order[self._places == 0] = own
+        order[self._set_of_position == 0] = main_pairs
         for number, part in enumerate(self.sets[1:], 1):
-            ready = self._shuffled(self._ready_pairs(number), self.seed, number, _TURNS)
-            turns = self.epoch * part.drawn + np.arange(min(part.drawn, len(ready)))
-            chosen = self._shuffled(ready[turns % len(ready)], self.seed, self.epoch, number, _FURTHER)
-            order[self._places == number] = np.resize(chosen, part.drawn)
-        # Ranks take turns in a batch: as they stand, each of two ranks would have the pairs of one set.
-        keys = np.random.PCG64([self.seed, self.epoch, _WITHIN]).random_raw(len(order))
+            pairs = self._shuffle(self._eligible_pairs(number), self.seed, number, _EXTRA_ORDER)
+            following = self._order_epoch * part.drawn + np.arange(min(part.drawn, len(pairs)))
+            chosen = self._shuffle(pairs[following % len(pairs)], self.seed, self._order_epoch, number, _EXTRA_PAIRS)
+            order[self._set_of_position == number] = np.resize(chosen, part.drawn)
+        # Ranks take the pairs of a batch in turn: unshuffled, two sets would end up on one rank each.
+        keys = np.random.PCG64([self.seed, self._order_epoch, _WITHIN_BATCH]).random_raw(len(order))
         return order[np.lexsort((keys, np.arange(len(order)) // (self.batch_size * self.world_size)))]
 
     @staticmethod
-    def _shuffled(pairs: npt.NDArray[np.int64], *key: int) -> npt.NDArray[np.int64]:
-        """Sort by raw bits: NumPy promises the same bits for ever, but not the same `permutation`."""
+    def _shuffle(pairs: npt.NDArray[np.int64], *key: int) -> npt.NDArray[np.int64]:
+        """Shuffle by sorting raw random bits, which NumPy keeps stable across versions, unlike `permutation`."""
         return pairs[np.argsort(np.random.PCG64(key).random_raw(len(pairs)), kind="stable")]
 
     def _hard_order(self, order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The pairs that plain shuffling would train in this epoch, in batches of neighbours."""
+        """Regroup the shuffled pairs of this epoch into batches of neighbours."""
         if self.neighbours is None or self.neighbours[0] != self.epoch:
             if self.find_neighbours is None:
                 raise ConfigError(
-                    f"data.hard_batches={self.hard_batches} takes neighbours by the running model, and nobody asks it: "
-                    "add the callback HardBatches, or set data.hard_batches=0."
+                    f"data.hard_batches={self.hard_batches} needs hard negatives mined with the current model, but "
+                    "find_neighbours is not set: add the callback HardBatches, or set data.hard_batches=0."
                 )
             self.keep_neighbours(self.epoch, self.find_neighbours())
         assert self.neighbours is not None
@@ -254,58 +288,16 @@ class ResumableBatchSampler(Sampler[list[int]]):
         batches = order[: full * size].reshape(full, size)[np.argsort(keys, kind="stable")]
         return np.concatenate([batches.ravel(), order[full * size :]])
 
-    def _ready_pairs(self, number: int) -> npt.NDArray[np.int64]:
-        """The easiest pairs of a set that the model is competent for, at least a global batch of them."""
+    def _eligible_pairs(self, number: int) -> npt.NDArray[np.int64]:
+        """Return the pairs of a set that the curriculum allows in this epoch, at least one global batch of them."""
         part = self.sets[number]
         if self.initial_competence == 1 or self._easiest_first is None:
             return np.arange(part.first, part.first + part.count)
         if self.total_epochs is None:
             raise ConfigError(
-                f"data.initial_competence={self.initial_competence} grows over the epochs of the training, but their "
-                "number is not known. Call set_total_epochs first, or set data.initial_competence=1."
+                f"data.initial_competence={self.initial_competence} < 1 needs the number of training epochs. Call "
+                "set_total_epochs first, or set data.initial_competence=1."
             )
-        share = competence(self.epoch / (self.competence_until * self.total_epochs), self.initial_competence)
+        share = competence(self._order_epoch / (self.competence_until * self.total_epochs), self.initial_competence)
         count = max(round(share * part.count), self.batch_size * self.world_size)
         return self._easiest_first[number][:count]
-
-
-def check_sampling(
-    *,
-    batch_size: int,
-    seed: int,
-    initial_competence: float,
-    competence_until: float,
-    hard_batches: float,
-    further_sets: int,
-) -> None:
-    """Check what users set about sampling, before any data is opened.
-
-    Args:
-        batch_size: Pairs a batch, on each rank.
-        seed: Of the run.
-        initial_competence: Share of the pairs that the first epoch draws from.
-        competence_until: Share of all epochs after which all pairs take part.
-        hard_batches: Share of a batch that is taken from the neighbours of its other pairs.
-        further_sets: Their number.
-
-    Raises:
-        ConfigError: If a setting is out of range.
-    """
-    rules = {
-        f"data.batch_size={batch_size}; allowed: 1 and more pairs": batch_size >= 1,
-        f"seed={seed}; allowed: 0 and more": seed >= 0,
-        f"data.initial_competence={initial_competence}; allowed: more than 0, up to 1 (plain shuffling)": (
-            0 < initial_competence <= 1
-        ),
-        f"data.competence_until={competence_until}; allowed: more than 0, up to 1 (the whole training)": (
-            0 < competence_until <= 1
-        ),
-        f"data.hard_batches={hard_batches}; allowed: 0 (plain shuffling) and more, under 1": 0 <= hard_batches < 1,
-        f"data.hard_batches={hard_batches} and data.initial_competence={initial_competence} both choose the pairs of a "
-        "batch; set hard_batches=0 or initial_competence=1": hard_batches == 0 or initial_competence == 1,
-        f"data.hard_batches={hard_batches} and the {further_sets} set(s) of data.mix both choose the pairs of a batch; "
-        "set hard_batches=0 or data.mix=[]": hard_batches == 0 or further_sets == 0,
-    }
-    for message, kept in rules.items():
-        if not kept:
-            raise ConfigError(f"{message}.")

@@ -1,4 +1,4 @@
-"""A split, opened and checked, or a random share of its images."""
+"""Data splits: opening and checking one, and selecting a subset of its images."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tangka_match.data.captions import read_lines
+from tangka_match.data.checks import check_train_share
 from tangka_match.data.features import Features, RegionFeatures
 from tangka_match.data.layout import find_split
 from tangka_match.data.pairing import pair
 from tangka_match.data.regions import check_sample, read_boxes
-from tangka_match.errors import ConfigError, DataFormatError
+from tangka_match.errors import DataFormatError
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,13 +23,13 @@ class Split:
 
     Args:
         name: ``train``, ``val``, ``test``, or the stem of other files.
-        features: Region features of N images, left on disk.
+        features: Region features of N images, memory-mapped.
         captions: C captions as written, stripped.
-        caption_to_image: (C,) int64, image index of each caption.
-        image_ids: N ids; the image's number as text where the set has no ids.
-        boxes: (N, R, 4) float32, left, top, right, bottom in [0, 1], or ``None``.
-        captions_path: File of the captions, for messages.
-        fingerprint: 16 hex digits over all of it but the boxes; the same for every copy of the data.
+        caption_to_image: Image index of each caption, (C,) int64.
+        image_ids: Ids of N images; the image index as text if the set has no ids.
+        boxes: Region boxes (left, top, right, bottom) in [0, 1], (N, R, 4) float32, or ``None``.
+        captions_path: Caption file, for messages.
+        fingerprint: Hash of everything except the boxes, 16 hex digits; equal for every copy of the data.
     """
 
     name: str
@@ -42,12 +43,12 @@ class Split:
 
     @property
     def num_images(self) -> int:
-        """N."""
+        """Number of images, N."""
         return self.features.num_images
 
     @property
     def num_captions(self) -> int:
-        """C."""
+        """Number of captions, C."""
         return len(self.captions)
 
 
@@ -60,19 +61,18 @@ def load_split(
     check_features: bool = True,
     setting: str = "data.root",
 ) -> Split:
-    """Open a split in the precomp layout and check what can be checked without reading it whole.
+    """Open a split in the precomp layout and check it as far as possible without reading all of it.
 
     Args:
         root: Folder of the data set.
         split: ``train``, ``val``, ``test``, or the stem of any other files.
-        expected_images: Number of images it must have; any number where ``None``.
-        expected_captions: Number of captions it must have; any number where ``None``.
-        check_features: Look for damage in a sample of the features; ``False`` opens damaged ones too.
-        setting: That gives the folder, for messages.
+        expected_images: Required number of images; ``None`` accepts any number.
+        expected_captions: Required number of captions; ``None`` accepts any number.
+        check_features: Whether to check a sample of the features; ``False`` also opens damaged ones.
+        setting: Name of the setting that gives the folder, for messages.
 
     Raises:
-        DataFormatError: If a file is missing or damaged, if files do not fit each other, or if a count is not as
-            expected. The message names the file and what to do.
+        DataFormatError: If a file is missing or damaged, files are inconsistent, or a count is not as expected.
     """
     files = find_split(root, split, setting)
     features = RegionFeatures.open(files.features)
@@ -83,7 +83,7 @@ def load_split(
     if files.boxes is not None:
         boxes = read_boxes(files.boxes, features.num_rows, features.num_regions)
     if pairing.row_map is not None:
-        features = features.at_rows(pairing.row_map)
+        features = features.with_row_map(pairing.row_map)
         boxes = None if boxes is None else boxes[pairing.row_map]
     _check_count(split, files.features, "images", features.num_images, expected_images)
     _check_count(split, files.captions, "captions", len(captions), expected_captions)
@@ -104,9 +104,9 @@ def load_split(
 def _check_count(split: str, path: Path, what: str, found: int, expected: int | None) -> None:
     if expected is not None and found != expected:
         raise DataFormatError(
-            f"{path}: split {split!r} has {found:,} {what}, but this data config expects {expected:,}. "
-            "Write the set again with the script and the size that the config names, or choose data=precomp, "
-            "which expects no fixed counts."
+            f"{path}: split {split!r} has {found:,} {what}, but data.expected_counts expects {expected:,}. "
+            "Write the set again with the script and size named in the data config, or use data=precomp, which "
+            "accepts any counts."
         )
 
 
@@ -116,60 +116,55 @@ def fingerprint(
     caption_to_image: npt.NDArray[np.int64],
     image_ids: Sequence[str],
 ) -> str:
-    """16 hex digits over the parts of a split, as `Split` says."""
+    """Hash features, captions, pairs and ids of a split; returns 16 hex digits."""
     digest = hashlib.sha256(features.fingerprint().encode())
     digest.update("\n".join((*captions, "", *image_ids)).encode())
     digest.update(caption_to_image.astype("<i8").tobytes())
     return digest.hexdigest()[:16]
 
 
-def check_share(share: float) -> None:
-    """Make sure that a share of the training images is one.
+def subsample_images(split: Split, share: float, seed: int) -> Split:
+    """Keep a random share of the images, with all their captions, in their original order.
 
-    Raises:
-        ConfigError: If it is not in (0, 1].
-    """
-    if not 0.0 < share <= 1.0:
-        raise ConfigError(f"data.train_share={share}; allowed: above 0, and up to 1 for all training images.")
-
-
-def take_share(split: Split, share: float, seed: int) -> Split:
-    """Keep a share of the images, with all their captions, in their order.
-
-    Shares of one seed are nested: what 25 % holds is in 50 % too, so that a learning curve adds pairs and exchanges
-    none. Another seed draws others.
+    Subsets of the same seed are nested: the 25 % subset is part of the 50 % subset, so that the points of a learning
+    curve only add pairs.
 
     Args:
-        split: Of N images.
-        share: In (0, 1]; round(share · N) images are kept, at least 1. 1 returns the split itself.
-        seed: Of the draw.
+        split: Split of N images.
+        share: Share of the images in (0, 1]; round(share * N) images are kept, at least 1. 1 returns ``split``.
+        seed: Seed of the random choice.
 
     Raises:
         ConfigError: If the share is out of range.
     """
-    check_share(share)
+    check_train_share(share)
     if share == 1.0:
         return split
     order = np.random.default_rng(seed).permutation(split.num_images)
-    return keep_images(split, np.sort(order[: max(1, round(share * split.num_images))]))
+    return select_images(split, np.sort(order[: max(1, round(share * split.num_images))]))
 
 
-def keep_images(split: Split, kept: npt.NDArray[np.int64]) -> Split:
-    """The images of one set at these ascending rows, with their captions; features stay on disk."""
-    assert isinstance(split.features, RegionFeatures), "images are chosen before sets are joined"
-    new_row = np.full(split.num_images, -1, dtype=np.int64)
-    new_row[kept] = np.arange(len(kept))
-    caption_to_image = new_row[split.caption_to_image]
+def select_images(split: Split, images: npt.NDArray[np.int64]) -> Split:
+    """Return the split with only these images and their captions; no features are copied.
+
+    Args:
+        split: Split of N images.
+        images: Image indices in [0, N), ascending.
+    """
+    assert isinstance(split.features, RegionFeatures), "images are selected before sets are joined"
+    new_index = np.full(split.num_images, -1, dtype=np.int64)
+    new_index[images] = np.arange(len(images))
+    caption_to_image = new_index[split.caption_to_image]
     captions = tuple(text for text, image in zip(split.captions, caption_to_image, strict=True) if image >= 0)
     caption_to_image = caption_to_image[caption_to_image >= 0]
-    features = split.features.of_images(kept)
-    image_ids = tuple(split.image_ids[image] for image in kept)
+    features = split.features.select(images)
+    image_ids = tuple(split.image_ids[image] for image in images)
     return replace(
         split,
         features=features,
         captions=captions,
         caption_to_image=caption_to_image,
         image_ids=image_ids,
-        boxes=None if split.boxes is None else split.boxes[kept],
+        boxes=None if split.boxes is None else split.boxes[images],
         fingerprint=fingerprint(features, captions, caption_to_image, image_ids),
     )

@@ -1,6 +1,6 @@
 """Tokenizers: jieba words with the terms of Thangka painting, or the word pieces of a pretrained model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, Self
 
 from tangka_match.data.captions import is_punctuation, normalise_caption
@@ -17,6 +17,7 @@ from tangka_match.data.segmentation import (
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import ConfigError
 from tangka_match.hub import SPECIALS, WordPieces
+from tangka_match.registry import ENTRY_POINT_GROUP, find_registered, registered_names
 
 _BACKENDS = ("auto", "jieba", "rjieba")
 _SWITCHES = ("hmm", "normalise", "keep_punctuation")
@@ -237,16 +238,42 @@ class CaptionTokenizer(Protocol):
 
 
 def tokenizer_from_settings(settings: Mapping[str, Any]) -> CaptionTokenizer:
-    """Rebuild a tokenizer; needs no file.
+    """Rebuild a tokenizer of this package, or a registered one; needs no file.
 
     Raises:
-        ConfigError: There is no such tokenizer, or a setting is missing, unknown, or of the wrong kind.
+        ConfigError: If there is no such tokenizer, or a setting is missing, unknown, or of the wrong type.
     """
-    readers: dict[str, Callable[[Mapping[str, Any]], CaptionTokenizer]] = {
-        "jieba": JiebaTokenizer.from_settings,
-        "pieces": PieceTokenizer.from_settings,
-    }
-    name = settings.get("name")
-    if not isinstance(name, str) or name not in readers:
-        raise ConfigError(f"tokenizer settings have name={name!r}; known are {', '.join(readers)}.")
-    return readers[name](settings)
+    return _tokenizer_class(settings.get("name")).from_settings(settings)
+
+
+def check_restorable(tokenizer: CaptionTokenizer) -> None:
+    """Check before training that checkpoints can restore a tokenizer from its ``settings()``.
+
+    Raises:
+        ConfigError: If its class is neither one of this package nor registered under ``settings()["name"]``.
+    """
+    name, own = tokenizer.settings().get("name"), type(tokenizer)
+    try:
+        found = _tokenizer_class(name)
+    except ConfigError:
+        found = None
+    if found is not own:
+        raise ConfigError(
+            f"data.tokenizer: settings() of {own.__module__}.{own.__qualname__} name {name!r}, under which it is not "
+            "registered, so nothing could load the checkpoints: decorate it with @tangka_match.register_tokenizer("
+            f'"my_tokenizer"), return that name from settings(), and declare its module as an entry point of the group '
+            f"{ENTRY_POINT_GROUP}"
+        )
+
+
+def _tokenizer_class(name: object) -> Any:
+    own = {"jieba": JiebaTokenizer, "pieces": PieceTokenizer}
+    if isinstance(name, str) and name in own:
+        return own[name]
+    entry = find_registered(name) if isinstance(name, str) else None
+    if entry is None or entry.kind != "tokenizer":
+        raise ConfigError(
+            f"tokenizer settings have name={name!r}; known are {', '.join([*own, *registered_names('tokenizer')])}. "
+            "A tokenizer of another package must be registered: install the package that registers it, or import it"
+        )
+    return entry.target

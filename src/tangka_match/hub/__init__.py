@@ -1,4 +1,4 @@
-"""Pretrained models from a folder or the Hugging Face hub: config, word pieces, weights; the door to transformers."""
+"""Pretrained models from a folder or the Hugging Face hub: config, word pieces, weights."""
 
 from tangka_match.hub.pieces import SPECIALS, WordPieces
 from tangka_match.hub.source import TEXT_TYPES, library, load_model, read_config

@@ -1,4 +1,4 @@
-"""The word pieces of a pretrained model, in the order of our vocabularies."""
+"""Word pieces of a pretrained model, in the order of our vocabularies."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -8,30 +8,31 @@ from tangka_match.errors import ConfigError
 from tangka_match.hub.source import library, read, read_config
 
 SPECIALS = 4
+"""Number of special pieces: padding, start, end, unknown."""
 CHINESE_CLIP_TOKENS = 52
-"""What Chinese-CLIP was trained with (``context_length`` of OFA-Sys/Chinese-CLIP); later positions are untrained."""
+"""``context_length`` of OFA-Sys/Chinese-CLIP; later positions are untrained."""
 
 
 class WordPieces:
-    """How a pretrained model cuts text, and which row of its embedding each of our ids is.
+    """Word-piece segmentation of a pretrained model, with ids mapped to the rows of its embedding.
 
-    Our ids 0 to 3 are its padding, start ([CLS]), end ([SEP]) and unknown piece; the others follow in its own order.
+    Our ids 0 to 3 are its padding, start ([CLS]), end ([SEP]) and unknown piece; the others follow in its order.
 
     Args:
-        definition: ``tokenizer.json``, as text: normalisation, rules, pieces.
-        specials: Its padding, start, end and unknown piece.
-        max_tokens: Most pieces of a caption that the model reads, start and end included.
+        definition: Content of ``tokenizer.json``: normalisation, rules, pieces.
+        specials: Padding, start, end and unknown piece.
+        max_tokens: Maximum number of pieces per caption, including start and end.
 
     Raises:
-        ConfigError: The definition is damaged or lacks a special piece.
+        ConfigError: If the definition is damaged or lacks a special piece.
     """
 
     def __init__(self, definition: str, specials: Sequence[str], max_tokens: int) -> None:
-        library()  # says what to install
+        library()  # raises if transformers is not installed
         try:
             self._cutter: Any = import_module("tokenizers").Tokenizer.from_str(definition)
-        except Exception as error:  # of the Rust library: a bare Exception
-            raise ConfigError(f"the definition of the word pieces is damaged ({error})") from error
+        except Exception as error:  # the Rust library raises a bare Exception
+            raise ConfigError(f"the definition of the word pieces cannot be read ({error})") from error
         self._cutter.no_padding()
         self._cutter.no_truncation()
         self.definition = definition
@@ -49,13 +50,13 @@ class WordPieces:
 
     @classmethod
     def read(cls, source: str) -> Self:
-        """Read the vocabulary of a model.
+        """Read the word pieces of a model.
 
         Args:
-            source: A folder, or a name on the hub.
+            source: Folder of the model, or its name on the hub.
 
         Raises:
-            ConfigError: It cannot be read.
+            ConfigError: If they cannot be read.
         """
         config = read_config(source)
         found = read(source, "vocab.txt", library().AutoTokenizer.from_pretrained)
@@ -71,5 +72,5 @@ class WordPieces:
         )
 
     def cut(self, text: str) -> list[str]:
-        """Pieces of a text, in order, without start and end."""
+        """Split a text into pieces, without start and end."""
         return self._cutter.encode(text, add_special_tokens=False).tokens

@@ -1,4 +1,4 @@
-"""What a folder or a hub name holds, read through transformers; nothing that it brings along is run."""
+"""Read pretrained models from a folder or the hub through transformers, without executing code of the model."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -15,14 +15,14 @@ import torch
 from tangka_match.errors import ConfigError
 
 TEXT_TYPES = ("bert", "ernie", "chinese_clip")
-"""``model_type`` of the encoders that can be read: BERT (RoBERTa-wwm and MacBERT are BERTs), ERNIE, Chinese-CLIP."""
+"""``model_type`` of the supported encoders: BERT (with RoBERTa-wwm and MacBERT), ERNIE, Chinese-CLIP."""
 
 
 def library() -> Any:
-    """The package ``transformers``, imported now.
+    """Import ``transformers``.
 
     Raises:
-        ConfigError: It is not installed.
+        ConfigError: If it is not installed.
     """
     if find_spec("transformers") is None:
         raise ConfigError(
@@ -33,13 +33,13 @@ def library() -> Any:
 
 
 def read_config(source: str) -> dict[str, Any]:
-    """The ``config.json`` of a model, with the defaults of its kind filled in, as plain values.
+    """Read the config of a model, including default values, as plain values.
 
     Args:
-        source: A folder, or a name on the hub.
+        source: Folder of the model, or its name on the hub.
 
     Raises:
-        ConfigError: It cannot be read, or is a model of another kind than ``TEXT_TYPES``.
+        ConfigError: If it cannot be read, or its type is none of ``TEXT_TYPES``.
     """
     config = read(source, "config.json", library().AutoConfig.from_pretrained)
     if config.model_type not in TEXT_TYPES:
@@ -51,14 +51,14 @@ def read_config(source: str) -> dict[str, Any]:
 
 
 def load_model(source: str, class_name: str) -> Any:
-    """A model with its weights, in float32 and evaluation mode, from safetensors or by torch's restricted unpickler.
+    """Load a model in float32 and evaluation mode, from safetensors or with torch's restricted unpickler.
 
     Args:
-        source: A folder, or a name on the hub.
-        class_name: Of the class of transformers that the weights belong to.
+        source: Folder of the model, or its name on the hub.
+        class_name: Name of its class in transformers.
 
     Raises:
-        ConfigError: They cannot be read, or lack a part of the model; a pooler may be missing, it is not used.
+        ConfigError: If the weights cannot be read, or are incomplete; the pooler is not used and may be missing.
     """
     transformers = library()
     reader = getattr(transformers, class_name).from_pretrained
@@ -75,12 +75,18 @@ def load_model(source: str, class_name: str) -> Any:
 
 
 def read(source: str, what: str, reader: Callable[..., Any], **options: Any) -> Any:
-    """Call a ``from_pretrained`` without remote code, and turn its many errors into one message.
+    """Call a ``from_pretrained`` without remote code.
 
-    A model of the hub that has been downloaded before is read from the cache where the hub cannot be reached.
+    If the hub cannot be reached, a model that was downloaded before is read from the cache.
+
+    Args:
+        source: Folder of the model, or its name on the hub.
+        what: File that is read, for messages.
+        reader: The ``from_pretrained``.
+        options: Its further arguments.
 
     Raises:
-        ConfigError: Saying what to download and where to put it.
+        ConfigError: If anything fails; the message says what to download, and to which folder.
     """
     local = Path(source).is_dir()
     out_of_reach = None if local else _why_out_of_reach(source)
@@ -89,7 +95,7 @@ def read(source: str, what: str, reader: Callable[..., Any], **options: Any) -> 
             return reader(
                 source, trust_remote_code=False, local_files_only=local or out_of_reach is not None, **options
             )
-    except Exception as error:  # the hub, the file formats and the model's class raise what they like
+    except Exception as error:  # transformers raises many types
         reason = (
             _reason(error)
             if out_of_reach is None
@@ -111,11 +117,11 @@ def read(source: str, what: str, reader: Callable[..., Any], **options: Any) -> 
 
 @cache
 def _why_out_of_reach(source: str) -> str | None:
-    """Why the hub gives nothing of this name, asked once and without the retries of a download; ``None`` if it does."""
+    """Return why the hub does not provide a model, ``None`` if it does; asked once, without retries."""
     hub = import_module("huggingface_hub")
     try:
         hub.get_hf_file_metadata(hub.hf_hub_url(source, "config.json"))
-    except Exception as error:  # of the name, the network, the server
+    except Exception as error:  # name, network or server
         return _reason(error)
     return None
 
@@ -126,7 +132,7 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _quiet(local: bool) -> Iterator[None]:
-    """No report of the heads that a pretraining left over; the bars of a download stay, those of a local file go."""
+    """Silence reports of unused weights, and progress bars of local files; download bars stay."""
     logging = library().utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

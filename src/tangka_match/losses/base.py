@@ -1,6 +1,5 @@
-"""What all losses share: interface, terms, checks, the positives mask, and the learnt logit scale."""
+"""The contract of all losses: what they are called with, and what they return."""
 
-import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -9,19 +8,89 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tangka_match.errors import ConfigError, ShapeError
+from tangka_match.errors import ShapeError
+from tangka_match.types import Encoded
+
+
+class MomentumKeys(NamedTuple):
+    """The pairs of a batch, encoded by a momentum copy of the matcher, without gradients.
+
+    Attributes:
+        images: Encoded images.
+        texts: Encoded captions.
+        image_index: Index of each pair's image in the training set, (B,).
+        text_group: Index of each pair's caption text in the training set, (B,); equal texts have equal indices.
+    """
+
+    images: Encoded
+    texts: Encoded
+    image_index: Int[Tensor, " B"]
+    text_group: Int[Tensor, " B"]
+
+
+class LossContext(NamedTuple):
+    """What a batch of B pairs holds besides its scores.
+
+    Attributes:
+        images: Encoded images, with gradients.
+        texts: Encoded captions, with gradients.
+        token_ids: Token ids of the captions before augmentation.
+        token_mask: ``True`` where a token is real.
+        keys: Momentum encodings of the same pairs; ``None`` in validation and where no loss asks for them.
+    """
+
+    images: Encoded
+    texts: Encoded
+    token_ids: Int[Tensor, "B T"]
+    token_mask: Bool[Tensor, "B T"]
+    keys: MomentumKeys | None = None
+
+    def select(self, rows: Int[Tensor, " N"], captions: Int[Tensor, " N"]) -> "LossContext":
+        """Pair images with captions by index; momentum keys are dropped."""
+        return LossContext(self.images[rows], self.texts[captions], self.token_ids[captions], self.token_mask[captions])
+
+
+class LossInputs(NamedTuple):
+    """What every loss is called with.
+
+    Attributes:
+        similarity: Scores, (B, B): rows images, columns captions, higher = closer; matching pairs on the diagonal.
+        positives: (B, B), ``True`` where image and caption belong together; ``True`` on the diagonal.
+        context: Embeddings and captions of the batch; given to losses whose ``needs_context`` is true.
+    """
+
+    similarity: Float[Tensor, "B B"]
+    positives: Bool[Tensor, "B B"]
+    context: LossContext | None = None
+
+    def sources(self) -> list[Tensor]:
+        """Return the tensors with gradient that all parts of a loss are computed from.
+
+        These are the scores, or the embeddings behind them where a part reads embeddings directly.
+        """
+        if self.context is None:
+            return [self.similarity]
+        images, texts = self.context.images, self.context.texts
+        parts = (images.pooled, images.tokens, texts.pooled, texts.tokens)
+        return [part for part in parts if part is not None and part.requires_grad]
+
+    def detach(self) -> "LossInputs":
+        """Return the same inputs without their autograd graph."""
+        context = self.context
+        if context is not None:
+            context = context._replace(images=_detach(context.images), texts=_detach(context.texts))
+        return LossInputs(self.similarity.detach(), self.positives, context)
 
 
 class LossTerms(NamedTuple):
-    """What a loss returns: the number to minimise, and what a log should show of how it came about.
+    """What every loss returns: the value to minimise, and what to log about it.
 
     Attributes:
         total: The loss, a scalar with gradient.
-        terms: The parts of the loss by name, scalars without gradient and before any weight, so that their curves can
-            be compared while a schedule moves the weights.
-        values: The settings in force at this progress, by name: those that a schedule or learning moves.
-        weighted: The weighted parts, scalars with gradient that add up to ``total``, by the names of ``terms``; only
-            of a loss of several parts, and only those that have a weight at some time of the run.
+        terms: Unweighted parts of the loss by name, scalars without gradient; comparable while weights change.
+        values: Current values of scheduled and learnt settings, by name.
+        weighted: Weighted parts by name, scalars with gradient that add up to ``total``; given only by losses of
+            several parts, without parts whose weight is 0 throughout.
     """
 
     total: Float[Tensor, ""]
@@ -29,82 +98,112 @@ class LossTerms(NamedTuple):
     values: dict[str, float]
     weighted: Mapping[str, Float[Tensor, ""]] = MappingProxyType({})
 
+    def gradient_shares(self, sources: list[Float[Tensor, "..."]]) -> dict[str, float]:
+        """Compute how much each weighted part contributes to the gradient, in percent.
+
+        A part's share is the Frobenius norm of its gradient towards ``sources``, divided by the sum of all parts'
+        norms. Gradients that oppose each other do not cancel. Parameter gradients and the graph stay untouched.
+
+        Args:
+            sources: Tensors that all parts are computed from, see `LossInputs.sources`.
+
+        Returns:
+            Percentages that add up to 100, or are all 0 if every gradient is zero.
+
+        Example:
+            >>> scores = torch.zeros(2, 2, requires_grad=True)
+            >>> parts = {"a": 3 * scores[0, 0], "b": 1 - scores[1, 1]}
+            >>> LossTerms(sum(parts.values()), {}, {}, parts).gradient_shares([scores])
+            {'a': 75.0, 'b': 25.0}
+        """
+        norms = {}
+        for name, part in self.weighted.items():
+            gradients = torch.autograd.grad(part, sources, retain_graph=True, allow_unused=True)
+            norms[name] = torch.stack([g.float().norm() for g in gradients if g is not None]).norm().item()
+        total = sum(norms.values())
+        return {name: 100.0 * norm / total if total > 0 else 0.0 for name, norm in norms.items()}
+
 
 @runtime_checkable
 class MatchingLoss(Protocol):
-    """A loss on the similarity matrix of a mini-batch of pairs; training knows no more of a loss than this."""
+    """A loss on a batch of matching pairs; the one contract between training and any loss.
 
-    def __call__(
-        self, similarity: Float[Tensor, "B B"], positives: Bool[Tensor, "B B"], progress: float | int = 1.0
-    ) -> LossTerms:
-        """Measure how far matching pairs are from standing out.
+    Optional members of a loss module:
 
-        Args:
-            similarity: Scores, (B, B): rows images, columns captions, higher = closer; the pairs are on the diagonal.
-            positives: (B, B), ``True`` where row and column belong together and so are never negatives of each other.
-            progress: Share of the run's optimizer steps already taken, in [0, 1].
-        """
-        ...
+    - ``schedules``: see `apply_schedules`;
+    - ``collapse_value(inputs)``: see the function `collapse_value`;
+    - ``pair_losses(inputs)``: loss of each pair, (B,), for ``training.noisy_pairs_from``;
+    - the attributes of `ContextualLoss`, for a loss that reads embeddings or captions.
+    """
 
-    def collapse_value(self, positives: Bool[Tensor, "B B"], progress: float | int = 1.0) -> float:
-        """Say what the loss is when all scores are equal, that is, when the model tells nothing apart."""
+    def __call__(self, inputs: LossInputs) -> LossTerms:
+        """Compute the loss of a batch."""
         ...
 
 
-def check_pairs(similarity: Float[Tensor, "B B"], positives: Bool[Tensor, "B B"]) -> None:
-    """Refuse matrices that are not square, not of one shape, or whose diagonal is not marked positive.
+class ContextualLoss(nn.Module):
+    """Base of losses that read ``inputs.context``.
 
-    Reading the diagonal makes a GPU wait for its queue once a step; a mask that is upside down would cost a whole run.
-
-    Raises:
-        ShapeError: If one of the three does not hold.
+    Attributes:
+        needs_context: Whether the loss reads the context with its present settings.
+        needs_pooled: Whether the loss compares pooled embeddings, which not every matcher has.
+        reads_scores: Whether the loss reads the similarity matrix; if not, parameters of the matcher that only scores
+            depend on get no gradient.
+        key_momentum: Momentum of the copy that encodes ``context.keys``, in [0, 1); ``None`` asks for no keys.
     """
-    shape, marks = tuple(similarity.shape), tuple(positives.shape)
-    if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
-        raise ShapeError(f"similarity is {shape}; a loss needs pairs, (B, B) with B >= 1: row b matches column b")
-    if marks != shape:
-        raise ShapeError(f"positives is {marks} but similarity is {shape}; build it from the same batch: positive_mask")
-    if not bool(positives.diagonal().all()):
-        row = int((~positives.diagonal()).nonzero()[0])
-        raise ShapeError(
-            f"positives {marks} is False on the diagonal at row {row}, but row b matches column b: "
-            "True marks what belongs together"
-        )
+
+    needs_context: bool = True
+    needs_pooled: bool = False
+    reads_scores: bool = True
+    key_momentum: float | None = None
 
 
-def working_precision(similarity: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Widen half-precision scores to float32: bfloat16 has steps of 0.004 near 1, a fiftieth of the usual margin."""
-    return similarity.to(torch.promote_types(similarity.dtype, torch.float32))
+def needs_context(loss: object) -> bool:
+    """Whether a loss must be called with a context."""
+    return isinstance(loss, ContextualLoss) and loss.needs_context
 
 
-def check_range(name: str, value: float | int, low: float, high: float, advice: str) -> None:
-    """Refuse a setting outside ``[low, high]``, and NaN or infinity in any case.
+def collapse_value(loss: MatchingLoss, inputs: LossInputs) -> float:
+    """Compute the loss of a collapsed model, one that gives every pair the same score.
 
-    Raises:
-        ConfigError: If ``value`` lies outside.
+    The loss is evaluated on a constant similarity matrix. A loss whose value depends on the constant, that does not
+    read the scores, or that has a state must have a method ``collapse_value(inputs) -> float`` of its own.
+
+    Args:
+        loss: The loss.
+        inputs: A batch; its scores are not read.
+
+    Example:
+        >>> from tangka_match.losses import InfoNCELoss
+        >>> pairs = torch.eye(8, dtype=torch.bool)
+        >>> round(collapse_value(InfoNCELoss(), LossInputs(torch.rand(8, 8), pairs)), 4)  # log(8)
+        2.0794
     """
-    if not (low <= value <= high and math.isfinite(value)):
-        raise ConfigError(f"{name}={value} is outside [{low:g}, {high:g}]: {advice}")
+    own = getattr(loss, "collapse_value", None)
+    if own is not None:
+        return float(own(inputs))
+    with torch.no_grad():
+        return loss(inputs._replace(similarity=torch.zeros_like(inputs.similarity))).total.item()
 
 
 def positive_mask(image_index: Int[Tensor, " B"], text_group: Int[Tensor, " B"]) -> Bool[Tensor, "B B"]:
-    """Mark the pairs that belong together: the same image, or the same caption text.
+    """Mark pairs that share the image or the caption text.
 
-    Another caption of the same image describes it as well as its own one, and the same text under another image fits
-    that image too; pushing either away teaches the model something false.
+    Every caption of an image describes it, and equal texts describe all their images; as negatives they would be
+    false negatives.
 
     Args:
-        image_index: The image of every row, (B,).
-        text_group: The caption text of every row, (B,): equal numbers mean equal texts.
+        image_index: Image index of each pair, (B,).
+        text_group: Caption text index of each pair, (B,); equal texts have equal indices.
 
     Returns:
-        (B, B), symmetric, ``True`` on the diagonal: row ``b`` and column ``c`` share the image or the text.
+        (B, B), symmetric, ``True`` on the diagonal.
 
     Raises:
-        ShapeError: If the two differ in length.
+        ShapeError: If the lengths differ.
 
     Example:
-        Rows 0 and 1 show one image; rows 1 and 2 carry one text.
+        Pairs 0 and 1 share an image; pairs 1 and 2 share a text.
 
         >>> import torch
         >>> positive_mask(torch.tensor([4, 4, 9]), torch.tensor([0, 1, 1])).int()
@@ -115,51 +214,12 @@ def positive_mask(image_index: Int[Tensor, " B"], text_group: Int[Tensor, " B"])
     if image_index.shape != text_group.shape:
         raise ShapeError(
             f"image_index is {tuple(image_index.shape)} but text_group is {tuple(text_group.shape)}; "
-            "both hold one number a pair of the batch"
+            "both must hold one index per pair"
         )
     same_image = image_index[:, None] == image_index[None, :]
     same_text = text_group[:, None] == text_group[None, :]
     return same_image | same_text
 
 
-class LogitScale(nn.Module):
-    """A learnt ``logit_scale = 1 / temperature``, kept as its logarithm and held below ``1 / min_temperature``.
-
-    As a logarithm the same step of the optimiser is the same relative change anywhere (CLIP, arXiv:2103.00020,
-    sec. 2.5). Without a ceiling the scale grows on training data that the model has learnt by heart, and the
-    gradients with it. Give it no weight decay: decay would pull the temperature towards 1.
-
-    Args:
-        temperature: Temperature at the start, >= ``min_temperature``.
-        min_temperature: The lowest temperature allowed, > 0.
-
-    Raises:
-        ConfigError: If a setting is out of range.
-    """
-
-    def __init__(self, temperature: float | int, min_temperature: float | int = 0.01) -> None:
-        super().__init__()
-        check_range("min_temperature", min_temperature, 1e-4, 100.0, "scores are divided by it")
-        check_range("temperature", temperature, float(min_temperature), float("inf"), "min_temperature is its floor")
-        self.ceiling = -math.log(min_temperature)
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
-
-    def forward(self) -> Float[Tensor, ""]:
-        """Return the scale in float32, at most ``1 / min_temperature``.
-
-        In training the parameter itself is put back onto the ceiling, where its gradient still flows: merely clamping
-        the value would leave a parameter beyond the ceiling without a gradient that could bring it back.
-        """
-        if self.training:
-            # Through .data, which autograd does not see: a second call in a step would spoil the first one's gradient.
-            self.log_scale.data.clamp_(max=self.ceiling)
-        return self.log_scale.float().clamp(max=self.ceiling).exp()
-
-
-def temperature_of(scale: Float[Tensor, ""]) -> float:
-    """The temperature that a scale stands for, as a log shows it.
-
-    >>> temperature_of(torch.tensor(20.0))
-    0.05000000074505806
-    """
-    return scale.detach().reciprocal().item()
+def _detach(encoded: Encoded) -> Encoded:
+    return Encoded(*(None if x is None else x.detach() for x in (encoded.pooled, encoded.tokens, encoded.mask)))

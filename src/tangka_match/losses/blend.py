@@ -1,43 +1,43 @@
-"""Any losses together, with weights that move with the run."""
+"""Blend loss: weighted sum of any losses, with scheduled weights."""
 
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from tangka_match.errors import ConfigError
-from tangka_match.losses.base import LossTerms, check_range
-from tangka_match.losses.context import ContextualLoss, PairContext, measure, needs_context
-from tangka_match.losses.curriculum import Scheduled
-from tangka_match.losses.schedules import Schedule
+from tangka_match.losses.base import ContextualLoss, LossInputs, LossTerms, collapse_value, needs_context
+from tangka_match.losses.components import check_range
+from tangka_match.losses.schedules import Schedule, Scheduled, apply_schedules
 
 
 class BlendLoss(ContextualLoss):
-    """Weighted sum of named losses; each weight is one number, or moves from ``start`` to ``end``.
+    r"""Weighted sum of named losses, :math:`L = \sum_i w_i L_i`; each weight is constant or scheduled.
 
-    A part logs as its name: its loss, ``<name>_weight``, and its own values as ``<name>_<value>``; the terms of a part
-    that has several as ``<name>_<term>``. A part whose weight is 0 throughout is left out. Parts are any
-    ``MatchingLoss`` or `ContextualLoss`, a `CurriculumLoss` too; that one is the shorter way to blend the triplet loss
-    and InfoNCE, whose hardness and margin it moves as well.
+    A part is logged under its name, with ``<name>_weight`` and its own values as ``<name>_<value>``; parts of several
+    terms are logged as ``<name>_<term>``. Parts whose weight is 0 throughout are dropped.
 
     Args:
-        parts: The losses by name.
-        weights: By the same names, >= 0: a number, or ``[start, end]``; not all may be 0 at the same end.
-        begin: Progress at which weights start to move, in [0, 1].
-        until: Progress at which they have arrived, in [``begin``, 1].
+        parts: Losses by name.
+        weights: Weights by the same names, >= 0: one number, or ``[start, end]``; they may not all be 0 at one end.
+        begin: Progress at which weights start to change, in [0, 1].
+        until: Progress at which weights reach their end, in [``begin``, 1].
         shape: ``"linear"`` or ``"cosine"``.
 
     Raises:
-        ConfigError: If names of parts and weights differ, a setting is out of range, all weights are 0 at one end, or
-            two parts want momentum copies that differ.
+        ConfigError: If the names of parts and weights differ, a setting is out of range, all weights are 0 at one end,
+            or two parts ask for different momenta of the momentum encoder.
+
+    Relations:
+        `CurriculumLoss` blends the triplet loss and InfoNCE, and also schedules margin, hardness and temperature.
 
     Example:
         >>> from tangka_match.losses import InfoNCELoss, TripletMarginLoss
         >>> parts = {"info_nce": InfoNCELoss(), "triplet": TripletMarginLoss(margin=0.2)}
         >>> loss = BlendLoss(parts, {"info_nce": 1.0, "triplet": [0.0, 2.0]}, until=0.5)
+        >>> apply_schedules(loss, progress=0.25)
         >>> pairs = torch.eye(3, dtype=torch.bool)
-        >>> loss(pairs.float(), pairs, progress=0.25).values["triplet_weight"]
+        >>> loss(LossInputs(pairs.float(), pairs)).values["triplet_weight"]
         1.0
     """
 
@@ -57,42 +57,29 @@ class BlendLoss(ContextualLoss):
             for name in parts
         }
         _check_weights(schedules)
-        self.schedules = {name: s for name, s in schedules.items() if s.start > 0 or s.end > 0}
-        self.parts = nn.ModuleDict({name: parts[name] for name in self.schedules})
+        used = {name: s for name, s in schedules.items() if s.start > 0 or s.end > 0}
+        self.schedules = {f"{name}_weight": schedule for name, schedule in used.items()}
+        self.parts = nn.ModuleDict({name: parts[name] for name in used})
         self.needs_context = any(needs_context(part) for part in self.parts.values())
         self.needs_pooled = any(isinstance(p, ContextualLoss) and p.needs_pooled for p in self.parts.values())
         self.reads_scores = any(not isinstance(p, ContextualLoss) or p.reads_scores for p in self.parts.values())
         asked = [part.key_momentum for part in self.parts.values() if isinstance(part, ContextualLoss)]
         momenta = {momentum for momentum in asked if momentum is not None}
         if len(momenta) > 1:
-            raise ConfigError(f"key_momentum={sorted(momenta)}: there is one momentum copy; give all parts one value")
+            raise ConfigError(
+                f"key_momentum={sorted(momenta)}: there is one momentum encoder; give all parts the same value"
+            )
         self.key_momentum = next(iter(momenta), None)
+        apply_schedules(self, 0.0)
 
-    def forward(
-        self,
-        similarity: Float[Tensor, "B B"],
-        positives: Bool[Tensor, "B B"],
-        progress: float | int = 1.0,
-        *,
-        context: PairContext | None = None,
-    ) -> LossTerms:
-        """Measure the batch with the weights in force at ``progress``.
-
-        Args:
-            similarity: Scores, (B, B): rows images, columns captions, pairs on the diagonal.
-            positives: (B, B), ``True`` where row and column are no negatives of each other.
-            progress: Share of the run's optimizer steps already taken, in [0, 1].
-            context: What is behind the scores; needed if a part needs it.
-
-        Returns:
-            The weighted sum; all terms before weighting; weights and values in force; the weighted terms.
-        """
+    def forward(self, inputs: LossInputs) -> LossTerms:
+        """Compute the weighted sum with the current weights."""
         totals: list[Tensor] = []
         terms: dict[str, Tensor] = {}
         values: dict[str, float] = {}
         weighted: dict[str, Tensor] = {}
         for name, part in self.parts.items():
-            found, weight = measure(part, similarity, positives, progress, context), self.schedules[name](progress)
+            found, weight = part(inputs), self._weight(name)
             totals.append(weight * found.total)
             terms |= {_join(name, term, len(found.terms)): value for term, value in found.terms.items()}
             values |= {f"{name}_weight": weight} | {f"{name}_{key}": value for key, value in found.values.items()}
@@ -100,12 +87,12 @@ class BlendLoss(ContextualLoss):
             weighted |= {_join(name, term, len(own)): weight * value for term, value in own.items()}
         return LossTerms(torch.stack(totals).sum(), terms, values, weighted)
 
-    def collapse_value(self, positives: Bool[Tensor, "B B"], progress: float | int = 1.0) -> float:
-        """Loss when all scores are equal: the weighted sum of the parts' collapse values."""
-        return sum(
-            self.schedules[name](progress) * part.collapse_value(positives, progress)  # type: ignore[operator]
-            for name, part in self.parts.items()
-        )
+    def collapse_value(self, inputs: LossInputs) -> float:
+        """Compute the weighted sum of the parts' collapse values."""
+        return sum(self._weight(name) * collapse_value(part, inputs) for name, part in self.parts.items())
+
+    def _weight(self, name: str) -> float:
+        return float(getattr(self, f"{name}_weight"))  # type: ignore[arg-type]
 
 
 def _join(part: str, term: str, count: int) -> str:
@@ -115,7 +102,7 @@ def _join(part: str, term: str, count: int) -> str:
 def _check_weights(schedules: Mapping[str, Schedule]) -> None:
     for name, schedule in schedules.items():
         for value in (schedule.start, schedule.end):
-            check_range(f"weights.{name}", value, 0.0, float("inf"), "a negative weight would reward mistakes")
+            check_range(f"weights.{name}", value, 0.0, float("inf"), "a negative weight would reward errors")
     for end, values in (("start", [s.start for s in schedules.values()]), ("end", [s.end for s in schedules.values()])):
         if sum(values) == 0:
-            raise ConfigError(f"weights={list(schedules)} are all 0 at the {end} of the run: give one of them a weight")
+            raise ConfigError(f"weights={list(schedules)} are all 0 at the {end} of the run; make one of them positive")

@@ -1,55 +1,62 @@
-"""The curriculum-weighted contrastive loss: triplet and InfoNCE, from easy to hard over a run."""
+"""Curriculum loss: weighted sum of the triplet loss and InfoNCE, from easy to hard negatives."""
 
-from collections.abc import Sequence
-
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import nn
 
 from tangka_match.errors import ConfigError
-from tangka_match.losses.base import LogitScale, LossTerms, check_range
-from tangka_match.losses.info_nce import info_nce_collapse_value, info_nce_loss
-from tangka_match.losses.schedules import Schedule
-from tangka_match.losses.triplet_margin import triplet_collapse_value, triplet_margin_loss
-
-Scheduled = float | int | Sequence[float | int]
-"""One number for the whole run, or ``[start, end]``."""
+from tangka_match.losses.base import LossInputs, LossTerms
+from tangka_match.losses.components import LogitScale, check_range, temperature_of
+from tangka_match.losses.info_nce import info_nce_loss
+from tangka_match.losses.schedules import Schedule, Scheduled, apply_schedules
+from tangka_match.losses.triplet_margin import triplet_margin_loss
 
 
 class CurriculumLoss(nn.Module):
-    """Weighted sum of the triplet and the InfoNCE loss, whose weights and hardness move with the run.
+    r"""Weighted sum of the triplet loss and InfoNCE with scheduled weights, hardness, margin and temperature.
 
-    ``w_triplet(p) * triplet + w_info_nce(p) * info_nce``, where ``p`` is the share of the run's optimizer steps taken.
-    The hardest negative alone collapses a fresh model on small data (all scores equal), while it is what sharpens R@1
-    at the end; so the run starts from InfoNCE and the mean over all negatives, and moves to the hardest one. Plain
-    numbers in place of pairs give the fixed combination of the two losses.
+    .. math:: L = w_T \, L_\text{triplet}(m, h) + w_N \, L_\text{InfoNCE}(\tau)
 
-    Every setting that is written ``[start, end]`` may be one number. All pairs share ``begin``, ``until``, ``shape``.
+    with the margin :math:`m`, the share :math:`h` of the hardest negative, and the temperature :math:`\tau`.
+
+    Training on the hardest negatives from the first step collapses small data sets (all scores equal), but hardest
+    negatives improve R@1 late in training. The default therefore moves from InfoNCE and all negatives to the hardest
+    negative. Each ``[start, end]`` may be one number, which is constant; all schedules share ``begin``, ``until`` and
+    ``shape``.
 
     Args:
         triplet_weight: Weight of `triplet_margin_loss`, >= 0.
-        info_nce_weight: Weight of `info_nce_loss`, >= 0; not both weights may be 0 at the same end.
-        hard_negatives: 0 = the mean over all negatives, 1 = the hardest alone.
-        margin: By how much a pair must beat its negatives, in units of the score, >= 0.
-        temperature: Scores are divided by it in InfoNCE, >= ``min_temperature``. With ``learn_temperature`` its first
-            number is the value at the start and the second is not used.
-        begin: Progress at which values start to move, in [0, 1].
-        until: Progress at which they have arrived, in [``begin``, 1].
+        info_nce_weight: Weight of `info_nce_loss`, >= 0; the two weights may not both be 0 at the same end.
+        hard_negatives: Share of the hardest negative: 0 = mean over all negatives, 1 = hardest negative only.
+        margin: Minimum gap between positive and negative scores, >= 0.
+        temperature: Divisor of the scores in InfoNCE, >= ``min_temperature``; with ``learn_temperature`` only the
+            start value is used.
+        begin: Progress at which values start to change, in [0, 1].
+        until: Progress at which values reach their end, in [``begin``, 1].
         shape: ``"linear"`` or ``"cosine"``.
-        learn_temperature: Learn the temperature with the model; it is then a parameter of this module, which the
-            optimiser must be given.
-        min_temperature: The lowest temperature allowed, > 0.
-        label_smoothing: Share of InfoNCE's target spread over all candidates, in [0, 0.999].
+        learn_temperature: Whether to learn the temperature, as a parameter of this module.
+        min_temperature: Lowest temperature, > 0.
+        label_smoothing: Share of InfoNCE's target that is spread over all candidates, in [0, 0.999].
 
     Raises:
         ConfigError: If a setting is out of range, or both weights are 0 at one end.
 
+    Relations:
+        Same as `BlendLoss` of ``TripletMarginLoss`` and ``InfoNCELoss`` when margin, hardness and temperature are
+        constant.
+
     Example:
         >>> import torch
         >>> loss = CurriculumLoss(hard_negatives=[0.0, 1.0], margin=0.2, until=0.5)
+        >>> apply_schedules(loss, progress=0.25)
         >>> pairs = torch.eye(3, dtype=torch.bool)
-        >>> loss(pairs.float(), pairs, progress=0.25).values["hard_negatives"]
+        >>> loss(LossInputs(pairs.float(), pairs)).values["hard_negatives"]
         0.5
     """
+
+    triplet_weight: float
+    info_nce_weight: float
+    hard_negatives: float
+    margin: float
+    temperature: float
 
     def __init__(
         self,
@@ -78,63 +85,44 @@ class CurriculumLoss(nn.Module):
             name: Schedule.read(name, value, begin=begin, until=until, shape=shape) for name, value in settings.items()
         }
         _check_settings(self.schedules, float(min_temperature))
-        check_range("label_smoothing", label_smoothing, 0.0, 0.999, "at 1 the matching pair would count for nothing")
+        check_range("label_smoothing", label_smoothing, 0.0, 0.999, "at 1 the matching pair would have no weight")
         self.label_smoothing = float(label_smoothing)
         first = self.schedules["temperature"].start
         self.logit_scale = LogitScale(first, min_temperature) if learn_temperature else None
+        apply_schedules(self, 0.0)
 
-    def forward(
-        self, similarity: Float[Tensor, "B B"], positives: Bool[Tensor, "B B"], progress: float | int = 1.0
-    ) -> LossTerms:
-        """Measure the batch with the settings in force at ``progress``.
-
-        Args:
-            similarity: Scores, (B, B): rows images, columns captions, pairs on the diagonal.
-            positives: (B, B), ``True`` where row and column are no negatives of each other.
-            progress: Share of the run's optimizer steps already taken, in [0, 1].
-
-        Returns:
-            The weighted sum; the two terms before weighting; the five settings in force; the two weighted terms.
-
-        Raises:
-            ShapeError: If the matrices are not square, differ in shape, or the diagonal is not positive.
-        """
-        now = {name: schedule(progress) for name, schedule in self.schedules.items()}
+    def forward(self, inputs: LossInputs) -> LossTerms:
+        """Compute the weighted sum with the current settings; ``values`` holds the five settings."""
+        values = {name: float(getattr(self, name)) for name in self.schedules}
         learnt = None if self.logit_scale is None else self.logit_scale()
         if learnt is not None:
-            now["temperature"] = learnt.detach().reciprocal().item()
-        scale = 1.0 / now["temperature"] if learnt is None else learnt
-        triplet = triplet_margin_loss(similarity, positives, now["margin"], now["hard_negatives"])
-        info_nce = info_nce_loss(similarity, positives, scale, self.label_smoothing)
-        terms = {"triplet": triplet, "info_nce": info_nce}
-        weighted = {name: now[f"{name}_weight"] * term for name, term in terms.items()}
-        total = weighted["triplet"] + weighted["info_nce"]
+            values["temperature"] = temperature_of(learnt)
+        scale = 1.0 / self.temperature if learnt is None else learnt
+        parts = {
+            "triplet": triplet_margin_loss(inputs.similarity, inputs.positives, self.margin, self.hard_negatives),
+            "info_nce": info_nce_loss(inputs.similarity, inputs.positives, scale, self.label_smoothing),
+        }
+        weighted = {name: values[f"{name}_weight"] * part for name, part in parts.items()}
         return LossTerms(
-            total,
-            {name: term.detach() for name, term in terms.items()},
-            now,
+            weighted["triplet"] + weighted["info_nce"],
+            {name: part.detach() for name, part in parts.items()},
+            values,
             {name: part for name, part in weighted.items() if self._is_used(name)},
         )
 
-    def collapse_value(self, positives: Bool[Tensor, "B B"], progress: float | int = 1.0) -> float:
-        """Loss when all scores are equal: the weighted sum of the two terms' collapse values."""
-        now = {name: schedule(progress) for name, schedule in self.schedules.items()}
-        triplet = triplet_collapse_value(positives, now["margin"])
-        return now["triplet_weight"] * triplet + now["info_nce_weight"] * info_nce_collapse_value(positives)
-
-    def _is_used(self, term: str) -> bool:
-        weight = self.schedules[f"{term}_weight"]
+    def _is_used(self, part: str) -> bool:
+        weight = self.schedules[f"{part}_weight"]
         return weight.start > 0 or weight.end > 0
 
 
 def _check_settings(schedules: dict[str, Schedule], min_temperature: float) -> None:
-    """Refuse ends outside their range, and a run that would have no loss at one end."""
+    """Check the ranges of both ends, and that at least one weight is positive at each end."""
     ranges = {
-        "triplet_weight": (0.0, float("inf"), "a negative weight would reward mistakes"),
-        "info_nce_weight": (0.0, float("inf"), "a negative weight would reward mistakes"),
-        "hard_negatives": (0.0, 1.0, "0 = mean of all negatives, 1 = the hardest alone"),
-        "margin": (0.0, float("inf"), "a pair cannot be asked to lose to its negatives"),
-        "temperature": (min_temperature, float("inf"), "min_temperature is its floor"),
+        "triplet_weight": (0.0, float("inf"), "a negative weight would reward errors"),
+        "info_nce_weight": (0.0, float("inf"), "a negative weight would reward errors"),
+        "hard_negatives": (0.0, 1.0, "0 = mean over all negatives, 1 = hardest negative only"),
+        "margin": (0.0, float("inf"), "positive pairs must score higher than negatives"),
+        "temperature": (min_temperature, float("inf"), "min_temperature is its minimum"),
     }
     for name, (low, high, advice) in ranges.items():
         for value in (schedules[name].start, schedules[name].end):
@@ -143,5 +131,5 @@ def _check_settings(schedules: dict[str, Schedule], min_temperature: float) -> N
     if triplet.start + info_nce.start == 0 or triplet.end + info_nce.end == 0:
         raise ConfigError(
             f"triplet_weight=[{triplet.start}, {triplet.end}] and info_nce_weight=[{info_nce.start}, {info_nce.end}] "
-            "are both 0 at one end of the schedule, where nothing would be learnt; give one of them a weight there"
+            "are both 0 at one end of the schedule, where nothing would be learnt; make one of them positive there"
         )

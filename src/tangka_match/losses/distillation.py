@@ -1,40 +1,42 @@
-"""What a student's scores of a batch should learn from its teachers': their distributions, or their order."""
+"""Distillation losses: a student learns the score distributions or the ranking of its teachers."""
 
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tangka_match.losses.base import check_range, working_precision
+from tangka_match.losses.components import check_range
+from tangka_match.ops import at_least_float32
 
 
 @runtime_checkable
 class DistillationLoss(Protocol):
-    """A loss between two score matrices of one batch; training knows no more of it than this."""
+    """A loss between two score matrices of one batch."""
 
     def __call__(self, student: Float[Tensor, "B B"], teacher: Float[Tensor, "B B"]) -> Float[Tensor, ""]:
-        """Measure how far the student is from the teacher.
+        """Compute the loss of the student's scores.
 
         Args:
             student: Scores, (B, B): rows images, columns captions, higher = closer.
-            teacher: Of the same pairs, standardised: their mean is 0, their deviation 1.
+            teacher: Scores of the same pairs, standardised to mean 0 and standard deviation 1.
         """
         ...
 
 
 class ScoreDistillationLoss(nn.Module):
-    r"""Divergence of the student's shares from the teacher's: of captions for an image, of images for a caption.
+    r"""Kullback-Leibler divergence from the student's score distributions to the teacher's.
 
     .. math:: L = \frac{1}{2B} \sum_b \left[ \mathrm{KL}(p^T_b \| p^S_b) + \mathrm{KL}(q^T_b \| q^S_b) \right]
 
-    with the softmax :math:`p_b` of row b and :math:`q_b` of column b, of scores divided by a temperature. Hinton,
-    Vinyals, Dean: "Distilling the Knowledge in a Neural Network", arXiv 1503.02531, with the candidates of a batch as
-    classes.
+    with the softmax :math:`p_b` over row b and :math:`q_b` over column b of the scores, each divided by a temperature.
+
+    Source: Hinton, Vinyals, Dean: "Distilling the Knowledge in a Neural Network", arXiv:1503.02531, with the candidates
+    of a batch as classes.
 
     Args:
-        temperature: Divides the teacher's scores, in standard deviations of a batch's scores; lower = only the best
-            candidates count. Above 0.
-        student_temperature: Divides the student's scores, as ``temperature`` of InfoNCE does. Above 0.
+        temperature: Divisor of the teacher's scores, in standard deviations of a batch's scores, > 0; low values
+            restrict the target to the best candidates.
+        student_temperature: Divisor of the student's scores, as ``temperature`` of InfoNCE, > 0.
 
     Raises:
         ConfigError: If a temperature is out of range.
@@ -54,26 +56,28 @@ class ScoreDistillationLoss(nn.Module):
         self.temperature, self.student_temperature = float(temperature), float(student_temperature)
 
     def forward(self, student: Float[Tensor, "B B"], teacher: Float[Tensor, "B B"]) -> Float[Tensor, ""]:
-        """Mean divergence in nats, at least 0."""
-        asked, wanted = working_precision(student) / self.student_temperature, teacher / self.temperature
+        """Compute the mean divergence in nats, >= 0."""
+        ours, theirs = at_least_float32(student) / self.student_temperature, teacher / self.temperature
         rows, columns = (
-            nn.functional.kl_div(asked.log_softmax(dim), wanted.log_softmax(dim), reduction="sum", log_target=True)
+            nn.functional.kl_div(ours.log_softmax(dim), theirs.log_softmax(dim), reduction="sum", log_target=True)
             for dim in (1, 0)
         )
         return (rows + columns) / (2 * len(student))
 
 
 class RankDistillationLoss(nn.Module):
-    r"""Likelihood of the teacher's order of the first places under the student's scores.
+    r"""Negative log-likelihood of the teacher's top-k ranking under the student's scores (ListMLE).
 
     With the candidates :math:`\pi_1, \pi_2, \ldots` of a query in the teacher's order, the mean over the first k places
-    of :math:`-\log \frac{e^{s(\pi_j)}}{\sum_{l \ge j} e^{s(\pi_l)}}`, over images and captions. Xia et al., "Listwise
-    Approach to Learning to Rank" (ListMLE), ICML 2008, cut at k as in Reddi et al., "RankDistil", AISTATS 2021. The
-    teacher's scores count by their order alone.
+    of :math:`-\log \frac{e^{s(\pi_j)}}{\sum_{l \ge j} e^{s(\pi_l)}}`, over images and captions. Only the order of the
+    teacher's scores matters.
+
+    Sources: Xia et al., "Listwise Approach to Learning to Rank" (ListMLE), ICML 2008; truncation at k: Reddi et al.,
+    "RankDistil", AISTATS 2021.
 
     Args:
-        places: The first k places; 1 and more. A batch that is smaller has as many as it has candidates.
-        student_temperature: Divides the student's scores. Above 0.
+        places: Number k of first places, >= 1; limited to the size of the batch.
+        student_temperature: Divisor of the student's scores, > 0.
 
     Raises:
         ConfigError: If a setting is out of range.
@@ -87,13 +91,13 @@ class RankDistillationLoss(nn.Module):
 
     def __init__(self, places: int, student_temperature: float | int) -> None:
         super().__init__()
-        check_range("places", places, 1.0, float(2**31), "give the number of first places to learn; 10 is usual")
+        check_range("places", places, 1.0, float(2**31), "it is a number of first places; 10 is usual")
         check_range("student_temperature", student_temperature, 1e-3, 1e3, "it divides the student's scores")
         self.places, self.student_temperature = places, float(student_temperature)
 
     def forward(self, student: Float[Tensor, "B B"], teacher: Float[Tensor, "B B"]) -> Float[Tensor, ""]:
-        """Mean negative log-likelihood in nats, at least 0."""
-        scores = working_precision(student) / self.student_temperature
+        """Compute the mean negative log-likelihood in nats, >= 0."""
+        scores = at_least_float32(student) / self.student_temperature
         rows, columns = (self._rows(*pair) for pair in ((scores, teacher), (scores.T, teacher.T)))
         return (rows + columns) / 2
 

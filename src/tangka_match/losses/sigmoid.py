@@ -1,4 +1,4 @@
-"""Sigmoid pairwise loss: every image and caption of the batch is a yes-or-no question of its own."""
+"""Sigmoid loss: one binary classification per image–caption combination (SigLIP)."""
 
 import math
 
@@ -7,7 +7,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from tangka_match.losses.base import LogitScale, LossTerms, check_pairs, check_range, temperature_of, working_precision
+from tangka_match.losses.base import LossInputs, LossTerms
+from tangka_match.losses.components import LogitScale, check_pairs, check_range, temperature_of
+from tangka_match.ops import at_least_float32
 
 
 def sigmoid_loss(
@@ -16,23 +18,24 @@ def sigmoid_loss(
     logit_scale: Float[Tensor, ""] | float | int,
     bias: Float[Tensor, ""] | float | int,
 ) -> Float[Tensor, ""]:
-    r"""Sum of the binary cross entropies of all entries, divided by the number of pairs.
+    r"""Compute the sum of the binary cross entropies of all entries, divided by the number of pairs.
 
     .. math:: L = -\frac{1}{B} \sum_{b,c} \log \sigma\left(z_{bc} (a s_{bc} + \beta)\right)
 
-    with :math:`z_{bc} = 1` where row and column belong together, else -1. No entry is compared with another, so that
-    several positives need no rule of their own.
+    with the scale :math:`a`, the bias :math:`\beta`, and :math:`z_{bc} = 1` where row and column belong together,
+    else -1. Entries do not compete, so several positives need no special treatment.
 
     Source: Zhai et al., "Sigmoid Loss for Language Image Pre-Training" (SigLIP), arXiv:2303.15343, algorithm 1.
 
     Args:
-        similarity: Scores, (B, B): rows images, columns captions, pairs on the diagonal; half is widened to float32.
+        similarity: Scores, (B, B): rows images, columns captions, pairs on the diagonal; half precision is computed
+            in float32.
         positives: (B, B), ``True`` where row and column belong together; ``True`` on the diagonal.
-        logit_scale: Factor ``a`` on the scores, ``1 / temperature``, > 0.
-        bias: Added to the scaled scores; below 0, since most entries are negatives.
+        logit_scale: Multiplier of the scores, ``1 / temperature``, > 0.
+        bias: Offset of the scaled scores; negative, because most entries are negatives.
 
     Returns:
-        The loss in nats a pair, a scalar >= 0.
+        The loss in nats per pair, a scalar >= 0.
 
     Raises:
         ShapeError: If the matrices are not square, differ in shape, or the diagonal is not positive.
@@ -42,32 +45,20 @@ def sigmoid_loss(
         tensor(1.3863)
     """
     check_pairs(similarity, positives)
-    logits = working_precision(similarity) * logit_scale + bias
+    logits = at_least_float32(similarity) * logit_scale + bias
     return -logsigmoid(torch.where(positives, logits, -logits)).sum() / len(logits)
 
 
-def sigmoid_collapse_value(positives: Bool[Tensor, "B B"]) -> float:
-    """The lowest loss that equal scores reach: each entry is then answered by the share of positives.
-
-    The learnt bias takes a model that tells nothing apart there, whatever its one score is.
-
-    >>> round(sigmoid_collapse_value(torch.eye(2, dtype=torch.bool)), 4)  # half of the entries: 4 * log(2) / 2
-    1.3863
-    """
-    count = positives.numel()
-    yes = positives.sum().item()
-    entropy = -sum(part * math.log(part / count) for part in (yes, count - yes) if part > 0)
-    return entropy / len(positives)
-
-
 class SigmoidLoss(nn.Module):
-    """Sigmoid pairwise loss with a learnt temperature and a learnt bias; see `sigmoid_loss`.
+    """Sigmoid loss with a learnt temperature and a learnt bias; see `sigmoid_loss`.
+
+    Recommendations:
+        SigLIP's bias of -10 is for batches of thousands; ``-log(B)`` predicts the share of positives at the start.
 
     Args:
-        temperature: Scores are divided by it; its value at the start.
-        bias: Its value at the start. SigLIP's -10 is for batches of thousands; ``-log(B)`` answers all entries by the
-            share of positives.
-        min_temperature: The lowest temperature allowed, > 0.
+        temperature: Start value of the divisor of the scores.
+        bias: Start value of the bias.
+        min_temperature: Lowest temperature, > 0.
 
     Raises:
         ConfigError: If a setting is out of range.
@@ -81,15 +72,22 @@ class SigmoidLoss(nn.Module):
         self.logit_scale = LogitScale(temperature, min_temperature)
         self.bias = nn.Parameter(torch.tensor(float(bias)))
 
-    def forward(
-        self, similarity: Float[Tensor, "B B"], positives: Bool[Tensor, "B B"], progress: float | int = 1.0
-    ) -> LossTerms:
-        """Measure the batch; ``progress`` changes nothing here (B = pairs of the batch)."""
+    def forward(self, inputs: LossInputs) -> LossTerms:
+        """Compute the loss of a batch."""
         scale, bias = self.logit_scale(), self.bias.float()
-        loss = sigmoid_loss(similarity, positives, scale, bias)
+        loss = sigmoid_loss(inputs.similarity, inputs.positives, scale, bias)
         values = {"temperature": temperature_of(scale), "bias": bias.item()}
         return LossTerms(loss, {"sigmoid": loss.detach()}, values)
 
-    def collapse_value(self, positives: Bool[Tensor, "B B"], progress: float | int = 1.0) -> float:
-        """The lowest loss of equal scores, where the bias settles when the model tells nothing apart."""
-        return sigmoid_collapse_value(positives)
+    def collapse_value(self, inputs: LossInputs) -> float:
+        """Compute the lowest loss over all constant score matrices: every entry predicts the share of positives.
+
+        The learnt bias of a collapsed model converges there.
+
+        >>> pairs = torch.eye(2, dtype=torch.bool)
+        >>> round(SigmoidLoss().collapse_value(LossInputs(pairs.float(), pairs)), 4)  # 4 * log(2) / 2
+        1.3863
+        """
+        count, positive = inputs.positives.numel(), int(inputs.positives.sum())
+        entropy = -sum(part * math.log(part / count) for part in (positive, count - positive) if part > 0)
+        return entropy / len(inputs.positives)

@@ -1,42 +1,46 @@
-"""Hinge loss that wants every pair to beat its negatives by a margin."""
+"""Triplet margin loss with hardest, all, or blended negatives."""
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from tangka_match.losses.base import LossTerms, check_pairs, check_range, working_precision
+from tangka_match.losses.base import LossInputs, LossTerms
+from tangka_match.losses.components import check_pairs, check_range
+from tangka_match.ops import at_least_float32
 
 
 def triplet_margin_loss(
     similarity: Float[Tensor, "B B"], positives: Bool[Tensor, "B B"], margin: float | int, hardness: float | int
 ) -> Float[Tensor, ""]:
-    r"""Mean hinge of every image against its wrong captions and of every caption against its wrong images.
+    r"""Compute the mean hinge of images against negative captions and of captions against negative images.
 
-    For a pair :math:`b` and a negative caption :math:`c` the hinge is
-    :math:`h_{bc} = \max(0, m + s_{bc} - s_{bb})`, and likewise down the columns for negative images. An anchor (one
-    row, or one column) pays ``(1 - hardness) * mean(h) + hardness * max(h)`` over its negatives; the loss is the mean
-    over all 2B anchors, so that neither the batch size nor the number of negatives changes its scale and, with it,
-    the learning rate. An anchor without negatives pays 0.
+    .. math:: L = \frac{1}{2B} \sum_b \left[ (1 - h) \operatorname{mean}_{c \in N_b} \ell_{bc} + h \max_{c \in N_b}
+              \ell_{bc} + \text{the same down column } b \right], \quad \ell_{bc} = \max(0, m + s_{bc} - s_{bb})
 
-    Relations to the published losses, which are sums over the batch with only the diagonal as positives:
+    with the negatives :math:`N_b` of pair b, the margin :math:`m` and the hardness :math:`h`. An anchor without
+    negatives adds 0. The mean over all 2B anchors makes the scale of the loss, and so the learning rate, independent
+    of the batch size.
 
-    - all negatives (VSE, SCAN): ``sum = 2 * B * (B - 1) * loss`` at ``hardness=0``;
-    - hardest negative (VSE++ arXiv:1707.05612 eq. 6, SGRAF arXiv:2101.01368 eq. 14): ``sum = 2 * B * loss`` at
+    Relations to published losses, which are sums over the batch with only the diagonal as positives:
+
+    - all negatives (VSE, SCAN): ``sum = 2 * B * (B - 1) * loss`` with ``hardness=0``;
+    - hardest negative (VSE++ arXiv:1707.05612 eq. 6, SGRAF arXiv:2101.01368 eq. 14): ``sum = 2 * B * loss`` with
       ``hardness=1``.
 
     Args:
-        similarity: Scores, (B, B): rows images, columns captions, pairs on the diagonal; half is widened to float32.
+        similarity: Scores, (B, B): rows images, columns captions, pairs on the diagonal; half precision is computed
+            in float32.
         positives: (B, B), ``True`` where row and column are no negatives of each other; ``True`` on the diagonal.
-        margin: By how much a pair must beat its negatives, in units of the score, >= 0.
-        hardness: Share of the hardest negative in an anchor's cost, in [0, 1].
+        margin: Minimum gap between positive and negative scores, >= 0.
+        hardness: Share of the hardest negative, in [0, 1].
 
     Returns:
-        The loss, a scalar >= 0. With all scores equal it is ``margin``, if every anchor has a negative.
+        The loss, a scalar >= 0; ``margin`` if all scores are equal and every anchor has a negative.
 
     Raises:
         ShapeError: If the matrices are not square, differ in shape, or the diagonal is not positive.
 
     Example:
-        Image 0 beats its negative by 0.5; image 1 loses to it by 0.1; caption 0 wins by 0.1, caption 1 by 0.3.
+        Hinges: image 0 has none, image 1 pays 0.3, caption 0 pays 0.1, caption 1 has none.
 
         >>> import torch
         >>> scores = torch.tensor([[0.6, 0.1], [0.5, 0.4]])
@@ -44,7 +48,7 @@ def triplet_margin_loss(
         tensor(0.1000)
     """
     check_pairs(similarity, positives)
-    scores = working_precision(similarity)
+    scores = at_least_float32(similarity)
     pairs = scores.diagonal()
     negatives = ~positives
     by_image = (margin + scores - pairs[:, None]).relu() * negatives
@@ -54,27 +58,16 @@ def triplet_margin_loss(
     return (i2t.mean() + t2i.mean()) / 2
 
 
-def triplet_collapse_value(positives: Bool[Tensor, "B B"], margin: float | int) -> float:
-    """Hinge loss of equal scores: ``margin`` times the share of anchors that have a negative.
-
-    >>> import torch
-    >>> round(triplet_collapse_value(torch.eye(4, dtype=torch.bool), margin=0.2), 6)
-    0.2
-    """
-    negatives = ~positives
-    has_negative = (negatives.any(dim=1).sum() + negatives.any(dim=0).sum()).item()
-    return margin * has_negative / (2 * len(positives))
-
-
 class TripletMarginLoss(nn.Module):
-    """Triplet loss with one margin and one hardness for the whole run; see `triplet_margin_loss`.
+    """Triplet loss with a constant margin and hardness; see `triplet_margin_loss`.
 
-    The hardest negative from the first step on collapses small data sets (every score equal, the loss at
-    `collapse_value`): start softer, or take `CurriculumLoss`, which moves from all negatives to the hardest.
+    Recommendations:
+        On small data sets, hardest negatives from the first step collapse the model (all scores equal, loss = margin).
+        Start with ``hard_negatives=0`` or use `CurriculumLoss`.
 
     Args:
-        margin: By how much a pair must beat its negatives, in units of the score, >= 0.
-        hard_negatives: 0 = the mean over all negatives, 1 = the hardest alone, between = a linear blend.
+        margin: Minimum gap between positive and negative scores, >= 0.
+        hard_negatives: Share of the hardest negative: 0 = mean over all negatives, 1 = hardest negative only.
 
     Raises:
         ConfigError: If a setting is out of range.
@@ -82,26 +75,20 @@ class TripletMarginLoss(nn.Module):
 
     def __init__(self, margin: float | int = 0.2, hard_negatives: float | int = 1.0) -> None:
         super().__init__()
-        check_range("margin", margin, 0.0, float("inf"), "a pair cannot be asked to lose to its negatives")
-        check_range("hard_negatives", hard_negatives, 0.0, 1.0, "0 = mean of all negatives, 1 = the hardest alone")
+        check_range("margin", margin, 0.0, float("inf"), "positive pairs must score higher than negatives")
+        check_range("hard_negatives", hard_negatives, 0.0, 1.0, "0 = mean over all negatives, 1 = hardest only")
         self.margin = float(margin)
         self.hard_negatives = float(hard_negatives)
 
-    def forward(
-        self, similarity: Float[Tensor, "B B"], positives: Bool[Tensor, "B B"], progress: float | int = 1.0
-    ) -> LossTerms:
-        """Measure the batch; ``progress`` changes nothing here (B = pairs of the batch)."""
-        loss = triplet_margin_loss(similarity, positives, self.margin, self.hard_negatives)
+    def forward(self, inputs: LossInputs) -> LossTerms:
+        """Compute the loss of a batch."""
+        loss = triplet_margin_loss(inputs.similarity, inputs.positives, self.margin, self.hard_negatives)
         return LossTerms(loss, {"triplet": loss.detach()}, {})
-
-    def collapse_value(self, positives: Bool[Tensor, "B B"], progress: float | int = 1.0) -> float:
-        """Loss when all scores are equal: the margin, if every anchor has a negative."""
-        return triplet_collapse_value(positives, self.margin)
 
 
 def _anchor_costs(
     hinge: Float[Tensor, "B B"], negatives: Bool[Tensor, "B B"], hardness: float | int
 ) -> Float[Tensor, " B"]:
-    """Cost of every row: its mean hinge over the negatives, blended with its largest one."""
+    """Blend each row's mean hinge over the negatives with its largest hinge."""
     mean = hinge.sum(dim=1) / negatives.sum(dim=1).clamp(min=1)
     return (1 - hardness) * mean + hardness * hinge.amax(dim=1)

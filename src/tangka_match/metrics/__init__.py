@@ -1,13 +1,15 @@
-"""Ranks, recall, rank statistics, intervals, and ``RetrievalMetrics``; no Hydra, Lightning or wandb.
+"""Retrieval metrics: ranks, recall, rank statistics, bootstrap intervals, and ``RetrievalMetrics``.
 
-``RetrievalMetrics`` is imported on first use, because torchmetrics brings scipy and matplotlib along.
+Importing this package loads neither Hydra, Lightning nor wandb. ``RetrievalMetrics`` is imported on first use, because
+torchmetrics loads scipy and matplotlib.
 """
 
 from typing import TYPE_CHECKING, Any
 
+from tangka_match.metric_names import CUTOFFS
 from tangka_match.metrics.intervals import bootstrap_intervals
 from tangka_match.metrics.ranks import Ranks, relevant_ranks, retrieval_ranks
-from tangka_match.metrics.recall import CUTOFFS, mean_rank, median_rank, recall_at_k, summarise
+from tangka_match.metrics.recall import mean_rank, median_rank, recall_at_k, summarise
 
 if TYPE_CHECKING:
     from tangka_match.metrics.retrieval_metrics import RetrievalMetrics
@@ -27,9 +29,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import ``RetrievalMetrics`` when it is asked for (PEP 562)."""
+    """Import ``RetrievalMetrics`` on first access (PEP 562)."""
     if name == "RetrievalMetrics":
-        from tangka_match.metrics.retrieval_metrics import RetrievalMetrics  # noqa: PLC0415 - the point of this function
+        from tangka_match.metrics.retrieval_metrics import RetrievalMetrics  # noqa: PLC0415 - the lazy import
 
         return RetrievalMetrics
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

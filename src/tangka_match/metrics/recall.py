@@ -6,17 +6,20 @@ from jaxtyping import Int
 from torch import Tensor
 
 from tangka_match.errors import ConfigError
+from tangka_match.metric_names import CUTOFFS, PRIMARY_METRIC, RECALLS
 from tangka_match.metrics.ranks import Ranks
+
+Value = TypeVar("Value", float, Tensor)
 
 
 def recall_at_k(ranks: Int[Tensor, " N"], k: int) -> float:
-    """Share of queries with at least one right answer among the first K, in percent.
+    """Compute recall@K: the share of queries with at least one correct answer in the top K, in percent.
 
-    This is the R@K of image–caption retrieval: with five captions an image, one of them in the first K suffices.
-    How equal scores rank was settled by `retrieval_ranks`.
+    This is the R@K of image–caption retrieval: with five captions per image, one of them in the top K suffices.
 
     Args:
-        ranks: Rank of the best right answer of every query, from 1, (N,), N >= 1.
+        ranks: Rank of the best correct answer of each query, from 1, (N,), N >= 1; ties are resolved by
+            `retrieval_ranks`.
         k: Cut-off, >= 1.
 
     Returns:
@@ -31,18 +34,18 @@ def recall_at_k(ranks: Int[Tensor, " N"], k: int) -> float:
         75.0
     """
     if k < 1:
-        raise ConfigError(f"k={k} asks for the first {k} answers; the cut-off of recall is at least 1")
+        raise ConfigError(f"k={k} must be >= 1: it is the cut-off of recall@K")
     return 100.0 * int((ranks <= k).sum()) / len(ranks)
 
 
 def median_rank(ranks: Int[Tensor, " N"]) -> float:
-    """Median rank of the right answers, from 1; lower is better.
+    """Compute the median rank, from 1; lower is better.
 
-    Between two middle ranks it is their mean. The evaluation published with VSE++, SCAN and SGRAF rounds that mean
-    down: its median is ``floor(median_rank(ranks))``, the same number for an odd count of queries.
+    For an even number of queries it is the mean of the two middle ranks. The evaluation published with VSE++, SCAN and
+    SGRAF rounds this mean down: ``floor(median_rank(ranks))``.
 
     Args:
-        ranks: Rank of the best right answer of every query, from 1, (N,), N >= 1.
+        ranks: Rank of the best correct answer of each query, from 1, (N,), N >= 1.
 
     Example:
         >>> import torch
@@ -55,10 +58,10 @@ def median_rank(ranks: Int[Tensor, " N"]) -> float:
 
 
 def mean_rank(ranks: Int[Tensor, " N"]) -> float:
-    """Mean rank of the right answers, from 1; lower is better, and a few lost queries move it much.
+    """Compute the mean rank, from 1; lower is better, and sensitive to a few queries with high ranks.
 
     Args:
-        ranks: Rank of the best right answer of every query, from 1, (N,), N >= 1.
+        ranks: Rank of the best correct answer of each query, from 1, (N,), N >= 1.
 
     Example:
         >>> import torch
@@ -68,21 +71,11 @@ def mean_rank(ranks: Int[Tensor, " N"]) -> float:
     return int(ranks.sum()) / len(ranks)
 
 
-CUTOFFS = (1, 5, 10)
-"""Cut-offs of recall that the field reports."""
-RECALLS = tuple(f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in CUTOFFS)
-RANK_STATISTICS = tuple(f"{direction}_{kind}_rank" for direction in ("i2t", "t2i") for kind in ("median", "mean"))
-HIGHER_IS_BETTER = ("mean_r1", "rsum", *RECALLS)
-"""Of what `summarise` returns; of the others, ``RANK_STATISTICS``, a lower one is better."""
-
-Value = TypeVar("Value", float, Tensor)
-
-
 def summarise(ranks: Ranks) -> dict[str, float]:
-    """Summarise both directions.
+    """Summarise the ranks of both directions.
 
     Args:
-        ranks: What `retrieval_ranks` returned.
+        ranks: Ranks from `retrieval_ranks`.
 
     Returns:
         ``i2t_r1``, ``i2t_r5``, ``i2t_r10`` in percent, ``i2t_median_rank``, ``i2t_mean_rank`` from 1; the same for
@@ -103,9 +96,13 @@ def summarise(ranks: Ranks) -> dict[str, float]:
 
 
 def totals(values: dict[str, Value]) -> dict[str, Value]:
-    """Return ``mean_r1`` and ``rsum`` of the six recalls, as numbers or, resampled, as tensors."""
+    """Compute ``mean_r1`` and ``rsum`` from the six recalls.
+
+    Args:
+        values: The recalls by name; numbers, or tensors with one value per bootstrap resample.
+    """
     recalls = [values[name] for name in RECALLS]
     rsum = recalls[0]
     for recall in recalls[1:]:
         rsum = rsum + recall
-    return {"mean_r1": (values["i2t_r1"] + values["t2i_r1"]) / 2, "rsum": rsum}
+    return {PRIMARY_METRIC: (values["i2t_r1"] + values["t2i_r1"]) / 2, "rsum": rsum}

@@ -12,15 +12,13 @@ from tangka_match.metrics.recall import summarise
 
 
 class RetrievalMetrics(Metric):
-    """Everything that `summarise` reports, over one gallery or several.
+    """All metrics of `summarise`, over one or several galleries.
 
-    Every ``update`` is one whole gallery: a rank has a meaning only among all its candidates, so a gallery cannot come
-    in batches. Several updates pool their queries, as the five folds of COCO-1K do. State is two lists of ranks, joined
-    over processes by concatenation; where every process ranks the same gallery, recalls, median and mean stay what
-    they are on one.
+    Each ``update`` takes a whole gallery, because a rank depends on all candidates. Several updates pool their queries,
+    as in the five folds of COCO-1K. The state is the ranks of all queries, concatenated over processes; if each process
+    ranks the same gallery, the metrics are those of a single process.
 
-    torchmetrics' own retrieval metrics are not used: they take every item with a score <= 0 for irrelevant, which is
-    wrong for cosines.
+    torchmetrics' own retrieval metrics treat items with a score <= 0 as irrelevant, which is wrong for cosines.
 
     Example:
         >>> metrics = RetrievalMetrics()
@@ -32,7 +30,7 @@ class RetrievalMetrics(Metric):
 
     full_state_update = False
     is_differentiable = False
-    higher_is_better = True  # of the recalls and their sums; median and mean rank run the other way
+    higher_is_better = True  # recalls and their sums; for median and mean rank, lower is better
 
     i2t: list[Tensor]
     t2i: list[Tensor]
@@ -43,26 +41,27 @@ class RetrievalMetrics(Metric):
         self.add_state("t2i", default=[], dist_reduce_fx="cat")
 
     def update(self, similarity: Float[Tensor, "I C"], caption_to_image: Int[Tensor, " C"]) -> None:
-        """Rank one whole gallery.
+        """Rank a whole gallery.
 
         Args:
             similarity: Scores, (I, C): rows images, columns captions, higher = closer.
-            caption_to_image: The row of every caption's image, (C,).
+            caption_to_image: Image row of each caption, (C,).
 
         Raises:
             ShapeError, DataFormatError, TrainingError: See `retrieval_ranks`.
         """
         ranks = retrieval_ranks(similarity, caption_to_image)
-        self.i2t.append(ranks.i2t)
-        self.t2i.append(ranks.t2i)
+        # NCCL synchronises tensors on the GPU only, while a large score matrix is on the CPU.
+        self.i2t.append(ranks.i2t.to(self.device))
+        self.t2i.append(ranks.t2i.to(self.device))
 
     def compute(self) -> dict[str, Float[Tensor, ""]]:
-        """Summarise all galleries seen; keys and units as `summarise` has them.
+        """Summarise all galleries; names and units as in `summarise`.
 
         Raises:
             TrainingError: If there was no gallery.
         """
         if len(self.i2t) == 0:
             raise TrainingError("RetrievalMetrics.compute() before any update(): 0 galleries seen; rank one first")
-        values = summarise(Ranks(dim_zero_cat(self.i2t), dim_zero_cat(self.t2i)))
+        values = summarise(Ranks(dim_zero_cat(self.i2t).cpu(), dim_zero_cat(self.t2i).cpu()))
         return {name: torch.tensor(value, device=self.device) for name, value in values.items()}

@@ -7,7 +7,7 @@ from tangka_match.models.dual_encoder import DualEncoder
 from tangka_match.models.dual_path import DualPath
 from tangka_match.models.pretrained_text import PretrainedText
 from tangka_match.models.scan import SCAN
-from tangka_match.models.sgraf.matcher import SGRAF
+from tangka_match.models.sgraf import SGRAF
 from tangka_match.models.vse import VSE
 
 __all__ = [

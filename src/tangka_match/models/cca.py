@@ -1,4 +1,4 @@
-"""CCA, a matcher that is fitted in closed form: seconds, no gradient, and hard to overfit on a few thousand pairs."""
+"""CCA matcher, fitted in closed form, without gradient steps."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,31 +14,31 @@ from tangka_match.ops import dot_products, l2_normalise
 from tangka_match.types import Encoded, PairedCaptions, RegionBatches
 
 _INITIAL_SCALE = 0.02
-"""Root mean square of the entries of the matrices, before and after the fit."""
+"""Root mean square of the projection weights, before and after the fit."""
 
 
 class CCA(nn.Module):
-    """Canonical correlation between statistics of regions and a bag of words, as the start of a matcher.
+    """Regularised canonical correlation analysis between `RegionStatistics` of images and a `WordBag` of captions.
 
-    The image is `RegionStatistics`, the caption `WordBag`; two matrices map them into the joint space, where the score
-    is the cosine. `fit` sets everything from the training pairs: a codebook by k-means, word weights by document
-    frequency, the matrices by regularised canonical correlation, whose two ridges are chosen on a sixth of the training
-    pairs. Until it is called the model scores at random; the trainer calls it before the first step. The matrices are
-    parameters, so that gradient steps may go on from there.
+    Two matrices project them to the joint space, where the score is the cosine. `fit`, which the trainer calls before
+    the first step, sets the codebook by k-means, word weights by document frequency, and the matrices by CCA, with two
+    ridges chosen on a held-out sixth of the training images. The matrices are parameters, so that they can be
+    fine-tuned.
 
     Args:
-        vocab_size: Words in the vocabulary.
+        vocab_size: Number of words in the vocabulary.
         feature_dim: Dimensions of a region feature.
-        num_regions: Regions of an image in the data; any number works.
+        num_regions: Number of regions per image; any number works.
         embed_dim: Dimensions of the joint space.
-        codebook_size: Centroids of the visual codebook.
-        num_hashes: Hash values for characters and pairs of neighbouring characters.
-        rank: Singular values of either view that are looked at.
+        codebook_size: Number of centroids of the visual codebook.
+        num_hashes: Number of hash values for characters and character bigrams.
+        rank: Number of singular values kept of each view.
 
     Raises:
-        ConfigError: A size is not positive.
+        ConfigError: If a size is below 1.
     """
 
+    @check_sizes
     def __init__(
         self,
         *,
@@ -51,18 +51,6 @@ class CCA(nn.Module):
         rank: int = 800,
     ) -> None:
         super().__init__()
-        check_sizes(
-            "CCA",
-            {
-                "vocab_size": vocab_size,
-                "feature_dim": feature_dim,
-                "num_regions": num_regions,
-                "embed_dim": embed_dim,
-                "codebook_size": codebook_size,
-                "num_hashes": num_hashes,
-                "rank": rank,
-            },
-        )
         self.feature_dim = feature_dim
         self.rank = rank
         self.statistics = RegionStatistics(feature_dim, codebook_size)
@@ -71,45 +59,45 @@ class CCA(nn.Module):
         self.text_projection = nn.Parameter(_INITIAL_SCALE * torch.randn(vocab_size + num_hashes, embed_dim))
 
     def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
-        """Encode images into L2-normalised vectors, ``pooled``.
+        """Encode images as L2-normalised vectors, ``pooled``.
 
         Raises:
-            ShapeError: The features have other dimensions than the model was built for.
+            ShapeError: If the features do not have ``feature_dim`` dimensions.
         """
         check_regions("CCA", regions, self.feature_dim)
-        # Deviations from the mean are small against the statistics: half precision would lose them.
+        # Half precision would lose deviations from the mean, which are small compared to the statistics.
         with torch.autocast(regions.device.type, enabled=False):
             return Encoded(pooled=l2_normalise(self.statistics(regions, region_mask) @ self.image_projection))
 
     def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
-        """Encode captions into L2-normalised vectors, ``pooled``."""
+        """Encode captions as L2-normalised vectors, ``pooled``."""
         features, weights = self.bag(token_ids, token_mask)
         summed = functional.embedding_bag(features, self.text_projection, per_sample_weights=weights, mode="sum")
         return Encoded(pooled=l2_normalise(summed))
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
-        """Cosine of every image with every caption, in [-1, 1] up to rounding; higher = closer."""
+        """Return the cosine of every image with every caption, (I, C)."""
         assert images.pooled is not None and texts.pooled is not None
         return dot_products(images.pooled, texts.pooled)
 
     @torch.no_grad()
     def fit(self, images: RegionBatches, captions: PairedCaptions) -> dict[str, float]:
-        """Set everything from training pairs.
+        """Fit all weights and buffers to training pairs.
 
-        The seed of torch's generator decides the codebook, the held-out pairs and where the decompositions start; its
-        state is left alone. Models of several seeds can be averaged.
+        The codebook, the held-out pairs and the random start of the decompositions depend on torch's seed; the state of
+        torch's generator does not change.
 
         Args:
-            images: The training images, in batches.
-            captions: The training captions. Where they have weights, a pair counts in the correlation and in the choice
-                of the ridges as if it came so many times; the codebook and the word weights count each once.
+            images: Training images, in batches.
+            captions: Training captions. Their weights, if any, apply to the correlation and to the choice of the
+                ridges, not to the codebook and the word weights.
 
         Returns:
-            The ridges that were chosen, ``image_ridge`` and ``text_ridge``.
+            The chosen ridges, ``image_ridge`` and ``text_ridge``.
 
         Raises:
-            ShapeError: Fewer than 12 images: nothing could be held out.
-            DataFormatError: All images, or all captions, look alike to the model: nothing could be correlated.
+            ShapeError: If there are fewer than 12 images, too few to hold some out.
+            DataFormatError: If all images, or all captions, have the same features.
         """
         generator = torch.Generator().manual_seed(torch.initial_seed())
         statistics = self.statistics.fit(images, generator)
@@ -123,7 +111,7 @@ class CCA(nn.Module):
         if not all(bool(projection.any() and projection.isfinite().all()) for projection in projections):
             raise DataFormatError(_all_alike("captions" if statistics.any() else "images"))
         for weight, projection in zip((self.image_projection, self.text_projection), projections, strict=True):
-            # The cosine does not see a scale, but a learning rate does: leave the weights as large as they began.
+            # The scale changes the effect of the learning rate, though not the cosine: keep the initial one.
             weight.copy_(projection * (_INITIAL_SCALE / projection.square().mean().sqrt()))
         return {"image_ridge": ridges[0], "text_ridge": ridges[1]}
 

@@ -1,4 +1,4 @@
-"""ChineseCLIP, a matcher on features that the vision tower of a Chinese-CLIP wrote."""
+"""ChineseCLIP matcher, and the vision tower that extracts its features."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,30 +24,31 @@ from tangka_match.types import Encoded
 
 
 class ChineseCLIP(nn.Module):
-    """The text tower of a Chinese-CLIP with its projection, and images as its vision tower saw them.
+    """Text tower of a Chinese-CLIP, on images that its vision tower has encoded.
 
-    Features come from ``python -m tangka_match.extract``: the first region is the whole picture, the others are patches
-    of a grid, all in the joint space. The image vector is the whole picture's plus a linear map of the greatest patch
-    values; that map is zero at first, so that the untrained matcher scores exactly as Chinese-CLIP does without
-    fine-tuning (Yang et al., "Chinese CLIP", arXiv 2211.01335), and training starts from there.
+    Features come from ``python -m tangka_match.extract``: the first region is the whole picture, the others are cells
+    of a grid, all in the joint space. The image vector is that of the whole picture plus a linear projection of the
+    max-pooled regions. The projection starts at zero, so that the untrained matcher scores as Chinese-CLIP does
+    zero-shot (Yang et al., "Chinese CLIP", arXiv 2211.01335).
 
     Args:
-        vocab_size: Words in the vocabulary: all word pieces of the text tower (``data/tokenizer=pieces``).
-        feature_dim: Dimensions of a region feature, those of the joint space.
-        num_regions: Regions of an image in the data; any number works.
-        text_model: Folder of the Chinese-CLIP, or its name on the Hugging Face hub; checkpoints do without.
-        text_config: Its config, in place of ``text_model``; the weights are then random, until a checkpoint's are
-            loaded.
+        vocab_size: Number of words in the vocabulary: all word pieces of the text tower (``data/tokenizer=pieces``).
+        feature_dim: Dimensions of a region feature and of the joint space.
+        num_regions: Number of regions per image; any number works.
+        text_model: Folder of the Chinese-CLIP, or its name on the Hugging Face hub.
+        text_config: Its config, which a checkpoint stores in place of ``text_model``; the weights are then random until
+            those of the checkpoint are loaded.
         text_lr_multiplier: Learning rate of the text tower and its projection, as a multiple of the optimizer's.
-        thaw_at: Share of the run up to which the text tower is frozen: 0 trains it from the start, 1 never.
+        thaw_at: Share of the run during which the text tower is frozen; 0 = never, 1 = always.
 
     Raises:
-        ConfigError: A number is out of range, or the model cannot be read, is no Chinese-CLIP, or does not fit the
-            vocabulary or the features.
+        ConfigError: If a number is out of range, or the model cannot be read, is not a Chinese-CLIP, or does not fit
+            the vocabulary or the features.
     """
 
     whole_picture_first = True
 
+    @check_sizes
     def __init__(
         self,
         *,
@@ -60,7 +61,6 @@ class ChineseCLIP(nn.Module):
         thaw_at: float | int = 0.0,
     ) -> None:
         super().__init__()
-        check_sizes("ChineseCLIP", {"vocab_size": vocab_size, "feature_dim": feature_dim, "num_regions": num_regions})
         self.feature_dim = feature_dim
         self._config = resolve_config(text_model, text_config)
         self._check_kind(text_model)
@@ -69,7 +69,7 @@ class ChineseCLIP(nn.Module):
         self.patch_projection = nn.Linear(feature_dim, feature_dim, bias=False)
         nn.init.zeros_(self.patch_projection.weight)
         if on_meta_device():
-            return  # the sizes of the data are not known yet
+            return  # a rehearsal, with placeholder sizes
         if feature_dim != self._config["projection_dim"]:
             raise ConfigError(
                 f"ChineseCLIP: the features have {feature_dim} dimensions, the joint space of the model has "
@@ -82,10 +82,10 @@ class ChineseCLIP(nn.Module):
             self.text_projection.load_state_dict(clip.text_projection.state_dict())
 
     def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
-        """Encode images into L2-normalised vectors, ``pooled``; the first region is the whole picture.
+        """Encode images as L2-normalised vectors, ``pooled``; the first region is the whole picture.
 
         Raises:
-            ShapeError: The features have other dimensions than the model was built for.
+            ShapeError: If the features do not have ``feature_dim`` dimensions.
         """
         check_regions("ChineseCLIP", regions, self.feature_dim)
         whole_picture = regions[:, 0].masked_fill(~region_mask[:, :1], 0.0)
@@ -93,25 +93,25 @@ class ChineseCLIP(nn.Module):
         return Encoded(pooled=l2_normalise(at_least_float32(pooled)))
 
     def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
-        """Encode captions into L2-normalised vectors, ``pooled``: the projected ``<start>``."""
+        """Encode captions as L2-normalised vectors, ``pooled``: the projected ``<start>`` token."""
         pooled = self.text_projection(self.text_tower(token_ids, token_mask)[:, 0])
         return Encoded(pooled=l2_normalise(at_least_float32(pooled)))
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
-        """Cosine of every image with every caption, in [-1, 1] up to rounding; higher = closer."""
+        """Return the cosine of every image with every caption, (I, C)."""
         assert images.pooled is not None and texts.pooled is not None
         return dot_products(images.pooled, texts.pooled)
 
     def lr_multipliers(self) -> Mapping[str, float | int]:
-        """The text side's learning rate, as a multiple of the optimizer's."""
+        """Return the learning rate of the text tower and its projection, as a multiple of the optimizer's."""
         return dict.fromkeys(("text_tower", "text_projection"), self.text_tower.lr_multiplier)
 
     def set_progress(self, progress: float) -> None:
-        """Thaw the text tower when its share of the run is over."""
+        """Freeze or thaw the text tower."""
         self.text_tower.set_progress(progress)
 
     def checkpoint_arguments(self) -> dict[str, Any]:
-        """A checkpoint holds the model's config instead of where it was read from."""
+        """Replace the folder or name of the pretrained model by its config."""
         return {"text_model": None, "text_config": self._config}
 
     def _check_kind(self, text_model: str | None) -> None:
@@ -123,18 +123,18 @@ class ChineseCLIP(nn.Module):
 
 
 class VisionTower(nn.Module):
-    """Pictures to the vector of the whole and those of a grid of patches, all projected, none L2-normalised.
+    """Vision tower of a Chinese-CLIP: one vector for the whole picture and one per grid cell, not L2-normalised.
 
-    A patch goes through the last layer norm and the projection as the whole does, which Chinese-CLIP was not trained
-    for: patches say where something is, the whole says what it means. Pictures are squeezed into a square, as
-    Chinese-CLIP does it, so that the grid covers all of them.
+    Patches pass the last layer norm and the projection like the class token, for which Chinese-CLIP was not trained:
+    they localise content rather than describe it. Pictures are resized to a square without cropping, as in
+    Chinese-CLIP.
 
     Args:
         source: Folder of the Chinese-CLIP, or its name on the Hugging Face hub.
-        grid: Cells along each side; patches are averaged within a cell.
+        grid: Number of cells per side; patches are averaged within a cell.
 
     Raises:
-        ConfigError: The model cannot be read or is no Chinese-CLIP, or ``grid`` is finer than its patches.
+        ConfigError: If the model cannot be read or is not a Chinese-CLIP, or ``grid`` exceeds its patches per side.
     """
 
     def __init__(self, source: str, grid: int) -> None:
@@ -155,13 +155,13 @@ class VisionTower(nn.Module):
 
     @property
     def feature_dim(self) -> int:
-        """F, dimensions of the joint space."""
+        """Dimensions of the joint space, F."""
         return int(self.projection.out_features)
 
     def boxes(self) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """(1 + G·G, 4) boxes of the regions, x1 y1 x2 y2 in [0, 1]: the whole, then the cells row by row.
+        """Return the boxes of the regions, (1 + grid², 4), x1 y1 x2 y2 in [0, 1]: the whole, then the cells row by row.
 
-        A cell is whole patches: neighbours overlap where the grid does not divide the patches.
+        A cell covers whole patches, so that cells overlap if the grid does not divide the patches.
         """
         first = [cell * self.side // self.grid / self.side for cell in range(self.grid)]
         last = [-(-(cell + 1) * self.side // self.grid) / self.side for cell in range(self.grid)]
@@ -170,7 +170,7 @@ class VisionTower(nn.Module):
 
     @torch.inference_mode()
     def forward(self, pictures: list[Any]) -> Float[Tensor, "B R F"]:
-        """Encode Pillow pictures; region 0 is the whole."""
+        """Encode Pillow images; region 0 is the whole picture."""
         size = {"height": self.image_size, "width": self.image_size}
         pixels = self._prepare(pictures, size=size, do_center_crop=False, return_tensors="pt")["pixel_values"]
         states = self.vision_model(pixel_values=pixels.to(self.projection.weight.device)).last_hidden_state

@@ -1,4 +1,4 @@
-"""Regularised canonical correlation analysis of two matrices with matching rows, in closed form."""
+"""Regularised canonical correlation analysis (CCA) of two matrices with matching rows, in closed form."""
 
 import itertools
 from dataclasses import dataclass, replace
@@ -11,12 +11,12 @@ from torch import Tensor
 from tangka_match.ops import l2_normalise
 
 RIDGES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
-"""Ridges to choose from, for either view, as shares of the view's total variance."""
+"""Candidate ridges of each view, as shares of its total variance."""
 _POWER_ITERATIONS = 2
 
 
 class Projections(NamedTuple):
-    """Matrices from the columns of either view into the joint space, (P, D) and (Q, D)."""
+    """Projections of the two views to the joint space."""
 
     first: Float[Tensor, "P D"]
     second: Float[Tensor, "Q D"]
@@ -24,7 +24,7 @@ class Projections(NamedTuple):
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The leading part of a singular value decomposition: ``matrix ≈ left · diag(values) · right.T``."""
+    """Truncated singular value decomposition ``matrix ≈ left · diag(values) · right.T`` of total variance ``total``."""
 
     left: Float[Tensor, "N q"]
     values: Float[Tensor, " q"]
@@ -33,7 +33,7 @@ class Spectrum:
 
     @staticmethod
     def of(matrix: Tensor, rank: int, generator: torch.Generator) -> "Spectrum":
-        """Decompose a dense or sparse matrix (N, P) by a randomised range finder.
+        """Decompose a dense or sparse matrix (N, P) by randomised subspace iteration.
 
         Halko, Martinsson & Tropp, "Finding Structure with Randomness", arXiv 0909.4061, algorithm 4.4 with 2 rounds.
         """
@@ -51,29 +51,28 @@ class Spectrum:
         return Spectrum(basis @ left.to(matrix.dtype), values.to(matrix.dtype), right, total)
 
     def whitening(self, ridge: float) -> Float[Tensor, " q"]:
-        """Factors ``1 / sqrt(values² + ridge · total)`` of the directions."""
+        """Compute ``1 / sqrt(values² + ridge · total)`` for each direction."""
         return (self.values.square() + ridge * self.total).clamp(min=1e-12).rsqrt()
 
 
 def correlate(first: Spectrum, second: Spectrum, ridges: tuple[float, float], dim: int) -> Projections:
-    r"""Find the directions of two views that are most correlated.
+    r"""Compute the canonical projections of two views, weighted by their correlations.
 
     With :math:`A = U_a S_a V_a^T`, :math:`B = U_b S_b V_b^T` and :math:`g = (S^2 + \lambda)^{-1/2}`, take the singular
     vectors :math:`P \Sigma Q^T` of :math:`g_a S_a U_a^T U_b S_b g_b`; the projections are
-    :math:`V_a g_a P \Sigma^{1/2} \Sigma^{1/2}` and :math:`V_b g_b Q \Sigma`: a direction counts by its correlation.
+    :math:`V_a g_a P \Sigma` and :math:`V_b g_b Q \Sigma`.
     Hotelling, "Relations Between Two Sets of Variates", 1936; the ridge is Vinod's, 1976; the weighting by correlation
     is that of Gong et al., "A Multi-View Embedding Space", arXiv 1212.4522, section 3.3.
 
     Args:
-        first: Of the first view.
-        second: Of the second, with the same N rows.
-        ridges: A view's ridge, as a share of its total variance.
-        dim: Directions to keep; where there are fewer, the others are zero.
+        first: Decomposition of the first view.
+        second: Decomposition of the second view, with the same N rows.
+        ridges: Ridge of each view, as a share of its total variance.
+        dim: Number of directions to keep; missing ones are zero.
     """
     g_first, g_second = first.whitening(ridges[0]), second.whitening(ridges[1])
     cross = (g_first * first.values)[:, None] * (first.left.T @ second.left) * (second.values * g_second)
-    # An eigendecomposition takes a fifth of the time of an SVD; what it loses are correlations below 1e-3, which count
-    # for nothing here.
+    # An eigendecomposition is five times as fast as an SVD; it loses only correlations below 1e-3, which do not matter.
     squares, right = torch.linalg.eigh(cross.T @ cross)
     right, correlations = right.flip(1)[:, :dim], squares.flip(0)[:dim].clamp(min=0).sqrt()
     pad = (0, dim - len(correlations))
@@ -82,7 +81,7 @@ def correlate(first: Spectrum, second: Spectrum, ridges: tuple[float, float], di
 
 
 def weigh(view: Tensor, weights: Float[Tensor, " N"] | None) -> Tensor:
-    """Scale each row of a dense or sparse matrix (N, P) so that it counts ``weights`` times in ``view.T @ view``.
+    """Scale the rows of a dense or sparse matrix (N, P) so that each counts ``weights`` times in ``view.T @ view``.
 
     >>> weigh(torch.tensor([[3.0], [1.0]]), torch.tensor([4.0, 1.0])).T.tolist()
     [[6.0, 1.0]]
@@ -99,16 +98,15 @@ def weigh(view: Tensor, weights: Float[Tensor, " N"] | None) -> Tensor:
 
 @dataclass(frozen=True)
 class PairedViews:
-    """Pairs of a row of one view and a row of another, where several pairs may have the same first row.
+    """Pairs of rows of two views, where several pairs may share a row of the first view.
 
-    What is computed is what repeating the first rows would give, in the memory and time of each row once: five captions
-    an image make the first view a fifth as long.
+    Results equal those with the shared rows repeated, without their memory and time.
 
     Attributes:
-        first: (M, P) dense.
-        second: (N, Q) dense or sparse, a row a pair.
-        owners: (N,) row of ``first`` of each pair.
-        weights: (N,) how often each pair counts; once each where ``None``.
+        first: First view, (M, P), dense.
+        second: Second view, (N, Q), dense or sparse, one row per pair.
+        owners: Row of ``first`` of each pair, (N,).
+        weights: Weight of each pair, (N,); ``None`` = 1 each.
     """
 
     first: Float[Tensor, "M P"]
@@ -117,15 +115,16 @@ class PairedViews:
     weights: Float[Tensor, " N"] | None = None
 
     def take(self, pairs: Int[Tensor, " K"]) -> "PairedViews":
-        """Only these pairs, and of the first view only the rows that they have."""
+        """Select pairs, and the rows of the first view that they use."""
         rows, owners = self.owners[pairs].unique(return_inverse=True)
         weights = None if self.weights is None else self.weights[pairs]
         return PairedViews(self.first[rows], self.second.index_select(0, pairs), owners, weights)
 
     def spectra(self, rank: int, generator: torch.Generator) -> tuple[Spectrum, Spectrum]:
-        """Decompose both views, rows counted by the weights of their pairs; both ``left`` have a row a first row.
+        """Decompose both weighted views.
 
-        The second's is summed over the pairs of each first row, which is all that ``correlate`` looks at.
+        Both ``left`` have one row per row of the first view; that of the second view is summed over the pairs of the
+        row, which is all that ``correlate`` needs.
         """
         weights = torch.ones(len(self.owners)) if self.weights is None else self.weights
         counts = torch.zeros(len(self.first), dtype=weights.dtype).index_add_(0, self.owners, weights)
@@ -137,16 +136,16 @@ class PairedViews:
 
 
 def choose_ridges(views: PairedViews, *, rank: int, dim: int, generator: torch.Generator) -> tuple[float, float]:
-    """Hold out a sixth of the first rows, and choose the ridges that rank them best.
+    """Choose the ridges by retrieval on a held-out sixth of the rows of the first view.
 
     Args:
-        views: Pairs with the same first row (captions of one image) are held out together, and one of them is ranked.
-        rank: Singular values to keep.
-        dim: Directions to keep.
-        generator: Chooses the rows, and starts the decompositions.
+        views: Paired views; pairs that share a row of the first view are held out together, and one of them is ranked.
+        rank: Number of singular values to keep.
+        dim: Number of directions to keep.
+        generator: Random generator for the held-out rows and the decompositions.
 
     Returns:
-        The pair out of ``RIDGES`` with the highest mean reciprocal rank over both directions.
+        Two of ``RIDGES`` with the highest sum of the mean reciprocal ranks of both directions.
     """
     held, kept = hold_out(views.owners, generator)
     spectra = views.take(kept).spectra(rank, generator)
@@ -162,7 +161,7 @@ def choose_ridges(views: PairedViews, *, rank: int, dim: int, generator: torch.G
 
 
 def mean_reciprocal_rank(scores: Float[Tensor, "N N"], weights: Float[Tensor, " N"] | None = None) -> float:
-    """Mean of 1 / rank of the diagonal within its row, each counted by its weight; ties count as losses.
+    """Compute the weighted mean reciprocal rank of the diagonal within its row; ties rank above the diagonal.
 
     >>> mean_reciprocal_rank(torch.tensor([[0.9, 0.1], [0.8, 0.3]]))
     0.75
@@ -175,7 +174,7 @@ def mean_reciprocal_rank(scores: Float[Tensor, "N N"], weights: Float[Tensor, " 
 
 
 def hold_out(groups: Int[Tensor, " N"], generator: torch.Generator) -> tuple[Int[Tensor, " H"], Int[Tensor, " M"]]:
-    """Choose a sixth of the groups, at most 600: the first row of each of these, and all rows of the others."""
+    """Hold out a sixth of the groups, at most 600; return the first row of each, and all rows of the other groups."""
     names = groups.unique()
     chosen = names[torch.randperm(len(names), generator=generator)[: min(max(len(names) // 6, 1), 600)]]
     held = torch.isin(groups, chosen)

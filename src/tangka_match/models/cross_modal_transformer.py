@@ -1,4 +1,4 @@
-"""A Transformer over the regions and words of every pair: slow, for small galleries, as a teacher or a re-ranker."""
+"""Cross-modal Transformer over the regions and words of each pair: slow, for small galleries or distillation."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,16 +12,16 @@ from tangka_match.ops import at_least_float32, l2_normalise, masked_mean
 from tangka_match.types import Encoded
 
 BLOCK_ELEMENTS = 2**23
-"""Numbers in a tensor of the pairs that are looked at together: 32 MB in float32. A layer makes about 20 of them."""
+"""Maximum number of elements in a tensor of a block of pairs: 32 MB in float32; a layer allocates about 20."""
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention from one sequence to another, with layer norm before and a residual path around it.
+    """Pre-norm multi-head attention from one sequence to another, with residual connection.
 
     Args:
         embed_dim: Dimensions of both sequences.
-        num_heads: Heads; must divide ``embed_dim``.
-        dropout: Probability to drop a component of what is added.
+        num_heads: Number of attention heads; must divide ``embed_dim``.
+        dropout: Dropout probability of the output.
     """
 
     def __init__(self, embed_dim: int, num_heads: int, dropout: float | int) -> None:
@@ -29,7 +29,7 @@ class CrossAttention(nn.Module):
         self.num_heads = num_heads
         self.query_norm, self.context_norm = nn.LayerNorm(embed_dim), nn.LayerNorm(embed_dim)
         self.query = nn.Linear(embed_dim, embed_dim)
-        self.key = nn.Linear(embed_dim, embed_dim, bias=False)  # a softmax over the keys would forget the bias
+        self.key = nn.Linear(embed_dim, embed_dim, bias=False)  # a bias would cancel in the softmax over the keys
         self.value = nn.Linear(embed_dim, embed_dim)
         self.out = nn.Linear(embed_dim, embed_dim)
         self.dropout = nn.Dropout(dropout)
@@ -37,20 +37,20 @@ class CrossAttention(nn.Module):
     def forward(
         self, x: Float[Tensor, "N P D"], context: Float[Tensor, "N Q D"], context_mask: Bool[Tensor, "N Q"]
     ) -> Float[Tensor, "N P D"]:
-        """Add to each of ``P`` positions what it finds in the ``Q`` real ones of the other sequence."""
-        seen = self.context_norm(context)
-        query, key, value = self.query(self.query_norm(x)), self.key(seen), self.value(seen)
+        """Update ``P`` positions by attention over the real ones of the ``Q`` positions of the other sequence."""
+        normed = self.context_norm(context)
+        query, key, value = self.query(self.query_norm(x)), self.key(normed), self.value(normed)
         query, key, value = (part.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for part in (query, key, value))
-        found = functional.scaled_dot_product_attention(query, key, value, attn_mask=context_mask[:, None, None, :])
-        return x + self.dropout(self.out(found.transpose(1, 2).flatten(2)))
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=context_mask[:, None, None, :])
+        return x + self.dropout(self.out(attended.transpose(1, 2).flatten(2)))
 
 
 class FeedForward(nn.Module):
-    """Two layers on each position, with layer norm before and a residual path around them.
+    """Pre-norm feed-forward block with residual connection.
 
     Args:
-        embed_dim: Dimensions of a position; the hidden layer has twice as many.
-        dropout: Probability to drop a component of what is added.
+        embed_dim: Dimensions of a position; the hidden layer has twice as many units.
+        dropout: Dropout probability of the output.
     """
 
     def __init__(self, embed_dim: int, dropout: float | int) -> None:
@@ -64,17 +64,17 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "N P D"]) -> Float[Tensor, "N P D"]:
-        """Refine every position by itself."""
+        """Update each position."""
         return x + self.layers(x)
 
 
 class CrossModalLayer(nn.Module):
-    """Words look at regions and regions at words, both as they were before the layer; then each side refines itself.
+    """Co-attention layer: words attend to regions and regions to words in parallel, then a feed-forward block each.
 
     Args:
         embed_dim: Dimensions of regions and words.
-        num_heads: Heads of the attention.
-        dropout: Probability to drop a component of what is added.
+        num_heads: Number of attention heads.
+        dropout: Dropout probability of the outputs.
     """
 
     def __init__(self, embed_dim: int, num_heads: int, dropout: float | int) -> None:
@@ -90,36 +90,33 @@ class CrossModalLayer(nn.Module):
         words: Float[Tensor, "N T D"],
         token_mask: Bool[Tensor, "N T"],
     ) -> tuple[Float[Tensor, "N R D"], Float[Tensor, "N T D"]]:
-        """Exchange between the sides of N pairs; returns regions and words."""
-        seen = self.to_regions(words, regions, region_mask)
-        told = self.to_words(regions, words, token_mask)
-        return self.refine_regions(told), self.refine_words(seen)
+        """Update the regions and words of N pairs."""
+        attended_words = self.to_regions(words, regions, region_mask)
+        attended_regions = self.to_words(regions, words, token_mask)
+        return self.refine_regions(attended_regions), self.refine_words(attended_words)
 
 
 class CrossModalTransformer(nn.Module):
-    """Layers of attention between regions and words, run for every pair of an image and a caption.
+    """Pre-norm co-attention layers between regions and words, run for every pair of an image and a caption.
 
-    The co-attention of Lu et al., "ViLBERT", arXiv 1908.02265, figure 2, with layer norm before each block (Xiong et
-    al., arXiv 2002.04745). The score is the cosine of the mean word and the mean region after the last layer: at the
-    start, when the layers add little to what they are given, the model is a dual encoder, which small sets can train.
+    Co-attention as in Lu et al., "ViLBERT", arXiv 1908.02265, figure 2, with layer norm before each block (Xiong et
+    al., arXiv 2002.04745). The score is the cosine of the mean word and the mean region after the last layer.
 
-    A pair costs as much as the encoding of an item, so ten thousand pairs take minutes on a CPU: keep galleries small,
-    re-rank, or distil it (``distillation=score``). Memory is bounded: pairs are looked at a few at a time, and in
-    training computed again in the backward pass.
+    Scoring ten thousand pairs takes minutes on a CPU: use small galleries, or distil it (``distillation=score``).
+    Pairs are scored in blocks of bounded memory, and recomputed in the backward pass.
 
     Args:
-        vocab_size: Words in the vocabulary, the four special tokens included.
+        vocab_size: Number of words in the vocabulary, including the four special tokens.
         feature_dim: Dimensions of a region feature.
-        num_regions: Regions of an image in the data; any number works.
+        num_regions: Number of regions per image; any number works.
         embed_dim: Dimensions of regions, words and the joint space; units of the GRU in each direction.
         word_dim: Dimensions of a word vector.
-        num_layers: Cross-modal layers.
-        num_heads: Attention heads; must divide ``embed_dim``.
-        dropout: Probability to drop a component of projected regions, word vectors, and what a block adds.
+        num_layers: Number of cross-modal layers.
+        num_heads: Number of attention heads; must divide ``embed_dim``.
+        dropout: Dropout probability of projected regions, word vectors and block outputs.
 
     Raises:
-        ConfigError: A size is not positive, ``dropout`` is out of range, or ``num_heads`` does not divide
-            ``embed_dim``.
+        ConfigError: If a size is below 1, ``dropout`` is out of range, or ``num_heads`` does not divide ``embed_dim``.
 
     Example:
         >>> model = CrossModalTransformer(vocab_size=50, feature_dim=16, embed_dim=8, num_heads=2).eval()
@@ -131,6 +128,7 @@ class CrossModalTransformer(nn.Module):
 
     tokens_only = True
 
+    @check_sizes
     def __init__(
         self,
         *,
@@ -144,18 +142,6 @@ class CrossModalTransformer(nn.Module):
         dropout: float | int = 0.1,
     ) -> None:
         super().__init__()
-        check_sizes(
-            "CrossModalTransformer",
-            {
-                "vocab_size": vocab_size,
-                "feature_dim": feature_dim,
-                "num_regions": num_regions,
-                "embed_dim": embed_dim,
-                "word_dim": word_dim,
-                "num_layers": num_layers,
-                "num_heads": num_heads,
-            },
-        )
         check_dropout("CrossModalTransformer", dropout)
         check_heads("CrossModalTransformer", num_heads, "embed_dim", embed_dim)
         self.feature_dim = feature_dim
@@ -175,25 +161,25 @@ class CrossModalTransformer(nn.Module):
         self.region_norm, self.word_norm = nn.LayerNorm(embed_dim), nn.LayerNorm(embed_dim)
 
     def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
-        """Embed the regions of images: ``tokens``, one vector a region, not L2-normalised.
+        """Encode images as ``tokens``, one vector per region, not L2-normalised.
 
         Raises:
-            ShapeError: The features have other dimensions than the model was built for.
+            ShapeError: If the features do not have ``feature_dim`` dimensions.
         """
         check_regions("CrossModalTransformer", regions, self.feature_dim)
         tokens = self.region_encoder(regions).masked_fill(~region_mask[:, :, None], 0)
         return Encoded(tokens=tokens, mask=region_mask)
 
     def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
-        """Embed the words of captions: ``tokens``, one vector a word, not L2-normalised.
+        """Encode captions as ``tokens``, one vector per word, not L2-normalised.
 
         Raises:
-            ShapeError: A caption has no real token.
+            ShapeError: If a caption has no real token.
         """
         return Encoded(tokens=self.text_encoder(token_ids, token_mask), mask=token_mask)
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
-        """Score every image against every caption, in [-1, 1] up to rounding; higher = closer."""
+        """Score every image against every caption, (I, C), in [-1, 1] up to rounding."""
         assert images.tokens is not None and images.mask is not None
         assert texts.tokens is not None and texts.mask is not None
         length = images.tokens.shape[1] + texts.tokens.shape[1]
@@ -201,9 +187,9 @@ class CrossModalTransformer(nn.Module):
         step = max(1, BLOCK_ELEMENTS // (captions * length * images.tokens.shape[2]))
         rows = []
         for start in range(0, len(images), step):
-            shown = (images.tokens[start : start + step], images.mask[start : start + step])
-            said = zip(texts.tokens.split(captions), texts.mask.split(captions), strict=True)
-            rows.append(torch.cat([self._score(*shown, *block) for block in said], dim=1))
+            image_block = (images.tokens[start : start + step], images.mask[start : start + step])
+            text_blocks = zip(texts.tokens.split(captions), texts.mask.split(captions), strict=True)
+            rows.append(torch.cat([self._score(*image_block, *block) for block in text_blocks], dim=1))
         return torch.cat(rows)
 
     def _score(self, *pairs: Tensor) -> Tensor:
@@ -220,13 +206,13 @@ class CrossModalTransformer(nn.Module):
         token_mask: Bool[Tensor, "C T"],
     ) -> Float[Tensor, "I C"]:
         shape = (len(regions), len(words))
-        # Every pair has a copy of its own: image 0 with all captions, then image 1.
+        # One copy per pair: image 0 with all captions, then image 1.
         regions, region_mask = (x.repeat_interleave(shape[1], dim=0) for x in (regions, region_mask))
         words, token_mask = (x.repeat(shape[0], *(1 for _ in x.shape[1:])) for x in (words, token_mask))
         for layer in self.layers:
             regions, words = layer(regions, region_mask, words, token_mask)
         sides = ((self.region_norm(regions), region_mask), (self.word_norm(words), token_mask))
-        # Cosines in half precision would tie where a ranking must tell them apart.
+        # In half precision, different scores would tie.
         with torch.autocast(regions.device.type, enabled=False):
-            seen, said = (l2_normalise(masked_mean(at_least_float32(x), mask)) for x, mask in sides)
-            return (seen * said).sum(dim=1).unflatten(0, shape)
+            image, text = (l2_normalise(masked_mean(at_least_float32(x), mask)) for x, mask in sides)
+            return (image * text).sum(dim=1).unflatten(0, shape)

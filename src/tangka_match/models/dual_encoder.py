@@ -1,4 +1,4 @@
-"""DualEncoder: one vector an image, one a caption, each from an encoder and a pooling of choice."""
+"""DualEncoder matcher: one vector per image and caption, from a choice of encoders and poolings."""
 
 from collections.abc import Sequence
 
@@ -15,33 +15,33 @@ from tangka_match.types import Encoded, WordVectors
 
 
 class DualEncoder(nn.Module):
-    """Regions and words encoded, pooled and L2-normalised; the score is the cosine of the two vectors.
+    """Dual encoder: regions and words are encoded, pooled and L2-normalised; the score is the cosine.
 
-    With ``linear`` regions, a ``gru`` and ``gpo`` on both sides this is VSE∞ (Chen et al., "Learning the Best Pooling
-    Strategy for Visual Semantic Embedding", arXiv 2011.04305); with ``mean`` instead it is close to VSE++ on regions
-    (Faghri et al., arXiv 1707.05612).
+    ``linear`` regions, ``gru`` and ``gpo`` pooling give VSE∞ (Chen et al., "Learning the Best Pooling Strategy for
+    Visual Semantic Embedding", arXiv 2011.04305); ``mean`` pooling is close to VSE++ on regions (Faghri et al., arXiv
+    1707.05612).
 
     Args:
-        vocab_size: Words in the vocabulary, the four special tokens included.
+        vocab_size: Number of words in the vocabulary, including the four special tokens.
         feature_dim: Dimensions of a region feature.
-        num_regions: Regions of an image in the data; any number works.
-        embed_dim: Dimensions of the joint space, and of both encoders.
+        num_regions: Number of regions per image; any number works.
+        embed_dim: Dimensions of the joint space and of both encoders.
         region_encoder: ``"linear"`` (linear layer plus two-layer perceptron) or ``"transformer"``.
-        region_layers: Layers of a Transformer over regions.
+        region_layers: Number of layers of the region Transformer.
         image_pooling: ``"mean"``, ``"max"``, ``"k_max"`` or ``"gpo"``.
         text_encoder: ``"gru"`` or ``"lstm"`` (bidirectional, directions averaged) or ``"transformer"``.
-        text_layers: Layers of the text encoder.
-        text_pooling: As ``image_pooling``.
-        pooling_k: Largest values that ``"k_max"`` averages.
-        num_heads: Attention heads of a Transformer; must divide ``embed_dim``.
+        text_layers: Number of layers of the text encoder.
+        text_pooling: Same choices as ``image_pooling``.
+        pooling_k: Number of values that ``"k_max"`` averages.
+        num_heads: Number of attention heads of a Transformer; must divide ``embed_dim``.
         word_dim: Dimensions of a word vector.
-        character_dim: Dimensions of the characters' part of a word; 0 = words only.
-        num_characters: Characters with a vector of their own; the rarer ones share one.
-        dropout: Probability to drop a component of a word, a hidden unit of the perceptron or of a Transformer.
+        character_dim: Dimensions of the character vectors; 0 = words only.
+        num_characters: Number of characters with a vector of their own; rarer ones share one.
+        dropout: Dropout probability of word vectors, perceptron and Transformer.
 
     Raises:
-        ConfigError: A size is not positive, a name is unknown, ``dropout`` is out of range, or
-            ``num_heads`` does not divide ``embed_dim`` where there is a Transformer.
+        ConfigError: If a size is too small, a name is unknown, ``dropout`` is out of range, or ``num_heads`` does not
+            divide ``embed_dim`` of a Transformer.
 
     Example:
         >>> import torch
@@ -52,6 +52,7 @@ class DualEncoder(nn.Module):
         torch.Size([2, 5])
     """
 
+    @check_sizes
     def __init__(
         self,
         *,
@@ -73,20 +74,6 @@ class DualEncoder(nn.Module):
         dropout: float | int = 0.2,
     ) -> None:
         super().__init__()
-        sizes = {
-            "vocab_size": vocab_size,
-            "feature_dim": feature_dim,
-            "num_regions": num_regions,
-            "embed_dim": embed_dim,
-            "region_layers": region_layers,
-            "text_layers": text_layers,
-            "pooling_k": pooling_k,
-            "num_heads": num_heads,
-            "word_dim": word_dim,
-            "character_dim": character_dim or 1,  # 0 is allowed here alone
-            "num_characters": num_characters,
-        }
-        check_sizes("DualEncoder", sizes)
         check_dropout("DualEncoder", dropout)
         check_choice("DualEncoder", "image_pooling", image_pooling, POOLINGS)
         check_choice("DualEncoder", "text_pooling", text_pooling, POOLINGS)
@@ -109,30 +96,30 @@ class DualEncoder(nn.Module):
         self.text_pooling = build_pooling(text_pooling, pooling_k)
 
     def learn_words(self, words: Sequence[str], pretrained: WordVectors | None) -> None:
-        """Take the words' characters and pretrained vectors; `WordInput.learn_words` says how."""
+        """Set characters and pretrained vectors of the words; see `WordInput.learn_words`."""
         self.word_input.learn_words(words, pretrained)
 
     def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
-        """Encode images into L2-normalised vectors, ``pooled``.
+        """Encode images as L2-normalised vectors, ``pooled``.
 
         Raises:
-            ShapeError: The features have other dimensions than the model was built for.
+            ShapeError: If the features do not have ``feature_dim`` dimensions.
         """
         check_regions("DualEncoder", regions, self.feature_dim)
         pooled = self.image_pooling(self.region_encoder(regions, region_mask), region_mask)
         return Encoded(pooled=l2_normalise(at_least_float32(pooled)))
 
     def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
-        """Encode captions into L2-normalised vectors, ``pooled``.
+        """Encode captions as L2-normalised vectors, ``pooled``.
 
         Raises:
-            ShapeError: A recurrent encoder got a caption without a real token.
+            ShapeError: If the encoder is recurrent and a caption has no real token.
         """
         states = self.text_encoder(self.word_input(token_ids), token_mask)
         return Encoded(pooled=l2_normalise(at_least_float32(self.text_pooling(states, token_mask))))
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
-        """Cosine of every image with every caption, in [-1, 1] up to rounding; higher = closer."""
+        """Return the cosine of every image with every caption, (I, C)."""
         assert images.pooled is not None and texts.pooled is not None
         return dot_products(images.pooled, texts.pooled)
 

@@ -1,4 +1,4 @@
-"""DualPath, the over-parameterised encoder of the ``super_optimized`` experiment: a cautionary baseline."""
+"""DualPath, the over-parameterised matcher of the ``super_optimized`` experiment."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,13 +12,13 @@ from tangka_match.types import Encoded
 
 
 class DeepPath(nn.Module):
-    """Three wide layers on the mean of a sequence.
+    """Three-layer perceptron on the mean of a sequence.
 
     Args:
         input_dim: Dimensions of the mean.
         hidden_dim: Units of the two hidden layers.
         output_dim: Dimensions of the joint space.
-        dropout: Probability to drop a hidden unit.
+        dropout: Dropout probability of the hidden units.
     """
 
     def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, dropout: float | int) -> None:
@@ -36,12 +36,12 @@ class DeepPath(nn.Module):
         )
 
     def forward(self, mean: Float[Tensor, "N P"]) -> Float[Tensor, "N D"]:
-        """Map vectors of ``P`` = ``input_dim`` components to the joint space; not L2-normalised."""
+        """Map vectors of ``P`` = ``input_dim`` components to the joint space, without L2 normalisation."""
         return self.layers(mean)
 
 
 class GatedFusion(nn.Module):
-    """Mix two vectors, dimension by dimension, by a gate that looks at both.
+    """Gated sum of two vectors, with one gate per dimension that depends on both.
 
     Args:
         dim: Dimensions of the vectors.
@@ -52,36 +52,34 @@ class GatedFusion(nn.Module):
         self.gate = nn.Linear(2 * dim, dim)
 
     def forward(self, local: Float[Tensor, "N D"], overall: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
-        """Mix, then L2-normalise in float32."""
+        """Fuse, and L2-normalise in at least float32."""
         gate = self.gate(torch.cat([local, overall], dim=1)).sigmoid()
         return l2_normalise(at_least_float32(gate * local + (1 - gate) * overall))
 
 
 class DualPath(nn.Module):
-    """A local and a global path on either side, fused by a gate, compared by the cosine of pooled vectors.
+    """Dual encoder with a local and a global path for images and captions, fused by a gate.
 
-    Regions go through a Transformer encoder (Vaswani et al., arXiv 1706.03762) and words through a BiLSTM, both pooled
-    by attention: the local path. The mean region and the mean word vector go through three wide layers: the global
-    path. With 1,562 words and 2,048 features there are 48,020,176 parameters, far too many for a few thousand pairs:
-    the model learns its training set by heart. It is kept to show what that looks like; take ``VSE`` for results.
+    Local path: a Transformer encoder over regions (Vaswani et al., arXiv 1706.03762) or a BiLSTM over words, then
+    attention pooling. Global path: a perceptron on the mean region or word vector. With 1,562 words and 2,048 features
+    there are 48,020,176 parameters, so that it overfits on a few thousand pairs; it is kept to show that. Prefer
+    ``VSE``.
 
     Args:
-        vocab_size: Words in the vocabulary, the four special tokens included.
+        vocab_size: Number of words in the vocabulary, including the four special tokens.
         feature_dim: Dimensions of a region feature.
-        num_regions: Regions of an image in the data. Any number works, this model keeps nothing per region; the
-            argument is there because all matchers are built the same way.
+        num_regions: Number of regions per image; any number works.
         embed_dim: Dimensions of the joint space.
         word_dim: Dimensions of a word vector.
         lstm_dim: Units of the LSTM in each direction.
         region_dim: Dimensions of the Transformer over regions.
-        num_heads: Attention heads of the Transformer; must divide ``region_dim``.
-        num_layers: Layers of the Transformer.
+        num_heads: Number of attention heads; must divide ``region_dim``.
+        num_layers: Number of Transformer layers.
         hidden_dim: Hidden units of the global paths.
-        dropout: Probability to drop a unit, everywhere.
+        dropout: Dropout probability.
 
     Raises:
-        ConfigError: A size is not positive, ``dropout`` is out of range, or ``num_heads`` does not divide
-            ``region_dim``.
+        ConfigError: If a size is below 1, ``dropout`` is out of range, or ``num_heads`` does not divide ``region_dim``.
 
     Example:
         >>> model = DualPath(vocab_size=50, feature_dim=16, embed_dim=8, lstm_dim=4, region_dim=8, hidden_dim=8).eval()
@@ -91,6 +89,7 @@ class DualPath(nn.Module):
         torch.Size([2, 5])
     """
 
+    @check_sizes
     def __init__(
         self,
         *,
@@ -107,21 +106,6 @@ class DualPath(nn.Module):
         dropout: float | int = 0.1,
     ) -> None:
         super().__init__()
-        check_sizes(
-            "DualPath",
-            {
-                "vocab_size": vocab_size,
-                "feature_dim": feature_dim,
-                "num_regions": num_regions,
-                "embed_dim": embed_dim,
-                "word_dim": word_dim,
-                "lstm_dim": lstm_dim,
-                "region_dim": region_dim,
-                "num_heads": num_heads,
-                "num_layers": num_layers,
-                "hidden_dim": hidden_dim,
-            },
-        )
         check_dropout("DualPath", dropout)
         check_heads("DualPath", num_heads, "region_dim", region_dim)
         self.feature_dim = feature_dim
@@ -141,10 +125,10 @@ class DualPath(nn.Module):
         self.text_fusion = GatedFusion(embed_dim)
 
     def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
-        """Encode images into L2-normalised vectors, ``pooled``.
+        """Encode images as L2-normalised vectors, ``pooled``.
 
         Raises:
-            ShapeError: The features have other dimensions than the model was built for.
+            ShapeError: If the features do not have ``feature_dim`` dimensions.
         """
         check_regions("DualPath", regions, self.feature_dim)
         states = self.region_transformer(self.region_projection(regions), src_key_padding_mask=~region_mask)
@@ -152,16 +136,16 @@ class DualPath(nn.Module):
         return Encoded(pooled=self.image_fusion(local, self.image_global(masked_mean(regions, region_mask))))
 
     def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
-        """Encode captions into L2-normalised vectors, ``pooled``.
+        """Encode captions as L2-normalised vectors, ``pooled``.
 
         Raises:
-            ShapeError: A caption has no real token.
+            ShapeError: If a caption has no real token.
         """
         local = self.text_local(self.text_pooling(self.text_lstm(token_ids, token_mask), token_mask))
         overall = self.text_global(masked_mean(self.text_lstm.embed(token_ids), token_mask))
         return Encoded(pooled=self.text_fusion(local, overall))
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
-        """Cosine of every image with every caption, in [-1, 1] up to rounding; higher = closer."""
+        """Return the cosine of every image with every caption, (I, C)."""
         assert images.pooled is not None and texts.pooled is not None
         return dot_products(images.pooled, texts.pooled)

@@ -1,29 +1,52 @@
-"""Layers and argument checks that several matchers share."""
+"""Layers and argument checks that several matchers share.
 
-from collections.abc import Sequence
-from typing import NamedTuple
+Axes: I images, R regions, F features, C captions, T tokens, N items, L positions, D joint space.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, ParamSpec
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.functional import linear
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tangka_match.errors import ConfigError, ShapeError
 from tangka_match.ops import at_least_float32
 
+P = ParamSpec("P")
 
-def check_sizes(model: str, sizes: dict[str, int]) -> None:
-    """Raise ``ConfigError`` unless every size is a whole number of at least 1.
 
-    >>> check_sizes("VSE", {"embed_dim": 0})
+def check_sizes(init: Callable[P, None]) -> Callable[P, None]:
+    """Decorate a constructor to check its sizes: all keyword arguments annotated as ``int``.
+
+    A size must be at least 1, or at least 0 if 0 is its default. The decorated constructor raises a ``ConfigError``
+    otherwise.
+
+    >>> class Model:
+    ...     @check_sizes
+    ...     def __init__(self, *, embed_dim: int = 8) -> None: ...
+    >>> Model(embed_dim=0)
     Traceback (most recent call last):
-    tangka_match.errors.ConfigError: VSE: embed_dim is 0; it must be a whole number of at least 1
+    tangka_match.errors.ConfigError: Model: embed_dim is 0; it must be a whole number of at least 1
     """
-    for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigError(f"{model}: {name} is {value!r}; it must be a whole number of at least 1")
+    parameters = inspect.signature(init).parameters.values()
+    least = {p.name: 0 if p.default == 0 else 1 for p in parameters if p.annotation is int}
+
+    @functools.wraps(init)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> None:
+        for name, minimum in least.items():
+            value = kwargs.get(name, minimum)
+            if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+                raise ConfigError(
+                    f"{type(args[0]).__name__}: {name} is {value!r}; it must be a whole number of at least {minimum}"
+                )
+        init(*args, **kwargs)
+
+    return checked
 
 
 def check_dropout(model: str, dropout: float | int) -> None:
@@ -33,19 +56,19 @@ def check_dropout(model: str, dropout: float | int) -> None:
 
 
 def check_choice(model: str, name: str, value: str, allowed: Sequence[str]) -> None:
-    """Raise ``ConfigError`` unless a setting is one of the allowed words."""
+    """Raise ``ConfigError`` unless a setting has one of the allowed values."""
     if value not in allowed:
         raise ConfigError(f"{model}: {name} is {value!r}; it must be one of {', '.join(allowed)}")
 
 
 def check_heads(model: str, num_heads: int, width_name: str, width: int) -> None:
-    """Raise ``ConfigError`` unless attention heads share out the dimensions that they look at evenly."""
+    """Raise ``ConfigError`` unless the number of attention heads divides the dimensions that they attend over."""
     if width % num_heads:
         raise ConfigError(f"{model}: num_heads is {num_heads}; it must divide {width_name}={width}")
 
 
 def check_regions(model: str, regions: Float[Tensor, "I R F"], feature_dim: int) -> None:
-    """Raise ``ShapeError`` unless region features have the dimensions that the model was built for."""
+    """Raise ``ShapeError`` unless region features have ``feature_dim`` dimensions."""
     if regions.shape[2] != feature_dim:
         raise ShapeError(
             f"{model}: regions have {regions.shape[2]} features, the model was built for feature_dim={feature_dim}; "
@@ -54,7 +77,7 @@ def check_regions(model: str, regions: Float[Tensor, "I R F"], feature_dim: int)
 
 
 def xavier_linears_(module: nn.Module) -> None:
-    """Set every linear layer inside ``module`` to Xavier-uniform weights and zero bias, in place."""
+    """Initialise all linear layers in ``module`` with Xavier-uniform weights and zero bias, in place."""
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
@@ -62,7 +85,7 @@ def xavier_linears_(module: nn.Module) -> None:
 
 
 class _BatchStatistics(nn.Module):
-    """The parameters and buffers of ``nn.BatchNorm1d``, under the same names."""
+    """Parameters and buffers of ``nn.BatchNorm1d``, under the same names."""
 
     momentum = 0.1
     eps = 1e-5
@@ -80,23 +103,23 @@ class _BatchStatistics(nn.Module):
 
 
 class RegionSlotBatchNorm(_BatchStatistics):
-    """Normalise every region slot over the images that have it; equals ``nn.BatchNorm1d`` where all regions are real.
+    """Batch normalisation with one channel per region slot, over the real regions; used by SGRAF.
 
-    SGRAF treats the position of a region in its image as a channel. Images may have fewer regions than there are
-    slots; the slots that a batch does not fill keep their running statistics.
+    Without padding it equals ``nn.BatchNorm1d`` with the region's position as the channel. Running statistics of slots
+    without a real region in the batch do not change.
 
     Args:
-        num_slots: Most regions an image may have.
+        num_slots: Maximum number of regions per image.
     """
 
     def __init__(self, num_slots: int) -> None:
         super().__init__(num_slots)
 
     def forward(self, x: Float[Tensor, "I R D"], mask: Bool[Tensor, "I R"]) -> Float[Tensor, "I R D"]:
-        """Normalise by the batch while training (padding excluded), by the running statistics otherwise.
+        """Normalise by batch statistics in training mode (padding excluded), by running statistics otherwise.
 
         Raises:
-            ShapeError: There are more regions than slots.
+            ShapeError: If there are more regions than slots.
         """
         slots = x.shape[1]
         if slots > len(self.weight):
@@ -130,17 +153,16 @@ class RegionSlotBatchNorm(_BatchStatistics):
 
 
 class CaptionBatchNorm(_BatchStatistics):
-    """Normalise one channel, in training with statistics of each caption over (images x real nodes).
+    """Batch normalisation of one channel with separate statistics for each caption, over (images x real nodes).
 
-    The published network walks through the captions of a batch and calls its batch norm once for each; this is the
-    same in one go. The running statistics take the captions in the order of the batch.
+    Equals the published SGRAF, which calls its batch norm once per caption, in the order of the batch.
     """
 
     def __init__(self) -> None:
         super().__init__(1)
 
     def forward(self, x: Float[Tensor, "I C L"], mask: Bool[Tensor, "C L"]) -> Float[Tensor, "I C L"]:
-        """Normalise by each caption's statistics while training, by the running statistics otherwise."""
+        """Normalise by each caption's statistics in training mode, by running statistics otherwise."""
         wide = at_least_float32(x)
         if self.training:
             count = mask.sum(dim=1) * x.shape[0]
@@ -154,7 +176,7 @@ class CaptionBatchNorm(_BatchStatistics):
         return ((wide - mean[:, None]) * scale[:, None] + self.bias).to(x.dtype)
 
     def _track(self, mean: Float[Tensor, " C"], var: Float[Tensor, " C"], count: Int[Tensor, " C"]) -> None:
-        """Fold C updates ``running = (1 - m) * running + m * statistic`` into one weighted sum."""
+        """Apply C updates ``running = (1 - m) * running + m * statistic`` as one weighted sum."""
         captions = len(mean)
         keep = 1 - self.momentum
         weights = self.momentum * keep ** torch.arange(captions - 1, -1, -1, device=mean.device, dtype=mean.dtype)
@@ -165,9 +187,9 @@ class CaptionBatchNorm(_BatchStatistics):
 
 
 class ItemBatchNorm(nn.BatchNorm1d):
-    """``nn.BatchNorm1d`` on one vector an item that can train on a single item.
+    """``nn.BatchNorm1d`` that accepts a batch of one item in training mode.
 
-    One item has no variance; it is normalised by the running statistics, which then stay as they are.
+    A single item has no variance: it is normalised by the running statistics, which do not change.
     """
 
     def forward(self, input: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
@@ -182,13 +204,20 @@ class ItemBatchNorm(nn.BatchNorm1d):
 def run_masked(
     rnn: nn.GRU | nn.LSTM, inputs: Float[Tensor, "C T E"], token_mask: Bool[Tensor, "C T"]
 ) -> Float[Tensor, "C T H"]:
-    """Run a batch-first ``nn.GRU`` or ``nn.LSTM`` over the real tokens of captions in any order.
+    """Run a batch-first ``nn.GRU`` or ``nn.LSTM`` over the real tokens of captions; captions need not be sorted.
 
-    The backward direction starts at the last real token, so padding changes nothing. ``E`` are the components of the
-    input, ``H`` those of the output (both directions one after the other); padding becomes zero.
+    The backward direction starts at the last real token, so padding has no influence.
+
+    Args:
+        rnn: Recurrent network without dropout between its layers.
+        inputs: Input vectors of ``E`` components.
+        token_mask: ``True`` where a token is real.
+
+    Returns:
+        Outputs of ``H`` components, directions concatenated; zero at padding.
 
     Raises:
-        ShapeError: A caption has no real token.
+        ShapeError: If a caption has no real token.
     """
     lengths = token_mask.sum(dim=1)
     if (lengths == 0).any():
@@ -196,11 +225,11 @@ def run_masked(
         raise ShapeError(
             f"caption {row} of this batch has 0 real tokens; at least 1 is needed (<start> and <end> count)"
         )
-    if inputs.is_cuda:  # cuDNN knows packed sequences
+    if inputs.is_cuda:  # cuDNN has kernels for packed sequences
         packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
         return pad_packed_sequence(rnn(packed)[0], batch_first=True, total_length=token_mask.shape[1])[0]
-    # On a CPU, torch fills a tensor of all words once a time step in the gradient of a packed sequence, and a pass over
-    # the padding computes the padding. Step by step over the captions that still have a word, neither is done.
+    # On a CPU, the backward pass of a packed sequence fills a tensor of all words once per time step. Stepping over the
+    # captions that still have a word avoids that, and does not compute padding.
     order = _TimeOrder.of(token_mask, lengths)
     for layer in range(rnn.num_layers):
         states = [_run_direction(rnn, layer, inputs, order)]
@@ -211,20 +240,20 @@ def run_masked(
 
 
 def average_directions(states: Float[Tensor, "C T H"]) -> Float[Tensor, "C T h"]:
-    """Mean of the forward and the backward states, which ``run_masked`` returns one after the other."""
+    """Average the forward and backward states that ``run_masked`` returns concatenated."""
     forward_states, backward_states = states.chunk(2, dim=2)
     return (forward_states + backward_states) / 2
 
 
 class _TimeOrder(NamedTuple):
-    """All real words: first those read first, the longest caption's before the others', then those read second, ...
+    """Real words in the order of the time steps, longest captions first within a step.
 
-    The captions that still have a word at a step are then the first ones of the step before.
+    The captions of a step are then a prefix of those of the step before.
 
-    Args:
-        forward: Where each of the W words is among all C x T positions, for captions read from the front.
-        backward: The same for captions read from the end.
-        captions_at: Captions that have a word at each step; their sum is W.
+    Attributes:
+        forward: Positions of the W words in the flattened (C x T) captions, read from the front.
+        backward: The same, read from the end.
+        captions_at: Number of captions that have a word at each step; sums to W.
     """
 
     forward: Int[Tensor, " W"]
@@ -243,12 +272,12 @@ class _TimeOrder(NamedTuple):
 def _run_direction(
     rnn: nn.GRU | nn.LSTM, layer: int, inputs: Float[Tensor, "C T E"], order: _TimeOrder, *, backward: bool = False
 ) -> Float[Tensor, "C T h"]:
-    """One direction of one layer; padding is zero."""
-    assert rnn.batch_first and rnn.bias and rnn.dropout == 0, "dropout between layers is not done here"
+    """Run one direction of one layer; outputs are zero at padding."""
+    assert rnn.batch_first and rnn.bias and rnn.dropout == 0, "dropout between layers is not supported"
     w_in, w_state, b_in, b_state = rnn.all_weights[layer * (2 if rnn.bidirectional else 1) + backward]
     positions = order.backward if backward else order.forward
     words = inputs.flatten(0, 1).index_select(0, positions)
-    from_words = at_least_float32(linear(words, w_in, b_in)).split(order.captions_at)
+    from_words = at_least_float32(functional.linear(words, w_in, b_in)).split(order.captions_at)
     steps = _lstm_steps if isinstance(rnn, nn.LSTM) else _gru_steps
     states = torch.cat(steps(from_words, w_state, b_state))
     padded = states.new_zeros(inputs.shape[0] * inputs.shape[1], rnn.hidden_size)
@@ -258,15 +287,15 @@ def _run_direction(
 def _gru_steps(
     from_words: Sequence[Float[Tensor, "_ g"]], w_state: Float[Tensor, "g h"], b_state: Float[Tensor, " g"]
 ) -> list[Float[Tensor, "_ h"]]:
-    """Hidden states after each step, in the equations of ``nn.GRU``; gates and states are float32 at least."""
+    """Return the hidden states of ``nn.GRU`` after each step; gates and states are at least float32."""
     units = w_state.shape[1]
     state, states = from_words[0].new_zeros(len(from_words[0]), units), []
     for gates_in in from_words:
         state = state[: len(gates_in)]
-        switches_in, new_in = gates_in.split([2 * units, units], dim=1)
-        gates_state = at_least_float32(linear(state, w_state, b_state))
-        switches_state, new_state = gates_state.split([2 * units, units], dim=1)
-        reset, update = (switches_in + switches_state).sigmoid().chunk(2, dim=1)
+        reset_update_in, new_in = gates_in.split([2 * units, units], dim=1)
+        gates_state = at_least_float32(functional.linear(state, w_state, b_state))
+        reset_update_state, new_state = gates_state.split([2 * units, units], dim=1)
+        reset, update = (reset_update_in + reset_update_state).sigmoid().chunk(2, dim=1)
         state = torch.lerp(torch.addcmul(new_in, reset, new_state).tanh(), state, update)
         states.append(state)
     return states
@@ -275,13 +304,14 @@ def _gru_steps(
 def _lstm_steps(
     from_words: Sequence[Float[Tensor, "_ g"]], w_state: Float[Tensor, "g h"], b_state: Float[Tensor, " g"]
 ) -> list[Float[Tensor, "_ h"]]:
-    """Hidden states after each step, in the equations of ``nn.LSTM``; gates and states are float32 at least."""
+    """Return the hidden states of ``nn.LSTM`` after each step; gates and states are at least float32."""
     state = memory = from_words[0].new_zeros(len(from_words[0]), w_state.shape[1])
     states = []
     for gates_in in from_words:
         state, memory = state[: len(gates_in)], memory[: len(gates_in)]
-        write, keep, new, show = (gates_in + linear(state, w_state, b_state)).chunk(4, dim=1)
-        memory = torch.addcmul(keep.sigmoid() * memory, write.sigmoid(), new.tanh())
-        state = show.sigmoid() * memory.tanh()
+        gates = gates_in + functional.linear(state, w_state, b_state)
+        input_gate, forget_gate, new, output_gate = gates.chunk(4, dim=1)
+        memory = torch.addcmul(forget_gate.sigmoid() * memory, input_gate.sigmoid(), new.tanh())
+        state = output_gate.sigmoid() * memory.tanh()
         states.append(state)
     return states

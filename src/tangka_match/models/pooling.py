@@ -1,4 +1,7 @@
-"""Pooling modules: from a sequence of vectors to one vector, by name."""
+"""Pooling modules, which map a sequence of vectors to one vector, and the head of VSE.
+
+Axes: N items, L positions, P components of the input, D components of the output.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,13 +24,13 @@ from tangka_match.ops import (
 
 
 class AttentionPooling(nn.Module):
-    """Weighted mean of a sequence; a small network scores each position, the softmax of the scores weighs it.
+    """Attention pooling: mean of the positions, weighted by the softmax of the scores of a small network.
 
     Lin et al., "A Structured Self-attentive Sentence Embedding", arXiv 1703.03130, with one attention head.
 
     Args:
-        input_dim: Dimensions of a position's vector.
-        hidden_dim: Units of the scoring network.
+        input_dim: Dimensions of the vectors.
+        hidden_dim: Hidden units of the scoring network.
     """
 
     def __init__(self, input_dim: int, hidden_dim: int) -> None:
@@ -35,26 +38,25 @@ class AttentionPooling(nn.Module):
         self.score = nn.Sequential(nn.Linear(input_dim, hidden_dim), nn.Tanh(), nn.Linear(hidden_dim, 1, bias=False))
 
     def forward(self, x: Float[Tensor, "N L P"], mask: Bool[Tensor, "N L"]) -> Float[Tensor, "N P"]:
-        """Pool the real positions of every sequence; ``P`` is ``input_dim``."""
+        """Pool the real positions of each sequence; ``P`` is ``input_dim``."""
         return attention_pool(x, self.score(x).squeeze(2), mask)
 
 
 _TEMPERATURE = 0.1
-"""Divides the scores of the ranks, as in the authors' code."""
+"""Divisor of the scores of the ranks, as in the authors' code."""
 
 
 class GeneralisedPooling(nn.Module):
-    r"""The generalised pooling operator of VSE∞, in which mean, maximum and k-max are special cases.
+    r"""Generalised pooling operator (GPO) of VSE∞; mean, max and k-max pooling are special cases.
 
-    Every dimension is sorted on its own, the largest value first, and the values are summed with weights
-    :math:`\theta_1 \dots \theta_L` that depend on rank and length alone: a small BiGRU reads the sinusoidal codes of
-    the ranks :math:`1 \dots L`, a linear layer scores each, and a softmax makes weights of the scores. Chen et al.,
-    "Learning the Best Pooling Strategy for Visual Semantic Embedding", arXiv 2011.04305, equations 4 to 6. Codes have
-    no last position, so sequences may be longer than any in training.
+    Each dimension is sorted in descending order, and its values are summed with weights :math:`\theta_1 \dots
+    \theta_L`, which depend on rank and length only: a BiGRU reads sinusoidal position encodings of the ranks, a linear
+    layer scores them, and a softmax normalises the scores. Chen et al., "Learning the Best Pooling Strategy for Visual
+    Semantic Embedding", arXiv 2011.04305, equations 4 to 6. Sequences may be longer than in training.
 
     Args:
-        code_dim: Components of a rank's code; the paper has 32.
-        hidden_dim: Units of the GRU in each direction; the paper has 32.
+        code_dim: Components of a position encoding; 32 in the paper.
+        hidden_dim: Units of the GRU in each direction; 32 in the paper.
     """
 
     def __init__(self, code_dim: int = 32, hidden_dim: int = 32) -> None:
@@ -63,7 +65,7 @@ class GeneralisedPooling(nn.Module):
         self.score = nn.Linear(hidden_dim, 1, bias=False)
 
     def forward(self, x: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"]) -> Float[Tensor, "N D"]:
-        """Pool the real positions of every sequence; zeros where there are none. The result is at least float32."""
+        """Pool the real positions of each sequence, in at least float32; sequences without any give zeros."""
         lengths, which = mask.sum(dim=1).clamp(min=1).unique(return_inverse=True)
         weights = self.weights(lengths)[which]
         longest = weights.shape[1]
@@ -74,7 +76,7 @@ class GeneralisedPooling(nn.Module):
         return (weights[:, None, :].to(wide.dtype) @ ordered.masked_fill(~real[:, :, None], 0)).squeeze(1)
 
     def weights(self, lengths: Int[Tensor, " N"]) -> Float[Tensor, "N L"]:
-        """Weights of the ranks of sequences of these lengths, at least 1; they add up to one, and are 0 beyond."""
+        """Compute the weights of the ranks for lengths of at least 1; rows sum to one and are 0 past the length."""
         longest = int(lengths.max())
         codes = sinusoidal_positions(longest, self.rank_rnn.input_size, lengths.device).to(self.score.weight.dtype)
         real = torch.arange(longest, device=lengths.device) < lengths[:, None]
@@ -87,7 +89,7 @@ POOLINGS = ("mean", "max", "k_max", "gpo")
 
 
 class FixedPooling(nn.Module):
-    """A pooling without weights of its own.
+    """Pooling without parameters.
 
     Args:
         function: Maps ``x`` (N, L, D) and ``mask`` (N, L) to (N, D).
@@ -98,12 +100,12 @@ class FixedPooling(nn.Module):
         self.function = function
 
     def forward(self, x: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"]) -> Float[Tensor, "N D"]:
-        """Pool the real positions of every sequence."""
+        """Pool the real positions of each sequence."""
         return self.function(x, mask)
 
 
 def build_pooling(name: str, k: int) -> nn.Module:
-    """Make one of ``POOLINGS``; ``k_max`` averages the ``k`` largest values."""
+    """Build one of ``POOLINGS``; ``k_max`` averages the ``k`` largest values of each dimension."""
     if name == "gpo":
         return GeneralisedPooling()
     functions: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -115,14 +117,13 @@ def build_pooling(name: str, k: int) -> nn.Module:
 
 
 class PooledHead(nn.Module):
-    """Feed-forward network with a residual path and layer norm, then L2 normalisation, on one vector an item.
+    """Feed-forward head on pooled vectors, with residual connection, layer norm and L2 normalisation.
 
-    It holds most of a model's parameters and costs next to nothing, since it runs once an item and not once a region
-    or word.
+    It holds most parameters of a model, but little of its computation, since it runs once per image or caption.
 
     Args:
         input_dim: Dimensions of the pooled vectors.
-        hidden_dim: Units of the hidden layer.
+        hidden_dim: Hidden units.
         output_dim: Dimensions of the joint space.
         dropout: Probability to drop a hidden unit.
     """
@@ -136,6 +137,6 @@ class PooledHead(nn.Module):
         self.norm = nn.LayerNorm(output_dim)
 
     def forward(self, pooled: Float[Tensor, "N P"]) -> Float[Tensor, "N D"]:
-        """Map pooled vectors of ``P`` = ``input_dim`` components to unit vectors of the joint space, in float32."""
+        """Map pooled vectors of ``P`` = ``input_dim`` components to L2-normalised vectors, in at least float32."""
         hidden = self.dropout(functional.gelu(self.expand(pooled)))
         return l2_normalise(at_least_float32(self.norm(self.skip(pooled) + self.contract(hidden))))

@@ -1,4 +1,4 @@
-"""PretrainedText, a VSE whose captions are read by a pretrained Chinese BERT."""
+"""PretrainedText matcher: a dual encoder with a pretrained Chinese text encoder."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,29 +20,30 @@ from tangka_match.types import Encoded
 
 
 class PretrainedText(nn.Module):
-    """Regions through a linear layer and max pooling, captions through a pretrained encoder and mean pooling; cosine.
+    """Dual encoder: linear layer and max pooling of regions, pretrained encoder and mean pooling of word pieces.
 
-    After Chen et al., "Learning the Best Pooling Strategy for Visual Semantic Embedding", arXiv 2011.04305, whose BERT
-    variant has 0.1 times the learning rate on the encoder, and whose section 5.3 finds plain max pooling of regions
-    nearly as good as a learnt one.
+    After Chen et al., "Learning the Best Pooling Strategy for Visual Semantic Embedding", arXiv 2011.04305: their BERT
+    variant trains the encoder with 0.1 times the learning rate, and section 5.3 finds max pooling of regions nearly as
+    good as a learnt pooling.
 
     Args:
-        vocab_size: Words in the vocabulary: all word pieces of the encoder (``data/tokenizer=pieces``).
+        vocab_size: Number of words in the vocabulary: all word pieces of the encoder (``data/tokenizer=pieces``).
         feature_dim: Dimensions of a region feature.
-        num_regions: Regions of an image in the data; any number works.
+        num_regions: Number of regions per image; any number works.
         text_model: Folder of the pretrained model, or its name on the Hugging Face hub: BERT, RoBERTa-wwm, MacBERT,
-            ERNIE, or Chinese-CLIP, of which the text tower is taken. It is read once; checkpoints do without.
-        text_config: Its config, in place of ``text_model``; the weights are then random, until a checkpoint's are
-            loaded.
+            ERNIE, or the text tower of a Chinese-CLIP.
+        text_config: Its config, which a checkpoint stores in place of ``text_model``; the weights are then random until
+            those of the checkpoint are loaded.
         embed_dim: Dimensions of the joint space.
         text_lr_multiplier: Learning rate of the encoder, as a multiple of the optimizer's.
-        thaw_at: Share of the run up to which the encoder is frozen: 0 trains it from the start, 1 never.
-        dropout: Probability to drop a component of the pooled vectors.
+        thaw_at: Share of the run during which the encoder is frozen; 0 = never, 1 = always.
+        dropout: Dropout probability of the pooled vectors.
 
     Raises:
-        ConfigError: A number is out of range, or the pretrained model cannot be read or does not fit the vocabulary.
+        ConfigError: If a number is out of range, or the pretrained model cannot be read or does not fit the vocabulary.
     """
 
+    @check_sizes
     def __init__(
         self,
         *,
@@ -57,8 +58,6 @@ class PretrainedText(nn.Module):
         dropout: float | int = 0.1,
     ) -> None:
         super().__init__()
-        sizes = {"vocab_size": vocab_size, "feature_dim": feature_dim, "num_regions": num_regions}
-        check_sizes("PretrainedText", {**sizes, "embed_dim": embed_dim})
         check_dropout("PretrainedText", dropout)
         self.feature_dim = feature_dim
         self._config = resolve_config(text_model, text_config)
@@ -74,33 +73,33 @@ class PretrainedText(nn.Module):
             copy_weights(self.text_tower.transformer, getattr(encoder, "text_model", encoder), rows)
 
     def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
-        """Encode images into L2-normalised vectors, ``pooled``.
+        """Encode images as L2-normalised vectors, ``pooled``.
 
         Raises:
-            ShapeError: The features have other dimensions than the model was built for.
+            ShapeError: If the features do not have ``feature_dim`` dimensions.
         """
         check_regions("PretrainedText", regions, self.feature_dim)
         pooled = masked_max(self.region_projection(regions), region_mask)
         return Encoded(pooled=l2_normalise(at_least_float32(self.dropout(pooled))))
 
     def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
-        """Encode captions into L2-normalised vectors, ``pooled``."""
+        """Encode captions as L2-normalised vectors, ``pooled``."""
         pooled = self.text_projection(masked_mean(self.text_tower(token_ids, token_mask), token_mask))
         return Encoded(pooled=l2_normalise(at_least_float32(self.dropout(pooled))))
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
-        """Cosine of every image with every caption, in [-1, 1] up to rounding; higher = closer."""
+        """Return the cosine of every image with every caption, (I, C)."""
         assert images.pooled is not None and texts.pooled is not None
         return dot_products(images.pooled, texts.pooled)
 
     def lr_multipliers(self) -> Mapping[str, float | int]:
-        """The encoder's learning rate, as a multiple of the optimizer's."""
+        """Return the learning rate of the encoder, as a multiple of the optimizer's."""
         return {"text_tower": self.text_tower.lr_multiplier}
 
     def set_progress(self, progress: float) -> None:
-        """Thaw the encoder when its share of the run is over."""
+        """Freeze or thaw the encoder."""
         self.text_tower.set_progress(progress)
 
     def checkpoint_arguments(self) -> dict[str, Any]:
-        """A checkpoint holds the encoder's config instead of where it was read from."""
+        """Replace the folder or name of the pretrained model by its config."""
         return {"text_model": None, "text_config": self._config}

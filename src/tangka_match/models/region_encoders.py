@@ -1,4 +1,7 @@
-"""Region encoders: from region features to the joint space."""
+"""Region encoders, which map region features to the joint space.
+
+Axes: I images, R regions, F features, D joint space.
+"""
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -8,14 +11,14 @@ from tangka_match.ops import l2_normalise
 
 
 class RegionMLP(nn.Module):
-    """A linear layer plus a two-layer perceptron beside it, on every region.
+    """Sum of a linear layer and a two-layer perceptron, applied to each region: the image encoder of VSE∞.
 
-    Chen et al., arXiv 2011.04305. Their perceptron has batch norm inside; here it has none, so that an
-    image's vector depends on no other image, and masked regions on nothing.
+    Chen et al., arXiv 2011.04305. Their perceptron contains batch norm; this one does not, so that the vectors of an
+    image do not depend on other images.
 
     Args:
         feature_dim: Dimensions of a region feature.
-        embed_dim: Dimensions of the joint space; half of them are the hidden units.
+        embed_dim: Dimensions of the joint space; the perceptron has half as many hidden units.
         dropout: Probability to drop a hidden unit.
     """
 
@@ -29,12 +32,12 @@ class RegionMLP(nn.Module):
         xavier_linears_(self)
 
     def forward(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Float[Tensor, "I R D"]:
-        """Embed the real regions; the others become zero."""
+        """Embed the real regions; masked regions become zero."""
         return (self.fc(regions) + self.mlp(regions)).masked_fill(~region_mask[:, :, None], 0)
 
 
 class RegionProjection(nn.Module):
-    """One linear layer on every region, then L2 normalisation: SCAN's and SGRAF's image encoder.
+    """Linear layer on each region, then L2 normalisation: the image encoder of SCAN and SGRAF.
 
     Args:
         feature_dim: Dimensions of a region feature.
@@ -49,6 +52,6 @@ class RegionProjection(nn.Module):
         xavier_linears_(self)
 
     def forward(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Float[Tensor, "I R D"]:
-        """Embed the real regions; the others become zero."""
+        """Embed the real regions; masked regions become zero."""
         embedded = self.fc(regions).masked_fill(~region_mask[:, :, None], 0)
         return l2_normalise(embedded) if self.normalise else embedded

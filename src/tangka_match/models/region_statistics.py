@@ -1,4 +1,4 @@
-"""An image as statistics of its regions: mean, spread, maximum, and how well they fit a visual codebook."""
+"""Image features of CCA: statistics of the regions and their similarity to a visual codebook."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,23 +8,22 @@ from tangka_match.ops import at_least_float32, l2_normalise, masked_max, masked_
 from tangka_match.types import RegionBatches
 
 _KMEANS_ROUNDS = 5
-_REGIONS_A_CENTROID = 32
-"""Regions that k-means looks at, as a multiple of the codebook's size."""
+_REGIONS_PER_CENTROID = 32
+"""Regions sampled for k-means, per centroid."""
 
 
 class RegionStatistics(nn.Module):
-    """Fixed statistics over the real regions of an image, fitted to the training images without their captions.
+    """Statistics over the real regions of an image, standardised on the training images.
 
-    Five blocks: mean, standard deviation and maximum of every feature; and of every centroid of a spherical k-means
-    codebook, the largest and the mean squared cosine (below 0 counted as 0) that a region has with it. The codebook is
-    what makes "which things are in the picture" a linear question (bag of visual words: Sivic & Zisserman, "Video
-    Google", ICCV 2003; Coates & Ng, "Learning Feature Representations with K-means", 2012). Every block is centred and
-    scaled by one number: all blocks have the same variance, and dimensions inside a block keep their proportions. Of
-    images that are all alike, all statistics are 0.
+    Five blocks: mean, standard deviation and maximum of each feature; and for each centroid of a spherical k-means
+    codebook, the maximum and the mean square of the regions' cosines, clipped at 0. The codebook makes "which objects
+    are in the picture" linearly decodable (bag of visual words: Sivic & Zisserman, "Video Google", ICCV 2003; Coates &
+    Ng, "Learning Feature Representations with K-means", 2012). Each block is centred and scaled by one number, so that
+    all blocks have the same variance. If all images are the same, all statistics are 0.
 
     Args:
         feature_dim: Dimensions of a region feature.
-        codebook_size: Centroids.
+        codebook_size: Number of centroids.
     """
 
     center: Tensor
@@ -42,11 +41,11 @@ class RegionStatistics(nn.Module):
 
     @property
     def output_dim(self) -> int:
-        """Numbers an image."""
+        """Number of statistics per image, S."""
         return sum(self.block_sizes)
 
     def forward(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Float[Tensor, "I S"]:
-        """Compute the ``S`` = ``output_dim`` standardised statistics of images, in float32."""
+        """Compute the ``S`` = ``output_dim`` standardised statistics of images, in at least float32."""
         return (self._raw(regions, region_mask) - self.mean) * self.scale
 
     def _raw(self, regions: Float[Tensor, "I R F"], mask: Bool[Tensor, "I R"]) -> Float[Tensor, "I S"]:
@@ -60,23 +59,22 @@ class RegionStatistics(nn.Module):
 
     @torch.no_grad()
     def fit(self, batches: RegionBatches, generator: torch.Generator) -> Float[Tensor, "N S"]:
-        """Set the codebook and the scales from training images; returns the statistics of these images.
+        """Fit the codebook and the scales to training images; return their statistics.
 
         Args:
-            batches: The training images; read three times.
-            generator: Chooses the regions that k-means sees, and where it starts.
+            batches: Training images; read three times.
+            generator: Random generator for the sample of regions and the initial centroids.
         """
-        chosen = _sample_regions(batches, len(self.centroids) * _REGIONS_A_CENTROID, generator)
+        chosen = _sample_regions(batches, len(self.centroids) * _REGIONS_PER_CENTROID, generator)
         self.center.copy_(chosen.mean(dim=0))
         self.centroids.copy_(spherical_kmeans(l2_normalise(chosen - self.center), len(self.centroids), generator))
         raw = torch.cat([self._raw(regions, mask) for regions, mask in batches()])
         self.mean.copy_(raw.mean(dim=0))
         raw -= self.mean
-        # At least a thousandth of the largest spread, so that a block that is constant does not become noise.
+        # A lower bound on the divisor keeps a constant block from becoming noise.
         spreads = torch.stack([block.square().mean().sqrt() for block in raw.split(self.block_sizes, dim=1)])
         floor = 1e-3 * float(spreads.max())
-        # Images that are all alike differ by rounding only: that is no statistic, and is left at 0. Features round by
-        # their size, cosines by 1.
+        # Equal images differ by rounding errors only, which are relative to the features' size, or to 1 for cosines.
         size = chosen.square().mean().sqrt()
         differ = bool((spreads[:3] > 1e-6 * size).any() or (spreads[3:] > 1e-6).any())
         inverse = 1 / spreads.clamp(min=floor) if differ else torch.zeros_like(spreads)
@@ -88,10 +86,10 @@ class RegionStatistics(nn.Module):
 def spherical_kmeans(
     vectors: Float[Tensor, "N F"], num_centroids: int, generator: torch.Generator
 ) -> Float[Tensor, "K F"]:
-    """Group unit vectors by direction: Lloyd's iterations with the cosine, from ``num_centroids`` of the vectors.
+    """Cluster L2-normalised vectors by spherical k-means, starting from a random sample of them.
 
-    Dhillon & Modha, "Concept Decompositions for Large Sparse Text Data using Clustering", 2001. A centroid that loses
-    all its vectors stays where it was. With fewer vectors than centroids, vectors repeat.
+    Dhillon & Modha, "Concept Decompositions for Large Sparse Text Data using Clustering", 2001. A centroid without
+    vectors keeps its value. With fewer vectors than centroids, initial centroids repeat.
     """
     order = torch.randperm(len(vectors), generator=generator)
     centroids = vectors[order.repeat(-(-num_centroids // len(order)))[:num_centroids]].clone()
@@ -103,7 +101,7 @@ def spherical_kmeans(
 
 
 def _sample_regions(batches: RegionBatches, wanted: int, generator: torch.Generator) -> Float[Tensor, "N F"]:
-    """About ``wanted`` real regions, the same share of every batch."""
+    """Sample about ``wanted`` real regions, the same share of each batch."""
     total = sum(int(mask.sum()) for _, mask in batches())
     share = min(1.0, wanted / max(total, 1))
     chosen = []

@@ -1,4 +1,4 @@
-"""SCAN, the matcher of Lee et al. 2018: words that look at regions, or regions that look at words."""
+"""SCAN matcher (Lee et al. 2018): word-to-region or region-to-word attention."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,26 +16,26 @@ class SCAN(nn.Module):
     r"""Stacked cross attention, in either direction.
 
     Lee, Chen, Hua, Hu, He: "Stacked Cross Attention for Image-Text Matching", ECCV 2018, arXiv 1803.08024. With
-    ``"t2i"`` every word looks at the regions and is compared with what it sees; with ``"i2t"`` every region looks at
+    ``"t2i"`` each word attends to the regions and is compared with its context; with ``"i2t"`` each region attends to
     the words. The relevances :math:`R` are pooled to a score by their mean (equation 6) or by
-    :math:`\frac{1}{\lambda_2} \log \sum \exp(\lambda_2 R)` (equation 5). The published ensemble is the mean of the
-    score matrices of one model of each direction. Regions that are masked take no part.
+    :math:`\frac{1}{\lambda_2} \log \sum \exp(\lambda_2 R)` (equation 5). The published ensemble averages the score
+    matrices of one model per direction.
 
     Args:
-        vocab_size: Words in the vocabulary, the four special tokens included.
+        vocab_size: Number of words in the vocabulary, including the four special tokens.
         feature_dim: Dimensions of a region feature.
-        num_regions: Regions of an image in the data; any number works.
-        direction: ``"t2i"`` or ``"i2t"``.
-        smooth: Sharpness of the attention, the paper's lambda 1: 9 for ``"t2i"``, 4 for ``"i2t"``.
+        num_regions: Number of regions per image; any number works.
+        direction: ``"t2i"`` (words attend to regions) or ``"i2t"`` (regions attend to words).
+        smooth: Factor of the cosines before the softmax, lambda 1 of the paper: 9 for ``"t2i"``, 4 for ``"i2t"``.
         aggregation: ``"mean"`` or ``"log_sum_exp"``.
-        log_sum_exp_scale: The paper's lambda 2, above 0; has no effect with ``"mean"``.
+        log_sum_exp_scale: Lambda 2 of the paper, above 0; not used by ``"mean"``.
         embed_dim: Dimensions of the joint space; units of the GRU in each direction.
         word_dim: Dimensions of a word vector.
-        num_layers: Layers of the GRU.
-        dropout: Probability to drop a component of a word vector; 0 as published.
+        num_layers: Number of GRU layers.
+        dropout: Dropout probability of the word vectors; 0 as published.
 
     Raises:
-        ConfigError: A size is not positive, a setting is out of range, or a word is none of the allowed ones.
+        ConfigError: If a size is below 1, or another setting is not allowed.
 
     Example:
         >>> model = SCAN(vocab_size=50, feature_dim=16, direction="t2i", smooth=9, embed_dim=8, word_dim=6).eval()
@@ -47,6 +47,7 @@ class SCAN(nn.Module):
 
     tokens_only = True
 
+    @check_sizes
     def __init__(
         self,
         *,
@@ -68,17 +69,6 @@ class SCAN(nn.Module):
         for name, value in (("smooth", smooth), ("log_sum_exp_scale", log_sum_exp_scale)):
             if not value > 0:
                 raise ConfigError(f"SCAN: {name} is {value!r}; it must be above 0")
-        check_sizes(
-            "SCAN",
-            {
-                "vocab_size": vocab_size,
-                "feature_dim": feature_dim,
-                "num_regions": num_regions,
-                "embed_dim": embed_dim,
-                "word_dim": word_dim,
-                "num_layers": num_layers,
-            },
-        )
         check_dropout("SCAN", dropout)
         self.feature_dim = feature_dim
         self.direction = direction
@@ -96,38 +86,38 @@ class SCAN(nn.Module):
         )
 
     def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
-        """Embed the regions of images: ``tokens``, one L2-normalised vector a region.
+        """Encode images as ``tokens``, one L2-normalised vector per region.
 
         Raises:
-            ShapeError: The features have other dimensions than the model was built for.
+            ShapeError: If the features do not have ``feature_dim`` dimensions.
         """
         check_regions("SCAN", regions, self.feature_dim)
         return Encoded(tokens=self.img_enc(regions, region_mask), mask=region_mask)
 
     def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
-        """Embed the words of captions: ``tokens``, one L2-normalised vector a word.
+        """Encode captions as ``tokens``, one L2-normalised vector per word.
 
         Raises:
-            ShapeError: A caption has no real token.
+            ShapeError: If a caption has no real token.
         """
         return Encoded(tokens=self.txt_enc(token_ids, token_mask), mask=token_mask)
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
-        """Score every image against every caption; higher = closer.
+        """Score every image against every caption, (I, C).
 
-        In [-1, 1] up to rounding with ``"mean"``; with ``"log_sum_exp"`` up to log(words or regions) / lambda 2 more.
+        Scores are in [-1, 1] with ``"mean"``; ``"log_sum_exp"`` adds up to log(words or regions) / lambda 2.
         """
         if self.direction == "t2i":
             return self._score(texts, images)
         return self._score(images, texts).T
 
-    def _score(self, asking: Encoded, seen: Encoded) -> Float[Tensor, "M N"]:
-        """Score N items whose parts look at those of M others."""
-        assert asking.tokens is not None and asking.mask is not None
-        assert seen.tokens is not None and seen.mask is not None
-        relevance = stacked_cross_attention(asking.tokens, asking.mask, seen.tokens, seen.mask, self.smooth)
+    def _score(self, queries: Encoded, context: Encoded) -> Float[Tensor, "M N"]:
+        """Score N items whose parts attend to those of M others."""
+        assert queries.tokens is not None and queries.mask is not None
+        assert context.tokens is not None and context.mask is not None
+        relevance = stacked_cross_attention(queries.tokens, queries.mask, context.tokens, context.mask, self.smooth)
         if self.log_sum_exp_scale is None:
-            return relevance.masked_fill(~asking.mask, 0).sum(dim=2) / asking.mask.sum(dim=1).clamp(min=1)
+            return relevance.masked_fill(~queries.mask, 0).sum(dim=2) / queries.mask.sum(dim=1).clamp(min=1)
         lowest = torch.finfo(relevance.dtype).min
-        scaled = (self.log_sum_exp_scale * relevance).masked_fill(~asking.mask, lowest).logsumexp(dim=2)
-        return scaled.masked_fill(~asking.mask.any(dim=1), 0) / self.log_sum_exp_scale
+        scaled = (self.log_sum_exp_scale * relevance).masked_fill(~queries.mask, lowest).logsumexp(dim=2)
+        return scaled.masked_fill(~queries.mask.any(dim=1), 0) / self.log_sum_exp_scale

@@ -1,4 +1,7 @@
-"""Text encoders: from words to vectors, by a GRU, an LSTM, a Transformer, or as a weighted bag of words."""
+"""Text encoders: GRU, LSTM, Transformer, and a weighted bag of words.
+
+Axes: C captions, T tokens, N items, L positions, D joint space, E components of the input.
+"""
 
 import math
 from collections.abc import Sequence
@@ -13,18 +16,16 @@ from tangka_match.types import LONGEST_WORD, characters_of, is_special
 
 
 class TextGRU(nn.Module):
-    """Word vectors, a GRU with ``embed_dim`` units a direction, L2 normalisation: SCAN's and SGRAF's text encoder.
-
-    The two directions are averaged, not concatenated.
+    """Word vectors, GRU whose directions are averaged, L2 normalisation: the text encoder of SCAN and SGRAF.
 
     Args:
-        vocab_size: Words in the vocabulary.
+        vocab_size: Number of words in the vocabulary.
         word_dim: Dimensions of a word vector.
-        embed_dim: Dimensions of the joint space.
-        num_layers: Layers of the GRU.
-        bidirectional: Whether the GRU reads both ways.
-        dropout: Probability to drop a component of a word vector.
-        normalise: Whether to L2-normalise the words.
+        embed_dim: Dimensions of the joint space; units of the GRU in each direction.
+        num_layers: Number of GRU layers.
+        bidirectional: Whether the GRU is bidirectional.
+        dropout: Dropout probability of the word vectors.
+        normalise: Whether to L2-normalise the outputs.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class TextGRU(nn.Module):
         self.cap_rnn = nn.GRU(word_dim, embed_dim, num_layers, batch_first=True, bidirectional=bidirectional)
 
     def forward(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C T D"]:
-        """Embed the real words in the light of their caption; padding becomes zero."""
+        """Encode the real words in the context of their caption; padding becomes zero."""
         states = run_masked(self.cap_rnn, self.dropout(self.embed(token_ids)), token_mask)
         if self.cap_rnn.bidirectional:
             states = average_directions(states)
@@ -54,13 +55,13 @@ class TextGRU(nn.Module):
 
 
 class TextLSTM(nn.Module):
-    """Word vectors and one bidirectional LSTM layer; the two directions are concatenated.
+    """Word vectors and one bidirectional LSTM layer whose directions are concatenated.
 
     Args:
-        vocab_size: Words in the vocabulary.
+        vocab_size: Number of words in the vocabulary.
         word_dim: Dimensions of a word vector.
         lstm_dim: Units of the LSTM in each direction.
-        dropout: Probability to drop a component of a word vector and of the output.
+        dropout: Dropout probability of the word vectors and of the output.
     """
 
     def __init__(self, vocab_size: int, word_dim: int, lstm_dim: int, dropout: float | int) -> None:
@@ -71,18 +72,18 @@ class TextLSTM(nn.Module):
         self.lstm = nn.LSTM(word_dim, lstm_dim, batch_first=True, bidirectional=True)
 
     def forward(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C T H"]:
-        """Encode the real words with ``H`` = 2 x ``lstm_dim`` components each; padding becomes zero."""
+        """Encode the real words, with ``H`` = 2 x ``lstm_dim``; padding becomes zero."""
         return self.dropout(run_masked(self.lstm, self.dropout(self.embed(token_ids)), token_mask))
 
 
 class SequenceRNN(nn.Module):
-    """A bidirectional GRU or LSTM whose two directions are averaged, as in SCAN, SGRAF and VSE∞.
+    """Bidirectional GRU or LSTM whose directions are averaged, as in SCAN, SGRAF and VSE∞.
 
     Args:
         kind: ``nn.GRU`` or ``nn.LSTM``.
-        input_dim: Dimensions of a position's input.
+        input_dim: Dimensions of the input.
         output_dim: Units in each direction, and dimensions of the output.
-        num_layers: Layers.
+        num_layers: Number of layers.
     """
 
     def __init__(self, kind: type[nn.GRU] | type[nn.LSTM], input_dim: int, output_dim: int, num_layers: int) -> None:
@@ -95,18 +96,18 @@ class SequenceRNN(nn.Module):
 
 
 class SequenceTransformer(nn.Module):
-    """A linear layer, then Transformer layers with residual paths and layer norm before each part, and one at the end.
+    """Linear projection and pre-norm Transformer encoder.
 
-    Vaswani et al., arXiv 1706.03762; the norm comes first as in Xiong et al., "On Layer Normalization in the
-    Transformer Architecture", arXiv 2002.04745, which trains without a long warm-up.
+    Vaswani et al., arXiv 1706.03762; layer norm precedes each block as in Xiong et al., "On Layer Normalization in the
+    Transformer Architecture", arXiv 2002.04745, so that training needs no long warm-up.
 
     Args:
-        input_dim: Dimensions of a position's input.
+        input_dim: Dimensions of the input.
         output_dim: Dimensions of the layers and of the output.
-        num_heads: Attention heads; must divide ``output_dim``.
-        num_layers: Layers.
-        dropout: Probability to drop a unit.
-        positions: Whether the order counts: sinusoidal codes, so that any length has them. Regions have no order.
+        num_heads: Number of attention heads; must divide ``output_dim``.
+        num_layers: Number of layers.
+        dropout: Dropout probability.
+        positions: Whether to add sinusoidal position encodings; regions have no order and get none.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class SequenceTransformer(nn.Module):
         self.layers = nn.TransformerEncoder(layer, num_layers, nn.LayerNorm(output_dim), enable_nested_tensor=False)
 
     def forward(self, x: Float[Tensor, "N L E"], mask: Bool[Tensor, "N L"]) -> Float[Tensor, "N L D"]:
-        """Encode the real positions; the others become zero."""
+        """Encode the real positions; masked positions become zero."""
         states = self.project(x)
         if self.positions:
             states = states + sinusoidal_positions(states.shape[1], states.shape[2], states.device).to(states.dtype)
@@ -136,21 +137,20 @@ class SequenceTransformer(nn.Module):
 
 
 _MIN_CAPTIONS = 2
-"""Training captions that a feature must occur in: what occurs once cannot be told from chance."""
+"""Minimum number of training captions with a feature; what occurs once may be chance."""
 
 
 class WordBag(nn.Module):
-    """Words, their characters and pairs of neighbouring characters, weighted by inverse document frequency.
+    """Bag of words, characters and character bigrams, weighted by inverse document frequency.
 
-    Feature ``w`` is word ``w``; feature ``vocab_size + h`` are all characters and pairs of neighbours whose hash is
-    ``h`` (Weinberger et al., "Feature Hashing", arXiv 0902.2206), so that the size of the model is known before the
-    captions are. Characters let words share what they mean: 白度母 and 绿度母 have two thirds in common, and a caption
-    that is cut differently stays nearly the same. They are those of the known words; an unknown word has none. Features
-    of fewer than two training captions, and the special tokens, weigh nothing.
+    Feature ``w`` is word ``w``; feature ``vocab_size + h`` stands for all characters and bigrams with hash ``h``
+    (Weinberger et al., "Feature Hashing", arXiv 0902.2206). Characters let related words such as 白度母 and 绿度母
+    share features, and make the bag robust to a different segmentation. Unknown words have no characters. Special
+    tokens, and features of fewer than two training captions, get a weight of zero.
 
     Args:
-        vocab_size: Words in the vocabulary.
-        num_hashes: Hash values for characters and pairs.
+        vocab_size: Number of words in the vocabulary.
+        num_hashes: Number of hash values for characters and bigrams.
     """
 
     weight: Tensor
@@ -166,9 +166,9 @@ class WordBag(nn.Module):
     def forward(
         self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]
     ) -> tuple[Int[Tensor, "C P"], Float[Tensor, "C P"]]:
-        """Numbers and weights of the features; the weights of a caption have length one, padding weighs zero.
+        """Return feature indices and weights; the weights of a caption have an L2 norm of one.
 
-        A feature that comes twice counts twice. A caption of unknown words only has no weight at all.
+        A feature that occurs twice is listed twice. Padding, and captions without a known word, have weights of zero.
         """
         features, present = self.features(token_ids, token_mask)
         weights = self.weight[features] * present
@@ -178,24 +178,24 @@ class WordBag(nn.Module):
     def features(
         self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]
     ) -> tuple[Int[Tensor, "C P"], Bool[Tensor, "C P"]]:
-        """Numbers of all features of a caption, words first, then characters, then pairs; and which ones are real."""
+        """Return the indices of words, then characters, then bigrams of each caption, and a mask of the real ones."""
         codes = self.characters[token_ids].masked_fill(~token_mask[:, :, None], 0).flatten(1)
-        # Close the gaps, so that the last character of a word is a neighbour of the next word's first.
+        # Close the gaps, so that bigrams span neighbouring words.
         codes = codes.gather(1, (codes == 0).to(torch.uint8).sort(dim=1, stable=True).indices)
         codes = codes[:, : int((codes > 0).sum(dim=1).max())]
-        pairs = codes[:, :-1] * 65_537 + codes[:, 1:] + 1_114_112  # above all single characters
+        pairs = codes[:, :-1] * 65_537 + codes[:, 1:] + 1_114_112  # above all characters' codes
         hashed = torch.cat([codes, pairs], dim=1) * 1_000_003 % 2_147_483_647 % self.num_hashes
         real = torch.cat([token_mask, codes > 0, codes[:, 1:] > 0], dim=1)
         return torch.cat([token_ids, self.vocab_size + hashed], dim=1), real
 
     @torch.no_grad()
     def fit(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"], words: Sequence[str]) -> Tensor:
-        """Set characters and weights; returns the training captions as a sparse matrix (C, features).
+        """Set characters and weights from the training captions; return these as a sparse matrix (C, features).
 
         Args:
-            token_ids: Of the training captions.
-            token_mask: ``True`` = real.
-            words: The vocabulary in the order of its ids; words in angle brackets are special tokens.
+            token_ids: Tokens of the training captions.
+            token_mask: ``True`` where a token is real.
+            words: Words of the vocabulary by id; those in angle brackets are special tokens.
         """
         for row, word in enumerate(words):
             codes = [ord(character) for character in characters_of(word)]

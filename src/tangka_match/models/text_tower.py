@@ -1,4 +1,4 @@
-"""The text encoder of a pretrained model: its weights, its learning rate, and from when on it learns."""
+"""Text encoder of a pretrained model: weights, learning rate, freezing."""
 
 import math
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ from tangka_match.hub import TEXT_TYPES, WordPieces, library, load_model, read_c
 
 
 class TextTower(nn.Module):
-    """A BERT-like encoder whose embedding rows are in the order of our vocabulary.
+    """BERT-like encoder whose embedding rows are in the order of our vocabulary.
 
     Args:
-        config: Of transformers, as plain values; the text part of a Chinese-CLIP.
-        vocab_size: Words in the vocabulary.
-        lr_multiplier: Its learning rate, as a multiple of the optimizer's; above 0.
-        thaw_at: Share of the run, in [0, 1], up to which it is frozen: 0 trains it from the start, 1 never.
+        config: Config of the pretrained model, as plain values.
+        vocab_size: Number of words in the vocabulary.
+        lr_multiplier: Learning rate, as a multiple of the optimizer's; above 0.
+        thaw_at: Share of the run, in [0, 1], during which it is frozen; 0 = never, 1 = always.
 
     Raises:
-        ConfigError: The config is not that of such an encoder, or a number is out of range.
+        ConfigError: If the config belongs to another kind of model, or a number is out of range.
     """
 
     def __init__(
@@ -39,38 +39,38 @@ class TextTower(nn.Module):
         self.thaw_at = thaw_at
         self.frozen = thaw_at > 0
         self.transformer = _build(config, vocab_size)
-        self.train()  # not left to a trainer: Lightning trains with the modes that it finds
+        self.train()  # Lightning does not change modes
 
     @property
     def width(self) -> int:
-        """H, dimensions of an encoded piece."""
+        """Dimensions of an encoded word piece, H."""
         return int(self.transformer.config.hidden_size)
 
     def forward(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C T H"]:
-        """Encode captions; nothing flows back into a frozen encoder, whose gradients stay ``None``.
+        """Encode captions.
 
-        The optimizer passes such parameters over: no step, no decay, no state.
+        Parameters of a frozen encoder get no gradient (``None``), so that the optimizer skips them.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             return self.transformer(input_ids=token_ids, attention_mask=token_mask.long()).last_hidden_state
 
     def set_progress(self, progress: float) -> None:
-        """Freeze or thaw, as a share of the run asks for."""
+        """Freeze or thaw, depending on the share of the run that is over."""
         frozen = progress < self.thaw_at or self.thaw_at == 1
         if frozen != self.frozen:
             self.frozen = frozen
             self.train()
 
     def train(self, mode: bool = True) -> "TextTower":
-        """A frozen encoder drops nothing."""
+        """Set the mode; a frozen encoder stays in evaluation mode."""
         return super().train(mode and not self.frozen)
 
 
 def resolve_config(text_model: str | None, text_config: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The config of a model, read from its folder or given by a checkpoint.
+    """Return the config of a pretrained model, from its folder or from a checkpoint.
 
     Raises:
-        ConfigError: Both or neither are given, or the folder cannot be read.
+        ConfigError: If both or neither are given, or the folder cannot be read.
     """
     if (text_model is None) == (text_config is None):
         raise ConfigError(
@@ -81,15 +81,15 @@ def resolve_config(text_model: str | None, text_config: Mapping[str, Any] | None
 
 
 def on_meta_device() -> bool:
-    """Whether models are only sketched now, as a rehearsal does: then no weights are read."""
+    """Check whether parameters are created on the meta device, as in a rehearsal; no weights are read then."""
     return torch.empty(0).is_meta
 
 
 def read_rows(text_model: str, vocab_size: int) -> Tensor:
-    """(V,) row of the model's own embedding for each of our ids.
+    """Return the row of the model's word embedding for each id of our vocabulary, (V,).
 
     Raises:
-        ConfigError: The data were tokenised with another vocabulary.
+        ConfigError: If the data were tokenised with another vocabulary.
     """
     rows = WordPieces.read(text_model).rows
     if len(rows) != vocab_size:
@@ -101,10 +101,15 @@ def read_rows(text_model: str, vocab_size: int) -> Tensor:
 
 
 def copy_weights(target: nn.Module, source: nn.Module, rows: Tensor) -> None:
-    """Copy an encoder into one with our vocabulary.
+    """Copy the weights of an encoder to one with our vocabulary.
+
+    Args:
+        target: Encoder with our vocabulary.
+        source: Pretrained encoder.
+        rows: Row of the source's word embedding for each id of our vocabulary, (V,).
 
     Raises:
-        ConfigError: The vocabulary file names pieces for which there is no vector.
+        ConfigError: If the vocabulary file lists word pieces without a vector.
     """
     weights = source.state_dict()
     key = "embeddings.word_embeddings.weight"
@@ -119,7 +124,7 @@ def copy_weights(target: nn.Module, source: nn.Module, rows: Tensor) -> None:
 
 
 def read_encoder(text_model: str, config: Mapping[str, Any]) -> Any:
-    """The pretrained encoder: of a Chinese-CLIP, the whole model."""
+    """Read the pretrained encoder; of a Chinese-CLIP, the whole model."""
     return load_model(text_model, _CLASSES[config["model_type"]])
 
 

@@ -1,4 +1,4 @@
-"""VSE, the matcher of the ``targeted`` experiment: pooled vectors plus one cross-modal attention layer."""
+"""VSE, the matcher of the ``targeted`` experiment: pooled vectors and one cross-modal attention layer."""
 
 import math
 
@@ -15,16 +15,16 @@ from tangka_match.types import Encoded, WordAttention
 
 
 class CrossModalAttention(nn.Module):
-    """How well each word agrees with what it attends to in an image, averaged over the words.
+    """Mean cosine between words and the contexts that they attend to in an image.
 
-    Everything that depends on one item alone is projected once an item; the pairs are left with dot products between
-    words and regions (see ``ops.attended_cosine``).
+    Regions and words are projected once per image and caption; pairs only need dot products between them (see
+    ``ops.attended_cosine``).
 
     Args:
-        region_dim: Dimensions of a region's vector.
-        word_dim: Dimensions of a word's vector.
+        region_dim: Dimensions of a region vector.
+        word_dim: Dimensions of a word vector.
         attention_dim: Dimensions of queries, keys and values.
-        smooth: Factor of the dot products of unit vectors before the softmax; higher = sharper.
+        smooth: Factor of the cosines before the softmax; higher = sharper.
     """
 
     def __init__(self, region_dim: int, word_dim: int, attention_dim: int, smooth: float | int) -> None:
@@ -34,11 +34,11 @@ class CrossModalAttention(nn.Module):
         self.smooth = float(smooth)
 
     def project_regions(self, regions: Float[Tensor, "I R P"]) -> Float[Tensor, "I R A2"]:
-        """Key and value of every region, unit vectors one after the other: ``A2`` = 2 x ``attention_dim``."""
+        """Compute L2-normalised keys and values of regions, concatenated: ``A2`` = 2 x ``attention_dim``."""
         return _unit_halves(self.region_projection(regions))
 
     def project_words(self, words: Float[Tensor, "C T P"]) -> Float[Tensor, "C T A2"]:
-        """Query and value of every word, unit vectors one after the other: ``A2`` = 2 x ``attention_dim``."""
+        """Compute L2-normalised queries and values of words, concatenated: ``A2`` = 2 x ``attention_dim``."""
         return _unit_halves(self.word_projection(words))
 
     def forward(
@@ -48,12 +48,12 @@ class CrossModalAttention(nn.Module):
         words: Float[Tensor, "C T A2"],
         token_mask: Bool[Tensor, "C T"],
     ) -> Float[Tensor, "I C"]:
-        """Mean cosine, over the real words, between a word and its view of the image; in [-1, 1] up to rounding.
+        """Average the cosines between the real words and their contexts, for every image and caption.
 
         Args:
-            regions: What ``project_regions`` returned.
+            regions: Output of ``project_regions``.
             region_mask: ``True`` where a region is real.
-            words: What ``project_words`` returned.
+            words: Output of ``project_words``.
             token_mask: ``True`` where a word is real.
         """
         keys, region_values = regions.chunk(2, dim=2)
@@ -67,12 +67,12 @@ class CrossModalAttention(nn.Module):
         region_mask: Bool[Tensor, "I R"],
         words: Float[Tensor, "C T A2"],
     ) -> Float[Tensor, "I C T R"]:
-        """How much every word looks at every region: what ``forward`` weighs values with, for people to see.
+        """Compute the word-to-region attention weights that ``forward`` uses, for display.
 
         Args:
-            regions: What ``project_regions`` returned.
+            regions: Output of ``project_regions``.
             region_mask: ``True`` where a region is real.
-            words: What ``project_words`` returned.
+            words: Output of ``project_words``.
         """
         keys, queries = regions.chunk(2, dim=2)[0], words.chunk(2, dim=2)[0]
         affinity = torch.einsum("ira,cta->ictr", keys, queries)
@@ -84,7 +84,7 @@ def _unit_halves(x: Float[Tensor, "N L A2"]) -> Float[Tensor, "N L A2"]:
 
 
 class VSE(nn.Module):
-    r"""Visual-semantic embedding with attention pooling on both sides and one layer of cross-modal attention.
+    r"""Visual-semantic embedding with attention pooling and one cross-modal attention layer.
 
     ::
 
@@ -94,28 +94,26 @@ class VSE(nn.Module):
                                        └─ queries and values ───────► word tokens    (C, T, 2A)
 
     The score of a pair is :math:`(1 - w) g + w l`: the cosine :math:`g` of image and caption vector, the mean cosine
-    :math:`l` between a word and its attended view of the image, and a learnt share :math:`0 < w < 1`. The joint space
-    follows Faghri et al., "VSE++", arXiv 1707.05612; the local score is that of Lee et al., "Stacked Cross Attention
-    for Image-Text Matching", arXiv 1803.08024. With 1,562 words and 2,048 features there are 28,465,785 parameters,
-    most of them in the heads, which run once an item.
+    :math:`l` between a word and its context in the image, and a learnt share :math:`0 < w < 1`. The joint space
+    follows Faghri et al., "VSE++", arXiv 1707.05612, and the local score Lee et al., "Stacked Cross Attention for
+    Image-Text Matching", arXiv 1803.08024. With 1,562 words and 2,048 features there are 28,465,785 parameters.
 
     Args:
-        vocab_size: Words in the vocabulary, the four special tokens included.
+        vocab_size: Number of words in the vocabulary, including the four special tokens.
         feature_dim: Dimensions of a region feature.
-        num_regions: Regions of an image in the data. Any number works, this model keeps nothing per region; the
-            argument is there because all matchers are built the same way.
+        num_regions: Number of regions per image; any number works.
         embed_dim: Dimensions of the projected regions and of the joint space.
         word_dim: Dimensions of a word vector.
         lstm_dim: Units of the LSTM in each direction.
         head_dim: Hidden units of the heads on the pooled vectors.
-        pooling_dim: Hidden units of the networks that weigh regions and words.
+        pooling_dim: Hidden units of the attention pooling.
         attention_dim: Dimensions of queries, keys and values.
-        smooth: Sharpness of the cross-modal attention.
-        local_share: The share ``w`` of the local score at the start of training, between 0 and 1.
-        dropout: Probability to drop a component of projected regions, word vectors, LSTM outputs and heads.
+        smooth: Factor of the cosines in the cross-modal attention; higher = sharper.
+        local_share: Initial share ``w`` of the local score, in (0, 1).
+        dropout: Dropout probability of projected regions, word vectors, LSTM outputs and heads.
 
     Raises:
-        ConfigError: A size is not positive, or ``smooth``, ``local_share`` or ``dropout`` is out of range.
+        ConfigError: If a size is below 1, or ``smooth``, ``local_share`` or ``dropout`` is out of range.
 
     Example:
         >>> model = VSE(vocab_size=50, feature_dim=16, num_regions=3, embed_dim=8, lstm_dim=4, head_dim=8).eval()
@@ -125,6 +123,7 @@ class VSE(nn.Module):
         torch.Size([2, 5])
     """
 
+    @check_sizes
     def __init__(
         self,
         *,
@@ -142,20 +141,6 @@ class VSE(nn.Module):
         dropout: float | int = 0.2,
     ) -> None:
         super().__init__()
-        check_sizes(
-            "VSE",
-            {
-                "vocab_size": vocab_size,
-                "feature_dim": feature_dim,
-                "num_regions": num_regions,
-                "embed_dim": embed_dim,
-                "word_dim": word_dim,
-                "lstm_dim": lstm_dim,
-                "head_dim": head_dim,
-                "pooling_dim": pooling_dim,
-                "attention_dim": attention_dim,
-            },
-        )
         check_dropout("VSE", dropout)
         if not smooth > 0:
             raise ConfigError(f"VSE: smooth is {smooth!r}; it must be above 0 (9 is usual)")
@@ -177,11 +162,10 @@ class VSE(nn.Module):
         """Encode images.
 
         Returns:
-            ``pooled``, the L2-normalised image vectors; ``tokens``, key and value of every region, each L2-normalised,
-            one after the other.
+            ``pooled``: L2-normalised image vectors. ``tokens``: L2-normalised keys and values of regions, concatenated.
 
         Raises:
-            ShapeError: The features have other dimensions than the model was built for.
+            ShapeError: If the features do not have ``feature_dim`` dimensions.
         """
         check_regions("VSE", regions, self.feature_dim)
         projected = self.region_encoder(regions)
@@ -193,11 +177,11 @@ class VSE(nn.Module):
         """Encode captions.
 
         Returns:
-            ``pooled``, the L2-normalised caption vectors; ``tokens``, query and value of every word, each
-            L2-normalised, one after the other.
+            ``pooled``: L2-normalised caption vectors. ``tokens``: L2-normalised queries and values of words,
+            concatenated.
 
         Raises:
-            ShapeError: A caption has no real token.
+            ShapeError: If a caption has no real token.
         """
         words = self.text_encoder(token_ids, token_mask)
         pooled = self.text_head(self.text_pooling(words, token_mask))
@@ -205,7 +189,7 @@ class VSE(nn.Module):
         return Encoded(pooled=pooled, tokens=tokens, mask=token_mask)
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
-        """Score every image against every caption, in [-1, 1] up to rounding; higher = closer."""
+        """Score every image against every caption, (I, C), in [-1, 1] up to rounding."""
         assert images.pooled is not None and images.tokens is not None and images.mask is not None
         assert texts.pooled is not None and texts.tokens is not None and texts.mask is not None
         overall = dot_products(images.pooled, texts.pooled)
@@ -214,11 +198,11 @@ class VSE(nn.Module):
         return (1 - share) * overall + share * local
 
     def word_attention(self, images: Encoded, texts: Encoded) -> WordAttention:
-        """Weights of the cross-modal attention."""
+        """Return the weights of the cross-modal attention."""
         assert images.tokens is not None and images.mask is not None and texts.tokens is not None
         share = 100 * self.local_logit.sigmoid().item()
         note = (
-            f"the cross-modal attention of VSE, which {share:.0f} % of a score goes through; the rest is the cosine of "
-            "one vector an image and one a caption, whose words look at no region"
+            f"cross-modal attention of VSE, whose share of a score is {share:.0f} %; the rest is the cosine of pooled "
+            "image and caption vectors"
         )
         return WordAttention(self.cross_attention.weights(images.tokens, images.mask, texts.tokens), note)

@@ -1,4 +1,4 @@
-"""What a text encoder reads of a word: its vector, and its characters."""
+"""Input of a text encoder: word vectors, optionally with character vectors."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,20 +15,19 @@ _NO_CHARACTER, _RARE_CHARACTER = 0, 1
 
 
 class WordInput(nn.Module):
-    """Word vectors, and beside them the mean vector of a word's characters.
+    """Word vectors, concatenated with the mean vector of the word's characters.
 
-    Word vectors are random, or pretrained after `learn_words`; ``training.lr_multipliers`` slows them down.
-
-    Characters let words share what they mean, as 白度母 and 绿度母 do. They are those of the vocabulary's words, which
-    `learn_words` numbers by how many words they occur in; until then no word has any. The numbers are a buffer, so
-    that a checkpoint loads without vocabulary or vector file.
+    Word vectors are random, or pretrained after `learn_words`; ``training.lr_multipliers`` can lower their learning
+    rate. Characters let related words such as 白度母 and 绿度母 share parameters. `learn_words` numbers the characters
+    of the vocabulary by frequency; before that, no word has any. The numbers are a buffer, so that a checkpoint loads
+    without the vocabulary or the vector file.
 
     Args:
-        vocab_size: Words in the vocabulary.
+        vocab_size: Number of words in the vocabulary.
         word_dim: Dimensions of a word vector.
         character_dim: Dimensions of a character vector; 0 = words only.
-        num_characters: Characters with a vector of their own; the rarer ones share one.
-        dropout: Probability to drop a component.
+        num_characters: Number of characters with a vector of their own; rarer ones share one.
+        dropout: Dropout probability of the output.
     """
 
     characters: Tensor
@@ -54,7 +53,7 @@ class WordInput(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, token_ids: Int[Tensor, "C T"]) -> Float[Tensor, "C T E"]:
-        """Look up tokens; ``E`` = ``word_dim`` + ``character_dim``. A word without characters has zeros there."""
+        """Look up tokens; ``E`` = ``word_dim`` + ``character_dim``, with zeros for words without characters."""
         vectors = self.word_vectors(token_ids)
         if self.character_vectors is not None:
             codes = self.characters[token_ids].flatten(0, 1)
@@ -64,17 +63,17 @@ class WordInput(nn.Module):
 
     @torch.no_grad()
     def learn_words(self, words: Sequence[str], pretrained: WordVectors | None) -> None:
-        """Number the characters of the words, and start from pretrained vectors, if there are any.
+        """Number the characters of the words, and initialise word vectors from pretrained ones.
 
-        A character that has a number already, as after ``init_from``, keeps it, and with it what its vector has learnt.
-        A word without a pretrained vector starts at random, as spread out as the others are.
+        A character that already has a number, as after ``init_from``, keeps it and its vector. Words without a
+        pretrained vector are initialised at random with the standard deviation of the others.
 
         Args:
-            words: The vocabulary by id; words in angle brackets are special tokens and have no characters.
-            pretrained: Vectors of the same words.
+            words: Words of the vocabulary by id; those in angle brackets are special tokens without characters.
+            pretrained: Vectors of these words; ``None`` leaves word vectors as they are.
 
         Raises:
-            ConfigError: The vectors have other dimensions than the model was built for.
+            ConfigError: If the vectors do not have ``word_dim`` dimensions.
         """
         if self.character_vectors is not None:
             self._number_characters(words)
@@ -83,7 +82,7 @@ class WordInput(nn.Module):
         dim, own = pretrained.vectors.shape[1], self.word_vectors.embedding_dim
         if dim != own:
             raise ConfigError(
-                f"model.word_dim is {own}, those of data.word_vectors_path have {dim} dimensions; "
+                f"model.word_dim={own}, but the vectors of data.word_vectors_path have {dim} dimensions; "
                 f"set model.word_dim={dim}"
             )
         known = pretrained.vectors[pretrained.known]
@@ -97,12 +96,12 @@ class WordInput(nn.Module):
         numbers = {
             character: code
             for word, codes in zip(plain, self.characters.tolist(), strict=True)
-            for character, code in zip(word, codes, strict=False)  # as many as the word has
+            for character, code in zip(word, codes, strict=False)  # codes are padded
             if code > _RARE_CHARACTER
         }
         free = sorted(set(range(2, self.character_vectors.num_embeddings)) - set(numbers.values()))
         new = [character for character, _ in counts.most_common() if character not in numbers]
-        numbers |= dict(zip(new, free, strict=False))  # for the rarest there may be none
+        numbers |= dict(zip(new, free, strict=False))  # the rarest may get none
         self.characters.fill_(_NO_CHARACTER)
         for row, word in enumerate(plain):
             for column, character in enumerate(word):

@@ -1,4 +1,4 @@
-"""Pure tensor functions: norms, masked reductions, pooling, cross attention."""
+"""Pure tensor functions: normalisation, masked reductions and pooling, word-to-region attention, captions by length."""
 
 from tangka_match.ops.attention import (
     attended_cosine,

@@ -1,4 +1,8 @@
-"""Words that look at regions, for every pair of an image and a caption."""
+"""Word-to-region attention for every pair of an image and a caption.
+
+Axes: I images, R regions, C captions, T tokens, W words of all captions, D joint space, A components of queries; in
+`stacked_cross_attention` N items with L queries attend to M contexts with K parts.
+"""
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,47 +19,47 @@ def word_region_attention(
     region_mask: Bool[Tensor, "I R"],
     smooth: float = 9.0,
 ) -> Float[Tensor, "I R C T"]:
-    r"""How much every word looks at every region, as SCAN and SGRAF define it.
+    r"""Compute the word-to-region attention weights of SGRAF.
 
     With the dot products :math:`s_{tr}` of an image and a caption, :math:`l_{tr} = \mathrm{LeakyReLU}_{0.1}(s_{tr})` is
-    L2-normalised over the *words* :math:`t`, which makes every region share itself out among the words, and
-    :math:`a_{tr} = \mathrm{softmax}_r(\lambda \hat{l}_{tr})`. Lee et al., "Stacked Cross Attention for Image-Text
-    Matching", arXiv 1803.08024, equations 1 and 2 of the text-to-image form; there :math:`\lambda = 9`.
+    L2-normalised over the *words* :math:`t`, and :math:`a_{tr} = \mathrm{softmax}_r(\lambda \hat{l}_{tr})`. Lee et al.,
+    "Stacked Cross Attention for Image-Text Matching", arXiv 1803.08024, equations 1 and 2 of the text-to-image form
+    with :math:`\lambda = 9`.
 
     Args:
-        words: Embedded words of captions of one length, all of them real.
+        words: Embedded words of captions of the same length, all real.
         regions: Embedded regions.
         region_mask: ``True`` where a region is real; others get a weight of zero.
         smooth: :math:`\lambda`; higher = sharper.
 
     Returns:
-        Weights that add up to one over the regions, in float32 at least.
+        Weights that sum to one over the regions, in at least float32.
     """
-    # Regions first: one product for all pairs, and a softmax that runs over whole rows of words.
+    # With the regions first, all pairs are one matrix product.
     affinity = functional.linear(regions, words.flatten(0, 1)).unflatten(2, words.shape[:2])
-    shared = l2_normalise(functional.leaky_relu(at_least_float32(affinity), 0.1), dim=3)
-    return masked_softmax(smooth * shared, region_mask[:, :, None, None], dim=1)
+    normalised = l2_normalise(functional.leaky_relu(at_least_float32(affinity), 0.1), dim=3)
+    return masked_softmax(smooth * normalised, region_mask[:, :, None, None], dim=1)
 
 
 def unit_context_weights(
     weights: Float[Tensor, "I R W"], gram: Float[Tensor, "I R R"], eps: float = 1e-8
 ) -> Float[Tensor, "I R W"]:
-    r"""Scale the weights of each word so that the context it sees has length one.
+    r"""Scale the attention weights of each word so that its context has an L2 norm of one.
 
-    The context :math:`c = \sum_r a_r v_r` is L2-normalised as by ``l2_normalise``, before it is made: its norm is
-    :math:`\sqrt{a^\top G a}`, where :math:`G_{rs} = v_r \cdot v_s` belongs to the image alone.
+    The context :math:`c = \sum_r a_r v_r` is not computed: its norm is :math:`\sqrt{a^\top G a}` with
+    :math:`G_{rs} = v_r \cdot v_s`, which depends on the image only.
 
     Args:
-        weights: How much each word looks at each region, :math:`a`.
-        gram: Dot products of each image's regions, :math:`G`, in the dtype of the weights.
+        weights: Attention weights :math:`a`.
+        gram: Dot products :math:`G` of the regions of each image, in the dtype of the weights.
         eps: Added to the norm.
     """
-    # In half precision the square of a short context would be mostly rounding error.
+    # In half precision, the square of a small norm would be mostly rounding error.
     with torch.autocast(gram.device.type, enabled=False):
         squared = (weights * (gram @ weights)).sum(dim=1, keepdim=True)
-        seen = squared > 0
-        norm = torch.where(seen, squared, 1).sqrt()
-        return weights * torch.where(seen, 1 / (norm + eps), 0)
+        positive = squared > 0
+        norm = torch.where(positive, squared, 1).sqrt()
+        return weights * torch.where(positive, 1 / (norm + eps), 0)
 
 
 def attended_cosine(
@@ -67,27 +71,27 @@ def attended_cosine(
     *,
     smooth: float = 9.0,
 ) -> Float[Tensor, "I W"]:
-    r"""Cosine of every word with what it sees in every image.
+    r"""Compute the cosine of every word with its context in every image.
 
-    Word :math:`t` attends to the regions of an image by :math:`a_r = \mathrm{softmax}_r(\lambda\, q_t \cdot k_r)` and
-    sees the context :math:`c = \sum_r a_r v_r`. The context has ``A`` components for each of I x W pairs and is not
-    made: :math:`c \cdot w = \sum_r a_r (v_r \cdot w)` and :math:`\lVert c \rVert^2 = a^\top G a`, where
-    :math:`G_{rs} = v_r \cdot v_s` belongs to the image alone. Only (I, R, W) tensors appear. With fewer words than
-    regions, as in a search for one caption, :math:`G` would cost more than the contexts, and these are made.
+    The context of word :math:`w_t` is :math:`c = \sum_r a_r v_r` with the attention weights
+    :math:`a_r = \mathrm{softmax}_r(\lambda\, q_t \cdot k_r)`. The I x W contexts of ``A`` components are not computed:
+    :math:`c \cdot w = \sum_r a_r (v_r \cdot w)` and :math:`\lVert c \rVert^2 = a^\top G a`, where
+    :math:`G_{rs} = v_r \cdot v_s` depends on the image only. With fewer words than regions, :math:`G` would cost more
+    than the contexts, which are computed then.
 
     Args:
-        queries: What each word looks for; ``W`` real words, ``A`` components.
-        words: What each word is, L2-normalised.
-        keys: What each region answers to.
-        values: What each region shows, L2-normalised.
+        queries: Queries of the real words.
+        words: Values of the real words, L2-normalised.
+        keys: Keys of the regions.
+        values: Values of the regions, L2-normalised.
         region_mask: ``True`` where a region is real.
         smooth: :math:`\lambda`; higher = sharper.
 
     Returns:
-        Cosines in [-1, 1] up to rounding, in float32 at least; 0 for an image without a real region.
+        Cosines in [-1, 1] up to rounding, in at least float32; 0 for an image without a real region.
     """
-    # Which way a product is rounded depends on the shapes: in half precision a score would depend on the words beside
-    # it, and the square of a short context would be mostly rounding error.
+    # The rounding of a product depends on its shape: in half precision, a score would depend on the other words, and
+    # the square of a small norm would be mostly rounding error.
     with torch.autocast(values.device.type, enabled=False):
         queries, words = at_least_float32(queries), at_least_float32(words)
         keys, values = at_least_float32(keys), at_least_float32(values)
@@ -108,8 +112,8 @@ def _cosine_of_contexts(
     *,
     smooth: float,
 ) -> Float[Tensor, "I W"]:
-    """``attended_cosine`` with the contexts made; each image's keys and values are read once."""
-    # One small product an image: as one tall and thin product it would take twice as long on a CPU.
+    """Compute ``attended_cosine`` through the contexts."""
+    # One product per image: a single tall, thin product takes twice as long on a CPU.
     affinity = queries.expand(len(keys), -1, -1) @ keys.mT
     weights = masked_softmax(smooth * affinity, region_mask[:, None, :])
     contexts = weights @ values
@@ -123,24 +127,23 @@ def stacked_cross_attention(
     context_mask: Bool[Tensor, "M K"],
     smooth: float,
 ) -> Float[Tensor, "M N L"]:
-    r"""Cosine of every query with what it sees in every context: the relevance :math:`R` of SCAN.
+    r"""Compute the relevance :math:`R` of SCAN: the cosine of every query with its attended vector in every context.
 
     Lee et al., "Stacked Cross Attention for Image-Text Matching", arXiv 1803.08024. The cosines :math:`s_{kl}` of a
     context's parts and an item's queries are clipped at zero and L2-normalised over the queries (equation 1); query
-    :math:`l` weighs the parts by :math:`\mathrm{softmax}_k(\lambda_1 \bar s_{kl})` (equations 2 and 3) and is compared
-    with the weighted sum (equation 4). Words that look at regions are the text-image form, regions that look at words
-    the image-text form. Only (M, K, N x L) tensors appear, as in ``attended_cosine``.
+    :math:`l` weights the parts by :math:`\mathrm{softmax}_k(\lambda_1 \bar s_{kl})` (equations 2 and 3) and is compared
+    with their weighted sum (equation 4). In the text-image form words are the queries, in the image-text form regions.
 
     Args:
-        queries: L2-normalised parts of N items; zero where they are not real.
+        queries: L2-normalised vectors of N items; zero where masked.
         query_mask: ``True`` where a query is real.
-        context: L2-normalised parts of M other items, ``K`` each.
+        context: L2-normalised vectors of M other items.
         context_mask: ``True`` where a part is real.
         smooth: :math:`\lambda_1`; higher = sharper.
 
     Returns:
-        Cosines in [-1, 1] up to rounding, in float32 at least; 0 for a context without a real part. Those of queries
-        that are not real mean nothing.
+        Cosines in [-1, 1] up to rounding, in at least float32; 0 for a context without a real part, undefined for
+        masked queries.
     """
     cosines = at_least_float32(functional.linear(context, queries.flatten(0, 1))).unflatten(2, queries.shape[:2])
     clipped = cosines.clamp(min=0).masked_fill(~(context_mask[:, :, None, None] & query_mask), 0)

@@ -1,4 +1,4 @@
-"""L2 normalisation, arithmetic that half precision is not enough for, and a mixture of two Gaussians."""
+"""L2 normalisation, operations that need more than half precision, oneDNN settings, and a two-Gaussian mixture."""
 
 import os
 
@@ -8,19 +8,18 @@ from torch import Tensor
 
 
 def l2_normalise(x: Float[Tensor, "*shape"], dim: int = -1, eps: float = 1e-8) -> Float[Tensor, "*shape"]:
-    r"""Scale vectors to length one: :math:`x / (\lVert x \rVert + \epsilon)`, with :math:`\epsilon` outside the root.
+    r"""L2-normalise vectors: :math:`x / (\lVert x \rVert + \epsilon)`, with :math:`\epsilon` outside the root.
 
-    A vector that is exactly zero stays zero and gets a gradient of zero. (The formula's own derivative there is
-    :math:`1 / \epsilon`, and written with ``sqrt`` it is NaN: one empty region would spoil a whole run.) The norm is
-    taken in float32 at least, because ``eps`` is zero in float16.
+    A zero vector stays zero and gets a gradient of zero, where ``sqrt`` would give NaN. The norm is computed in at
+    least float32, because ``eps`` is zero in float16.
 
     Args:
-        x: Vectors along ``dim``; any floating dtype.
-        dim: The axis of the vectors' components.
+        x: Vectors along ``dim``, of any floating dtype.
+        dim: Axis of the components.
         eps: Added to the norm.
 
     Returns:
-        The shape and the dtype of ``x``.
+        Normalised vectors, in the shape and dtype of ``x``.
 
     Example:
         >>> l2_normalise(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
@@ -44,7 +43,7 @@ def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def autocast_dtype(x: Float[Tensor, "*shape"]) -> torch.dtype:
-    """The dtype that autocast would compute a matrix product of ``x`` in; that of ``x`` where autocast is off.
+    """Return the dtype in which a matrix product of ``x`` is computed under the current autocast state.
 
     Example:
         >>> with torch.autocast("cpu", torch.bfloat16):
@@ -58,9 +57,9 @@ def autocast_dtype(x: Float[Tensor, "*shape"]) -> torch.dtype:
 
 
 def dot_products(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"]) -> Float[Tensor, "N M"]:
-    """Dot product of every row of ``x`` with every row of ``y``, outside of autocast.
+    """Compute the dot product of every row of ``x`` with every row of ``y``, without autocast.
 
-    Cosines in half precision would tie where a ranking must tell them apart.
+    In half precision, different scores would tie.
 
     Example:
         >>> with torch.autocast("cpu", torch.bfloat16):
@@ -71,20 +70,19 @@ def dot_products(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"]) -> Float[Tens
         return x @ y.T
 
 
-_MOST = "128"
-_VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")  # of oneDNN, and of PyTorch's binding to it
+_CACHE_CAPACITY = "128"
+_CACHE_VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")  # read by oneDNN, and by PyTorch for it
 
 
 def bound_primitive_caches() -> None:
-    """Let oneDNN remember what it made for the last 128 shapes instead of 1,024; what the user has set stays.
+    """Limit the primitive caches of oneDNN to 128 shapes instead of 1,024, unless the user has set a limit.
 
-    Each shape keeps memory of its own, and captions bring new shapes with every batch: the resident memory of ten SGR
-    training steps at batch 64 grew to 1.6 GiB and went on growing; so it stays at 1.0 GiB, at the same speed (with 32
-    shapes at 0.8 GiB, 2 % slower in training and 20 % in evaluation). Read by the libraries at the first such product
-    of the process: call it before.
+    Each cached shape holds memory, and captions bring new shapes with every batch: ten SGR training steps at batch 64
+    took 1.6 GiB of resident memory, still growing, and take 1.0 GiB with this limit at the same speed (a limit of 32:
+    0.8 GiB, but 2 % slower in training and 20 % in evaluation). Call it before the first matrix product of the process.
     """
-    for variable in _VARIABLES:
-        os.environ.setdefault(variable, _MOST)
+    for variable in _CACHE_VARIABLES:
+        os.environ.setdefault(variable, _CACHE_CAPACITY)
 
 
 _VARIANCE_FLOOR = 5e-4
@@ -92,18 +90,18 @@ _MAX_ROUNDS = 200
 
 
 def low_component_share(values: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
-    """Fit a mixture of two Gaussians, and return each number's probability to come from the one of the lower mean.
+    """Fit a mixture of two Gaussians, and return the posterior probability of the one with the lower mean.
 
-    Expectation maximisation on numbers stretched to [0, 1], from the first and the ninth decile, with 0.0005 added to
-    each variance: the mixture of Li et al., "DivideMix: Learning with Noisy Labels as Semi-supervised Learning",
-    arXiv:2002.07394, section 3.1. Beyond a mean nothing changes any more, so that a lower number never has the smaller
-    probability, which it could have under a Gaussian that is much wider than the other.
+    Expectation maximisation on values rescaled to [0, 1], initialised with the first and the ninth decile, with 0.0005
+    added to each variance: the mixture of Li et al., "DivideMix: Learning with Noisy Labels as Semi-supervised
+    Learning", arXiv:2002.07394, section 3.1. Values are clamped to the range between the means, so that the probability
+    never increases with the value, even if one Gaussian is much wider than the other.
 
     Args:
-        values: Finite numbers, at least 1.
+        values: At least one value, all finite.
 
     Returns:
-        In [0, 1], float64, on the CPU; all 1 where the numbers are all the same.
+        Probabilities, float64, on the CPU; all 1 if all values are equal.
 
     >>> low_component_share(torch.tensor([0.1, 0.2, 0.15, 0.1, 2.0, 2.1])).round().tolist()
     [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]

@@ -1,4 +1,7 @@
-"""Masked reductions and pooling over padded sequences, and the overlap of bags of words."""
+"""Masked reductions and pooling over padded sequences, and the tf-idf similarity of captions.
+
+Axes: N items, L positions, D components, B captions of a batch, T tokens.
+"""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -8,7 +11,7 @@ from tangka_match.ops.numerics import dot_products, l2_normalise
 
 
 def masked_mean(x: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"]) -> Float[Tensor, "N D"]:
-    """Mean over the real positions of every sequence.
+    """Average over the real positions of each sequence.
 
     Example:
         >>> x = torch.tensor([[[1.0], [3.0], [99.0]]])
@@ -20,7 +23,7 @@ def masked_mean(x: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"]) -> Float[T
 
 
 def masked_max(x: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"]) -> Float[Tensor, "N D"]:
-    """Largest value of every dimension over the real positions of every sequence.
+    """Take the maximum of each dimension over the real positions of each sequence; 0 if there are none.
 
     Example:
         >>> x = torch.tensor([[[1.0], [3.0], [99.0]]])
@@ -34,12 +37,12 @@ def masked_max(x: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"]) -> Float[Te
 def masked_softmax(
     logits: Float[Tensor, "*shape"], mask: Bool[Tensor, "..."], dim: int = -1
 ) -> Float[Tensor, "*shape"]:
-    """Softmax over the real entries along ``dim``; the others get a weight of exactly zero.
+    """Compute the softmax over the real entries along ``dim``; masked entries get exactly zero.
 
     Args:
         logits: Scores of any shape.
-        mask: ``True`` where a score is real; of a shape that broadcasts to the one of ``logits``.
-        dim: The axis along which the weights add up to one.
+        mask: ``True`` where a score is real; broadcasts to ``logits``.
+        dim: Axis over which the weights sum to one.
 
     Example:
         >>> masked_softmax(torch.tensor([0.0, 0.0, 99.0]), torch.tensor([True, True, False]))
@@ -52,7 +55,7 @@ def masked_softmax(
 def attention_pool(
     x: Float[Tensor, "N L D"], logits: Float[Tensor, "N L"], mask: Bool[Tensor, "N L"]
 ) -> Float[Tensor, "N D"]:
-    """Mean of the real positions, each weighted by the softmax of its logit.
+    """Average the real positions, weighted by the softmax of their logits.
 
     Example:
         >>> import torch
@@ -65,11 +68,10 @@ def attention_pool(
 
 
 def k_max_pool(x: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"], k: int) -> Float[Tensor, "N D"]:
-    """Mean of the ``k`` largest values of every dimension over the real positions of every sequence.
+    """Average the ``k`` largest values of each dimension over the real positions of each sequence.
 
-    A sequence of fewer than ``k`` positions gives its mean; ``k = 1`` is the maximum. K-max pooling as in Chen et al.,
-    "Learning the Best Pooling Strategy for Visual Semantic Embedding", arXiv 2011.04305. Positions outside
-    the mask get a gradient of exactly zero, and a sequence without a real position gives zeros.
+    Sequences of fewer than ``k`` positions give their mean, those without any give zeros. Chen et al., "Learning the
+    Best Pooling Strategy for Visual Semantic Embedding", arXiv 2011.04305.
 
     Example:
         >>> x = torch.tensor([[[1.0], [4.0], [2.0], [99.0]]])
@@ -83,23 +85,22 @@ def k_max_pool(x: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"], k: int) -> 
 
 
 def tfidf_overlap(token_ids: Int[Tensor, "B T"], token_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B B"]:
-    r"""Cosine of the captions' bags of words, each word weighed by how rare it is among these captions.
+    r"""Compute the cosine of the tf-idf vectors of every two captions of a batch.
 
-    A word counts :math:`n \cdot \log\frac{1 + B}{1 + d}`: how often it is in the caption, and in how many of the B
-    captions it is. What is in all of them (``<start>``, ``<end>``) counts nothing. The smoothed inverse document
-    frequency is that of Manning et al., "Introduction to Information Retrieval", ch. 6, with one caption more.
+    A word weighs :math:`n \cdot \log\frac{1 + B}{1 + d}`: its count in the caption times its smoothed inverse document
+    frequency in the batch (Manning et al., "Introduction to Information Retrieval", ch. 6). Words of all captions, such
+    as ``<start>`` and ``<end>``, weigh 0.
 
     Args:
-        token_ids: Words of every caption; ids where the mask is ``False`` have no influence.
-        token_mask: ``True`` = real.
+        token_ids: Word ids; those of masked positions have no influence.
+        token_mask: ``True`` where a token is real.
 
     Returns:
-        (B, B) in [0, 1], symmetric, float32, without gradient. 1 up to rounding where two captions have the words that
-        count anything in equal proportions, 0 where they share none of those: a caption that has none has 0 everywhere,
-        with itself too.
+        (B, B) in [0, 1], symmetric, float32, without gradient. A caption whose words all weigh 0 has 0 with all
+        captions, itself included.
 
     Example:
-        Word 3 is in all captions; 0 and 2 share no other. Caption 1 says 5 and 6 twice as often as 0.
+        Word 3 is in all captions, the only word that 0 and 2 share. Words 5 and 6 are twice as frequent in 1 as in 0.
 
         >>> ids = torch.tensor([[3, 5, 6, 3, 3], [3, 5, 6, 5, 6], [3, 8, 8, 8, 8]])
         >>> tfidf_overlap(ids, torch.ones(3, 5, dtype=torch.bool))[0].round()

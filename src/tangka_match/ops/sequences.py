@@ -1,4 +1,7 @@
-"""Grouping captions by length, unpacking their words, and position encodings."""
+"""Captions grouped by length, words unpacked to captions, and position encodings.
+
+Axes: I images, C captions, T tokens, W real words of all captions, L positions, D components.
+"""
 
 import math
 from collections.abc import Sequence
@@ -10,18 +13,18 @@ from torch import Tensor
 
 
 class LengthGroups(NamedTuple):
-    """Which captions have the same number of real words.
+    """Captions grouped by their number of real words.
 
-    Args:
-        columns: For each group, the captions in it, ``_c`` indices in ascending order.
-        lengths: For each group, the number of real words of its captions.
+    Attributes:
+        columns: Indices of the captions of each group, ascending.
+        lengths: Number of real words per caption of each group.
     """
 
     columns: Sequence[Int[Tensor, " _c"]]
     lengths: Sequence[int]
 
     def restore(self, parts: Sequence[Float[Tensor, "I _c *rest"]]) -> Float[Tensor, "I C *rest"]:
-        """Put what was computed group by group back into the order of the captions."""
+        """Concatenate results of the groups in the order of the captions."""
         return torch.cat(list(parts), dim=1).index_select(1, torch.cat(list(self.columns)).argsort())
 
 
@@ -29,8 +32,8 @@ def group_by_length(token_mask: Bool[Tensor, "C T"], most: int | None = None) ->
     """Group captions by their number of real words.
 
     Args:
-        token_mask: ``True`` where a token is real; each caption has at least one.
-        most: Captions a group may have; more of one length make several groups.
+        token_mask: ``True`` where a token is real, at least once per caption.
+        most: Maximum number of captions per group; captions of one length may form several groups.
 
     Example:
         >>> mask = torch.tensor([[True, True], [True, False], [True, True]])
@@ -55,18 +58,18 @@ def group_by_length(token_mask: Bool[Tensor, "C T"], most: int | None = None) ->
 def real_words(
     tokens: Float[Tensor, "C T D"], token_mask: Bool[Tensor, "C T"], columns: Int[Tensor, " c"], length: int
 ) -> Float[Tensor, "c L D"]:
-    """Words of some captions that all have ``L`` = ``length`` real ones, wherever their mask has them."""
-    # A stable sort of the mask brings the real positions to the front without asking a GPU how many there are.
+    """Return the real words of captions that all have ``L`` = ``length`` of them, anywhere in the mask."""
+    # A stable sort of the mask finds the real positions without synchronising with a GPU.
     positions = (~token_mask[columns]).to(torch.uint8).argsort(dim=1, stable=True)[:, :length]
     return tokens[columns[:, None], positions]
 
 
 def unpack_words(x: Float[Tensor, "I W *rest"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "I C T *rest"]:
-    """Put what was computed for an image and every real word back into padded captions; padding is zero.
+    """Scatter results for images and real words to padded captions, with zeros at padding.
 
     Args:
-        x: One entry an image and real word, words in the order of ``token_mask``, captions one after the other.
-        token_mask: ``True`` where a token is real; W entries are.
+        x: Results for each image and real word, in the order of ``token_mask``.
+        token_mask: ``True`` where a token is real, W times.
 
     Example:
         >>> import torch
@@ -81,21 +84,21 @@ def unpack_words(x: Float[Tensor, "I W *rest"], token_mask: Bool[Tensor, "C T"])
 
 
 def sinusoidal_positions(length: int, dim: int, device: torch.device | None = None) -> Float[Tensor, "L D"]:
-    """Sines and cosines of the position at geometrically falling frequencies: any length has a code.
+    """Compute sinusoidal position encodings.
 
     Components ``2j`` and ``2j + 1`` are sine and cosine of ``position / 10000^(2j / dim)`` (Vaswani et al., "Attention
     Is All You Need", arXiv 1706.03762, section 3.5). An odd ``dim`` ends with a sine.
 
     Args:
-        length: Positions, from 0.
-        dim: Components.
-        device: Where to make them.
+        length: Number of positions.
+        dim: Number of components.
+        device: Device of the result.
 
     Example:
         >>> sinusoidal_positions(2, 2)
         tensor([[0.0000, 1.0000],
                 [0.8415, 0.5403]])
     """
-    place = torch.arange(length, device=device, dtype=torch.float32)[:, None]
-    angles = place * torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(10_000) / dim))
+    position = torch.arange(length, device=device, dtype=torch.float32)[:, None]
+    angles = position * torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(10_000) / dim))
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, :dim]

@@ -1,4 +1,4 @@
-"""Projected squared differences of words and what they see, without keeping the largest tensors of SGRAF."""
+"""Projected squared differences of words and contexts, without storing the largest tensors of SGRAF."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from torch import Tensor
 from tangka_match.ops.numerics import at_least_float32
 
 BLOCK_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
-"""Numbers in a block of differences: what stays in a CPU's cache, or what keeps a GPU busy."""
+"""Elements per block of differences: fits the cache of a CPU, or keeps a GPU busy."""
 
 
 def project_squared_difference(
@@ -20,21 +20,20 @@ def project_squared_difference(
     weight: Float[Tensor, "S D"],
     bias: Float[Tensor, " S"],
 ) -> Float[Tensor, "I W S"]:
-    r"""For every image and word :math:`A (\sum_r a_r v_r - w)^2 + b`, the square taken component by component.
+    r"""Compute :math:`A (\sum_r a_r v_r - w)^2 + b` for every image and word, with an element-wise square.
 
-    The (I, W, D) differences are made a few images at a time, used while they are in cache, and made again in the
-    backward pass: neither a forward nor a backward pass ever holds them all. Making them again costs R products a
-    component, where the projection costs S.
+    The (I, W, D) differences are computed in blocks of a few images that stay in cache, and recomputed in the backward
+    pass, so that they are never stored.
 
     Args:
-        weights: How much of each region a word sees, :math:`a`.
-        regions: What each region shows, :math:`v`.
-        words: What each word is compared with, :math:`w`.
-        weight: Of the projection, :math:`A`.
-        bias: Of the projection, :math:`b`.
+        weights: Attention weights :math:`a` of each word over the regions.
+        regions: Regions :math:`v`.
+        words: Words :math:`w`.
+        weight: Weight :math:`A` of the projection.
+        bias: Bias :math:`b` of the projection.
 
     Returns:
-        In the dtype of ``regions``. It can be differentiated once.
+        Projected differences in the dtype of ``regions``; differentiable once.
 
     Example:
         >>> weights, regions, words = torch.ones(1, 1, 1), torch.tensor([[[3.0, 5.0]]]), torch.tensor([[1.0, 2.0]])
@@ -62,7 +61,7 @@ class _ProjectSquaredDifference(torch.autograd.Function):
         weights, regions, words, weight = ctx.saved_tensors
         gradient = gradient.contiguous()
         to_weights, to_regions = regions.new_empty(weights.shape), regions.new_empty(regions.shape)
-        # Sums over blocks, in half precision, would lose what the later blocks add.
+        # Sums over many blocks lose small terms in half precision.
         to_words = torch.zeros_like(at_least_float32(words))
         to_weight = torch.zeros_like(at_least_float32(weight))
         with torch.autocast(regions.device.type, enabled=False):
@@ -84,7 +83,7 @@ class _ProjectSquaredDifference(torch.autograd.Function):
 
 
 def _differences(weights: Tensor, regions: Tensor, words: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Yield images and their (i, W, D) differences, in one buffer that the next block overwrites."""
+    """Yield blocks of images and their (i, W, D) differences, in a buffer that the next block overwrites."""
     step = max(1, BLOCK_ELEMENTS.get(regions.device.type, 2**26) // words.numel())
     buffer = regions.new_empty(min(step, len(regions)), *words.shape)
     for start in range(0, len(regions), step):

@@ -1,1 +1,1 @@
-"""What a run leaves behind: folder, ledger, CSV, the machine it ran on, and W&B or TensorBoard beside them."""
+"""A run on disk: its folder, ledger, metrics table and environment, and the records that are read from them."""

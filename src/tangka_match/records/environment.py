@@ -1,4 +1,4 @@
-"""What a run needs said about the machine and the code it ran on."""
+"""Description of the machine and the code that a run uses."""
 
 import functools
 import hashlib
@@ -21,12 +21,12 @@ DIRTY = "+dirty"
 
 
 class CodeVersion(NamedTuple):
-    """Which code runs: two runs have the same if both are equal.
+    """Version of the code; two runs used the same code if both fields are equal.
 
-    A commit alone does not say it: two changed checkouts share theirs, and an installed wheel has none.
+    The commit alone is not enough: checkouts with different changes share it, and an installed wheel has none.
 
-    Args:
-        commit: Without a mark for changed files; ``None`` in a wheel.
+    Attributes:
+        commit: Git commit without the mark of a changed checkout; ``None`` in a wheel.
         sources: Hash of the package's files.
     """
 
@@ -35,7 +35,7 @@ class CodeVersion(NamedTuple):
 
 
 def describe_environment() -> dict[str, Any]:
-    """Command line, commit, versions and hardware, as plain values."""
+    """Return command line, commit, package versions and hardware as plain values."""
     return {
         "command": shlex.join([sys.executable, *sys.orig_argv[1:]]),
         "working_directory": str(Path.cwd()),
@@ -48,13 +48,13 @@ def describe_environment() -> dict[str, Any]:
 
 
 def code_origin() -> dict[str, Any]:
-    """Which code a command runs, of ``describe_environment``: the commit, the hash of the sources, the command line."""
+    """Return commit, hash of the sources and command line, as in `describe_environment`."""
     environment = describe_environment()
     return {name: environment[name] for name in ("git_commit", "sources", "command")}
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, and GPUs."""
+    """Return operating system, processor, cores, threads and GPUs."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_name(),
@@ -65,20 +65,20 @@ def describe_machine() -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that the code is imported from, ``+dirty`` when files differ; ``None`` in a wheel."""
+    """Return the commit of the imported checkout, with ``+dirty`` if files were changed; ``None`` in a wheel."""
     folder = Path(__file__).resolve().parent
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         tracked = _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
         dirty = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):  # no git here, or not a checkout
+    except (OSError, subprocess.SubprocessError):  # git is missing, or this is no checkout
         return None
     return (commit + (DIRTY if dirty else "")) if tracked else None
 
 
 @functools.cache
 def source_hash() -> str:
-    """Short hash of the package's code and word lists as they are on disk when this process first asks."""
+    """Return a short hash of the package's code and word lists, as they were on disk at the first call."""
     package = Path(__file__).resolve().parents[2]
     digest = hashlib.sha256()
     for path in sorted(path for path in package.rglob("*") if path.suffix in (".py", ".txt")):
@@ -87,12 +87,12 @@ def source_hash() -> str:
 
 
 def code_version() -> CodeVersion:
-    """Of the code that this process runs."""
+    """Return the version of the running code."""
     return known_version(git_commit(), source_hash())
 
 
 def known_version(commit: str | None, sources: str) -> CodeVersion:
-    """From what a ledger notes.
+    """Return the version of the code from the fields of a ledger.
 
     >>> known_version("3fa9c1+dirty", "08c1")
     CodeVersion(commit='3fa9c1', sources='08c1')

@@ -1,4 +1,4 @@
-"""``metrics.csv``: a row a step, a column a metric, readable while the run goes on."""
+"""``metrics.csv``: one row per logged step and one column per metric, readable while the run goes on."""
 
 import csv
 from collections.abc import Mapping
@@ -8,10 +8,10 @@ KEYS = ("step", "epoch")
 
 
 class MetricsTable:
-    """Appends rows; when a metric turns up for the first time the file is written anew with its column.
+    """Writer of a CSV table that is rewritten with a further column when a new metric is logged.
 
     Args:
-        path: Of the file.
+        path: CSV file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -19,16 +19,16 @@ class MetricsTable:
         self._columns: list[str] = list(KEYS)
 
     def replace(self, rows: list[dict[str, float]]) -> None:
-        """Write the file anew: a resumed run begins with the rows that still count."""
+        """Replace all rows; a resumed run starts with the rows before its checkpoint."""
         self._columns = list(dict.fromkeys([*KEYS, *(name for row in rows for name in row)]))
         self._write(rows)
 
     def append(self, step: int, epoch: int, values: Mapping[str, float]) -> None:
-        """Add a row.
+        """Append a row.
 
         Args:
-            step: The optimizer step, from 0.
-            epoch: From 0.
+            step: Optimizer step, from 0.
+            epoch: Epoch, from 0.
             values: Metrics by name.
         """
         row: dict[str, float] = {"step": step, "epoch": epoch, **values}

@@ -1,4 +1,4 @@
-"""Runs that have already done, or half done, what a job of a sweep asks for."""
+"""Past runs with the same settings, data and code as a planned one, to reuse or to resume."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +11,24 @@ from tangka_match.records.environment import CodeVersion, known_version
 from tangka_match.records.ledger import parse_line
 from tangka_match.records.run_folder import RunFolder, config_hash, decisive_settings
 
-TAIL = 4096  # bytes that surely hold the last event of a ledger
+TAIL_BYTES = 4096
+"""Size of the end of a ledger that holds its last event."""
 
 
 @dataclass(frozen=True)
 class PastRun:
-    """A run found on disk.
+    """Past run.
 
     Args:
-        folder: Of the run.
-        status: ``finished``, ``pruned``, ``stopped``, ``failed``, or ``unknown`` of a run that was killed or is going.
+        folder: Folder of the run.
+        status: ``finished``, ``pruned``, ``stopped``, ``failed``, or ``unknown`` if it was killed or is running.
     """
 
     folder: RunFolder
     status: str
 
     def can_go_on(self) -> bool:
-        """Whether it has stopped half-way, and no process is running it."""
+        """Whether it is unfinished and no process is running it, so that it can be resumed."""
         if self.status in ("finished", "pruned"):
             return False
         try:
@@ -38,19 +39,19 @@ class PastRun:
 
 
 def find_runs(runs: Path, config: dict[str, Any], fingerprint: str, code: CodeVersion | None) -> list[PastRun]:
-    """Find the runs of the same settings, data and code, the newest first.
+    """Find the runs with the same settings, data and code, newest first.
 
     Args:
         runs: Folder of all runs.
-        config: Composed and plain.
-        fingerprint: Of the data.
-        code: That made them; ``None`` takes every one. A run whose ledger does not say which counts as another.
+        config: Composed config as plain values.
+        fingerprint: Fingerprint of the data.
+        code: Version of the code; ``None`` accepts any. A run whose ledger does not name its version never matches.
     """
     digest, decisive = config_hash(config), decisive_settings(config)
     found = []
-    # The id of a run holds the hash of its config, so that only few ledgers are opened.
+    # Run ids contain the hash of the config, so only few ledgers are opened.
     for path in sorted(runs.glob(f"*-{digest}-*/ledger.jsonl"), reverse=True):
-        start, last = _ends_of(path)
+        start, last = _first_and_last_event(path)
         if start.get("config_hash") != digest or start.get("data_fingerprint") != fingerprint:
             continue
         if code is not None and code != known_version(start.get("git_commit"), str(start.get("sources"))):
@@ -65,17 +66,17 @@ def find_runs(runs: Path, config: dict[str, Any], fingerprint: str, code: CodeVe
     return found
 
 
-def _ends_of(ledger: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """First and last event, without reading what lies between."""
+def _first_and_last_event(ledger: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the first and the last event without the events between them."""
     with ledger.open("rb") as file:
         first = parse_line(file.readline()) or {}
-        file.seek(max(0, file.seek(0, 2) - TAIL))
+        file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
         events = [event for line in file.read().splitlines() if (event := parse_line(line))]
     return first, events[-1] if events else {}
 
 
 def _saved_config(path: Path) -> dict[str, Any] | None:
-    """A run's config, or ``None`` where the file is missing or damaged."""
+    """Read the config of a run; ``None`` if the file is missing or damaged."""
     try:
         saved = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, ValueError):

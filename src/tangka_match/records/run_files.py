@@ -1,4 +1,4 @@
-"""The files of a run folder, read even while the run goes on or after it was killed; choosing a run by its id."""
+"""The files of a run folder, readable while the run is going on and after it was killed; choosing a run by its id."""
 
 import errno
 import fcntl
@@ -15,24 +15,27 @@ from tangka_match.errors import ConfigError
 from tangka_match.records.ledger import scan_ledger
 
 LEDGER = "ledger.jsonl"
-# The parser in C is ten times as fast; some builds of PyYAML come without it.
+LAST = "last"
+"""Stands for the run that was started last, wherever a run id is expected."""
+
+# The C parser is ten times as fast, but some builds of PyYAML lack it.
 YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The records of one run, as plain values.
+    """Contents of a run folder as plain values.
 
     Args:
-        path: Of the run folder.
-        events: Of the ledger, those that count.
-        skipped: Lines of the ledger that hold no event.
-        config: Composed; empty where it cannot be read.
-        result: Of the best checkpoint; empty until the run has finished.
-        environment: Command, versions, machine.
+        path: Run folder.
+        events: Valid events of the ledger, in order.
+        skipped: Number of ledger lines that hold no valid event.
+        config: Composed config; empty if it cannot be read.
+        result: Results of the best checkpoint; empty until the run has finished.
+        environment: Command, package versions and hardware.
         held: Whether a process is running it now.
-        has_ranks: Whether there are the ranks that comparisons need.
-        problems: Files that cannot be read, each with the reason.
+        has_ranks: Whether it has the ranks per query that comparisons need.
+        problems: Names of unreadable files, each with the reason.
     """
 
     path: Path
@@ -47,24 +50,34 @@ class RunFiles:
 
 
 def find_run_folders(root: Path) -> list[Path]:
-    """Every folder with a ledger at or below ``root``, in the order of their names; nothing below a run is looked at.
+    """Find every run folder at or below ``root``, sorted by name; run folders are not searched for further runs.
 
     Args:
-        root: A folder of runs, of sweeps of runs, or one run.
+        root: Folder of runs or of sweeps, or a single run folder.
+
+    Raises:
+        ConfigError: If ``root`` is not a folder or contains no run.
     """
+    if not root.is_dir():
+        raise ConfigError(f"runs={root}: no such folder; give the folder that was set as paths.runs in training")
     found = []
-    for folder, names, files in os.walk(root):
+    for folder, names, files in os.walk(root.absolute()):
         if LEDGER in files:
             found.append(Path(folder))
             names.clear()
+    if not found:
+        raise ConfigError(
+            f"runs={root}: no run here (no folder with a {LEDGER} at any depth); give the folder that was set as "
+            "paths.runs in training, or train a run with python -m tangka_match.train"
+        )
     return sorted(found, key=lambda path: (path.name, path))
 
 
 def read_run_files(path: Path) -> RunFiles:
-    """Read a run folder; what is missing or damaged is left empty, and damage is noted in ``problems``.
+    """Read a run folder; missing or damaged files are left empty, and damage is noted in ``problems``.
 
     Args:
-        path: Of the run folder.
+        path: Run folder.
     """
     problems: list[str] = []
     events: list[dict[str, Any]] = []
@@ -86,6 +99,32 @@ def read_run_files(path: Path) -> RunFiles:
     )
 
 
+def choose_run(known: Sequence[str], run_id: str, setting: str, runs: Path) -> str:
+    """Resolve a run id, an unambiguous prefix of one, or ``last`` to a full run id.
+
+    Args:
+        known: Existing run ids, oldest first.
+        run_id: Value given by the user.
+        setting: Name of the setting that held it, for messages.
+        runs: Folder of the runs, for messages.
+
+    Raises:
+        ConfigError: If no run or several runs match; the message lists the newest runs.
+    """
+    if run_id == LAST:
+        found = list(known[-1:])
+    else:
+        found = [k for k in known if k == run_id] or [k for k in known if k.startswith(run_id)]
+    if len(found) == 1:
+        return found[0]
+    newest = "\n  ".join(reversed(known[-5:])) or "(none)"
+    what = f"{len(found)} runs fit" if found else "no run fits"
+    raise ConfigError(
+        f"{setting}={run_id}: {what} under {runs.resolve()}; the newest are:\n  {newest}\n"
+        "Give a full id, or set paths.runs=<folder>"
+    )
+
+
 def _mapping(path: Path, problems: list[str]) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -96,15 +135,15 @@ def _mapping(path: Path, problems: list[str]) -> dict[str, Any]:
         problems.append(f"{path.name}: {str(error).splitlines()[0]}")
         return {}
     if not isinstance(content, dict):
-        problems.append(f"{path.name}: holds no mapping")
+        problems.append(f"{path.name}: not a mapping")
         return {}
     return content
 
 
 def _is_held(lock: Path) -> bool:
-    """Whether a process holds the lock of ``RunFolder.lock``; asked with a shared lock, given back at once.
+    """Whether a process holds the lock of `RunFolder.lock`; tested with a shared lock that is released at once.
 
-    Not to be asked by the process that trains: to close the file would give back its own lock.
+    The training process itself must not call this: closing the file would release its own lock.
     """
     try:
         with lock.open(encoding="utf-8") as file:
@@ -112,36 +151,5 @@ def _is_held(lock: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        return error.errno in (errno.EACCES, errno.EAGAIN)  # by system; others say nothing of a holder
+        return error.errno in (errno.EACCES, errno.EAGAIN)  # depends on the system; other errors say nothing of a lock
     return False
-
-
-LAST = "last"
-"""Stands for the run that was started last, wherever a run id is asked for."""
-
-
-def choose_run(known: Sequence[str], run_id: str, setting: str, runs: Path) -> str:
-    """The one id that is meant.
-
-    Args:
-        known: Ids in the order of time.
-        run_id: An id, an unambiguous beginning of one, or ``last``.
-        setting: Where it was given, for messages.
-        runs: Where the runs lie, for messages.
-
-    Raises:
-        ConfigError: If there is no such run, or several fit; the message lists the newest.
-    """
-    found = (
-        list(known[-1:])
-        if run_id == LAST
-        else [k for k in known if k == run_id] or [k for k in known if k.startswith(run_id)]
-    )
-    if len(found) == 1:
-        return found[0]
-    newest = "\n  ".join(reversed(known[-5:])) or "(none)"
-    what = f"{len(found)} runs fit" if found else "no run fits"
-    raise ConfigError(
-        f"{setting}={run_id}: {what} under {runs.resolve()}; the newest are:\n  {newest}\n"
-        "Give a whole id, or paths.runs=<folder>"
-    )

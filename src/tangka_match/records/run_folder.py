@@ -1,4 +1,4 @@
-"""The run folder: everything to repeat a run, under an id that no other run has."""
+"""The folder of a run, under a unique id: its files, its lock, and the hash of its settings."""
 
 import fcntl
 import hashlib
@@ -13,19 +13,19 @@ from typing import Any, TextIO
 
 from tangka_match.errors import ConfigError, TrainingError
 from tangka_match.records.run_files import LAST, choose_run
-from tangka_match.records.setting_names import with_first_targets
+from tangka_match.records.setting_names import NON_DECISIVE_KEYS, with_first_names
 
 RUN_ID_VARIABLE = "TANGKA_MATCH_RUN_ID"
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run's two folders: records under ``runs/<id>``, weights under ``checkpoints/<name>/<id>``.
+    """Folders of a run: records in ``runs/<id>``, weights in ``checkpoints/<name>/<id>``.
 
     Args:
         run_id: Time, short config hash and four random digits: ``20261124-034512-3fa9c1-7be2``.
-        path: Of the records.
-        checkpoints: Of ``best.ckpt``, ``last.ckpt`` and ``meta.json``.
+        path: Folder of the records.
+        checkpoints: Folder of ``best.ckpt``, ``last.ckpt`` and ``meta.json``.
     """
 
     run_id: str
@@ -34,34 +34,34 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """The composed config, as YAML."""
+        """Composed config as YAML."""
         return self.path / "config.yaml"
 
     @property
     def ledger(self) -> Path:
-        """Events and metrics, a JSON object a line."""
+        """Events and metrics as JSON lines."""
         return self.path / "ledger.jsonl"
 
     @property
     def ranks(self) -> Path:
-        """Ranks of ``best.ckpt`` on validation, a row a query."""
+        """Ranks of ``best.ckpt`` on the validation split, one row per query."""
         return self.path / "ranks.csv"
 
     @property
     def best(self) -> Path:
-        """The checkpoint with the highest ``val/mean_r1``."""
+        """Checkpoint with the highest ``val/mean_r1``."""
         return self.checkpoints / "best.ckpt"
 
     @property
     def last(self) -> Path:
-        """The checkpoint from which the run goes on."""
+        """Checkpoint from which the run is resumed."""
         return self.checkpoints / "last.ckpt"
 
     def lock(self) -> TextIO:
-        """Hold the run for this process until the returned file is closed, or the process ends in whatever way.
+        """Lock the run until the returned file is closed or the process ends.
 
-        A lock of the process (``lockf``) and not of the file (``flock``): that one is inherited by the processes that
-        read data, and they outlive a killed run by seconds.
+        ``lockf`` is used and not ``flock``, whose locks are inherited by data-loader workers, which outlive a killed
+        run by seconds.
 
         Raises:
             TrainingError: If another process is running it.
@@ -69,7 +69,7 @@ class RunFolder:
         file = (self.path / ".lock").open("a+", encoding="utf-8")
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:  # EACCES or EAGAIN, by system
+        except OSError as error:  # EACCES or EAGAIN, depending on the system
             file.seek(0)
             owner = file.read().strip() or "unknown"
             file.close()
@@ -83,35 +83,35 @@ class RunFolder:
 
 
 def config_hash(config: dict[str, Any]) -> str:
-    """Short hash of the settings that decide a run's numbers; where it writes and logs is left out."""
+    """Return a short hash of `decisive_settings`."""
     return hashlib.sha256(decisive_settings(config).encode()).hexdigest()[:6]
 
 
 def decisive_settings(config: dict[str, Any]) -> str:
-    """The settings that decide a run's numbers, as text: two configs with the same text give the same run."""
-    kept = {key: value for key, value in config.items() if key not in ("paths", "logger", "resume", "debug", "tags")}
-    return json.dumps(with_first_targets(kept), sort_keys=True, ensure_ascii=False)
+    """Return the settings that determine the numbers of a run, as text in the names of version 0.1."""
+    kept = {key: value for key, value in config.items() if key not in NON_DECISIVE_KEYS}
+    return json.dumps(with_first_names(kept), sort_keys=True, ensure_ascii=False)
 
 
 def create_run_folder(
     runs: Path, checkpoints: Path, name: str, digest: str, *, is_main: bool = True, processes: int = 1
 ) -> RunFolder:
-    """Make the folders of a new run; two runs started in the same second get two ids.
+    """Make the folders of a new run, with a unique id.
 
-    The other ranks of a distributed run join the first one's folder: Lightning starts them after it has left its id in
-    the environment. ``torchrun`` and ``srun`` start all at once, so there the environment must give the id.
+    All ranks of a distributed run share a folder. Lightning passes the id of the first rank to the others in the
+    environment. ``torchrun`` and ``srun`` start all ranks together, so the user must set the id in the environment.
 
     Args:
-        runs: Folder of all runs' records.
+        runs: Folder of the records of all runs.
         checkpoints: Folder of all checkpoints.
-        name: Of the experiment.
-        digest: ``config_hash`` of the run.
+        name: Name of the experiment.
+        digest: `config_hash` of the run.
         is_main: Whether this process writes the records.
-        processes: Number of processes that ``torchrun`` or ``srun`` started together; 1 where Lightning starts them.
+        processes: Number of processes that ``torchrun`` or ``srun`` started together; 1 if Lightning starts them.
 
     Raises:
-        ConfigError: If processes that were started together were given no run id, or one that is taken.
-        TrainingError: If the folder cannot be made.
+        ConfigError: If processes that were started together have no run id, or one that is taken.
+        TrainingError: If the folders cannot be made.
     """
     if not is_main or processes > 1:
         run_id = _given_run_id(processes)
@@ -119,10 +119,10 @@ def create_run_folder(
         if not is_main or _make(folder):
             return folder
         raise ConfigError(
-            f"{RUN_ID_VARIABLE}={run_id}: there is such a run already, in {folder.path} or {folder.checkpoints}: "
-            "choose another id" + (f", or go on with resume={run_id}" if folder.config.exists() else "")
+            f"{RUN_ID_VARIABLE}={run_id}: this run exists already, in {folder.path} or {folder.checkpoints}: "
+            "choose another id" + (f", or continue it with resume={run_id}" if folder.config.exists() else "")
         )
-    while True:  # until no other run of this second has drawn the same digits
+    while True:  # until the random digits are not those of another run of this second
         run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{digest}-{secrets.token_hex(2)}"
         folder = RunFolder(run_id, runs / run_id, checkpoints / name / run_id)
         if _make(folder):
@@ -130,13 +130,13 @@ def create_run_folder(
 
 
 def _make(folder: RunFolder) -> bool:
-    """Make both folders, or none and return ``False`` where one of them is there already."""
+    """Make both folders, or neither; ``False`` if one of them exists already."""
     try:
         folder.path.mkdir(parents=True)
         folder.checkpoints.mkdir(parents=True)
     except OSError as error:
         if error.filename != str(folder.path) and folder.path.is_dir():
-            folder.path.rmdir()  # made a moment ago
+            folder.path.rmdir()  # made just above
         if isinstance(error, FileExistsError) and error.filename in (str(folder.path), str(folder.checkpoints)):
             return False
         raise TrainingError(
@@ -150,21 +150,21 @@ def _given_run_id(processes: int) -> str:
     if run_id == LAST or not re.fullmatch(r"\w[\w.-]*", run_id):
         raise ConfigError(
             f"{RUN_ID_VARIABLE}={run_id!r}: the {processes} processes that were started together need one run id: set "
-            f"the variable to a new name of letters, digits, dots and dashes (not {LAST!r}), the same for all of them"
+            f"the variable to the same new name for all of them, of letters, digits, dots and dashes (not {LAST!r})"
         )
     return run_id
 
 
 def find_run(runs: Path, run_id: str, setting: str = "resume") -> Path:
-    """Find a run's folder by its id, an unambiguous beginning of it, or ``last``.
+    """Find the folder of a run by its id, an unambiguous prefix of it, or ``last``.
 
     Args:
-        runs: Folder of all runs' records.
-        run_id: What was given.
-        setting: Where it was given, for messages.
+        runs: Folder of the records of all runs.
+        run_id: Value given by the user.
+        setting: Name of the setting that held it, for messages.
 
     Raises:
-        ConfigError: If there is no such run, or several fit; the message lists the newest.
+        ConfigError: If no run or several runs match; the message lists the newest runs.
     """
     configs = sorted(runs.glob("*/config.yaml"), key=lambda path: (path.stat().st_mtime_ns, path.parent.name))
     return runs / choose_run([path.parent.name for path in configs], run_id, setting, runs)

@@ -1,4 +1,4 @@
-"""The run's messages, in the terminal and in ``run.log``."""
+"""Log messages of a run, in the terminal and in ``run.log``."""
 
 import logging
 import warnings
@@ -14,23 +14,23 @@ PROJECT = "tangka_match"
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Drop, until the block ends, the libraries' remarks that a user can do nothing about."""
+    """Silence library warnings that users cannot act on, until the block ends."""
     lightning = logging.getLogger("pytorch_lightning")
     before = lightning.level
     lightning.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            # Lightning 2.6 calls what torch 2.13 deprecates.
+            # Lightning 2.6 calls functions that torch 2.13 deprecates.
             warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
             warnings.filterwarnings("ignore", message=r"torch\.distributed\.nn\.functional\.all_gather is deprecated")
-            # A resumed run writes where it wrote before.
+            # A resumed run writes into its existing checkpoint folder.
             warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")
-            # It goes on at its next batch: Lightning asks the loader for the place, but the sampler keeps it.
+            # The sampler, not the loader, keeps the position in the epoch, so the run does resume at its next batch.
             unfinished = "You're resuming from a checkpoint that ended before the epoch ended and your dataloader is"
             warnings.filterwarnings("ignore", message=unfinished + r" not resumable\.")
-            # Every process validates on the whole gallery, so all have the same numbers.
+            # Every process validates on the whole split, so their metrics are equal.
             warnings.filterwarnings("ignore", message=r"It is recommended to use .*sync_dist=True")
-            # The momentum copy of a matcher encodes as in validation.
+            # The momentum encoder is in eval mode.
             warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
             yield
     finally:
@@ -39,9 +39,9 @@ def quiet_libraries() -> Iterator[None]:
 
 @contextmanager
 def log_to(path: Path) -> Iterator[None]:
-    """Send the project's messages to the terminal and to a file, until the block ends.
+    """Log messages of this package to the terminal and to a file, until the block ends.
 
-    The terminal handler writes to rich's own console, so lines go above a progress bar instead of through it.
+    The terminal handler uses rich's global console, so that lines are printed above progress bars.
     """
     project = logging.getLogger(PROJECT)
     terminal = RichHandler(

@@ -1,4 +1,4 @@
-"""One run as plain values, made from what its folder holds."""
+"""Record of a run: a summary of its folder as plain values."""
 
 import math
 import statistics
@@ -11,32 +11,29 @@ from typing import Any
 import rich
 from rich.progress import track
 
-from tangka_match.errors import ConfigError, count
-from tangka_match.records.run_files import RunFiles, find_run_folders, read_run_files
-
-RECALLS = tuple(f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in (1, 5, 10))
-RANKS = tuple(f"{direction}_{kind}_rank" for direction in ("i2t", "t2i") for kind in ("median", "mean"))
-METRICS = ("mean_r1", "rsum", *RECALLS, *RANKS)
-"""By the names of ``metrics.summarise``; the first decides."""
+from tangka_match.errors import count
+from tangka_match.metric_names import METRICS
+from tangka_match.records.curves import best_validation
+from tangka_match.records.run_files import RunFiles, read_run_files
 
 RUNNING, KILLED = "running", "killed"
-"""A run without an end: a process holds it, or none does. Others: ``finished``, ``stopped``, ``failed``, ``pruned``."""
+"""Statuses of a run whose ledger has no ``end`` event: a process holds its lock, or none does."""
 
 
 @dataclass(frozen=True)
 class Clock:
-    """When steps were done, in seconds of work: time that a stopped run lay idle is not counted.
+    """Working time at each logged step; the time between a stop and a resume is not counted.
 
     Args:
-        steps: Optimizer steps, rising.
-        seconds: Of work since the start.
+        steps: Optimizer steps done, ascending.
+        seconds: Working time since the start, in seconds.
     """
 
     steps: tuple[int, ...]
     seconds: tuple[float, ...]
 
     def seconds_per_step(self) -> float | None:
-        """Median over the intervals between logged steps, validation and checkpoints within them included."""
+        """Return the median time per optimizer step, including validation and checkpoints; ``None`` if unknown."""
         moments = zip(self.steps, self.seconds, strict=True)
         rates = [(end - start) / (last - first) for (first, start), (last, end) in pairwise(moments) if last > first]
         return statistics.median(rates) if rates else None
@@ -44,36 +41,36 @@ class Clock:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a list or a comparison says of a run.
+    """Summary of a run for lists, reports and comparisons.
 
     Args:
-        path: Of the run folder.
-        run_id: Its name.
-        name: Of the experiment.
-        status: How it ended, or ``running`` or ``killed``.
-        tags: As given.
-        seed: As given, ``None`` where unknown.
-        sweep: Id of the sweep that it is a job of.
-        job: Its number there.
-        overrides: What the command changed, as it stood on the command line.
-        started: Seconds since 1970.
-        clock: Of its steps.
-        seconds: Of work.
+        path: Run folder.
+        run_id: Name of the run folder.
+        name: Name of the experiment.
+        status: ``finished``, ``pruned``, ``stopped``, ``failed``, ``running`` or ``killed``.
+        tags: Tags given by the user.
+        seed: Random seed; ``None`` if unknown.
+        sweep: Id of the sweep that started it; ``None`` outside a sweep.
+        job: Number of its job in the sweep.
+        overrides: Overrides as given on the command line.
+        started: Start time, in seconds since 1970.
+        clock: Working time of the logged steps.
+        seconds: Working time in total, in seconds.
         steps: Optimizer steps done.
-        best_step: Of the best validation; ``None`` before the first.
-        metrics: Of the best checkpoint (finished), or of the best validation so far, by ``METRICS``.
-        intervals: 95 % intervals of the same, for finished runs.
-        config: Its settings, flat, by dotted names.
+        best_step: Optimizer steps done at the best validation; ``None`` before the first one.
+        metrics: Metrics of the best checkpoint (finished runs) or of the best validation so far, by ``METRICS``.
+        intervals: 95 % intervals of ``metrics`` (finished runs only).
+        config: Settings by dotted name.
         data: Fingerprint of the data.
-        commit: Of the code.
-        code: Hash of the code's files, or its commit where the run does not know that: equal for runs of equal code.
-        num_parameters: Of the model.
-        queries: Images and captions of the validation split.
-        command: As typed.
-        verdicts: Code and message of what the guard said.
-        has_ranks: Whether it can be compared query by query: it has ranks, and was not given up by a study.
-        skipped: Lines of the ledger that could not be read.
-        problems: Files that could not be read.
+        commit: Git commit of the code.
+        code: Hash of the source files, or the commit if no hash was noted: equal for runs of equal code.
+        num_parameters: Number of parameters of the model.
+        queries: Numbers of images and captions in the validation split.
+        command: Command line.
+        verdicts: Code and message of each verdict of the training guard.
+        has_ranks: Whether it can be compared query by query: it has finished and has a ``ranks.csv``.
+        skipped: Number of unreadable ledger lines.
+        problems: Names of unreadable files, each with the reason.
     """
 
     path: Path
@@ -105,40 +102,32 @@ class RunRecord:
     problems: tuple[str, ...]
 
 
-def make_record(
-    path: Path,
-    events: Sequence[Mapping[str, Any]],
-    config: Mapping[str, Any],
-    result: Mapping[str, Any],
-    environment: Mapping[str, Any],
-    *,
-    held: bool,
-    has_ranks: bool,
-    skipped: int,
-    problems: tuple[str, ...],
-) -> RunRecord:
-    """Sum up a run; whatever its files lack stays empty.
+def read_records(folders: Sequence[Path], keep: Callable[[RunFiles], None] = lambda files: None) -> list[RunRecord]:
+    """Read run folders and summarise them, with a progress bar.
 
     Args:
-        path: Of the run folder.
-        events: Of its ledger.
-        config: Composed, nested.
-        result: Content of ``result.json``.
-        environment: Content of ``environment.json``.
-        held: Whether a process runs it.
-        has_ranks: Whether it has a ``ranks.csv``.
-        skipped: Unreadable lines of the ledger.
-        problems: Unreadable files.
+        folders: Run folders.
+        keep: Called with the files of each run, to extract what the record does not hold before they are dropped.
     """
+    records = []
+    console = rich.get_console()
+    for folder in track(folders, "reading runs", console=console, transient=True, disable=not console.is_terminal):
+        files = read_run_files(folder)
+        keep(files)
+        records.append(make_record(files))
+    return records
+
+
+def make_record(files: RunFiles) -> RunRecord:
+    """Summarise a run; what its files lack stays empty."""
+    events, config, result, environment = files.events, files.config, files.result, files.environment
     start: Mapping[str, Any] = next((event for event in events if event["event"] == "start"), {})
-    flat = flatten(config)
-    status = _status(events, held=held)
-    best_step, best = _best_validation(events)
-    metrics = _numbers(result.get("val_metrics")) or best
+    status = _status(events, held=files.held)
+    best_step, best = best_validation(events) or (None, {})
     clock, seconds = _clock(events)
     return RunRecord(
-        path=path,
-        run_id=path.name,
+        path=files.path,
+        run_id=files.path.name,
         name=str(start.get("name") or config.get("name") or ""),
         status=status,
         tags=_texts(start.get("tags", config.get("tags"))),
@@ -151,9 +140,9 @@ def make_record(
         seconds=seconds,
         steps=clock.steps[-1] if clock.steps else 0,
         best_step=_whole(result.get("best_step")) or best_step,
-        metrics=metrics,
+        metrics=_metrics(result.get("val_metrics")) or _metrics({k.removeprefix("val/"): v for k, v in best.items()}),
         intervals=_intervals(result.get("val_ci95")),
-        config=flat,
+        config=flatten(config),
         data=_text(start.get("data_fingerprint") or result.get("data_fingerprint")),
         commit=_text(start.get("git_commit") or environment.get("git_commit")),
         code=_text(start.get("sources") or start.get("git_commit")),
@@ -161,23 +150,21 @@ def make_record(
         queries=_queries(result),
         command=_text(environment.get("command")),
         verdicts=_verdicts(events),
-        has_ranks=has_ranks and status == "finished",
-        skipped=skipped,
-        problems=problems,
+        has_ranks=files.has_ranks and status == "finished",
+        skipped=files.skipped,
+        problems=files.problems,
     )
 
 
-def _queries(result: Mapping[str, Any]) -> tuple[int, int] | None:
-    images, captions = (_whole(result.get(key)) for key in ("num_images", "num_captions"))
-    return None if images is None or captions is None else (images, captions)
-
-
-def _verdicts(events: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
-    return tuple((str(event.get("code")), str(event.get("message"))) for event in events if event["event"] == "verdict")
+def damage(runs: Sequence[RunRecord]) -> list[str]:
+    """Describe what could not be read of the runs; empty if everything could."""
+    lines, files = sum(run.skipped for run in runs), sum(len(run.problems) for run in runs)
+    described = [f"{count(lines, 'unreadable ledger line')} skipped"] if lines else []
+    return described + ([count(files, "unreadable file")] if files else [])
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted names of all settings; lists stay whole.
+    """Return all settings by dotted name; lists stay whole.
 
     >>> flatten({"loss": {"margin": [0.1, 0.2]}, "seed": 0})
     {'loss.margin': [0.1, 0.2], 'seed': 0}
@@ -191,23 +178,20 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _queries(result: Mapping[str, Any]) -> tuple[int, int] | None:
+    images, captions = (_whole(result.get(key)) for key in ("num_images", "num_captions"))
+    return None if images is None or captions is None else (images, captions)
+
+
+def _verdicts(events: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    return tuple((str(event.get("code")), str(event.get("message"))) for event in events if event["event"] == "verdict")
+
+
 def _status(events: Sequence[Mapping[str, Any]], *, held: bool) -> str:
     last = next((event for event in reversed(events) if event["event"] in ("start", "resume", "end")), None)
     if last is not None and last["event"] == "end":
         return str(last["status"])
     return RUNNING if held else KILLED
-
-
-def _best_validation(events: Sequence[Mapping[str, Any]]) -> tuple[int | None, dict[str, float]]:
-    rows = [
-        event
-        for event in events
-        if event["event"] == "metrics" and math.isfinite(event["values"].get("val/mean_r1", math.nan))
-    ]
-    if not rows:
-        return None, {}
-    best = max(rows, key=lambda event: float(event["values"]["val/mean_r1"]))
-    return int(best["step"]) + 1, _numbers({k.removeprefix("val/"): v for k, v in best["values"].items()})
 
 
 def _clock(events: Sequence[Mapping[str, Any]]) -> tuple[Clock, float]:
@@ -227,7 +211,7 @@ def _clock(events: Sequence[Mapping[str, Any]]) -> tuple[Clock, float]:
     return Clock(tuple(steps), tuple(seconds)), work
 
 
-def _numbers(values: Any) -> dict[str, float]:
+def _metrics(values: Any) -> dict[str, float]:
     if not isinstance(values, Mapping):
         return {}
     found = {name: _number(values.get(name)) for name in METRICS}
@@ -258,55 +242,3 @@ def _text(value: Any) -> str | None:
 
 def _texts(values: Any) -> tuple[str, ...]:
     return tuple(map(str, values)) if isinstance(values, list) else ()
-
-
-def find_runs(root: Path) -> list[Path]:
-    """The run folders at or below ``root``.
-
-    Raises:
-        ConfigError: If there is no such folder, or no run in it.
-    """
-    if not root.is_dir():
-        raise ConfigError(f"runs={root}: no such folder; give the one that paths.runs named when the runs were made")
-    found = find_run_folders(root.absolute())
-    if not found:
-        raise ConfigError(
-            f"runs={root}: no run here (no folder with a ledger.jsonl at any depth); give the folder that paths.runs "
-            "named, or make a run with python -m tangka_match.train"
-        )
-    return found
-
-
-def read_runs(folders: list[Path], keep: Callable[[RunFiles], None] = lambda files: None) -> list[RunRecord]:
-    """Read runs, with a progress bar.
-
-    Args:
-        folders: Of the runs.
-        keep: Takes what of a run's files shall outlast its record; events are let go after it.
-    """
-    records = []
-    console = rich.get_console()
-    for folder in track(folders, "reading runs", console=console, transient=True, disable=not console.is_terminal):
-        files = read_run_files(folder)
-        keep(files)
-        records.append(
-            make_record(
-                folder,
-                files.events,
-                files.config,
-                files.result,
-                files.environment,
-                held=files.held,
-                has_ranks=files.has_ranks,
-                skipped=files.skipped,
-                problems=files.problems,
-            )
-        )
-    return records
-
-
-def damage(runs: Sequence[RunRecord]) -> list[str]:
-    """What of the runs could not be read, in words; empty where all could."""
-    lines, files = sum(run.skipped for run in runs), sum(len(run.problems) for run in runs)
-    told = [f"{count(lines, 'unreadable ledger line')} skipped"] if lines else []
-    return told + ([count(files, "unreadable file")] if files else [])

@@ -1,11 +1,23 @@
-"""Names in saved configs that have changed since, in one table: runs and sweeps of earlier versions keep working.
+"""Names of settings: which ones decide the numbers of a run, and which ones have been moved, renamed or added.
 
-A config written by an earlier version names classes where they were then. `with_current_targets` brings it up to date;
-`with_first_targets` goes the other way, because hashes of settings (run ids, sweep digests) were made with the names of
-the first version and must stay comparable.
+Configs saved by earlier versions must stay readable, and hashes of settings (run ids, sweep digests) must stay
+comparable with those of version 0.1. `with_current_targets` brings a saved config up to date; `with_first_names`
+restores the names of version 0.1 before a config is hashed.
 """
 
+import copy
 from typing import Any
+
+COMMAND_KEYS = ("resume", "sweep", "seeds", "ensemble")
+"""Top-level keys that say how to launch runs; they are removed before a run is planned."""
+NON_RUN_KEYS = (*COMMAND_KEYS, "debug")
+"""Top-level keys that are allowed in a composed config although the schema of a run does not declare them."""
+NON_DECISIVE_KEYS = ("paths", "logger", "resume", "debug", "tags")
+"""Top-level keys that do not change the numbers of a run; hashes and comparisons of runs ignore them."""
+SEED_KEYS = ("seed", "seeds")
+"""Top-level keys in which repetitions of one recipe differ."""
+SWEEP_PREFIXES = ("sweep=", "sweep.", "hydra.", "hydra/")
+"""Beginnings of the overrides that configure a sweep and not its runs."""
 
 MOVED_TARGETS = {
     "tangka_match.data.demo.writer.DemoWriter": "tangka_match.demo.writer.DemoWriter",
@@ -13,13 +25,56 @@ MOVED_TARGETS = {
     "tangka_match.training.schedules.warmup_cosine": "tangka_match.training.optimisation.warmup_cosine",
     "tangka_match.training.schedules.warmup_step_decay": "tangka_match.training.optimisation.warmup_step_decay",
 }
-"""``_target_`` of version 0.1: where it is now."""
+"""``_target_`` in version 0.1 -> current ``_target_``."""
+
+RENAMED_SETTINGS: dict[str, str] = {}
+"""Dotted name of a setting in version 0.1 -> current dotted name."""
+
+ADDED_SETTINGS: dict[str, Any] = {
+    "training.monitor": "val/mean_r1",
+    "training.compile": False,
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.limit_train_batches": None,
+    "trainer.overfit_batches": 0,
+    "trainer.fast_dev_run": False,
+    "trainer.val_check_interval": None,
+    "trainer.min_epochs": None,
+    "trainer.min_steps": None,
+    "trainer.max_time": None,
+    "trainer.profiler": None,
+    "trainer.detect_anomaly": False,
+    "trainer.benchmark": None,
+    "trainer.sync_batchnorm": False,
+    "callbacks": {
+        "early_stopping": {
+            "_target_": "tangka_match.training.callbacks.EarlyStopping",
+            "patience": "${training.early_stopping_patience}",
+            "monitor": "${training.monitor}",
+        },
+        "moving_average": {
+            "_target_": "tangka_match.training.callbacks.MovingAveraging",
+            "decay": "${training.ema_decay}",
+        },
+        "tail_average": {
+            "_target_": "tangka_match.training.callbacks.TailAveraging",
+            "begin": "${training.swa_begin}",
+        },
+        "validation_lines": {"_target_": "tangka_match.training.callbacks.ValidationLines"},
+        "progress_bar": {"_target_": "pytorch_lightning.callbacks.RichProgressBar"},
+    },
+}
+"""Dotted name of a setting or group that version 0.1 did not have -> default value.
+
+At its default it is left out of the hashed settings. The default of a group is its whole composed content,
+with interpolations as they are written.
+"""
 
 _FIRST_TARGETS = {new: old for old, new in MOVED_TARGETS.items()}
+_MISSING = object()
 
 
 def with_current_targets(node: Any) -> Any:
-    """Return a copy of a plain config in which every moved ``_target_`` has its present name.
+    """Return a copy of a plain config in which every moved ``_target_`` has its current name.
 
     >>> with_current_targets({"scheduler": {"_target_": "tangka_match.training.schedules.warmup_cosine"}})
     {'scheduler': {'_target_': 'tangka_match.training.optimisation.warmup_cosine'}}
@@ -27,9 +82,22 @@ def with_current_targets(node: Any) -> Any:
     return _with_targets(node, MOVED_TARGETS)
 
 
-def with_first_targets(node: Any) -> Any:
-    """Return a copy of a plain config in which every moved ``_target_`` has the name of the first version."""
-    return _with_targets(node, _FIRST_TARGETS)
+def with_first_names(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of a plain config as version 0.1 would have written it.
+
+    Moved targets and renamed settings get their first names; added settings are dropped if they have their default.
+
+    >>> with_first_names({"training": {"compile": False, "guard": True}})
+    {'training': {'guard': True}}
+    """
+    first: dict[str, Any] = _with_targets(copy.deepcopy(config), _FIRST_TARGETS)
+    for name, default in ADDED_SETTINGS.items():
+        if _get(first, name) == default:
+            _pop(first, name)
+    for old, new in RENAMED_SETTINGS.items():
+        if (value := _pop(first, new)) is not _MISSING:
+            _set(first, old, value)
+    return first
 
 
 def _with_targets(node: Any, names: dict[str, str]) -> Any:
@@ -41,3 +109,24 @@ def _with_targets(node: Any, names: dict[str, str]) -> Any:
     if isinstance(node, list):
         return [_with_targets(item, names) for item in node]
     return node
+
+
+def _get(config: Any, name: str) -> Any:
+    for part in name.split("."):
+        if not isinstance(config, dict) or part not in config:
+            return _MISSING
+        config = config[part]
+    return config
+
+
+def _pop(config: dict[str, Any], name: str) -> Any:
+    group, _, key = name.rpartition(".")
+    holder = _get(config, group) if group else config
+    return holder.pop(key, _MISSING) if isinstance(holder, dict) else _MISSING
+
+
+def _set(config: dict[str, Any], name: str, value: Any) -> None:
+    *groups, key = name.split(".")
+    for group in groups:
+        config = config.setdefault(group, {})
+    config[key] = value

@@ -1,4 +1,7 @@
-"""The answers of a query, the best first, and a few queries as examples for people to read."""
+"""Ranked answers of each query, and example queries for people to read.
+
+A module of its own because W&B tables, diagnosis pages and ``ranks.csv`` all use it.
+"""
 
 from typing import NamedTuple
 
@@ -8,15 +11,16 @@ from torch import Tensor
 
 from tangka_match.data.split import Split
 from tangka_match.metrics import Ranks
+from tangka_match.metrics.ranks import rank_order
 
 
 class Answer(NamedTuple):
-    """One item that a query got.
+    """One ranked item of a query.
 
-    Args:
-        item: Its row: of an image for caption queries, of a caption for image queries.
-        score: Its score.
-        right: Whether it belongs to the query.
+    Attributes:
+        item: Row of the image for caption queries, index of the caption for image queries.
+        score: Score of the item.
+        right: Whether the item is a correct answer.
     """
 
     item: int
@@ -24,37 +28,13 @@ class Answer(NamedTuple):
     right: bool
 
 
-def first_answers(scores: Float[Tensor, "Q G"], k: int) -> Int[Tensor, "Q K"]:
-    """The ``k`` best columns of every row, the best first; equal scores as ``metrics.retrieval_ranks`` has them.
-
-    >>> import torch
-    >>> first_answers(torch.tensor([[0.1, 0.9, 0.5], [0.2, 0.2, 0.1]]), 2).tolist()
-    [[1, 2], [1, 0]]
-    """
-    last = scores.shape[1] - 1
-    return last - scores.flip(1).sort(dim=1, descending=True, stable=True).indices[:, :k]
-
-
-def list_answers(scores: Float[Tensor, "Q G"], own: Bool[Tensor, "Q G"], k: int) -> list[tuple[Answer, ...]]:
-    """The first ``k`` answers of every query.
-
-    Args:
-        scores: Of every query, a row, with every item.
-        own: ``True`` where an item belongs to a query.
-        k: Answers a query, at most.
-    """
-    first = first_answers(scores, k)
-    rows = zip(first.tolist(), scores.gather(1, first).tolist(), own.gather(1, first).tolist(), strict=True)
-    return [tuple(map(Answer, *row)) for row in rows]
-
-
 class Example(NamedTuple):
-    """A query and what it got.
+    """A query and its best answers.
 
-    Args:
-        query: Number of the image or caption that asks.
-        rank: Of its best right answer, from 1.
-        answers: The best first.
+    Attributes:
+        query: Row of the image or index of the caption.
+        rank: Rank of the best correct answer, from 1.
+        answers: Answers, best first.
     """
 
     query: int
@@ -63,32 +43,65 @@ class Example(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """Queries of both directions."""
+    """Example queries of both directions."""
 
     i2t: list[Example]
     t2i: list[Example]
 
 
+def own_pairs(split: Split) -> Bool[Tensor, "I C"]:
+    """Mark the captions of each image: ``True`` where row image owns column caption."""
+    return torch.as_tensor(split.caption_to_image)[None, :] == torch.arange(split.num_images)[:, None]
+
+
+def first_answers(scores: Float[Tensor, "Q G"], k: int) -> Int[Tensor, "Q K"]:
+    """Find the ``k`` best columns of each row, best first; ties rank as in `metrics.retrieval_ranks`.
+
+    Args:
+        scores: Scores, (Q, G): rows queries, columns the gallery.
+        k: Maximum number of answers per query.
+
+    Example:
+        >>> import torch
+        >>> first_answers(torch.tensor([[0.1, 0.9, 0.5], [0.2, 0.2, 0.1]]), 2).tolist()
+        [[1, 2], [1, 0]]
+    """
+    return rank_order(scores)[:, :k]
+
+
+def list_answers(scores: Float[Tensor, "Q G"], own: Bool[Tensor, "Q G"], k: int) -> list[tuple[Answer, ...]]:
+    """List the ``k`` best answers of each query, in the order of `first_answers`.
+
+    Args:
+        scores: Scores, (Q, G): rows queries, columns the gallery.
+        own: Correct answers, (Q, G).
+        k: Maximum number of answers per query.
+    """
+    first = first_answers(scores, k)
+    rows = zip(first.tolist(), scores.gather(1, first).tolist(), own.gather(1, first).tolist(), strict=True)
+    return [tuple(map(Answer, *row)) for row in rows]
+
+
 def pick_examples(
     similarity: Float[Tensor, "I C"], ranks: Ranks, split: Split, queries: int = 16, answers: int = 5
 ) -> Examples:
-    """Take queries at even distances through a split, so that every model is shown the same ones.
+    """Pick evenly spaced queries of a split, the same ones for every model.
 
     Args:
-        similarity: Scores, (I, C).
-        ranks: Of the full gallery.
-        split: Where images and captions come from.
-        queries: At most so many a direction.
-        answers: At most so many a query.
+        similarity: Scores of the split, (I, C).
+        ranks: Ranks in the full gallery.
+        split: Split that the scores belong to.
+        queries: Maximum number of queries per direction.
+        answers: Maximum number of answers per query.
     """
-    own = torch.as_tensor(split.caption_to_image)[None, :] == torch.arange(split.num_images)[:, None]
+    own = own_pairs(split)
     return Examples(
-        i2t=_direction(similarity, own, ranks.i2t, queries, answers),
-        t2i=_direction(similarity.T, own.T, ranks.t2i, queries, answers),
+        i2t=_examples(similarity, own, ranks.i2t, queries, answers),
+        t2i=_examples(similarity.T, own.T, ranks.t2i, queries, answers),
     )
 
 
-def _direction(scores: Tensor, own: Tensor, ranks: Tensor, queries: int, answers: int) -> list[Example]:
+def _examples(scores: Tensor, own: Tensor, ranks: Tensor, queries: int, answers: int) -> list[Example]:
     picked = torch.linspace(0, len(scores) - 1, min(queries, len(scores))).round().long()
     found = list_answers(scores[picked], own[picked], answers)
     return [Example(*row) for row in zip(picked.tolist(), ranks[picked].tolist(), found, strict=True)]

@@ -14,15 +14,14 @@ from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher
 
 @contextmanager
 def inference(matcher: Matcher, device: torch.device, dtype: torch.dtype = torch.float32) -> Iterator[None]:
-    """Switch off dropout, batch statistics and gradients, choose the precision; put the modes back afterwards.
+    """Switch to evaluation mode without gradients in the given precision; restore the modes on exit.
 
-    Modes are kept module by module, because a frozen part may be in evaluation mode while the rest trains. Autocast is
-    off unless asked for, because bfloat16 scores between 0.5 and 1 have 128 levels: in a gallery of thousands most of
-    them tie.
+    Modes are restored per module, because a frozen part may be in evaluation mode while the rest trains. Autocast is
+    off by default, because bfloat16 has only 128 levels between 0.5 and 1: in a gallery of thousands most scores tie.
 
     Args:
-        matcher: The model about to be used.
-        device: Where it is used.
+        matcher: Model to use.
+        device: Device of the computation.
         dtype: ``torch.float32``, or ``torch.bfloat16`` to compute under autocast.
     """
     modes = {part: part.training for part in matcher.modules()} if isinstance(matcher, nn.Module) else {}
@@ -38,7 +37,7 @@ def inference(matcher: Matcher, device: torch.device, dtype: torch.dtype = torch
 
 
 def device_of(matcher: Matcher, otherwise: torch.device) -> torch.device:
-    """Return the device of the matcher's parameters, or another where it has none."""
+    """Return the device of the matcher's parameters, or ``otherwise`` if it has none."""
     parameter = next(matcher.parameters(), None) if isinstance(matcher, nn.Module) else None
     return otherwise if parameter is None else parameter.device
 
@@ -46,18 +45,18 @@ def device_of(matcher: Matcher, otherwise: torch.device) -> torch.device:
 def encode_image_batches(
     matcher: Matcher, batches: Iterable[ImageBatch], device: torch.device | str, dtype: torch.dtype = torch.float32
 ) -> Encoded:
-    """Encode images and put them in the order of their index.
+    """Encode images and sort them by their index.
 
     Args:
-        matcher: The model; used in evaluation mode, left in the mode it was in.
-        batches: Images in any order. Features of any floating dtype are cast to float32, which most stored as float16
-            need. An image that comes twice, as samplers of several processes repeat some, is kept once.
-        device: Where the matcher is.
-        dtype: Of the computation, see ``inference``; what comes back is float32.
+        matcher: Model; used in evaluation mode, and returned to its previous mode.
+        batches: Images in any order. Features of any floating dtype are cast to float32. Images that occur more than
+            once, as with distributed samplers that pad the last batch, are kept once.
+        device: Device of the matcher.
+        dtype: Precision of the computation, see `inference`; the result is float32.
 
     Returns:
-        Encoded images in float32 on the CPU, where a corpus larger than the GPU fits; row n is the n-th smallest
-        ``image_index``. Sequences are padded to the longest batch.
+        Encoded images in float32 on the CPU, where a corpus larger than the GPU memory fits; row n has the n-th
+        smallest ``image_index``. Sequences are padded to the longest batch.
 
     Raises:
         DataFormatError: If there are no batches.
@@ -75,16 +74,16 @@ def encode_image_batches(
 def encode_caption_batches(
     matcher: Matcher, batches: Iterable[CaptionBatch], device: torch.device | str, dtype: torch.dtype = torch.float32
 ) -> Encoded:
-    """Encode captions and put them in the order of their index.
+    """Encode captions and sort them by their index.
 
     Args:
-        matcher: The model; used in evaluation mode, left in the mode it was in.
-        batches: Captions in any order, for instance sorted by length; one that comes twice is kept once.
-        device: Where the matcher is.
-        dtype: Of the computation, see ``inference``; what comes back is float32.
+        matcher: Model; used in evaluation mode, and returned to its previous mode.
+        batches: Captions in any order, for example sorted by length; captions that occur more than once are kept once.
+        device: Device of the matcher.
+        dtype: Precision of the computation, see `inference`; the result is float32.
 
     Returns:
-        Encoded captions in float32 on the CPU; row n is the n-th smallest ``caption_index``. Sequences are padded to
+        Encoded captions in float32 on the CPU; row n has the n-th smallest ``caption_index``. Sequences are padded to
         the longest batch.
 
     Raises:
@@ -101,25 +100,25 @@ def encode_caption_batches(
 
 
 def _in_order(parts: list[Encoded], indices: list[Int[Tensor, " B"]], kind: str) -> Encoded:
-    """Join batches, sort them by index, and keep the first of every index; empties ``parts`` on the way.
+    """Join batches, sort them by index, and keep the first item of each index; empties ``parts``.
 
-    The batches go one by one into tensors of the final size, because a padded corpus is large: 5,000 captions of at
-    most 60 words take 1.2 GB, and joining before sorting would hold three such copies.
+    Batches are copied one by one into tensors of the final size, because a padded corpus is large: 5,000 captions of up
+    to 60 words take 1.2 GB, and joining before sorting would hold three copies of them.
 
-    Called outside inference mode, so that what comes out are ordinary tensors.
+    Called outside inference mode, so that the results are ordinary tensors.
     """
     if not parts:
-        raise DataFormatError(f"0 {kind} batches came in; a split needs at least one {kind} to be encoded")
+        raise DataFormatError(f"there are 0 {kind} batches to encode; a split needs at least one {kind}")
     ordered, order = torch.cat(indices).cpu().sort(stable=True)
     is_first = torch.ones_like(ordered, dtype=torch.bool)
     is_first[1:] = ordered[1:] != ordered[:-1]
-    rows = torch.full_like(order, -1)  # of each item that came in; -1 for one that came before
+    rows = torch.full_like(order, -1)  # target row of each incoming item; -1 for a repeated one
     rows[order[is_first]] = torch.arange(int(is_first.sum()))
     return _fill(parts, rows)
 
 
 def _fill(parts: list[Encoded], rows: Int[Tensor, " N"]) -> Encoded:
-    """Put each item into its row, sequences padded to the longest; empties ``parts``."""
+    """Copy each item to its row, with sequences padded to the longest; empties ``parts``."""
     number, one = int(rows.max()) + 1, parts[0]
     longest = max(0 if part.tokens is None else part.tokens.shape[1] for part in parts)
     pooled = None if one.pooled is None else one.pooled.new_zeros(number, one.pooled.shape[1])

@@ -1,4 +1,4 @@
-"""Evaluate one trained model, or an ensemble, on a split."""
+"""Evaluate a trained model, or an ensemble, on a split."""
 
 import resource
 import time
@@ -21,22 +21,23 @@ from tangka_match.retrieval.corrections import (
     CorrectionSettings,
     bank_scores,
     check_corrections,
+    clipped_settings,
     corrector,
 )
-from tangka_match.retrieval.protocols import PooledRanks, Protocol, rank_galleries, relevant_pairs
+from tangka_match.retrieval.protocols import EvaluationProtocol, PooledRanks, rank_galleries, relevant_pairs
 from tangka_match.retrieval.score_matrix import FUSIONS, rank_scores
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 
 MANY_UNKNOWN = 50
-"""Percent of unknown words from which an evaluation warns."""
+"""Share of unknown words from which an evaluation warns, in percent."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures of one way of scoring and judging.
+    """Metrics and their intervals for one way of scoring and judging.
 
     Args:
-        metrics: By the names of ``metrics.summarise``, in percent or ranks, over all queries of all galleries.
+        metrics: Metrics by the names of `metrics.summarise`, in percent or ranks, over all queries of all galleries.
         intervals: 95 % bootstrap intervals over images, by the same names.
     """
 
@@ -50,7 +51,7 @@ class Measured:
         return cls(summarise(pooled.ranks), intervals)
 
     def report(self) -> dict[str, object]:
-        """Each metric, and its interval under ``<name>_ci95``."""
+        """Return each metric under its name, and its interval under ``<name>_ci95``."""
         values: dict[str, object] = {}
         for name, value in self.metrics.items():
             values[name] = value
@@ -60,12 +61,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """Figures where near-duplicates count as right.
+    """Metrics with near-duplicates counted as correct.
 
     Args:
-        threshold: Cosine distance of images up to which they counted as the same picture.
-        extra_pairs: Pairs that counted as right beyond each caption's own image.
-        measured: The figures.
+        threshold: Cosine distance up to which two images count as the same picture.
+        extra_pairs: Number of pairs that count as correct beyond each caption's own image.
+        measured: The metrics.
     """
 
     threshold: float
@@ -73,22 +74,22 @@ class NearDuplicates:
     measured: Measured
 
     def report(self) -> dict[str, object]:
-        """Plain values for ``metrics.json``."""
+        """Return plain values for ``metrics.json``."""
         return {"threshold": self.threshold, "extra_pairs": self.extra_pairs, **self.measured.report()}
 
 
 @dataclass(frozen=True)
 class Extras:
-    """What is measured beside the raw figures; nothing by default.
+    """Optional evaluations in addition to the raw metrics; none by default.
 
     Args:
-        corrections: Names out of ``corrections.CORRECTIONS``.
-        settings: Knobs of the corrections.
-        bank: Other queries, for the corrections of ``corrections.WITH_BANK``.
-        near_duplicates: Cosine distance of images up to which they count as the same picture; not measured if ``None``.
+        corrections: Hubness corrections, out of ``corrections.CORRECTIONS``.
+        settings: Hyper-parameters of the corrections.
+        bank: Bank of other queries, for the corrections in ``corrections.WITH_BANK``.
+        near_duplicates: Cosine distance up to which two images count as the same picture; not evaluated if ``None``.
 
     Raises:
-        ConfigError: If a correction is unknown, or lacks a bank.
+        ConfigError: If a correction is unknown, or needs a bank and has none.
     """
 
     corrections: Sequence[str] = ()
@@ -104,15 +105,15 @@ class Extras:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a split's evaluation found.
+    """Result of the evaluation of a split.
 
     Args:
-        similarity: Scores of the whole set, (I, C), float32.
-        raw: The figures of these scores; the only ones that compare with other people's.
-        corrected: Those after each correction for hubs, by its name.
-        near_duplicates: Those where near-duplicates count as right, if asked for.
-        seconds: For the similarity alone, encoding left out.
-        warnings: What makes the figures doubtful.
+        similarity: Scores of the whole split, (I, C) float32.
+        raw: Metrics of these scores, the only ones that compare with published results.
+        corrected: Metrics after each hubness correction, by its name.
+        near_duplicates: Metrics with near-duplicates counted as correct, if asked for.
+        seconds: Time to compute the similarity, without encoding.
+        warnings: Reasons to doubt the metrics.
     """
 
     similarity: Float[Tensor, "I C"]
@@ -123,7 +124,7 @@ class Evaluation:
     warnings: Sequence[str]
 
     def report(self) -> dict[str, object]:
-        """Plain values for ``metrics.json``: the raw figures, sizes and costs; the others in groups of their own."""
+        """Return plain values for ``metrics.json``: raw metrics, sizes and costs, then one group per extra."""
         num_images, num_captions = self.similarity.shape
         values = self.raw.report() | {
             "num_images": num_images,
@@ -146,7 +147,7 @@ class Evaluation:
 def evaluate_split(
     matchers: Sequence[TrainedMatcher],
     split: Split,
-    protocol: Protocol,
+    protocol: EvaluationProtocol,
     *,
     fusion: str = "mean",
     extras: Extras | None = None,
@@ -155,23 +156,25 @@ def evaluate_split(
 
     Args:
         matchers: One model, or several as an ensemble.
-        split: Opened.
-        protocol: Which galleries.
-        fusion: How an ensemble scores: ``"mean"`` of scores, as SGRAF reports (Diao et al. 2021, arXiv 2101.01368,
+        split: Opened split.
+        protocol: Galleries to rank.
+        fusion: Fusion of an ensemble's scores: ``"mean"``, as SGRAF reports (Diao et al. 2021, arXiv 2101.01368,
             section 4.2), or ``"rank"``, the rank product, for models whose scores have different scales.
-        extras: What is measured beside the raw figures.
+        extras: Evaluations in addition to the raw metrics.
 
     Raises:
-        TangkaMatchError: If a model and the split do not fit each other, the split has one query alone, or a score is
-            NaN.
+        ConfigError: If ``fusion`` is unknown, or the split is smaller than the protocol's galleries.
+        CheckpointError: If a model does not fit the split.
+        DataFormatError: If the split has fewer than 2 images or 2 captions.
+        TrainingError: If a score is NaN.
     """
     extras = extras or Extras()
     if fusion not in FUSIONS:
         raise ConfigError(f"fusion={fusion!r}: allowed are {', '.join(FUSIONS)}")
     if split.num_images < 2 or split.num_captions < 2:
         raise DataFormatError(
-            f"{split.captions_path}: {split.num_images} image(s) and {split.num_captions} caption(s); with one query a "
-            "recall means nothing: at least 2 of each are needed"
+            f"{split.captions_path}: {split.num_images} image(s) and {split.num_captions} caption(s); recall needs at "
+            "least 2 of each"
         )
     scored = [_score(matcher, split, extras.bank, fusion) for matcher in matchers]
     similarity = torch.stack([part.similarity for part in scored]).mean(dim=0)
@@ -188,18 +191,22 @@ def evaluate_split(
         relevant = relevant_pairs(split, extras.near_duplicates)
         measured = Measured.of(rank_galleries(similarity, owners, protocol, relevant=relevant))
         near = NearDuplicates(extras.near_duplicates, int(relevant.sum()) - split.num_captions, measured)
+    smallest = protocol.smallest_gallery(split.num_images)
     return Evaluation(
         similarity=similarity,
         raw=raw,
         corrected=corrected,
         near_duplicates=near,
         seconds=sum(part.seconds for part in scored),
-        warnings=_warnings(matchers, split, similarity),
+        warnings=[
+            *_warnings(matchers, split, similarity),
+            *clipped_settings(extras.corrections, extras.settings, extras.bank, smallest),
+        ],
     )
 
 
 class _Scored(NamedTuple):
-    """Scores of one model, ready to be averaged."""
+    """Scores of one model, ready for fusion."""
 
     similarity: Float[Tensor, "I C"]
     bank: BankScores | None
@@ -207,7 +214,7 @@ class _Scored(NamedTuple):
 
 
 def _score(matcher: TrainedMatcher, split: Split, bank: Bank | None, fusion: str) -> _Scored:
-    """Score the split, and the bank against it; with rank fusion, as places among the split's own scores."""
+    """Score the split, and the bank against it; rank fusion places the bank among the split's own scores."""
     images, texts = matcher.encode_split(split)
     start = time.perf_counter()
     similarity = matcher.similarity(images, texts)
@@ -223,25 +230,25 @@ def _score(matcher: TrainedMatcher, split: Split, bank: Bank | None, fusion: str
 
 
 def _warnings(matchers: Sequence[TrainedMatcher], split: Split, similarity: Float[Tensor, "I C"]) -> list[str]:
-    """What a reader has to know before believing the figures."""
+    """Find reasons to doubt the metrics: a collapsed model, and many unknown words."""
     found = []
     if bool((similarity == similarity[0, 0]).all()):
         found.append(
-            f"all {similarity.numel():,} scores are {similarity[0, 0]:.6g}: the model tells nothing apart (collapsed "
-            "training); equal scores rank by index, so that the figures are those of chance"
+            f"all {similarity.numel():,} scores are {similarity[0, 0]:.6g}: the model has collapsed; equal scores rank "
+            "by index, so the metrics are at chance level"
         )
     for matcher in matchers:
         unknown = matcher.unknown_words(split.captions)
         if unknown >= MANY_UNKNOWN:
             found.append(
                 f"{unknown:.0f} % of the words of {split.captions_path} are unknown to the model of run "
-                f"{matcher.passport['run_id']}: other data, or another tokenizer, than it was trained with"
+                f"{matcher.metadata['run_id']}: it was trained on other data or with another tokenizer"
             )
     return found
 
 
 def _peak_memory_mib() -> float:
-    """Of this process, or of the GPU where one was used, in MiB."""
+    """Return the peak memory of the GPU where one was used, else of this process, in MiB."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

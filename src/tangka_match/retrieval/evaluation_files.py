@@ -1,4 +1,4 @@
-"""What an evaluation writes: ``metrics.json``, ``similarity.npy`` and ``ranks.csv``, and reading the ranks back."""
+"""Files of an evaluation: write ``metrics.json``, ``similarity.npy`` and ``ranks.csv``, and read ``ranks.csv``."""
 
 import csv
 import json
@@ -13,57 +13,25 @@ from torch import Tensor
 
 from tangka_match.data.split import Split
 from tangka_match.errors import ConfigError, DataFormatError
+from tangka_match.metric_names import DIRECTIONS
 from tangka_match.metrics import Ranks, retrieval_ranks
+from tangka_match.retrieval.answers import own_pairs
 from tangka_match.retrieval.evaluation import Evaluation
 
+FILES = ("similarity.npy", "ranks.csv", "metrics.json")
+"""In the order of writing: ``metrics.json`` last, so that its presence means a complete evaluation."""
+PARTIAL = {name: f".partial-{name}" for name in FILES}
 COLUMNS = ("direction", "query", "image", "rank", "best_wrong", "score_correct", "score_wrong")
-READ = COLUMNS[:4]
-DIRECTIONS = ("i2t", "t2i")
-WRITE_ANEW = "let tangka_match.evaluate write it anew"
-
-
-def write_ranks_table(path: Path, ranks: Ranks, similarity: Float[Tensor, "I C"], split: Split) -> None:
-    """Write the ranks of a full gallery.
-
-    Columns: ``direction`` (``i2t`` or ``t2i``); ``query``, an image id or a caption's number from 0; ``image``, the id
-    of the query's image; ``rank`` from 1; ``best_wrong``, the best wrong answer, a caption's number or an image id;
-    the scores of the best right and of that answer.
-
-    Args:
-        path: Of the file.
-        ranks: Of the full gallery.
-        similarity: Scores, (I, C).
-        split: Where images and captions come from.
-    """
-    own = torch.as_tensor(split.caption_to_image)[None, :] == torch.arange(split.num_images)[:, None]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for image, (rank, (wrong, right_score, wrong_score)) in enumerate(
-            zip(ranks.i2t.tolist(), _answers(similarity, own), strict=True)
-        ):
-            name = split.image_ids[image]
-            writer.writerow(("i2t", name, name, rank, wrong, right_score, wrong_score))
-        for caption, (rank, (wrong, right_score, wrong_score)) in enumerate(
-            zip(ranks.t2i.tolist(), _answers(similarity.T, own.T), strict=True)
-        ):
-            name = split.image_ids[int(split.caption_to_image[caption])]
-            writer.writerow(("t2i", caption, name, rank, split.image_ids[wrong], right_score, wrong_score))
-
-
-def _answers(scores: Float[Tensor, "N M"], own: Bool[Tensor, "N M"]) -> Iterator[tuple[int, float, float]]:
-    """For each query, the best wrong answer, and the scores of the best right one and of it."""
-    right = scores.masked_fill(~own, float("-inf")).amax(dim=1)
-    wrong = scores.masked_fill(own, float("-inf")).max(dim=1)
-    return zip(wrong.indices.tolist(), right.tolist(), wrong.values.tolist(), strict=True)
+REQUIRED_COLUMNS = COLUMNS[:4]
+WRITE_AGAIN = "write it again with tangka_match.evaluate"
 
 
 class Query(NamedTuple):
-    """A row of ``ranks.csv``, but for its rank.
+    """Query of one row of ``ranks.csv``.
 
-    Args:
+    Attributes:
         direction: ``i2t`` or ``t2i``.
-        query: Image id, or caption number.
+        query: Image id, or index of the caption.
         image: Id of the query's image.
     """
 
@@ -72,89 +40,35 @@ class Query(NamedTuple):
     image: str
 
 
-def read_ranks_table(path: Path) -> dict[Query, int]:
-    """Read who asked what, and the rank of the right answer, from 1; in the order of the file.
-
-    Args:
-        path: Of a ``ranks.csv``; the columns ``direction``, ``query``, ``image`` and ``rank`` are read.
-
-    Raises:
-        DataFormatError: If it is missing, no such table, or a line of it is malformed, repeated or about an image that
-            is not asked for; the message names the line.
-    """
-    ranks: dict[Query, int] = {}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file)
-            missing = [name for name in READ if name not in (rows.fieldnames or ())]
-            if missing:
-                raise DataFormatError(f"{path}: line 1 has no column {missing[0]!r}; {WRITE_ANEW}")
-            for row in rows:
-                query, rank = _parse(row, f"{path}: line {rows.line_num}")
-                if query in ranks:
-                    repeated = f"the {query.direction} query {query.query!r}"
-                    raise DataFormatError(f"{path}: line {rows.line_num} repeats {repeated}; {WRITE_ANEW}")
-                ranks[query] = rank
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataFormatError(f"{path}: cannot be read ({error}); {WRITE_ANEW}") from error
-    _check_images(path, ranks)
-    return ranks
-
-
-def _parse(row: dict[str, str | None], where: str) -> tuple[Query, int]:
-    direction, query, image, rank = (row[name] or "" for name in READ)
-    if direction not in DIRECTIONS:
-        raise DataFormatError(f"{where} has direction {direction!r}; allowed: {' and '.join(DIRECTIONS)}. {WRITE_ANEW}")
-    if not rank.isdecimal() or int(rank) < 1:
-        raise DataFormatError(f"{where} has rank {rank!r}; allowed: whole numbers from 1. {WRITE_ANEW}")
-    return Query(direction, query, image), int(rank)
-
-
-def _check_images(path: Path, ranks: dict[Query, int]) -> None:
-    """Every image is asked once, and has a caption that is asked too."""
-    asked, captioned = ([q.image for q in ranks if q.direction == direction] for direction in DIRECTIONS)
-    odd = sorted(set(asked) ^ set(captioned))
-    if odd or len(asked) != len(set(asked)):
-        image = odd[0] if odd else next(image for image in asked if asked.count(image) > 1)
-        counts = f"{asked.count(image)} i2t and {captioned.count(image)} t2i queries"
-        raise DataFormatError(
-            f"{path}: image {image!r} has {counts}; allowed: one i2t query and at least one t2i query. {WRITE_ANEW}"
-        )
-    if len(asked) < 2:
-        raise DataFormatError(f"{path}: holds {len(asked)} image queries; at least 2 are needed to compare models")
-
-
-FILES = ("similarity.npy", "ranks.csv", "metrics.json")  # in the order of writing: the last says that all are there
-PARTIAL = {name: f".partial-{name}" for name in FILES}
-
-
 def check_out(folder: Path) -> bool:
-    """Make sure that an evaluation may be written to a folder: a new one, or that of an earlier evaluation.
+    """Check that an evaluation may be written to a folder: a new one, or one that holds only an evaluation.
 
     Returns:
-        Whether it holds an earlier evaluation, or what an interrupted one left.
+        Whether it holds an earlier evaluation, complete or interrupted.
 
     Raises:
         ConfigError: If it is a file, or holds anything else.
     """
-    found_there = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    others = sorted({*found_there} - {*FILES, *PARTIAL.values()})
+    existing = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    others = sorted({*existing} - {*FILES, *PARTIAL.values()})
     if folder.is_file() or others:
         found = f"holds {', '.join(others[:3])}" if others else "is a file"
-        raise ConfigError(f"out={folder} {found}; nothing is overwritten: give a new folder, or that of an evaluation")
-    return bool(found_there)
+        raise ConfigError(
+            f"out={folder} {found}, and nothing is overwritten; give a new folder, or one that holds only an evaluation"
+        )
+    return bool(existing)
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, split: Split, about: Mapping[str, object]) -> None:
-    """Write the three files; each is complete or not there, and ``metrics.json`` is there only if all three are.
+    """Write the three files of an evaluation; each is written completely or not at all.
 
-    ``ranks.csv`` ranks the full gallery, whatever the protocol: it is what two models are compared by.
+    ``ranks.csv`` ranks the full gallery under every protocol, because models are compared by it.
 
     Args:
-        folder: Made when missing.
-        evaluation: What was found.
-        split: What it was found on.
-        about: Put before the numbers of ``metrics.json``: checkpoints, data, protocol.
+        folder: Output folder, created if missing.
+        evaluation: Result of the evaluation.
+        split: Split that was evaluated.
+        about: First entries of ``metrics.json``: checkpoints, data, protocol.
     """
     folder.mkdir(parents=True, exist_ok=True)
     partial = {name: folder / PARTIAL[name] for name in FILES}
@@ -164,6 +78,99 @@ def write_evaluation(folder: Path, evaluation: Evaluation, split: Split, about: 
         np.save(file, evaluation.similarity.numpy())
     ranks = retrieval_ranks(evaluation.similarity, torch.as_tensor(split.caption_to_image))
     write_ranks_table(partial["ranks.csv"], ranks, evaluation.similarity, split)
-    (folder / "metrics.json").unlink(missing_ok=True)  # of an earlier evaluation, whose other files go first
+    (folder / "metrics.json").unlink(missing_ok=True)  # of an earlier evaluation, whose other files are replaced first
     for name in FILES:
         partial[name].replace(folder / name)
+
+
+def write_ranks_table(path: Path, ranks: Ranks, similarity: Float[Tensor, "I C"], split: Split) -> None:
+    """Write the ranks of a full gallery as CSV, one row per query.
+
+    Columns: ``direction`` (``i2t`` or ``t2i``); ``query``, an image id or the index of a caption; ``image``, the id of
+    the query's image; ``rank`` from 1; ``best_wrong``, the best wrong answer, the index of a caption or an image id;
+    ``score_correct`` and ``score_wrong``, the scores of the best correct answer and of the best wrong one.
+
+    Args:
+        path: Output file.
+        ranks: Ranks in the full gallery.
+        similarity: Scores, (I, C).
+        split: Split that the scores belong to.
+    """
+    own = own_pairs(split)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for image, (rank, (wrong, right_score, wrong_score)) in enumerate(
+            zip(ranks.i2t.tolist(), _best_scores(similarity, own), strict=True)
+        ):
+            name = split.image_ids[image]
+            writer.writerow(("i2t", name, name, rank, wrong, right_score, wrong_score))
+        for caption, (rank, (wrong, right_score, wrong_score)) in enumerate(
+            zip(ranks.t2i.tolist(), _best_scores(similarity.T, own.T), strict=True)
+        ):
+            name = split.image_ids[int(split.caption_to_image[caption])]
+            writer.writerow(("t2i", caption, name, rank, split.image_ids[wrong], right_score, wrong_score))
+
+
+def _best_scores(scores: Float[Tensor, "N M"], own: Bool[Tensor, "N M"]) -> Iterator[tuple[int, float, float]]:
+    """Yield per query the best wrong answer, the best correct score and the best wrong score."""
+    right = scores.masked_fill(~own, float("-inf")).amax(dim=1)
+    wrong = scores.masked_fill(own, float("-inf")).max(dim=1)
+    return zip(wrong.indices.tolist(), right.tolist(), wrong.values.tolist(), strict=True)
+
+
+def read_ranks_table(path: Path) -> dict[Query, int]:
+    """Read the queries and ranks of a ``ranks.csv``.
+
+    Args:
+        path: CSV file with at least the columns ``direction``, ``query``, ``image`` and ``rank``.
+
+    Returns:
+        Rank of the best correct answer of each query, from 1, in the order of the file.
+
+    Raises:
+        DataFormatError: If the file is missing or no ranks table, a line is malformed or repeated, or an image lacks
+            queries of a direction.
+    """
+    ranks: dict[Query, int] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            missing = [name for name in REQUIRED_COLUMNS if name not in (rows.fieldnames or ())]
+            if missing:
+                raise DataFormatError(f"{path}: line 1 has no column {missing[0]!r}; {WRITE_AGAIN}")
+            for row in rows:
+                query, rank = _parse(row, f"{path}: line {rows.line_num}")
+                if query in ranks:
+                    repeated = f"the {query.direction} query {query.query!r}"
+                    raise DataFormatError(f"{path}: line {rows.line_num} repeats {repeated}; {WRITE_AGAIN}")
+                ranks[query] = rank
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataFormatError(f"{path}: cannot be read ({error}); {WRITE_AGAIN}") from error
+    _check_images(path, ranks)
+    return ranks
+
+
+def _parse(row: dict[str, str | None], where: str) -> tuple[Query, int]:
+    direction, query, image, rank = (row[name] or "" for name in REQUIRED_COLUMNS)
+    if direction not in DIRECTIONS:
+        raise DataFormatError(
+            f"{where} has direction {direction!r}; allowed: {' and '.join(DIRECTIONS)}; {WRITE_AGAIN}"
+        )
+    if not rank.isdecimal() or int(rank) < 1:
+        raise DataFormatError(f"{where} has rank {rank!r}; allowed: whole numbers from 1; {WRITE_AGAIN}")
+    return Query(direction, query, image), int(rank)
+
+
+def _check_images(path: Path, ranks: dict[Query, int]) -> None:
+    """Check that every image has one image query and at least one caption query."""
+    image_queries, caption_queries = ([q.image for q in ranks if q.direction == direction] for direction in DIRECTIONS)
+    odd = sorted(set(image_queries) ^ set(caption_queries))
+    if odd or len(image_queries) != len(set(image_queries)):
+        image = odd[0] if odd else next(image for image in image_queries if image_queries.count(image) > 1)
+        counts = f"{image_queries.count(image)} i2t and {caption_queries.count(image)} t2i queries"
+        raise DataFormatError(
+            f"{path}: image {image!r} has {counts}; allowed: one i2t query and at least one t2i query; {WRITE_AGAIN}"
+        )
+    if len(image_queries) < 2:
+        raise DataFormatError(f"{path}: holds {len(image_queries)} image queries; comparing models needs at least 2")

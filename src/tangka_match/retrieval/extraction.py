@@ -1,4 +1,4 @@
-"""Pictures and their captions to a split in the precomp layout."""
+"""Extract features of pictures and write them, with their captions, as a split in the precomp layout."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +11,18 @@ from rich.progress import track
 from tangka_match.errors import ConfigError, DataFormatError
 from tangka_match.models.chinese_clip import VisionTower
 
-NAMED = 20  # damaged pictures that a message lists
+MAX_LISTED = 20
+"""Maximum number of damaged pictures that a message lists."""
 
 
 def read_captions(path: Path) -> dict[str, list[str]]:
-    """Read ``<picture file>TAB<caption>`` lines, UTF-8; a picture's captions need not follow each other.
+    """Read captions from lines ``<picture file>TAB<caption>`` in UTF-8; the captions of a picture may be scattered.
+
+    Returns:
+        Captions of each picture, in the order of the file.
 
     Raises:
-        DataFormatError: The file cannot be read, is empty, or a line has another form.
+        DataFormatError: If the file cannot be read, is empty, or a line has another form.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -31,12 +35,12 @@ def read_captions(path: Path) -> dict[str, list[str]]:
             raise DataFormatError(f"captions={path}: line {number} is {line!r}; expected <picture file>TAB<caption>")
         captions.setdefault(picture.strip(), []).append(caption.strip())
     if not captions:
-        raise DataFormatError(f"captions={path}: empty; expected a line <picture file>TAB<caption> for each caption")
+        raise DataFormatError(f"captions={path}: empty; expected one line <picture file>TAB<caption> per caption")
     return captions
 
 
 def open_picture(path: Path) -> Image.Image:
-    """A picture in RGB, decoded to its last row: turned as its camera says, what is transparent on white."""
+    """Decode a picture to RGB, rotated by its EXIF orientation, with transparent areas on white."""
     with Image.open(path) as picture:
         upright = ImageOps.exif_transpose(picture)
         if not upright.has_transparency_data:
@@ -49,19 +53,20 @@ def extract_split(tower: VisionTower, images: Path, captions: Path, out: Path, *
     """Write ``<split>_{ims.npy,caps.txt,ids.txt,boxes.npy}``; the features appear last, complete or not at all.
 
     Args:
-        tower: Encodes.
+        tower: Encoder of the pictures.
         images: Folder of the pictures.
-        captions: See ``read_captions``.
-        out: Folder of the set.
-        split: Stem of the files: ``train``, ``dev``, ``test``.
+        captions: Caption file, see `read_captions`.
+        out: Folder of the data set.
+        split: Stem of the files: ``train``, ``dev`` or ``test``.
         batch_size: Pictures encoded at once.
 
     Returns:
-        The feature file, (pictures, 1 + grid · grid, F) in float16.
+        Path of the feature file, (pictures, 1 + grid², F) float16.
 
     Raises:
-        ConfigError: The split is there already.
-        DataFormatError: The captions are not as expected, or pictures are missing or damaged: all are looked at first.
+        ConfigError: If the split exists.
+        DataFormatError: If the caption file is malformed, or pictures are missing or damaged; all pictures are checked
+            before any is encoded.
     """
     target = out / f"{split}_ims.npy"
     if target.exists():
@@ -93,18 +98,18 @@ def _encode(tower: VisionTower, images: Path, names: Sequence[str], path: Path, 
 
 
 def _check_pictures(images: Path, names: Sequence[str]) -> None:
-    """Decode every picture, before hours of encoding."""
+    """Decode every picture, so that a damaged one is found before hours of encoding."""
     bad = []
-    for name in track(names, "looking at pictures", transient=True):
+    for name in track(names, "checking pictures", transient=True):
         try:
             open_picture(images / name)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             bad.append(f"{name}: {'missing' if isinstance(error, FileNotFoundError) else error}")
     if bad:
-        more = f"\n  and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        more = f"\n  and {len(bad) - MAX_LISTED} more" if len(bad) > MAX_LISTED else ""
         raise DataFormatError(
-            f"images={images}: {len(bad)} of {len(names)} pictures are missing or damaged; replace them, or take their "
-            "lines out of the captions:\n  " + "\n  ".join(bad[:NAMED]) + more
+            f"images={images}: {len(bad)} of {len(names)} pictures are missing or damaged; replace them, or remove "
+            "their lines from the caption file:\n  " + "\n  ".join(bad[:MAX_LISTED]) + more
         )
 
 

@@ -1,4 +1,4 @@
-"""Weights of other programmes' checkpoints, taken where a mapping says what each of them is here."""
+"""Convert checkpoints of other programs, by a mapping from their weight names to ours."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,14 +11,17 @@ from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError
 from tangka_match.models import ChineseCLIP
 from tangka_match.models.registry import build_matcher
-from tangka_match.retrieval.metadata import as_checkpoint, make_passport
+from tangka_match.retrieval.metadata import as_checkpoint, make_metadata
 from tangka_match.retrieval.safe_load import load_with_stand_ins
 
 Weights = dict[str, Tensor]
 
 
 def describe_foreign(source: Path) -> str:
-    """What a checkpoint holds: every group of weights with keys and shapes, and the classes that were not read.
+    """Describe a checkpoint: each group of weights with keys and shapes, and the classes that were not loaded.
+
+    Args:
+        source: File written by ``torch.save``.
 
     Raises:
         CheckpointError: If the file is missing, damaged or refused.
@@ -33,16 +36,24 @@ def describe_foreign(source: Path) -> str:
         found = f", only {', '.join(map(str, content))}" if isinstance(content, dict) else f": {type(content).__name__}"
         lines.append(f"no named weights{found}")
     if replaced:
-        lines.append(f"named by the file, neither imported nor run: {', '.join(replaced)}")
+        lines.append(f"named by the file, neither imported nor executed: {', '.join(replaced)}")
     return "\n".join(lines)
 
 
 def weight_groups(content: object, place: str = "") -> dict[str, Weights]:
-    """Every dictionary of named tensors inside a checkpoint, by its dotted place.
+    """Find all dictionaries of named tensors in a checkpoint.
 
-    >>> import torch
-    >>> list(weight_groups({"epoch": 3, "model": {"fc.bias": torch.zeros(2)}}))
-    ['model']
+    Args:
+        content: Content of the checkpoint.
+        place: Dotted path of ``content`` in the file.
+
+    Returns:
+        Tensors by name, for each dotted path.
+
+    Example:
+        >>> import torch
+        >>> list(weight_groups({"epoch": 3, "model": {"fc.bias": torch.zeros(2)}}))
+        ['model']
     """
     if not isinstance(content, dict):
         return {}
@@ -66,53 +77,53 @@ def from_foreign(
     tokenizer: Mapping[str, Any] | None = None,
     max_tokens: int = 80,
 ) -> dict[str, Any]:
-    """Read another programme's checkpoint as one of ours.
+    """Convert a checkpoint of another program into one of ours.
 
     Args:
-        source: Written by ``torch.save``.
-        vocabulary: That it was trained with.
-        model: Our model with its hyper-parameters, ``_target_`` included.
-        weights: Their name to our name, or to ``None`` where a weight is left out. Names that end in ``.*`` stand for
-            all weights that begin so.
-        num_regions: Regions an image.
+        source: File written by ``torch.save``.
+        vocabulary: Vocabulary that the model was trained with.
+        model: Hyper-parameters of our model, including ``_target_``.
+        weights: Map from their weight names to ours, or to ``None`` to drop a weight. A name that ends in ``.*``
+            matches all weights with that prefix; exact names take precedence.
+        num_regions: Regions per image.
         feature_dim: Dimensions of a region feature.
-        state: Dotted place of the weights in the file; empty for the file itself.
-        tokenizer: Arguments of ``JiebaTokenizer``; its defaults where ``None``.
-        max_tokens: Words a caption, ``<start>`` and ``<end>`` included.
+        state: Dotted path of the weights in the file; empty for the top level.
+        tokenizer: Arguments of ``JiebaTokenizer``; the defaults if ``None``.
+        max_tokens: Maximum tokens per caption, including ``<start>`` and ``<end>``.
 
     Returns:
-        What ``torch.save`` writes and ``tangka_match.load`` reads.
+        Checkpoint dict for ``torch.save``, readable by ``tangka_match.load``.
 
     Raises:
         CheckpointError: If the file is missing, damaged or refused, or the mapping does not give every weight of the
-            model exactly once and in its shape; every fault is listed.
+            model exactly once in its shape; the message lists all faults.
     """
     groups = weight_groups(load_with_stand_ins(source)[0])
     if state not in groups:
-        known = ", ".join(name or "''" for name in groups) or "nowhere"
-        raise CheckpointError(f"{source}: no weights at state={state!r}; there are some at: {known}")
+        known = ", ".join(name or "''" for name in groups) or "(the file holds none)"
+        raise CheckpointError(f"{source}: no weights at state={state!r}; weights are at: {known}")
     matcher = build_matcher(model, vocab_size=len(vocabulary), feature_dim=feature_dim, num_regions=num_regions)
     assert isinstance(matcher, nn.Module)
     ours = matcher.state_dict()
     taken = _take(source, groups[state], ours, weights)
-    cutter = JiebaTokenizer(**(tokenizer or {}))
-    passport = make_passport(
+    jieba_tokenizer = JiebaTokenizer(**(tokenizer or {}))
+    metadata = make_metadata(
         name="converted",
         run_id=source.name,
         model=model,
         vocabulary=vocabulary.to_dict(),
         vocabulary_fingerprint=vocabulary.fingerprint(),
-        tokenizer=cutter.settings(),
+        tokenizer=jieba_tokenizer.settings(),
         max_tokens=max_tokens,
         num_regions=num_regions,
         feature_dim=feature_dim,
         data_fingerprint="",
     )
-    return as_checkpoint({key: taken[key] for key in ours}, passport)
+    return as_checkpoint({key: taken[key] for key in ours}, metadata)
 
 
 def _take(source: Path, theirs: Weights, ours: Weights, mapping: Mapping[str, str | None]) -> Weights:
-    """Rename and check; all faults in one message."""
+    """Rename and check the weights; all faults are listed in one message."""
     renamed, faults = _rename(theirs, mapping)
     for key, target in renamed.items():
         if target is None:
@@ -131,14 +142,14 @@ def _take(source: Path, theirs: Weights, ours: Weights, mapping: Mapping[str, st
 
 
 def _rename(theirs: Weights, mapping: Mapping[str, str | None]) -> tuple[dict[str, str | None], list[str]]:
-    """Our name of each of their weights, and what is wrong with the mapping; exact names go before ``.*``."""
+    """Return our name for each of their weights, and the faults of the mapping; exact names precede ``.*``."""
     renamed: dict[str, str | None] = {}
     faults = []
     unused = set(mapping)
     for key, value in theirs.items():
         rules = [rule for rule in mapping if rule == key or (rule.endswith(".*") and key.startswith(rule[:-1]))]
         if not rules:
-            faults.append(f"{key} {tuple(value.shape)} is not mapped; null leaves it out")
+            faults.append(f"{key} {tuple(value.shape)} is not mapped; map it to null to drop it")
             continue
         rule = max(rules, key=lambda name: (name == key, len(name)))
         unused.discard(rule)
@@ -151,22 +162,25 @@ def _rename(theirs: Weights, mapping: Mapping[str, str | None]) -> tuple[dict[st
 
 
 def zero_shot_checkpoint(source: str, num_regions: int, feature_dim: int) -> dict[str, Any]:
-    """What ``torch.save`` writes and ``tangka_match.load`` reads.
+    """Build a checkpoint of a pretrained Chinese-CLIP, for zero-shot matching.
 
     Args:
         source: Folder of the Chinese-CLIP, or its name on the Hugging Face hub.
-        num_regions: Regions an image that its vision tower wrote.
+        num_regions: Regions per image in the features that its vision tower extracted.
         feature_dim: Dimensions of the joint space.
 
+    Returns:
+        Checkpoint dict for ``torch.save``, readable by ``tangka_match.load``.
+
     Raises:
-        ConfigError: The model cannot be read, or has another joint space.
+        ConfigError: If the model cannot be read, or has a joint space of another size.
     """
     tokenizer = PieceTokenizer(source)
     vocabulary = tokenizer.vocabulary
     matcher = ChineseCLIP(
         vocab_size=len(vocabulary), feature_dim=feature_dim, num_regions=num_regions, text_model=source
     )
-    passport = make_passport(
+    metadata = make_metadata(
         name="chinese_clip_zero_shot",
         run_id=Path(source).name,
         model={"_target_": "tangka_match.models.ChineseCLIP", **matcher.checkpoint_arguments()},
@@ -178,4 +192,4 @@ def zero_shot_checkpoint(source: str, num_regions: int, feature_dim: int) -> dic
         feature_dim=feature_dim,
         data_fingerprint="",
     )
-    return as_checkpoint(matcher.state_dict(), passport)
+    return as_checkpoint(matcher.state_dict(), metadata)

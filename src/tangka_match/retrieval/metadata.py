@@ -1,23 +1,21 @@
-"""What a checkpoint says about itself beside its weights, and reading it without trusting it."""
+"""Metadata of a checkpoint: what it says about itself beside its weights."""
 
-import pickle
-import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from tangka_match.errors import CheckpointError
-from tangka_match.retrieval.safe_load import check_sums
+from tangka_match.retrieval.safe_load import load_weights
 
-PASSPORT_KEY = "tangka_match"
-PASSPORT_FORMAT = 1
+METADATA_KEY = "tangka_match"
+METADATA_FORMAT = 1
+PREFIX = "matcher."
+"""Prefix of the matcher's weights in a checkpoint's ``state_dict``."""
 
 
-def make_passport(
+def make_metadata(
     *,
     name: str,
     run_id: str,
@@ -30,21 +28,21 @@ def make_passport(
     feature_dim: int,
     data_fingerprint: str,
 ) -> dict[str, Any]:
-    """Collect what every checkpoint of a run carries; all values are plain.
+    """Collect the metadata that every checkpoint of a run carries; all values are plain.
 
     Args:
-        name: Of the experiment.
-        run_id: Of the run that writes the checkpoint.
-        model: Hyper-parameters, with ``_target_``, as ``models.registry.build_matcher`` reads them.
+        name: Name of the experiment.
+        run_id: Id of the run that writes the checkpoint.
+        model: Hyper-parameters with ``_target_``, as ``models.registry.build_matcher`` reads them.
         vocabulary: ``Vocabulary.to_dict()``.
         vocabulary_fingerprint: ``Vocabulary.fingerprint()``.
         tokenizer: ``settings()`` of the tokenizer.
-        max_tokens: Words a caption, ``<start>`` and ``<end>`` included.
-        num_regions: Regions an image.
+        max_tokens: Maximum tokens per caption, including ``<start>`` and ``<end>``.
+        num_regions: Regions per image.
         feature_dim: Dimensions of a region feature.
-        data_fingerprint: Of the training and validation sets.
+        data_fingerprint: Fingerprint of the training and validation sets.
     """
-    return {"format": PASSPORT_FORMAT, **locals()}
+    return {"format": METADATA_FORMAT, **locals()}
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -54,53 +52,33 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         path: A ``.ckpt`` file.
 
     Returns:
-        Lightning's checkpoint dict; the passport is under ``PASSPORT_KEY``.
+        Lightning's checkpoint dict, with the metadata under ``METADATA_KEY``.
 
     Raises:
         CheckpointError: If the file is missing, damaged, tries to run code, or was not written by this project.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint; give the path of a best.ckpt or last.ckpt")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of a pickle protocol that is refused anyway
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        check_sums(path)
-    except pickle.UnpicklingError as error:
-        # Not torch's own words: they go on to explain how to run what the file says.
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"it asks for {found[1]}" if found else "torch.save did not write it"
+    checkpoint = load_weights(path, if_damaged="use the other of best.ckpt and last.ckpt in the same folder")
+    metadata = checkpoint.get(METADATA_KEY) if isinstance(checkpoint, dict) else None
+    if not isinstance(metadata, dict):
+        raise CheckpointError(f"{path}: not a checkpoint of tangka_match (it has no {METADATA_KEY!r} entry)")
+    if metadata.get("format") != METADATA_FORMAT:
         raise CheckpointError(
-            f"{path}: refused, because it holds more than weights and plain values ({reason}); nothing in it was run. "
-            "Take the file from somebody you trust, or train again"
-        ) from error
-    except Exception as error:  # a damaged file can raise nearly anything
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}" if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{path}: damaged or half-written, {path.stat().st_size:,} bytes ({reason}); "
-            "use the other of best.ckpt and last.ckpt beside it"
-        ) from error
-    passport = checkpoint.get(PASSPORT_KEY) if isinstance(checkpoint, dict) else None
-    if not isinstance(passport, dict):
-        raise CheckpointError(f"{path}: not a checkpoint of tangka_match (it has no {PASSPORT_KEY!r} entry)")
-    if passport.get("format") != PASSPORT_FORMAT:
-        raise CheckpointError(
-            f"{path}: format {passport.get('format')!r}, this version reads format {PASSPORT_FORMAT}; "
+            f"{path}: format {metadata.get('format')!r}, but this version reads format {METADATA_FORMAT}; "
             "use the version of tangka_match that wrote it"
         )
     return checkpoint
 
 
-def check_passport(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+def check_metadata(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
     """Refuse a checkpoint of another architecture, vocabulary or data set.
 
     Args:
-        path: Of the checkpoint, for the message.
-        found: Its passport.
-        expected: The passport of the run that wants to use it.
+        path: Path of the checkpoint, for the message.
+        found: Metadata of the checkpoint.
+        expected: Metadata of the run that wants to use it.
 
     Raises:
-        CheckpointError: Naming every difference, with both values.
+        CheckpointError: If they differ; the message lists every difference with both values.
     """
     keys = ("num_regions", "feature_dim", "vocabulary_fingerprint", "tokenizer", "max_tokens", "data_fingerprint")
     differences = [
@@ -118,28 +96,40 @@ def check_passport(path: Path, found: dict[str, Any], expected: dict[str, Any]) 
         raise CheckpointError(
             f"{path} belongs to another model, vocabulary or data set:\n  "
             + "\n  ".join(differences)
-            + "\nUse the data and the settings that the run was started with (its config.yaml holds them)."
+            + "\nUse the data and settings that the run was started with (see its config.yaml)."
         )
 
 
-PREFIX = "matcher."
-
-
 def matcher_weights(checkpoint: Mapping[str, Any], part: str = "") -> dict[str, Tensor]:
-    """The weights of the model, or of a part of it, by their names in its ``state_dict``.
+    """Return the weights of the matcher, or of one of its submodules, keyed as in its ``state_dict``.
 
-    >>> matcher_weights({"state_dict": {"matcher.head.bias": 1, "loss.scale": 2}})
-    {'head.bias': 1}
-    >>> matcher_weights({"state_dict": {"matcher.head.bias": 1}}, part="head.")
-    {'bias': 1}
+    Args:
+        checkpoint: Checkpoint dict with a ``state_dict``.
+        part: Prefix of the submodule's keys, such as ``"head."``.
+
+    Example:
+        >>> matcher_weights({"state_dict": {"matcher.head.bias": 1, "loss.scale": 2}})
+        {'head.bias': 1}
+        >>> matcher_weights({"state_dict": {"matcher.head.bias": 1}}, part="head.")
+        {'bias': 1}
     """
     start = PREFIX + part
     return {key.removeprefix(start): value for key, value in checkpoint["state_dict"].items() if key.startswith(start)}
 
 
 def as_checkpoint(
-    weights: Mapping[str, Tensor], passport: dict[str, Any], *, epoch: int = 0, global_step: int = 0
+    weights: Mapping[str, Tensor], metadata: dict[str, Any], *, epoch: int = 0, global_step: int = 0
 ) -> dict[str, Any]:
-    """What ``torch.save`` writes and ``tangka_match.load`` reads, of weights that no training of ours made."""
+    """Build a checkpoint that ``tangka_match.load`` reads from weights that this project did not train.
+
+    Args:
+        weights: State dict of the matcher.
+        metadata: Metadata from `make_metadata`.
+        epoch: Epoch of the weights.
+        global_step: Optimizer step of the weights.
+
+    Returns:
+        Checkpoint dict to write with ``torch.save``.
+    """
     state = {f"{PREFIX}{key}": value for key, value in weights.items()}
-    return {"epoch": epoch, "global_step": global_step, "state_dict": state, PASSPORT_KEY: passport}
+    return {"epoch": epoch, "global_step": global_step, "state_dict": state, METADATA_KEY: metadata}

@@ -1,4 +1,4 @@
-"""Which galleries a set is evaluated on, and which near-duplicates count as right."""
+"""Evaluation protocols: the galleries of a split, and near-duplicates that count as correct."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,67 +18,25 @@ BLOCK = 128
 """Images read at once."""
 
 ROUNDING = 1e-6
-"""Cosine distance that copies of one picture may show by rounding alone."""
-
-
-def relevant_pairs(split: Split, threshold: float) -> Bool[Tensor, "I C"]:
-    """Which captions are right for which images, near-duplicates included.
-
-    A caption is right for its own image; for images whose features are closer to that one than ``threshold``; and for
-    every image that has a caption of the same text (``data.normalise.text_key``). Near is not carried on: a picture
-    near a near picture does not count.
-
-    Args:
-        split: Opened.
-        threshold: Cosine distance, 0 to 2, of the images' mean region features up to which they are the same picture;
-            0 means copies alone.
-
-    Returns:
-        (I, C), with at least each caption's own image.
-
-    Raises:
-        ConfigError: If the threshold is not in [0, 2].
-        DataFormatError: If features are not finite.
-    """
-    if not 0 <= threshold <= 2:
-        raise ConfigError(f"near_duplicates.threshold={threshold}: a cosine distance is between 0 and 2")
-    owners = torch.as_tensor(split.caption_to_image)
-    texts = torch.as_tensor(group_texts(split.captions))
-    has_text = torch.zeros(split.num_images, int(texts.max()) + 1, dtype=torch.bool)
-    has_text[owners, texts] = True
-    means = mean_features(split)
-    near = means @ means.T >= 1 - threshold - ROUNDING
-    near.fill_diagonal_(True)
-    return near[:, owners] | has_text[:, texts]
-
-
-def mean_features(split: Split) -> Float[Tensor, "I F"]:
-    """The L2-normalised mean of every image's real regions, in float32, read a block at a time."""
-    found = []
-    for rows in np.array_split(np.arange(split.num_images), -(-split.num_images // BLOCK)):
-        regions, _ = read_regions(split.features, rows, split.image_ids)
-        total = torch.from_numpy(regions).float().sum(dim=1)  # padding is zeros, and the length is divided out
-        found.append(torch.nn.functional.normalize(total, dim=-1))
-    return torch.cat(found)
-
+"""Largest cosine distance between copies of one picture that rounding can cause."""
 
 Rescore = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From a gallery's scores, and the rows of its images and captions, to scores for image and for caption queries."""
+"""Function from a gallery's scores, image rows and caption indices to scores for image and for caption queries."""
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """How to cut a set into galleries.
+class EvaluationProtocol:
+    """Division of a split into galleries.
 
     Args:
-        folds: Consecutive parts, each a gallery of its own; 5 on 5,000 images is the field's "5-fold 1K".
-        gallery_size: Images of a random gallery, each with one of its captions, drawn at random; ``None`` draws none.
-            Makes sets of different sizes comparable, and figures on small sets steadier.
-        draws: Random galleries.
-        seed: Of the draws.
+        folds: Number of consecutive parts, each a gallery; 5 on 5,000 images is COCO's "5-fold 1K".
+        gallery_size: Images per random gallery, each with one random caption of its own; ``None`` for no random
+            galleries. They make splits of different sizes comparable and reduce the variance on small splits.
+        draws: Number of random galleries.
+        seed: Seed of the draws.
 
     Raises:
-        ConfigError: If a number is below 1, or both folds and random galleries are asked for.
+        ConfigError: If a number is below 1, or both ``folds`` and ``gallery_size`` are given.
     """
 
     folds: int = 1
@@ -89,27 +47,31 @@ class Protocol:
     def __post_init__(self) -> None:
         for name, value in (("folds", self.folds), ("gallery_size", self.gallery_size), ("draws", self.draws)):
             if value is not None and value < 1:
-                raise ConfigError(f"protocol.{name}={value}; allowed: 1 and more")
+                raise ConfigError(f"protocol.{name}={value} must be >= 1")
         if self.gallery_size is not None and self.folds > 1:
             raise ConfigError(
                 f"protocol.folds={self.folds} and protocol.gallery_size={self.gallery_size}: choose one of the two"
             )
 
+    def smallest_gallery(self, num_images: int) -> int:
+        """Return the number of images in the smallest gallery of a split of ``num_images`` images."""
+        return self.gallery_size or num_images // self.folds
+
     def describe(self) -> str:
-        """In a few words, for a table's title."""
+        """Describe the protocol in a few words, for the title of a table."""
         if self.gallery_size is not None:
-            return f"{self.draws} random galleries of {self.gallery_size:,} images, one caption an image"
+            return f"{self.draws} random galleries of {self.gallery_size:,} images, one caption per image"
         return "full gallery" if self.folds == 1 else f"{self.folds} folds"
 
 
 @dataclass(frozen=True)
 class PooledRanks:
-    """Ranks of all queries of all galleries, and the image that each query belongs to.
+    """Ranks of all queries of all galleries, with the image of each query.
 
     Args:
-        ranks: Image queries and caption queries, gallery after gallery.
-        i2t_image: (queries,) row of the image in the whole set.
-        t2i_image: (queries,) row of the caption's image in the whole set.
+        ranks: Ranks of the image and the caption queries, gallery after gallery.
+        i2t_image: Row of each image query in the split, (N,).
+        t2i_image: Row of each caption query's image in the split, (M,).
     """
 
     ranks: Ranks
@@ -120,22 +82,22 @@ class PooledRanks:
 def rank_galleries(
     similarity: Float[Tensor, "I C"],
     caption_to_image: Int[Tensor, " C"],
-    protocol: Protocol,
+    protocol: EvaluationProtocol,
     *,
     rescore: Rescore | None = None,
     relevant: Bool[Tensor, "I C"] | None = None,
 ) -> PooledRanks:
-    """Rank every gallery of a protocol within itself.
+    """Rank the queries of each gallery of a protocol within that gallery; ties rank as in `retrieval_ranks`.
 
     Args:
-        similarity: Scores of the whole set, (I, C).
-        caption_to_image: The row of every caption's image, (C,).
-        protocol: Which galleries.
-        rescore: Changes the scores of each gallery before it is ranked.
-        relevant: (I, C), which pairs count as right; a caption and its own image alone where ``None``.
+        similarity: Scores of the whole split, (I, C).
+        caption_to_image: Row of each caption's image, (C,).
+        protocol: Galleries to rank.
+        rescore: Correction of the scores of each gallery before ranking.
+        relevant: Pairs that count as correct, (I, C); only each caption's own image if ``None``.
 
     Raises:
-        ConfigError: If the set has fewer images than folds, or than a gallery.
+        ConfigError: If the split has fewer images than folds, or than ``gallery_size``.
         TrainingError: If a score is NaN.
     """
     parts = []
@@ -159,12 +121,12 @@ def rank_galleries(
 
 
 def _galleries(
-    num_images: int, caption_to_image: Int[Tensor, " C"], protocol: Protocol
+    num_images: int, caption_to_image: Int[Tensor, " C"], protocol: EvaluationProtocol
 ) -> list[tuple[Int[Tensor, " N"], Int[Tensor, " M"]]]:
     wanted = protocol.gallery_size or protocol.folds
     if wanted > num_images:
         name = "gallery_size" if protocol.gallery_size else "folds"
-        raise ConfigError(f"protocol.{name}={wanted}, but the set has {num_images} images: give at most as many")
+        raise ConfigError(f"protocol.{name}={wanted} must be at most {num_images}, the number of images")
     if protocol.gallery_size is None:
         blocks = torch.arange(num_images).tensor_split(protocol.folds)
         return [(block, torch.isin(caption_to_image, block).nonzero().flatten()) for block in blocks]
@@ -175,9 +137,49 @@ def _galleries(
 def _draw(
     num_images: int, caption_to_image: Int[Tensor, " C"], size: int, generator: torch.Generator
 ) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"]]:
-    """Images without replacement, in order, and for each the caption that a random order of captions puts first."""
+    """Draw images without replacement, sorted, and one random caption of each."""
     images = torch.randperm(num_images, generator=generator)[:size].sort().values
     shuffled = torch.randperm(len(caption_to_image), generator=generator)
     by_image = shuffled[caption_to_image[shuffled].argsort(stable=True)]
     counts = torch.bincount(caption_to_image, minlength=num_images)
     return images, by_image[(counts.cumsum(0) - counts)[images]]
+
+
+def relevant_pairs(split: Split, threshold: float) -> Bool[Tensor, "I C"]:
+    """Find the captions that are correct for each image, near-duplicates included.
+
+    A caption is correct for its own image, for images within ``threshold`` of it, and for images that have a caption
+    with the same text. The relation is not transitive: a near-duplicate of a near-duplicate does not count.
+
+    Args:
+        split: Opened split.
+        threshold: Cosine distance between mean region features up to which two images count as the same picture, in
+            [0, 2]; 0 means exact copies only.
+
+    Returns:
+        Correct pairs, (I, C), at least each caption with its own image.
+
+    Raises:
+        ConfigError: If ``threshold`` is not in [0, 2].
+        DataFormatError: If features are not finite.
+    """
+    if not 0 <= threshold <= 2:
+        raise ConfigError(f"near_duplicates.threshold={threshold} must be in [0, 2]: it is a cosine distance")
+    owners = torch.as_tensor(split.caption_to_image)
+    texts = torch.as_tensor(group_texts(split.captions))
+    has_text = torch.zeros(split.num_images, int(texts.max()) + 1, dtype=torch.bool)
+    has_text[owners, texts] = True
+    means = mean_features(split)
+    near = means @ means.T >= 1 - threshold - ROUNDING
+    near.fill_diagonal_(True)
+    return near[:, owners] | has_text[:, texts]
+
+
+def mean_features(split: Split) -> Float[Tensor, "I F"]:
+    """Compute the L2-normalised mean of each image's real regions, (I, F) float32, block by block."""
+    found = []
+    for rows in np.array_split(np.arange(split.num_images), -(-split.num_images // BLOCK)):
+        regions, _ = read_regions(split.features, rows, split.image_ids)
+        total = torch.from_numpy(regions).float().sum(dim=1)  # padding is zero, and normalising cancels the count
+        found.append(torch.nn.functional.normalize(total, dim=-1))
+    return torch.cat(found)

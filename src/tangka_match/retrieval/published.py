@@ -1,7 +1,7 @@
-"""Between checkpoints of the published SGRAF code and ours; nothing in a file is executed.
+"""Convert checkpoints between the published SGRAF code and this project, without executing anything in them.
 
-The published file is ``{"epoch", "model": [img_enc, txt_enc, sim_enc], "best_rsum", "opt", "Eiters"}``: three state
-dicts and the command line's options as an ``argparse.Namespace``.
+A published checkpoint is ``{"epoch", "model": [img_enc, txt_enc, sim_enc], "best_rsum", "opt", "Eiters"}``: three state
+dicts and the command-line options as an ``argparse.Namespace``.
 """
 
 import argparse
@@ -14,15 +14,15 @@ from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError
 from tangka_match.models import SGRAF
 from tangka_match.models.registry import build_matcher
-from tangka_match.retrieval.metadata import PASSPORT_KEY, as_checkpoint, make_passport, matcher_weights, read_checkpoint
+from tangka_match.retrieval.metadata import METADATA_KEY, as_checkpoint, make_metadata, matcher_weights, read_checkpoint
 from tangka_match.retrieval.safe_load import load_weights
 
 KEYS = {"epoch", "model", "opt", "Eiters"}
 PARTS = ("img_enc", "txt_enc", "sim_enc")
 TARGET = "tangka_match.models.SGRAF"
 WORD_VECTORS, REGION_SLOTS = "embed.weight", "v_global_w.embedding_local.1.weight"
-UNCUT = 10_000  # the published code cuts no caption
-# Ours, and the published option that means the same.
+UNTRUNCATED = 10_000
+"""``max_tokens`` of converted checkpoints: the published code does not truncate captions."""
 OPTIONS = {
     "embed_dim": "embed_size",
     "word_dim": "word_dim",
@@ -31,8 +31,9 @@ OPTIONS = {
     "bidirectional": "bi_gru",
     "graph_steps": "sgr_step",
 }
-PUBLISHED_REGIONS = 36  # written into the published code
-# What the published code asks of its options beside those of the model, with its own defaults.
+"""Our hyper-parameters, and the published options with the same meaning."""
+PUBLISHED_REGIONS = 36
+"""Regions per image, hard-coded in the published code."""
 TRAINING_OPTIONS = {
     "data_path": "data",
     "data_name": "tangka_precomp",
@@ -50,21 +51,22 @@ TRAINING_OPTIONS = {
     "margin": 0.2,
     "max_violation": True,
 }
+"""Options that the published code reads beside those of the model, with its defaults."""
 
 
 def from_published(source: Path, vocabulary: Vocabulary) -> dict[str, Any]:
-    """Read a published checkpoint as one of ours.
+    """Convert a published checkpoint into one of ours.
 
     Args:
-        source: ``model_best.pth.tar``.
-        vocabulary: That it was trained with.
+        source: ``model_best.pth.tar`` of the published code.
+        vocabulary: Vocabulary that the model was trained with.
 
     Returns:
-        What ``torch.save`` writes and ``tangka_match.load`` reads. Captions are cut as the published code did: plain
-        jieba after ``lower()``, punctuation kept.
+        Checkpoint dict for ``torch.save``, readable by ``tangka_match.load``. Its tokenizer segments captions as the
+        published code does: plain jieba after ``lower()``, with punctuation.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, asks for more than weights and options, or does not fit the
+        CheckpointError: If the file is missing, damaged, holds more than weights and options, or does not fit the
             vocabulary.
     """
     content = _read(source)
@@ -80,7 +82,7 @@ def from_published(source: Path, vocabulary: Vocabulary) -> dict[str, Any]:
     words = len(states[1][WORD_VECTORS])
     if words != len(vocabulary):
         raise CheckpointError(
-            f"{source} has vectors for {words:,} words, but the vocabulary holds {len(vocabulary):,}: give the "
+            f"{source} has vectors for {words:,} words, but the vocabulary holds {len(vocabulary):,}; give the "
             "vocabulary that the model was trained with"
         )
     model = {
@@ -94,57 +96,63 @@ def from_published(source: Path, vocabulary: Vocabulary) -> dict[str, Any]:
     matcher: Any = build_matcher(model, vocab_size=words, feature_dim=options["img_dim"], num_regions=num_regions)
     matcher.load_published_state(states)
     tokenizer = JiebaTokenizer(domain_dictionary=False, normalise=False, keep_punctuation=True)
-    passport = make_passport(
+    metadata = make_metadata(
         name="sgraf_published",
         run_id=source.name,
         model=model,
         vocabulary=vocabulary.to_dict(),
         vocabulary_fingerprint=vocabulary.fingerprint(),
         tokenizer=tokenizer.settings(),
-        max_tokens=UNCUT,
+        max_tokens=UNTRUNCATED,
         num_regions=num_regions,
         feature_dim=options["img_dim"],
         data_fingerprint="",
     )
     plain = {key: value for key, value in options.items() if isinstance(value, str | int | float | bool | None)}
-    passport["published"] = {"best_rsum": float(content.get("best_rsum", 0.0)), "options": plain}  # for the way back
+    metadata["published"] = {"best_rsum": float(content.get("best_rsum", 0.0)), "options": plain}  # for `to_published`
     epoch, steps = int(content["epoch"]), int(content["Eiters"])
-    return as_checkpoint(matcher.state_dict(), passport, epoch=epoch, global_step=steps)
+    return as_checkpoint(matcher.state_dict(), metadata, epoch=epoch, global_step=steps)
 
 
 def to_published(source: Path) -> dict[str, Any]:
-    """Turn a checkpoint of ours with an SGRAF inside into what the published code loads: keys, order and dtypes.
+    """Convert our checkpoint of an SGRAF into one that the published code loads, with its keys, order and dtypes.
 
-    Options and best rsum of a checkpoint that came from the published code go back unchanged; one of our own training
-    gets the published defaults for what the published training would ask.
+    A checkpoint that was converted from the published code keeps its options and best rsum; one of our own training
+    gets the published defaults for the training options.
+
+    Args:
+        source: Checkpoint of this project.
+
+    Returns:
+        Checkpoint dict for ``torch.save``, in the format described above.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, or holds a model that the published code cannot build.
+        CheckpointError: If the file is missing or damaged, or its model has a setting that the published code lacks.
     """
     checkpoint = read_checkpoint(source)
-    passport = checkpoint[PASSPORT_KEY]
-    model = passport["model"]
+    metadata = checkpoint[METADATA_KEY]
+    model = metadata["model"]
     if model["_target_"] != TARGET:
-        raise CheckpointError(f"{source} holds a {model['_target_']}; the published code knows SGRAF alone")
+        raise CheckpointError(f"{source} holds a {model['_target_']}; the published code supports only SGRAF")
     if model.get("reasoning", "sgr") == "both" or model.get("global_share", 0):
         raise CheckpointError(
             f"{source} holds an SGRAF with reasoning={model.get('reasoning', 'sgr')!r} and "
-            f"global_share={model.get('global_share', 0)}; the published code knows one of sgr and saf, without a "
+            f"global_share={model.get('global_share', 0)}; the published code supports reasoning sgr or saf, without a "
             "global branch"
         )
-    if passport["num_regions"] != PUBLISHED_REGIONS:
+    if metadata["num_regions"] != PUBLISHED_REGIONS:
         raise CheckpointError(
-            f"{source} is made for {passport['num_regions']} regions an image; the published code has "
-            f"{PUBLISHED_REGIONS} written into it"
+            f"{source} has {metadata['num_regions']} regions per image; the published code supports only "
+            f"{PUBLISHED_REGIONS}"
         )
     states = [matcher_weights(checkpoint, f"{part}.") for part in PARTS]
     settings = {name: parameter.default for name, parameter in inspect.signature(SGRAF).parameters.items()} | model
-    origin = passport.get("published", {"best_rsum": 0.0, "options": {}})
+    origin = metadata.get("published", {"best_rsum": 0.0, "options": {}})
     options = TRAINING_OPTIONS | origin["options"]
     options |= {theirs: settings[ours] for ours, theirs in OPTIONS.items()} | {
         "module_name": settings["reasoning"].upper(),
-        "img_dim": passport["feature_dim"],
-        "vocab_size": len(passport["vocabulary"]["word2idx"]),
+        "img_dim": metadata["feature_dim"],
+        "vocab_size": len(metadata["vocabulary"]["word2idx"]),
         "no_imgnorm": not settings["normalise_images"],
         "no_txtnorm": not settings["normalise_texts"],
     }
@@ -169,7 +177,7 @@ def _read(source: Path) -> dict[str, Any]:
 
 
 def is_published(content: object) -> bool:
-    """Whether a file's content has the form that the published code writes; what its options are is not looked at."""
+    """Check whether the content of a file has the form of a published checkpoint; options are not checked."""
     if not isinstance(content, dict) or not content.keys() >= KEYS:
         return False
     states = content["model"]

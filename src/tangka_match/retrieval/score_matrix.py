@@ -1,4 +1,4 @@
-"""Score every image of a corpus against every caption, in pieces that fit into memory."""
+"""Score every image of a corpus against every caption in chunks that fit into memory."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,10 +11,13 @@ from tangka_match.retrieval.encode import device_of, inference
 from tangka_match.types import Encoded, Matcher
 
 MAX_ELEMENTS = 2**25
-"""Numbers in the largest tensor of a piece: 128 MB in float32. A matcher holds a few such tensors at once."""
+"""Elements in the largest tensor of a chunk: 128 MB in float32. A matcher holds a few such tensors at once."""
 
 CAPTION_CHUNK = 64
-"""Captions scored at once, unless one image against so many is too much; sorted by length, they hold little padding."""
+"""Captions per chunk, unless one image against them exceeds ``max_elements``."""
+
+FUSIONS = ("mean", "rank")
+"""Fusions of the scores of an ensemble: the mean of scores, or of `rank_scores`."""
 
 
 def score_matrix(
@@ -32,39 +35,39 @@ def score_matrix(
     """Compute the whole similarity matrix with bounded memory.
 
     A matcher that compares regions with words holds tensors of images x captions x words x dimensions (or x regions).
-    Chunk sizes are chosen so that this product stays under ``max_elements``: captions are taken in the order of their
-    length and padding is cut off, so that chunks of short captions meet more images at once. The scores do not depend
-    on the chunks beyond rounding, as `Matcher` promises; the order of rows and columns is that of the input.
+    Chunk sizes keep this product under ``max_elements``. Captions are sorted by length and padding is trimmed, so that
+    chunks of short captions take more images at once. Chunking changes the scores by rounding only, as `Matcher`
+    requires; rows and columns keep the order of the input.
 
     Args:
-        matcher: The model; used in evaluation mode, left in the mode it was in.
+        matcher: Model; used in evaluation mode, and returned to its previous mode.
         images: I encoded images.
         texts: C encoded captions.
-        image_chunk: Images scored at once; chosen by ``max_elements`` if not given.
-        caption_chunk: Captions scored at once; chosen if not given.
-        max_elements: Upper bound of a chunk's images x captions x words x max(dimensions, regions). One image against
-            one caption is the smallest chunk, however large that is.
-        device: Where to score; the matcher's own device if not given.
-        dtype: Of the computation, see ``inference``.
-        progress: Called after each chunk of captions with the captions done and their number.
+        image_chunk: Images per chunk; chosen by ``max_elements`` if not given.
+        caption_chunk: Captions per chunk; chosen by ``max_elements`` if not given, at most ``CAPTION_CHUNK``.
+        max_elements: Upper bound of images x captions x words x max(dimensions, regions) per chunk. A chunk has at
+            least one image and one caption, even above this bound.
+        device: Device of the computation; the matcher's own if not given.
+        dtype: Precision of the computation, see `inference`.
+        progress: Callback after each chunk of captions, with the number of captions done and in total.
 
     Returns:
         Scores, (I, C), float32 on the CPU: rows images, columns captions, higher = closer.
 
     Raises:
-        ConfigError: If a chunk size or the budget is below 1.
-        ShapeError: If the matcher does not answer with one score for every image and caption of a chunk.
+        ConfigError: If a chunk size or ``max_elements`` is below 1.
+        ShapeError: If the matcher does not return one score per image and caption of a chunk.
     """
     for name, size in (("image_chunk", image_chunk), ("caption_chunk", caption_chunk), ("max_elements", max_elements)):
         if size is not None and size < 1:
-            raise ConfigError(f"{name}={size} leaves nothing to score at once; give at least 1, or leave it out")
+            raise ConfigError(f"{name}={size} must be >= 1; leave it out to have it chosen")
     target = device_of(matcher, _vectors(images).device) if device is None else torch.device(device)
     result = torch.empty(len(images), len(texts))
     done = 0
     with inference(matcher, target, dtype):
         for columns in _caption_chunks(images, texts, caption_chunk, max_elements):
             captions = _trim(texts[columns]).to(target)
-            budget = max_elements // (len(columns) * _cost_of_a_pair(images, captions))
+            budget = max_elements // (len(columns) * _pair_elements(images, captions))
             step = image_chunk or max(1, budget)
             for start in range(0, len(images), step):
                 rows = _trim(images[start : start + step]).to(target)
@@ -88,26 +91,26 @@ def _score(matcher: Matcher, images: Encoded, texts: Encoded) -> Float[Tensor, "
 def _caption_chunks(
     images: Encoded, texts: Encoded, caption_chunk: int | None, max_elements: int
 ) -> Iterator[Int[Tensor, " N"]]:
-    """Cut the captions, longest last, into chunks of which one image at a time is within the budget."""
-    largest = max_elements // _cost_of_a_pair(images, texts)
+    """Split the captions, sorted by length, into chunks that fit the budget with one image."""
+    largest = max_elements // _pair_elements(images, texts)
     step = caption_chunk or max(1, min(CAPTION_CHUNK, largest))
     return iter(_lengths(texts).cpu().argsort(stable=True).split(step))
 
 
-def _cost_of_a_pair(images: Encoded, texts: Encoded) -> int:
-    """Numbers that one image against one caption may take: words x max(dimensions, regions)."""
+def _pair_elements(images: Encoded, texts: Encoded) -> int:
+    """Return the elements that one image against one caption takes: words x max(dimensions, regions)."""
     words = 1 if texts.tokens is None else texts.tokens.shape[1]
     regions = 1 if images.tokens is None else images.tokens.shape[1]
     return words * max(_vectors(texts).shape[-1], regions)
 
 
 def _vectors(encoded: Encoded) -> Float[Tensor, "N D"] | Float[Tensor, "N L D"]:
-    """Return the sequences if there are any, else the pooled vectors; an Encoded holds one of them."""
+    """Return the sequences if there are any, else the pooled vectors."""
     return encoded.pooled if encoded.tokens is None else encoded.tokens  # type: ignore[return-value]
 
 
 def _lengths(encoded: Encoded) -> Int[Tensor, " N"]:
-    """Positions up to the last real one of every item; 1 where there are vectors only."""
+    """Return the length of each item up to its last real position; 1 for pooled vectors."""
     if encoded.mask is None:
         return torch.ones(len(encoded), dtype=torch.int64)
     positions = torch.arange(1, encoded.mask.shape[1] + 1, device=encoded.mask.device)
@@ -115,29 +118,27 @@ def _lengths(encoded: Encoded) -> Int[Tensor, " N"]:
 
 
 def _trim(encoded: Encoded) -> Encoded:
-    """Cut off the padding that all items share."""
+    """Remove the padding that all items share."""
     if encoded.tokens is None or encoded.mask is None:
         return encoded
     longest = int(_lengths(encoded).max())
     return Encoded(encoded.pooled, encoded.tokens[:, :longest], encoded.mask[:, :longest])
 
 
-FUSIONS = ("mean", "rank")
-
-
 def rank_scores(similarity: Float[Tensor, "I C"], values: Float[Tensor, "N M"] | None = None) -> Float[Tensor, "N M"]:
-    """Replace scores by the negative logarithm of their place among all scores of a matrix.
+    """Replace scores by the negative logarithm of their rank among all scores of the matrix.
 
     The mean of such matrices over models is the rank product (Breitling et al. 2004, FEBS Letters 573:83-92): models
-    count alike whatever the scale of their scores, and high places count more than low ones. One model alone ranks as
-    before; the same holds for any strictly increasing function of its scores. Equal scores stay equal.
+    have equal weight whatever the scale of their scores, and top ranks count more than low ones. The order of the
+    scores of a single model does not change. Ties: equal scores stay equal, and take the best of their ranks.
 
     Args:
         similarity: Scores of one model, (I, C).
-        values: Scores of the same model to be placed among those of ``similarity``; these themselves where ``None``.
+        values: Other scores of the same model, (N, M), to rank among those of ``similarity``; ``similarity`` itself if
+            ``None``.
 
     Returns:
-        0 for the best score, below 0 for the others, float32; NaN stays NaN, so that ranking refuses it.
+        Float32 values, 0 for the best score and negative for the others; NaN stays NaN, so that ranking refuses it.
 
     Example:
         >>> torch.exp(-rank_scores(torch.tensor([[0.9, 0.1], [0.3, 0.3]])))

@@ -1,10 +1,10 @@
-"""Tables of recalls in the terminal: raw figures, and corrected ones."""
+"""Terminal tables of retrieval metrics: raw, and with corrections."""
 
 from collections.abc import Mapping
 
 from rich.table import Table
 
-from tangka_match.metrics import CUTOFFS
+from tangka_match.metric_names import CUTOFFS, DIRECTION_LABELS, DIRECTIONS, PRIMARY_METRIC, RECALLS
 from tangka_match.retrieval.corrections import TRANSDUCTIVE
 from tangka_match.retrieval.evaluation import Evaluation, Measured
 
@@ -12,23 +12,23 @@ from tangka_match.retrieval.evaluation import Evaluation, Measured
 def recall_table(
     metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]], *, title: str, caption: str
 ) -> Table:
-    """The six recalls, mean R@1 and rsum above their 95 % intervals, and the ranks.
+    """Build the table of the metrics of `metrics.summarise`, each above its 95 % interval.
 
     Args:
-        metrics: By the names of ``metrics.summarise``, in percent or ranks.
-        intervals: (low, high) by the same names.
-        title: What was measured.
-        caption: Below the table; what the intervals are is added.
+        metrics: Metrics by the names of `metrics.summarise`, in percent or ranks.
+        intervals: Intervals (low, high) by the same names.
+        title: Title of the table.
+        caption: First part of the caption, to which an explanation of the intervals is added.
     """
     table = Table(title=title, caption=f"{caption}; below each number its 95 % bootstrap interval over images")
     recalls = [f"r{k}" for k in CUTOFFS]
     for heading in ("", *(f"R@{k} %" for k in CUTOFFS), "median rank", "mean rank"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    for direction, name in (("i2t", "image→text"), ("t2i", "text→image")):
+    for direction, name in DIRECTION_LABELS.items():
         keys = [f"{direction}_{key}" for key in (*recalls, "median_rank", "mean_rank")]
         table.add_row(name, *(_with_interval(key, metrics, intervals) for key in keys))
     table.add_section()
-    table.add_row("mean R@1", _with_interval("mean_r1", metrics, intervals))
+    table.add_row("mean R@1", _with_interval(PRIMARY_METRIC, metrics, intervals))
     table.add_row("rsum", _with_interval("rsum", metrics, intervals))
     return table
 
@@ -39,19 +39,19 @@ def _with_interval(key: str, metrics: Mapping[str, float], intervals: Mapping[st
     return f"{metrics[key]:.{digits}f}\n[dim]{low:.1f}–{high:.1f}[/dim]"
 
 
-NOTE = "transductive = looks at all test queries at once: not comparable with the raw figures of other systems"
+NOTE = "transductive = uses all test queries at once; not comparable with raw results of other systems"
 
 
 def variants_table(evaluation: Evaluation) -> Table:
-    """A row for the raw figures, one for each correction, and one with near-duplicates counted as right.
+    """Build the table of raw recalls, recalls after each correction, and recalls with near-duplicates as correct.
 
     Args:
-        evaluation: With at least one of them.
+        evaluation: Evaluation with a correction or near-duplicates.
     """
     transductive = any(name in TRANSDUCTIVE for name in evaluation.corrected)
-    table = Table(title="beside the raw figures", caption=NOTE if transductive else None)
+    table = Table(title="raw and corrected metrics", caption=NOTE if transductive else None)
     table.add_column("")
-    for direction in ("i2t", "t2i"):
+    for direction in DIRECTIONS:
         for k in CUTOFFS:
             table.add_column(f"{direction}\nR@{k} %", justify="right", no_wrap=True)
     table.add_column("mean\nR@1 %", justify="right", no_wrap=True)
@@ -62,11 +62,10 @@ def variants_table(evaluation: Evaluation) -> Table:
     near = evaluation.near_duplicates
     if near is not None:
         table.add_section()
-        label = f"near-duplicates right (threshold {near.threshold:g}, {near.extra_pairs:,} pairs more)"
+        label = f"near-duplicates correct (threshold {near.threshold:g}, {near.extra_pairs:,} more pairs)"
         table.add_row(label, *_recalls(near.measured))
     return table
 
 
 def _recalls(measured: Measured) -> list[str]:
-    names = [f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in CUTOFFS]
-    return [f"{measured.metrics[name]:.2f}" for name in (*names, "mean_r1")]
+    return [f"{measured.metrics[name]:.2f}" for name in (*RECALLS, PRIMARY_METRIC)]

@@ -1,4 +1,4 @@
-"""Sweeps: the folder and manifest of a sweep, points already done, studies, seeds, and jobs side by side.
+"""Sweeps: grids, Optuna studies and repetitions with several seeds, with their Hydra integration.
 
-No Hydra here: ``config.sweeps`` composes the jobs, this package keeps their books.
+Each sweep has a folder with a manifest that lists its jobs and how they ended, so that a repeated command continues it.
 """

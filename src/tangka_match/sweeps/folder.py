@@ -1,4 +1,4 @@
-"""The folder of a sweep, ``runs/sweeps/<id>``: never shared by accident, found again when the sweep is."""
+"""The folder of a sweep, ``runs/sweeps/<id>``: a repeated command finds it again, and two sweeps never share it."""
 
 import fcntl
 import hashlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tangka_match.errors import ConfigError, TrainingError
-from tangka_match.sweeps.locks import is_locked, open_lock, take, try_to_take
+from tangka_match.sweeps.locks import acquire, is_locked, open_lock, try_acquire
 from tangka_match.sweeps.manifest import Manifest
 
 logger = logging.getLogger(__name__)
@@ -22,86 +22,83 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SweepFolder:
-    """Where a sweep keeps its books.
+    """Files of a sweep.
 
     Args:
-        path: Of the folder; its name is the sweep's id.
+        path: Folder, named by the id of the sweep.
     """
 
     path: Path
 
     @property
     def sweep_id(self) -> str:
-        """Time, short hash of what is swept and four random digits, or the name that the user gave."""
+        """Time, short hash of the identity and four random digits; or the name that the user gave."""
         return self.path.name
 
     @property
     def manifest(self) -> Manifest:
-        """Everything that happened."""
+        """List of the jobs and their state."""
         return Manifest(self.path / "manifest.jsonl")
 
     @property
     def journal(self) -> Path:
-        """Optuna's journal, of a study."""
+        """Optuna's journal (studies only)."""
         return self.path / "journal.log"
 
     def job_folder(self, number: int) -> Path:
-        """Of one job: its lock, and its output where it has a process of its own."""
+        """Return the folder of a job: its lock, and its output if it has a process of its own."""
         return self.path / "jobs" / str(number)
 
     @contextmanager
     def hold_job(self, number: int) -> Iterator[None]:
-        """Show, as long as this process lives, that the job is being done."""
+        """Hold the lock of a job while it is running."""
         self.job_folder(number).mkdir(parents=True, exist_ok=True)
         with open_lock(self.job_folder(number) / ".lock") as file:
-            take(file)
+            acquire(file)
             yield
 
     def is_held(self, number: int) -> bool:
-        """Whether a living process is doing the job."""
+        """Whether a living process is running the job."""
         return is_locked(self.job_folder(number) / ".lock")
 
     @contextmanager
     def exclusive_step(self) -> Iterator[None]:
-        """Let one process at a time decide what comes next."""
+        """Exclude other processes while the next step of the sweep is decided."""
         with open_lock(self.path / ".step") as file:
-            take(file)
+            acquire(file)
             yield
 
 
 @dataclass
 class OpenSweep:
-    """A sweep that this process works on.
+    """Sweep that this process is working on.
 
     Args:
-        folder: Of the sweep.
-        lock: Held until closed; other controllers see it.
-        alone: Whether no other process worked on it when it was opened.
-        is_new: Whether the folder was made now.
+        folder: Folder of the sweep.
+        lock: Lock that is held until it is closed.
+        alone: Whether no other process was working on the sweep when it was opened.
     """
 
     folder: SweepFolder
     lock: TextIO
     alone: bool
-    is_new: bool
 
 
 def open_sweep(root: Path, name: str | None, kind: str, identity: dict[str, Any], **header: Any) -> OpenSweep:
-    """Go on with the sweep that this command began, or make a new folder.
+    """Continue the sweep that the same command began, or make a new folder.
 
-    Without a name, the newest folder with the same identity that no process is working on is taken up again. Two
-    sweeps started in the same second get two folders. A name is meant for several processes: they share its folder if
-    it is a study's.
+    Without a name, the newest folder with the same identity that no process is working on is continued; otherwise a
+    folder with a new id is made. With a name, several processes can work on the same study.
 
     Args:
         root: Folder of all sweeps.
-        name: As the user gave it, or ``None``.
+        name: Name given by the user, or ``None``.
         kind: ``grid``, ``study`` or ``seeds``.
-        identity: Plain values that make a sweep the same sweep.
-        header: Further facts for the manifest's first line.
+        identity: Plain values that two commands must share to be the same sweep.
+        header: Further fields of the manifest's ``sweep`` event.
 
     Raises:
-        ConfigError: If the named folder holds another sweep, or a grid that is still going.
+        ConfigError: If the named folder holds another sweep, or a grid that another process is working on.
         TrainingError: If the folder cannot be made.
     """
     identity = {"kind": kind, **identity}
@@ -115,10 +112,10 @@ def open_sweep(root: Path, name: str | None, kind: str, identity: dict[str, Any]
             if folder.manifest.read().header.get("digest") != digest:
                 continue
             lock = open_lock(folder.path / ".lock")
-            if try_to_take(lock):
-                return OpenSweep(folder, _shared(lock, kind), alone=True, is_new=False)
+            if try_acquire(lock):
+                return OpenSweep(folder, _shared_if_study(lock, kind), alone=True)
             lock.close()
-            logger.warning("%s: another process is doing the same sweep; this one does it once more", folder.path)
+            logger.warning("%s: another process is working on the same sweep; starting a second one", folder.path)
         sweep_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{digest[:6]}-{secrets.token_hex(2)}"
         (root / sweep_id).mkdir()
         return _begin(SweepFolder(root / sweep_id), kind, identity, digest, header)
@@ -126,6 +123,11 @@ def open_sweep(root: Path, name: str | None, kind: str, identity: dict[str, Any]
         raise TrainingError(
             f"{error.filename or root}: cannot make the folder of the sweep ({error.strerror}); set paths.runs"
         ) from error
+
+
+def process_info() -> dict[str, Any]:
+    """Return the host name and process id, for the manifest."""
+    return {"host": os.uname().nodename, "pid": os.getpid()}
 
 
 def _open_named(
@@ -139,47 +141,43 @@ def _open_named(
     if found["digest"] != digest:
         raise ConfigError(
             f"sweep.name={folder.sweep_id}: {folder.path} holds another sweep: "
-            f"{_difference(found.get('identity', {}), identity)}; choose another name, or give what it was begun with"
+            f"{_describe_difference(found.get('identity', {}), identity)}; choose another name, or repeat the command "
+            "that began it"
         )
     lock = open_lock(folder.path / ".lock")
-    alone = try_to_take(lock)
+    alone = try_acquire(lock)
     if not alone and kind != "study":
         lock.close()
         raise ConfigError(f"sweep.name={folder.sweep_id}: another process is working on {folder.path}: wait for it")
-    return OpenSweep(folder, _shared(lock, kind), alone=alone, is_new=False)
+    return OpenSweep(folder, _shared_if_study(lock, kind), alone=alone)
 
 
 def _begin(folder: SweepFolder, kind: str, identity: dict[str, Any], digest: str, header: dict[str, Any]) -> OpenSweep:
     lock = open_lock(folder.path / ".lock")
-    take(lock)
+    acquire(lock)
     folder.manifest.write("sweep", sweep=folder.sweep_id, kind=kind, digest=digest, identity=identity, **header)
-    return OpenSweep(folder, _shared(lock, kind), alone=True, is_new=True)
+    return OpenSweep(folder, _shared_if_study(lock, kind), alone=True)
 
 
-def _shared(lock: TextIO, kind: str) -> TextIO:
-    """Others may join a study."""
+def _shared_if_study(lock: TextIO, kind: str) -> TextIO:
+    """Downgrade the lock of a study to a shared one, so that other processes can join."""
     if kind == "study":
-        take(lock, fcntl.LOCK_SH)
+        acquire(lock, fcntl.LOCK_SH)
     return lock
 
 
-def _difference(found: dict[str, Any], given: dict[str, Any]) -> str:
-    """The first setting that differs, with both values.
+def _describe_difference(found: dict[str, Any], given: dict[str, Any]) -> str:
+    """Describe the first setting that differs, with both values.
 
-    >>> _difference({"kind": "study", "space": {"a": "1,2"}}, {"kind": "study", "space": {"a": "1,3"}})
+    >>> _describe_difference({"kind": "study", "space": {"a": "1,2"}}, {"kind": "study", "space": {"a": "1,3"}})
     "its space is {'a': '1,2'}, here it is {'a': '1,3'}"
     """
     for name in dict.fromkeys([*found, *given]):
         if found.get(name) != given.get(name):
-            return f"its {name} is {_short(found.get(name))}, here it is {_short(given.get(name))}"
+            return f"its {name} is {_truncated(found.get(name))}, here it is {_truncated(given.get(name))}"
     return "it was begun with other settings"
 
 
-def _short(value: Any) -> str:
+def _truncated(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 300 else text[:300] + " …"
-
-
-def process_facts() -> dict[str, Any]:
-    """Host and process id, for the manifest."""
-    return {"host": os.uname().nodename, "pid": os.getpid()}

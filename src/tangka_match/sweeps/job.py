@@ -1,6 +1,9 @@
-"""What one job of a sweep does: its runs, skipped, resumed or trained, and a line in the manifest however it ends."""
+"""One job of a sweep: its runs are skipped, resumed or trained, and the manifest notes how it ended."""
 
+import itertools
+import json
 import logging
+import statistics
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -11,42 +14,42 @@ import rich
 from rich.markup import escape
 
 from tangka_match.config.launch import draw
-from tangka_match.errors import DISK_FULL, CheckpointError, TangkaMatchError
+from tangka_match.errors import DISK_FULL, CheckpointError, TangkaMatchError, TrainingError
 from tangka_match.records.environment import CodeVersion, code_version
+from tangka_match.records.ledger import read_ledger
 from tangka_match.records.past_runs import find_runs
 from tangka_match.records.run_folder import RunFolder
-from tangka_match.sweeps.folder import SweepFolder, process_facts
-from tangka_match.sweeps.manifest import ENDED_WELL
-from tangka_match.sweeps.settings import read_figures
-from tangka_match.sweeps.tables import mean_and_spread
+from tangka_match.sweeps.folder import SweepFolder, process_info
+from tangka_match.sweeps.manifest import COMPLETED
+from tangka_match.sweeps.tables import mean_and_std
 from tangka_match.training.plan import RunPlan, SweepJob
 from tangka_match.training.runner import train
 
 logger = logging.getLogger(__name__)
 
 
-def do_job(folder: SweepFolder, job: SweepJob, plans: Sequence[RunPlan], *, any_commit: bool) -> dict[str, Any]:
-    """Do the runs of a job and note how it ended.
+def run_job(folder: SweepFolder, job: SweepJob, plans: Sequence[RunPlan], *, any_commit: bool) -> dict[str, Any]:
+    """Do the runs of a job and note in the manifest how it ended.
 
     Args:
-        folder: Of the sweep.
-        job: Its place there.
-        plans: A run each, one a seed.
-        any_commit: Take over what other code has finished.
+        folder: Folder of the sweep.
+        job: Place of the job in the sweep.
+        plans: Planned runs, one per seed.
+        any_commit: Whether finished runs of other code count.
 
     Returns:
-        The fields of the manifest's ``end`` event. A job that failed returns as well: the others shall go on.
+        Fields of the manifest's ``end`` event. A failed job returns too, so that the sweep continues with the others.
 
     Raises:
-        SystemExit: When asked to stop by Ctrl-C or SIGTERM.
+        SystemExit: If Ctrl-C or SIGTERM stopped the job.
     """
     began = time.monotonic()
     outcome: dict[str, Any] = {"status": "stopped", "runs": []}
     with folder.hold_job(job.number):
-        folder.manifest.write("start", job=job.number, **process_facts())
+        folder.manifest.write("start", job=job.number, **process_info())
         rich.print(f"[bold]job {job.number}[/bold] of sweep {job.sweep}: {escape(' '.join(job.overrides))}")
         try:
-            outcome = _do_runs(job, plans, any_commit=any_commit)
+            outcome = _run_seeds(job, plans, any_commit=any_commit)
         except Exception as error:
             outcome = _failure(error)
         finally:
@@ -56,10 +59,135 @@ def do_job(folder: SweepFolder, job: SweepJob, plans: Sequence[RunPlan], *, any_
     return outcome
 
 
+def read_run_metrics(run: Path) -> dict[str, float]:
+    """Read all metrics of a finished or pruned run that can be objectives.
+
+    Args:
+        run: Run folder.
+
+    Returns:
+        Validation metrics of ``best.ckpt``; ``parameters``; and ``step_seconds``, the median time per optimizer step,
+        if at least two training losses were logged.
+
+    Raises:
+        TrainingError: If the ``result.json`` of the run cannot be read.
+    """
+    path = run / "result.json"
+    try:
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        metrics = {name: float(value) for name, value in result["val_metrics"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(f"{path}: not the result of a run ({error}); delete the folder {run}") from error
+    if "num_parameters" in result:
+        metrics["parameters"] = float(result["num_parameters"])
+    return metrics | _step_seconds(run)
+
+
+def died_without_end(cause: object) -> dict[str, Any]:
+    """Return the ``end`` fields of a job whose process died before it could write its own.
+
+    Args:
+        cause: Exit code or error, as far as it is known.
+    """
+    return {
+        "status": "failed",
+        "runs": [],
+        "error": f"its process died without an error message ({cause}): killed, or out of memory?",
+    }
+
+
+def is_retryable(end: dict[str, Any] | None) -> bool:
+    """Whether a further try of a job may succeed: it crashed, and not because of its settings or a full disk."""
+    return end is not None and end["status"] not in COMPLETED and not (end.get("users_mistake") or end.get("full_disk"))
+
+
+def is_full_disk(error: object) -> bool:
+    """Whether an error, or the one that caused it, says that the disk or the quota is full."""
+    if not isinstance(error, BaseException):
+        return False
+    chain = (error, error.__cause__, error.__context__)
+    return any(isinstance(part, OSError) and part.errno in DISK_FULL for part in chain)
+
+
+def _run_seeds(job: SweepJob, plans: Sequence[RunPlan], *, any_commit: bool) -> dict[str, Any]:
+    """Do the run of each seed in turn; the job ends early if the first one is pruned."""
+    code = None if any_commit else code_version()
+    ids, metrics_of_seeds, status = [], [], "finished"
+    resumed: list[str] = []
+    reports: dict[int, float] = {}
+    for number, plan in enumerate(plans):
+        seed = (f"seed={plan.settings.seed}",) if len(plans) > 1 else ()
+        # Only first seeds are pruned: further seeds have no counterpart at the same epoch in other trials.
+        report = _recording(job.report, reports) if job.report is not None and number == 0 else None
+        run, status, was_resumed = _run_plan(
+            plan, SweepJob(job.sweep, job.number, (*job.overrides, *seed), report), code
+        )
+        ids.append(run.name)
+        resumed += [run.name] if was_resumed else []
+        metrics_of_seeds.append(read_run_metrics(run))
+        if status == "pruned":
+            break
+    metrics, std = mean_and_std(metrics_of_seeds)
+    outcome: dict[str, Any] = {"status": status, "runs": ids, "metrics": metrics}
+    outcome |= {"std": std} if std else {}
+    outcome |= {"resumed": resumed} if resumed else {}
+    outcome |= {"reports": reports} if reports else {}
+    return outcome
+
+
+def _run_plan(plan: RunPlan, job: SweepJob, code: CodeVersion | None) -> tuple[Path, str, bool]:
+    """Reuse a finished run of the same settings, data and code, resume a stopped one, or train.
+
+    Returns:
+        Run folder, how the run ended, and whether it was resumed.
+    """
+    plan.data.prepare_data()
+    plan.data.setup("fit")
+    found = find_runs(plan.settings.paths.runs, plan.config, plan.data.fingerprint, code)
+    for past in found:
+        if past.status == "finished":
+            logger.info("run %s has the same settings, data and code and is finished", past.folder.run_id)
+            return past.folder.path, "finished", False
+    stopped = next((past.folder for past in found if past.can_go_on()), None)
+    result = _train(plan, stopped, job)
+    draw(result.folder)
+    return result.folder.path, "pruned" if result.pruned else "finished", result.folder == stopped
+
+
+def _train(plan: RunPlan, stopped: RunFolder | None, job: SweepJob) -> Any:
+    if stopped is not None:
+        try:
+            return train(plan, resume=stopped, job=job)
+        except CheckpointError as error:
+            logger.warning("run %s cannot be resumed (%s): starting a new one", stopped.run_id, _one_line(error))
+    return train(plan, job=job)
+
+
+def _recording(report: Callable[[int, float], bool], reports: dict[int, float]) -> Callable[[int, float], bool]:
+    """Wrap a reporter to record its reports, from which a damaged journal can be rebuilt."""
+
+    def record(epoch: int, value: float) -> bool:
+        reports[epoch] = value
+        return report(epoch, value)
+
+    return record
+
+
+def _step_seconds(run: Path) -> dict[str, float]:
+    """Median time per step between logged training losses; the pause of a resumed run is a single outlier."""
+    logged = [e for e in read_ledger(run / "ledger.jsonl") if e["event"] == "metrics" and "train/loss" in e["values"]]
+    rates = [
+        (after["time"] - before["time"]) / (after["step"] - before["step"])
+        for before, after in itertools.pairwise(logged)
+        if after["step"] > before["step"]
+    ]
+    return {"step_seconds": statistics.median(rates)} if rates else {}
+
+
 def _failure(error: Exception) -> dict[str, Any]:
-    """The end of a job that raised; what a user can mend has no traceback."""
+    """Return the outcome of a job that raised; prints the traceback of unexpected errors."""
     outcome: dict[str, Any] = {"status": "failed", "runs": [], "error": _one_line(error)}
-    if _is_full_disk(error):
+    if is_full_disk(error):
         return outcome | {"full_disk": True}
     if isinstance(error, TangkaMatchError):
         return outcome | {"users_mistake": True}
@@ -72,92 +200,6 @@ def _short_result(outcome: dict[str, Any]) -> str:
         return escape(outcome["error"])
     metrics = outcome["metrics"]
     return f"mean R@1 {metrics['mean_r1']:.2f}, rsum {metrics['rsum']:.1f}, run {' '.join(outcome['runs'])}"
-
-
-def _do_runs(job: SweepJob, plans: Sequence[RunPlan], *, any_commit: bool) -> dict[str, Any]:
-    """Each seed's run in turn; a pruned first seed ends the job."""
-    code = None if any_commit else code_version()
-    ids, figures, status = [], [], "finished"
-    resumed: list[str] = []
-    reports: dict[int, float] = {}
-    for number, plan in enumerate(plans):
-        of_seed = (f"seed={plan.settings.seed}",) if len(plans) > 1 else ()
-        # Trials are compared by their first seed: the others have no counterpart at the same epoch.
-        report = _noted(job.report, reports) if job.report is not None and number == 0 else None
-        part = SweepJob(job.sweep, job.number, (*job.overrides, *of_seed), report)
-        run, status, went_on = _do_run(plan, part, code)
-        ids.append(run.name)
-        resumed += [run.name] if went_on else []
-        figures.append(read_figures(run))
-        if status == "pruned":
-            break
-    metrics, std = mean_and_spread(figures)
-    outcome: dict[str, Any] = {"status": status, "runs": ids, "metrics": metrics}
-    outcome |= {"std": std} if std else {}
-    outcome |= {"resumed": resumed} if resumed else {}
-    outcome |= {"reports": reports} if reports else {}
-    return outcome
-
-
-def _noted(report: Callable[[int, float], bool], reports: dict[int, float]) -> Callable[[int, float], bool]:
-    """The same, and keeps what is reported: a damaged journal can then be written anew from the manifest."""
-
-    def noting(epoch: int, value: float) -> bool:
-        reports[epoch] = value
-        return report(epoch, value)
-
-    return noting
-
-
-def _do_run(plan: RunPlan, job: SweepJob, code: CodeVersion | None) -> tuple[Path, str, bool]:
-    """Take over the finished run of the same settings, go on with a half-way one, or train.
-
-    Returns:
-        The folder, how it ended, and whether it went on half-way.
-    """
-    plan.data.prepare_data()
-    plan.data.setup("fit")
-    found = find_runs(plan.settings.paths.runs, plan.config, plan.data.fingerprint, code)
-    for past in found:
-        if past.status == "finished":
-            logger.info("run %s has the same settings, data and code and is finished", past.folder.run_id)
-            return past.folder.path, "finished", False
-    half_way = next((past.folder for past in found if past.can_go_on()), None)
-    result = _train(plan, half_way, job)
-    draw(result.folder)
-    return result.folder.path, "pruned" if result.pruned else "finished", result.folder == half_way
-
-
-def _train(plan: RunPlan, half_way: RunFolder | None, job: SweepJob) -> Any:
-    if half_way is not None:
-        try:
-            return train(plan, resume=half_way, job=job)
-        except CheckpointError as error:
-            logger.warning("run %s cannot go on (%s): it is started anew", half_way.run_id, _one_line(error))
-    return train(plan, job=job)
-
-
-def failed_without_word(code: object) -> dict[str, Any]:
-    """The end of a job whose process could not write one.
-
-    Args:
-        code: How the process ended, as far as it is known.
-    """
-    return {
-        "status": "failed",
-        "runs": [],
-        "error": f"its process ended without a word ({code}): killed, or out of memory?",
-    }
-
-
-def is_worth_another_try(end: dict[str, Any] | None) -> bool:
-    """Whether a failed job may do better in a second try: not if the settings are wrong or the disk is full."""
-    return end is not None and end["status"] not in ENDED_WELL and not end.get("users_mistake")
-
-
-def _is_full_disk(error: BaseException) -> bool:
-    chain = (error, error.__cause__, error.__context__)
-    return any(isinstance(part, OSError) and part.errno in DISK_FULL for part in chain)
 
 
 def _one_line(error: Exception) -> str:

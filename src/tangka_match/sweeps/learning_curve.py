@@ -15,11 +15,12 @@ from tangka_match.analysis.diagnosis.finding import Section
 from tangka_match.analysis.diagnosis.learning_curve import CurveSize, diagnose_learning_curve
 from tangka_match.analysis.saturating_curve import measure_points
 from tangka_match.config.build import build_plan
-from tangka_match.config.launch import OF_THE_COMMAND_LINE, keep_absolute_paths, train_and_draw
+from tangka_match.config.launch import keep_absolute_paths, train_and_draw
 from tangka_match.errors import ConfigError
 from tangka_match.records.environment import code_version
 from tangka_match.records.ledger import read_ledger
 from tangka_match.records.past_runs import find_runs
+from tangka_match.records.setting_names import COMMAND_KEYS
 from tangka_match.retrieval.evaluation_files import read_ranks_table
 from tangka_match.training.plan import RunPlan
 
@@ -85,7 +86,7 @@ def _compose_recipe(experiment: str | None, overrides: Sequence[str]) -> DictCon
     recipe = [] if experiment is None else [f"+experiment={experiment}"]
     config = compose("config", [*recipe, f"data={hydra.runtime.choices['data']}", *own, *overrides])
     OmegaConf.set_struct(config, False)
-    for name in OF_THE_COMMAND_LINE:
+    for name in COMMAND_KEYS:
         config.pop(name)
     keep_absolute_paths(config)
     config.tags = [*config.tags, TAG]

@@ -1,28 +1,39 @@
-"""``manifest.jsonl`` of a sweep's folder: a JSON object a line, from which everything about the sweep is read.
+"""``manifest.jsonl`` of a sweep folder: JSON lines from which everything about the sweep is read.
 
-Events, each with ``time``: ``sweep`` (once; ``sweep`` id, ``kind`` grid, study or seeds, ``digest`` of what is swept,
-``identity`` in words, ``objectives``, ``git_commit``, ``sources``, ``command``), ``job`` (``job`` number,
-``overrides``; in a study also ``params``), ``start`` (``job``, ``host``, ``pid``), ``end`` (``job``, ``status``
-finished, pruned, failed or stopped, ``runs``: ids, ``metrics``: means over its seeds, ``std`` where there are several,
-``seconds``, ``error``; ``reused`` where nothing had to run, ``resumed``: ids of runs that went on half-way),
-``summary`` (of several seeds, for people: ``runs``, ``metrics``, ``std``, ``interval``: 95 % of the mean, ``ensemble``:
-metrics of their mean scores, where asked for).
+Events, each with ``time``:
+
+- ``sweep``: written once; ``sweep`` id, ``kind`` (grid, study or seeds), ``digest`` of what is swept, ``identity`` (the
+  same in full), ``objectives``, ``git_commit``, ``sources``, ``command``.
+- ``job``: ``job`` number, ``overrides``; in a study also ``params``.
+- ``start``: ``job``, ``host``, ``pid``.
+- ``end``: ``job``, ``status`` (finished, pruned, failed or stopped), ``runs`` (ids), ``metrics`` (means over seeds),
+  ``std`` with several seeds, ``seconds``, ``error``; ``reused`` if nothing had to run, ``resumed`` (ids of resumed
+  runs), ``reports`` (validation metric by epoch, with pruning).
+- ``summary``: of several seeds, for people: ``runs``, ``metrics``, ``std``, ``interval`` (95 % of the mean), and
+  ``ensemble`` (metrics of their averaged scores) if requested.
 """
 
-import json
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tangka_match.records.ledger import append_line, parse_line
+from tangka_match.records.ledger import append_line, event_line, parse_line
 
-ENDED_WELL = ("finished", "pruned")
+COMPLETED = ("finished", "pruned")
+"""Statuses of jobs that need no further try."""
 
 
 @dataclass
 class JobRecord:
-    """What the manifest says of one job; ``end`` is the last one, and ``None`` while there is none."""
+    """State of one job according to the manifest.
+
+    Args:
+        number: Number of the job, from 0.
+        overrides: Overrides that its runs show.
+        params: Searched values by name of setting, in a study.
+        starts: Number of times it was started.
+        end: Its last ``end`` event; ``None`` if it was not started or not ended since.
+    """
 
     number: int
     overrides: list[str] = field(default_factory=list)
@@ -32,7 +43,7 @@ class JobRecord:
 
     @property
     def status(self) -> str:
-        """``waiting``, ``running`` (or killed), or as its end says."""
+        """``waiting``, ``running`` (or killed), or the status of its end."""
         if self.end is not None:
             return str(self.end["status"])
         return "running" if self.starts else "waiting"
@@ -40,7 +51,13 @@ class JobRecord:
 
 @dataclass
 class ManifestContent:
-    """A manifest as read; ``corrupt`` counts lines that are none of ours and were skipped."""
+    """Content of a manifest.
+
+    Args:
+        header: The ``sweep`` event.
+        jobs: Jobs by number.
+        corrupt: Number of damaged lines, which were skipped.
+    """
 
     header: dict[str, Any] = field(default_factory=dict)
     jobs: dict[int, JobRecord] = field(default_factory=dict)
@@ -48,33 +65,38 @@ class ManifestContent:
 
 
 class Manifest:
-    """Appends events, from any number of processes, and reads them.
+    """Writer and reader of a manifest that several processes may append to.
 
     Args:
-        path: Of the file; made when missing.
+        path: Manifest file; created if missing.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def write(self, event: str, **fields: Any) -> None:
-        """Append one event; values must be plain (JSON). The line is with the system when this returns."""
-        line = json.dumps({"event": event, "time": round(time.time(), 3), **fields}, ensure_ascii=False) + "\n"
-        append_line(self.path, line)
+        """Append one event.
+
+        Args:
+            event: Name of the event.
+            fields: Further fields, plain values that JSON can hold.
+        """
+        append_line(self.path, event_line(event, fields))
 
     def read(self) -> ManifestContent:
-        """Read everything; a line cut off by a kill or a full disk is skipped and counted."""
+        """Read all events; damaged lines are skipped and counted."""
         content = ManifestContent()
         if not self.path.exists():
             return content
         for line in self.path.read_bytes().splitlines():
             event = parse_line(line)
-            if event is None or not _take(content, event):
+            if event is None or not _add(content, event):
                 content.corrupt += 1
         return content
 
 
-def _take(content: ManifestContent, event: dict[str, Any]) -> bool:
+def _add(content: ManifestContent, event: dict[str, Any]) -> bool:
+    """Add an event to the content; ``False`` if it is not valid."""
     kind, number = event.get("event"), event.get("job")
     if kind == "sweep" and {"sweep", "digest", "kind"} <= event.keys():
         content.header = event

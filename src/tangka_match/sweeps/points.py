@@ -1,4 +1,4 @@
-"""The jobs of a sweep, all composed and checked before the first one starts."""
+"""Points of a sweep: its jobs, all composed and checked before the first one starts."""
 
 import copy
 import json
@@ -19,23 +19,23 @@ from tangka_match.config.launch import keep_absolute_paths
 from tangka_match.errors import ConfigError, TangkaMatchError
 from tangka_match.records.environment import CodeVersion
 from tangka_match.records.past_runs import PastRun, find_runs
-from tangka_match.records.run_folder import decisive_settings
+from tangka_match.records.setting_names import COMMAND_KEYS, SWEEP_PREFIXES
 from tangka_match.sweeps.settings import SweepSettings
 from tangka_match.training.plan import RunPlan, check_schedule
 
-OF_THE_SWEEP = ("sweep=", "sweep.", "hydra.", "hydra/")
-MANY = 8  # jobs from which composing them takes long enough for a progress bar
+PROGRESS_BAR_FROM = 8
+"""Number of jobs from which checking them takes long enough for a progress bar."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A checked job.
+    """Checked job of a sweep.
 
     Args:
-        number: From 0.
-        overrides: Of the command line, for this job.
-        plans: A run each, one a seed.
-        fingerprints: Of the data of each run.
+        number: Number of the job, from 0.
+        overrides: Overrides of the command line for this job.
+        plans: Planned runs, one per seed.
+        fingerprints: Fingerprint of the data of each run.
     """
 
     number: int
@@ -45,11 +45,11 @@ class Point:
 
     @property
     def shown(self) -> list[str]:
-        """The overrides that say something about the runs."""
-        return own_overrides(self.overrides)
+        """Overrides that concern its runs."""
+        return run_overrides(self.overrides)
 
     def finished_runs(self, code: CodeVersion | None) -> list[PastRun] | None:
-        """The runs that make this job superfluous, one a seed; ``None`` if any is missing."""
+        """Return a finished run per seed, or ``None`` if one is missing; ``code=None`` accepts any code."""
         found = []
         for plan, fingerprint in zip(self.plans, self.fingerprints, strict=True):
             runs = find_runs(plan.settings.paths.runs, plan.config, fingerprint, code)
@@ -60,127 +60,133 @@ class Point:
         return found
 
 
-def own_overrides(overrides: Iterable[str]) -> list[str]:
-    """Overrides without those that steer the sweep.
+def run_overrides(overrides: Iterable[str]) -> list[str]:
+    """Return the overrides without those that configure the sweep.
 
-    >>> own_overrides(["+experiment=debug", "seed=1", "sweep.retries=2", "hydra.sweeper.params=null"])
+    >>> run_overrides(["+experiment=debug", "seed=1", "sweep.retries=2", "hydra.sweeper.params=null"])
     ['+experiment=debug', 'seed=1']
     """
-    return [o for o in overrides if not o.lstrip("+~").startswith(OF_THE_SWEEP)]
+    return [o for o in overrides if not o.lstrip("+~").startswith(SWEEP_PREFIXES)]
 
 
 def read_sweep_settings(config: DictConfig) -> SweepSettings:
-    """The typed settings of ``config.sweep``.
+    """Return the typed settings of ``config.sweep``.
 
     Raises:
-        ConfigError: Listing every fault.
+        ConfigError: If a setting is invalid; the message lists every fault.
     """
     plain = OmegaConf.to_container(config.sweep, resolve=True, throw_on_missing=True)
     try:
         return SweepSettings.model_validate(plain)
     except ValidationError as error:
-        raise_faults([_sweep_fault(item) for item in error.errors()])
+        raise_faults([_describe_sweep_fault(item) for item in error.errors()])
         raise
 
 
-def _sweep_fault(item: Any) -> str:
+def _describe_sweep_fault(item: Any) -> str:
     if item["type"] == "extra_forbidden":
         known = ", ".join(SweepSettings.model_fields)
         return f"sweep.{item['loc'][0]}: there is no such setting. Known in sweep: {known}"
     return describe_fault({**item, "loc": ("sweep", *item["loc"])})
 
 
-def plans_of(config: DictConfig) -> list[RunPlan]:
-    """Check a composed job and plan its runs, one a seed.
+def plan_runs(config: DictConfig) -> list[RunPlan]:
+    """Check the composed config of a job and plan its runs, one per seed.
 
     Raises:
-        ConfigError: For every fault of the job, and if it asks for several devices.
+        ConfigError: If the config is invalid or asks for several devices.
     """
     config = copy.deepcopy(config)
     OmegaConf.set_struct(config, False)
-    config.pop("sweep")
-    config.pop("ensemble")
-    seeds, resume = config.pop("seeds"), config.pop("resume")
-    if resume is not None:
+    command = {name: config.pop(name) for name in COMMAND_KEYS}
+    if command["resume"] is not None:
         raise ConfigError(
-            f"resume={resume} goes on with one run; a sweep goes on when the same command is given again without it"
+            f"resume={command['resume']} continues a single run; to continue a sweep, run its command again without "
+            "resume"
         )
     keep_absolute_paths(config)
     plans = []
-    for seed in check_seeds(seeds) or [config.seed]:
+    for seed in check_seeds(command["seeds"]) or [config.seed]:
         config.seed = seed
         plans.append(build_plan(config))
     trainer = plans[0].settings.trainer
     if trainer.devices != 1 or trainer.num_nodes != 1 or trainer.strategy != "auto":
         raise ConfigError(
             f"trainer.devices={trainer.devices}, trainer.num_nodes={trainer.num_nodes}, "
-            f"trainer.strategy={trainer.strategy}: a job of a sweep, and each of several seeds, has one device: "
-            "every process of a distributed run would start the whole sweep again. Use trainer=gpu with "
-            "hydra/launcher=local_pool to keep several GPUs busy, and trainer=ddp in a single run"
+            f"trainer.strategy={trainer.strategy}: each job and each seed of a sweep runs on one device, because every "
+            "process of a distributed run would start the whole sweep again. Use trainer=gpu with "
+            "hydra/launcher=local_pool to use several GPUs, or trainer=ddp in a single run"
         )
     return plans
 
 
 def check_seeds(seeds: Any) -> list[int] | None:
-    """The seeds as a list, or ``None`` where none are given.
+    """Return the setting ``seeds`` as a list, or ``None`` if it is not set.
 
     Raises:
-        ConfigError: If they are not different whole numbers from 0.
+        ConfigError: If it is not a list of distinct integers >= 0.
     """
     if seeds is None:
         return None
     plain = list(seeds) if isinstance(seeds, ListConfig | list) else [seeds]
-    if not plain or any(not isinstance(s, int) or isinstance(s, bool) or s < 0 for s in plain) or _repeated(plain):
-        raise ConfigError(f"seeds={plain}: give different whole numbers from 0, such as 'seeds=[0,1,2]'")
+    if (
+        not plain
+        or any(not isinstance(s, int) or isinstance(s, bool) or s < 0 for s in plain)
+        or _has_duplicates(plain)
+    ):
+        raise ConfigError(f"seeds={plain} must be distinct integers >= 0, such as 'seeds=[0,1,2]'")
     return plain
 
 
-def _repeated(values: Sequence[Any]) -> bool:
+def _has_duplicates(values: Sequence[Any]) -> bool:
     return len(set(values)) < len(values)
 
 
 def check_points(
     compose: Callable[[list[str]], DictConfig], jobs: Sequence[list[str]], what: str = "job"
 ) -> list[Point]:
-    """Compose and check every job, and open every data set once.
+    """Compose and check every job; each data set is opened once.
 
     Args:
-        compose: Makes the config of a job from its overrides.
-        jobs: Overrides of each.
-        what: One of them is called, in messages.
+        compose: Function that composes the config of a job from its overrides.
+        jobs: Overrides of each job.
+        what: Name of a job in messages.
 
     Raises:
-        ConfigError: Listing every fault with the jobs that have it; nothing has been started or written then.
+        ConfigError: If a job is invalid; the message lists every fault with the jobs that have it. Nothing has been
+            started or written then.
     """
     points: list[Point] = []
     faults: dict[str, list[int]] = {}
     data = DataSets()
     numbered = list(enumerate(jobs))
-    for number, overrides in track(numbered, f"checking {len(jobs)} {what}s", disable=len(jobs) < MANY, transient=True):
+    for number, overrides in track(
+        numbered, f"checking {len(jobs)} {what}s", disable=len(jobs) < PROGRESS_BAR_FROM, transient=True
+    ):
         try:
-            plans = plans_of(compose(overrides))
+            plans = plan_runs(compose(overrides))
             points.append(Point(number, overrides, plans, [data.check(plan) for plan in plans]))
         except (TangkaMatchError, HydraException, OmegaConfBaseException) as error:
-            for line in _lines(explain(error, "config")):
+            for line in _fault_lines(explain(error, "config")):
                 faults.setdefault(line, []).append(number)
     if faults:
-        listed = "\n  ".join(f"{_whose(numbers, jobs, what)}: {line}" for line, numbers in faults.items())
+        listed = "\n  ".join(f"{_affected_jobs(numbers, jobs, what)}: {line}" for line, numbers in faults.items())
         wrong = len({number for numbers in faults.values() for number in numbers})
         raise ConfigError(f"{wrong} of {len(jobs)} {what}s cannot run, and none was started:\n  {listed}")
     return points
 
 
 class DataSets:
-    """Opens each data set that the jobs name once, whatever else differs between them."""
+    """Cache of opened data sets, so that each one is opened once for all jobs."""
 
     def __init__(self) -> None:
         self._opened: dict[str, Any] = {}
 
     def check(self, plan: RunPlan) -> str:
-        """The fingerprint of the plan's data; its schedule is tried against their size."""
+        """Return the fingerprint of a plan's data, after checking its learning-rate schedule against their size."""
         settings = plan.config["data"]
-        of_seed = plan.settings.seed if settings["train_share"] < 1 else None  # a share is drawn by the seed
-        key = json.dumps([settings, of_seed], sort_keys=True)
+        seed = plan.settings.seed if settings["train_share"] < 1 else None  # the seed draws the share
+        key = json.dumps([settings, seed], sort_keys=True)
         if key not in self._opened:
             plan.data.prepare_data()
             plan.data.setup("fit")
@@ -189,26 +195,21 @@ class DataSets:
         return str(self._opened[key].fingerprint)
 
 
-def _lines(message: str) -> list[str]:
-    """The faults of a message that lists several, else the message."""
+def _fault_lines(message: str) -> list[str]:
+    """Return the faults that a message lists, or the whole message as one."""
     first, *rest = message.splitlines()
     return [line.strip() for line in rest] if rest and first.endswith(":") else [" ".join([first, *rest])]
 
 
-def _whose(numbers: list[int], jobs: Sequence[list[str]], what: str) -> str:
+def _affected_jobs(numbers: list[int], jobs: Sequence[list[str]], what: str) -> str:
     if len(numbers) == len(jobs):
         return f"every {what}"
-    named = [" ".join(_swept(jobs, number)) for number in numbers]
+    named = [" ".join(_distinct_overrides(jobs, number)) for number in numbers]
     more = f" and {len(named) - 3} more" if len(named) > 3 else ""
     return ", ".join(f"{what} {n} ({name})" for n, name in list(zip(numbers, named, strict=True))[:3]) + more
 
 
-def _swept(jobs: Sequence[list[str]], number: int) -> list[str]:
-    """What sets this job apart from the others."""
+def _distinct_overrides(jobs: Sequence[list[str]], number: int) -> list[str]:
+    """Return the overrides of a job that not all jobs share."""
     shared = set.intersection(*(set(job) for job in jobs)) if len(jobs) > 1 else set()
-    return [o for o in own_overrides(jobs[number]) if o not in shared]
-
-
-def settings_of(points: Sequence[Point]) -> list[str]:
-    """The text of each run's decisive settings, for the identity of a sweep."""
-    return [decisive_settings(plan.config) for point in points for plan in point.plans]
+    return [o for o in run_overrides(jobs[number]) if o not in shared]

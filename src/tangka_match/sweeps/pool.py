@@ -1,4 +1,4 @@
-"""Jobs in parallel: one process per job, its output in a file, and none left behind."""
+"""Jobs in parallel: one process per job, with its output in a file, and no process left behind."""
 
 import os
 import signal
@@ -19,40 +19,43 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
 from tangka_match.errors import ConfigError, TrainingError
-from tangka_match.sweeps.locks import GpuPlaces, visible_gpus
+from tangka_match.sweeps.locks import GpuSlots, visible_gpus
 
 GRACE_SECONDS = 30.0
 PARENT_VARIABLE = "TANGKA_MATCH_PARENT"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+TERMINATED = 128 + signal.SIGTERM
+SWEEP_OPTIONS = ("hydra/sweeper", "hydra.sweeper", "hydra/launcher", "hydra.launcher", "hydra.sweep", "hydra.mode")
+"""Beginnings of the Hydra overrides that make a command a sweep."""
 
 
 class ProcessPool:
-    """Starts processes of this Python, at most as many as there are callers, and can end them all.
+    """Runs Python processes for its callers, and can end them all.
 
     Args:
-        threads: CPU threads of each process.
-        places: On GPUs; ``None`` leaves the choice of device to the process.
+        threads: CPU threads per process.
+        gpu_slots: GPU slots to lease from; ``None`` leaves the choice of device to the process.
     """
 
-    def __init__(self, threads: int, places: GpuPlaces | None) -> None:
-        self._threads, self._places = threads, places
+    def __init__(self, threads: int, gpu_slots: GpuSlots | None) -> None:
+        self._threads, self._gpu_slots = threads, gpu_slots
         self._running: set[subprocess.Popen[bytes]] = set()
         self._guard = threading.Lock()
         self._closed = False
 
     def run(self, words: Sequence[str], output: Path) -> int:
-        """Run ``python <words>`` to its end, and return its exit code.
+        """Run ``python <words>`` and return its exit code.
 
         Args:
-            words: Of the command line, after the interpreter.
-            output: File that everything printed is appended to.
+            words: Command line without the interpreter.
+            output: File to which the output is appended.
 
         Raises:
-            TrainingError: After `end_all`.
+            TrainingError: If `end_all` was called.
         """
         environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
         environment |= dict.fromkeys(THREAD_VARIABLES, str(self._threads))
-        lease = self._places.lease() if self._places is not None else None
+        lease = self._gpu_slots.lease() if self._gpu_slots is not None else None
         output.parent.mkdir(parents=True, exist_ok=True)
         try:
             if lease is not None:
@@ -66,8 +69,10 @@ class ProcessPool:
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     env=environment,
-                    start_new_session=True,  # Ctrl-C in the terminal reaches this process alone, which ends the others
-                    pass_fds=() if lease is None else (lease.file.fileno(),),  # the place is held as long as it lives
+                    start_new_session=True,  # Ctrl-C reaches this process alone, and it ends the others
+                    pass_fds=()
+                    if lease is None
+                    else (lease.file.fileno(),),  # the slot is held as long as the process lives
                 )
                 self._running.add(process)
         finally:
@@ -80,12 +85,12 @@ class ProcessPool:
                 self._running.discard(process)
 
     def end_all(self) -> None:
-        """Ask every process to stop, which writes its last checkpoint; kill what is left after half a minute."""
+        """Ask every process to write its last checkpoint and stop; kill those that have not after `GRACE_SECONDS`."""
         with self._guard:
             self._closed = True
             running = list(self._running)
         for process in running:
-            process.terminate()  # not its readers: without them it could not end in order
+            process.terminate()  # but not its data-loader workers, which it needs to stop cleanly
         for process in running:
             try:
                 process.wait(GRACE_SECONDS)
@@ -94,7 +99,7 @@ class ProcessPool:
 
 
 def _signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
-    """To the process and the readers that it has started."""
+    """Send a signal to a process and its data-loader workers."""
     try:
         os.killpg(process.pid, number)
     except ProcessLookupError:
@@ -102,51 +107,48 @@ def _signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) ->
 
 
 def end_with_parent() -> None:
-    """Let the system send SIGTERM to this process, if a pool has started it, when the pool's process dies."""
+    """Let the system send SIGTERM to this process when the pool that started it dies (Linux only)."""
     parent = os.environ.pop(PARENT_VARIABLE, None)
     if parent is None or sys.platform != "linux":
         return
-    import ctypes  # noqa: PLC0415 (needed by pool jobs alone)
+    import ctypes  # noqa: PLC0415 - only jobs of a pool need it
 
     set_parent_death_signal = 1
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
-    if os.getppid() != int(parent):  # it has died in between
+    if os.getppid() != int(parent):  # the pool died before the call
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-TERMINATED = 128 + signal.SIGTERM
-
-
-class SideBySide:
-    """Runs jobs as processes.
+class LocalPool:
+    """Runs the jobs of a sweep as processes of this machine.
 
     Args:
-        config: Of the multirun command.
-        processes: Jobs at a time; ``None`` takes one a place on a GPU, or half the cores where there is none.
-        gpus: Indices of those to use; ``None`` takes every one.
+        config: Config of the multirun command.
+        processes: Jobs at a time; ``None`` for one per GPU slot, or half the number of cores without a GPU.
+        gpus: Indices of the GPUs to use; ``None`` for all.
         trials_per_gpu: Jobs that share a GPU.
 
     Raises:
-        ConfigError: If a number is out of range, or a GPU is asked for that is not there.
+        ConfigError: If a number is out of range, or a GPU does not exist.
     """
 
     def __init__(
         self, config: DictConfig, *, processes: int | None, gpus: Sequence[int] | None, trials_per_gpu: int
     ) -> None:
         if processes is not None and processes < 1:
-            raise ConfigError(f"hydra.launcher.processes={processes}; allowed: 1 and more, or null")
+            raise ConfigError(f"hydra.launcher.processes={processes} must be >= 1, or null")
         accelerator = config.trainer.accelerator
         names = [] if accelerator == "cpu" and gpus is None else visible_gpus(gpus, torch.cuda.device_count())
-        places = GpuPlaces(names, trials_per_gpu) if names else None
+        gpu_slots = GpuSlots(names, trials_per_gpu) if names else None
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.slots = processes or (len(places) if places is not None else max(1, cores // 2))
-        self._pool = ProcessPool(threads=max(1, cores // self.slots), places=places)
+        self.slots = processes or (len(gpu_slots) if gpu_slots is not None else max(1, cores // 2))
+        self._pool = ProcessPool(threads=max(1, cores // self.slots), gpu_slots=gpu_slots)
         self._hydra = OmegaConf.to_container(config.hydra.overrides.hydra)
-        self._config_dir = _config_dir()
+        self._config_options = _config_options()
 
     def run_all(self, jobs: Sequence[Sequence[str]]) -> list[JobReturn]:
-        """Run jobs, ``slots`` at a time; Ctrl-C or SIGTERM ends every one of them first."""
-        if threading.current_thread() is not threading.main_thread():  # of a study, whose main thread listens
+        """Run jobs, ``slots`` at a time; Ctrl-C and SIGTERM end the jobs before this process."""
+        if threading.current_thread() is not threading.main_thread():  # a study handles signals in its main thread
             return [self._run(job) for job in jobs]
         with ThreadPoolExecutor(self.slots) as threads, _sigterm_raises():
             futures = [threads.submit(self._run, job) for job in jobs]
@@ -166,7 +168,7 @@ class SideBySide:
         given = dict(override.partition("=")[::2] for override in overrides)
         number = given["sweep.job"]
         folder = Path(given["sweep.folder"].strip("'").replace("\\'", "'"))
-        words = ["-m", "tangka_match.train", *self._config_dir, *_single_run(self._hydra), *overrides]
+        words = ["-m", "tangka_match.train", *self._config_options, *_single_run_overrides(self._hydra), *overrides]
         began = time.monotonic()
         rich.print(f"job {number} started")
         code = self._pool.run(words, folder / "jobs" / number / "output.log")
@@ -177,14 +179,13 @@ class SideBySide:
         return ended
 
 
-def _single_run(hydra: Any) -> list[str]:
-    """What the command says of Hydra itself, but for what makes it a sweep."""
-    of_sweeps = ("hydra/sweeper", "hydra.sweeper", "hydra/launcher", "hydra.launcher", "hydra.sweep", "hydra.mode")
-    return [override for override in hydra if not override.startswith(of_sweeps)]
+def _single_run_overrides(hydra: Any) -> list[str]:
+    """Return the Hydra overrides without those that make the command a sweep."""
+    return [override for override in hydra if not override.startswith(SWEEP_OPTIONS)]
 
 
-def _config_dir() -> list[str]:
-    """The words of the command that name a folder of configs."""
+def _config_options() -> list[str]:
+    """Return the options of the command line that name a config or its folder."""
     words = sys.argv[1:]
     found: list[str] = []
     for position, word in enumerate(words):
@@ -197,7 +198,7 @@ def _config_dir() -> list[str]:
 
 @contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM as an exception, so that the jobs are ended before this process is."""
+    """Raise SystemExit on SIGTERM, so that the jobs are ended before this process."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise SystemExit(TERMINATED)

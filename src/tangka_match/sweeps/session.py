@@ -1,8 +1,7 @@
-"""What a sweep needs of Hydra: read the command line, compose a job, and hand jobs to the launcher."""
+"""Hydra's part of a sweep: parse the command line, compose the config of a job, and hand jobs to the launcher."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -15,20 +14,21 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from tangka_match.errors import DISK_FULL, TrainingError
+from tangka_match.errors import TrainingError
 from tangka_match.sweeps.folder import SweepFolder
-from tangka_match.sweeps.job import failed_without_word, is_worth_another_try
+from tangka_match.sweeps.job import died_without_end, is_full_disk, is_retryable
 from tangka_match.sweeps.manifest import JobRecord
-from tangka_match.sweeps.settings import MAIN
+
+FULL_DISK_ADVICE = "free space there and run the same command again: finished runs are kept"
 
 
 class Session:
-    """One multirun command.
+    """Hydra session of one multirun command.
 
     Args:
-        config: As Hydra composed it for the command, without the swept values.
-        context: Hydra's.
-        task: What a job runs.
+        config: Config that Hydra composed for the command, without the swept values.
+        context: Hydra's context.
+        task: Function that runs a job.
     """
 
     def __init__(self, config: DictConfig, context: HydraContext, task: TaskFunction) -> None:
@@ -40,29 +40,29 @@ class Session:
         return Path(self.config.paths.runs).absolute() / "sweeps"
 
     def parse(self, words: Sequence[str]) -> list[Override]:
-        """Overrides in Hydra's grammar.
+        """Parse overrides in Hydra's grammar.
 
         Raises:
-            OverrideParseException: If one cannot be read.
+            OverrideParseException: If one is malformed.
         """
         return OverridesParser.create(config_loader=self._context.config_loader).parse_overrides(list(words))
 
     def expand(self, overrides: list[Override]) -> list[list[str]]:
-        """Every combination of the swept values, the last one changing fastest."""
+        """Return every combination of the swept values; the last one changes fastest."""
         return BasicSweeper.split_arguments(overrides, None)[0]
 
     def compose(self, overrides: list[str]) -> DictConfig:
-        """The config of a job, without Hydra's own node."""
+        """Compose the config of a job, without the node ``hydra``."""
         config = self._context.config_loader.load_sweep_config(self.config, overrides)
         with open_dict(config):
             del config["hydra"]
         return config
 
     def launcher(self, folder: SweepFolder | None) -> Launcher:
-        """The launcher that the command names, writing into the folder of the sweep.
+        """Instantiate the launcher that the command names.
 
         Args:
-            folder: ``None`` while there is none yet: is there such a launcher, and are its settings right?
+            folder: Folder of the sweep; ``None`` to check the launcher's settings before there is one.
         """
         with open_dict(self.config):
             self.config.hydra.sweep.dir = str(self.root if folder is None else folder.path)
@@ -71,58 +71,69 @@ class Session:
         )
 
     def run_jobs(self, launcher: Launcher, folder: SweepFolder, jobs: Mapping[int, list[str]], *, retries: int) -> None:
-        """Run jobs to their end, again those that crashed; the manifest learns how each ended.
+        """Run jobs, retry those that crashed, and note in the manifest how each one ended.
 
         Args:
-            launcher: Of this session.
-            folder: Of the sweep.
-            jobs: Overrides by number.
+            launcher: Launcher of this session.
+            folder: Folder of the sweep.
+            jobs: Overrides by job number.
             retries: Further tries of a job that crashed.
 
         Raises:
-            TrainingError: If the disk is full; the jobs that are left have not been started.
+            TrainingError: If the disk is full; the remaining jobs are not started.
         """
         for _ in range(retries + 1):
             for batch in _batches(launcher, jobs):
                 self._launch(launcher, folder, batch)
             ended = folder.manifest.read().jobs
-            jobs = {n: o for n, o in jobs.items() if is_worth_another_try(ended[n].end)}
+            jobs = {number: overrides for number, overrides in jobs.items() if is_retryable(ended[number].end)}
             if not jobs:
                 return
 
     def _launch(self, launcher: Launcher, folder: SweepFolder, batch: Mapping[int, list[str]]) -> None:
         before = {n: job.starts for n, job in folder.manifest.read().jobs.items()}
-        placed = [[*overrides, *_place(folder, number)] for number, overrides in batch.items()]
-        reason: object = "unknown"
+        overrides = [[*words, *_place_overrides(folder, number)] for number, words in batch.items()]
+        failure: object = "unknown"
         returned: Sequence[JobReturn] = []
         try:
-            returned = launcher.launch(placed, initial_job_idx=min(batch))
+            returned = launcher.launch(overrides, initial_job_idx=min(batch))
         except TrainingError:
             raise
-        except Exception as error:  # submitit's, of a job that was killed; the others have their lines in the manifest
-            reason = error
+        except Exception as error:  # submitit raises if a job was killed; the manifest knows how the others ended
+            failure = error
         by_number = dict(zip(batch, returned, strict=False))
         jobs = folder.manifest.read().jobs
         for number in batch:
             job = jobs.get(number, JobRecord(number))
             if job.end is None or job.starts == before.get(number, 0):
-                _raise_full_disk(by_number.get(number))
-                folder.manifest.write("end", job=number, **failed_without_word(_code(by_number.get(number), reason)))
+                value = by_number[number]._return_value if number in by_number else failure
+                if isinstance(value, OSError) and is_full_disk(value):
+                    raise value
+                folder.manifest.write("end", job=number, **died_without_end(_short_cause(value)))
             elif job.end.get("full_disk"):
-                raise TrainingError(f"job {number}: {job.end['error']}")
+                raise TrainingError(f"job {number}: {job.end['error']}; {FULL_DISK_ADVICE}")
+
+
+def quoted(text: str) -> str:
+    r"""Quote any text as a value in Hydra's grammar.
+
+    >>> quoted("/data/it's here")
+    "'/data/it\\'s here'"
+    """
+    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", text) + "'"
 
 
 def _batches(launcher: Launcher, jobs: Mapping[int, list[str]]) -> Iterator[dict[int, list[str]]]:
-    """One job at a time where the launcher runs them one after the other, so that a full disk stops the rest."""
-    # By name: Hydra loads its plug-ins itself, and the class may be another object than the one imported here.
+    """Single jobs for Hydra's sequential launcher, so that a full disk stops the rest; else all jobs at once."""
+    # Compared by name because Hydra loads its plug-ins itself, and the class may not be the one imported here.
     if type(launcher).__name__ == BasicLauncher.__name__:
         yield from ({number: overrides} for number, overrides in jobs.items())
     elif jobs:
         yield dict(jobs)
 
 
-def _place(folder: SweepFolder, number: int) -> list[str]:
-    """Overrides that tell a job where it belongs."""
+def _place_overrides(folder: SweepFolder, number: int) -> list[str]:
+    """Overrides that tell a job its place in the sweep."""
     path = quoted(str(folder.path))
     return [
         f"sweep.folder={path}",
@@ -132,43 +143,6 @@ def _place(folder: SweepFolder, number: int) -> list[str]:
     ]
 
 
-def quoted(text: str) -> str:
-    r"""Text as a value in Hydra's grammar, whatever is in it.
-
-    >>> quoted("/data/it's here")
-    "'/data/it\\'s here'"
-    """
-    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", text) + "'"
-
-
-def _raise_full_disk(job: JobReturn | None) -> None:
-    error = job._return_value if job is not None else None
-    if isinstance(error, OSError) and error.errno in DISK_FULL:
-        raise error
-
-
-def _code(job: JobReturn | None, reason: object) -> str:
-    if job is None:
-        return " ".join(str(reason).split())[:300]
-    value = job._return_value
-    said = value if isinstance(value, str) else f"{type(value).__name__} {value}"
-    return " ".join(said.split())[:300]
-
-
-@contextmanager
-def full_disk_explained(root: Path) -> Iterator[None]:
-    """Turn the system's error for a full disk into one of ours; other errors pass."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        raise TrainingError(
-            f"{error.filename or root}: {error.strerror}; free space there and give the same command again: what has "
-            "finished is kept"
-        ) from error
-
-
-def shown_objectives(objectives: Sequence[str]) -> list[str]:
-    """Columns of the table: the objectives, and the main metric first."""
-    return list(dict.fromkeys([MAIN, *objectives]))
+def _short_cause(value: object) -> str:
+    cause = f"{type(value).__name__} {value}" if isinstance(value, BaseException) else str(value)
+    return " ".join(cause.split())[:300]

@@ -1,4 +1,4 @@
-"""A study: asks Optuna for trials, tells it how they ended, and goes on after a kill, to a total."""
+"""Study of a sweep: asks Optuna for trials, tells it how they ended, and continues after a kill."""
 
 import fcntl
 import itertools
@@ -21,19 +21,28 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tangka_match.records.ledger import append_line, parse_line
 from tangka_match.sweeps.folder import OpenSweep, SweepFolder
-from tangka_match.sweeps.locks import is_locked, open_lock, take
-from tangka_match.sweeps.manifest import ENDED_WELL, JobRecord
-from tangka_match.sweeps.settings import Dimension, SweepSettings, direction_of
+from tangka_match.sweeps.locks import acquire, is_locked, open_lock
+from tangka_match.sweeps.manifest import COMPLETED, JobRecord
+from tangka_match.sweeps.settings import SweepSettings, direction_of
+from tangka_match.sweeps.space import Dimension
+
+logger = logging.getLogger(__name__)
+NAME = "study"
+STALE = "dead"
+"""Attribute of a trial whose process was killed."""
+WORKER = "worker"
+"""Attribute of a trial that names the lock file of the process that asked for it."""
+STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
 
 class JournalFile(BaseJournalBackend):
-    """A JSON object a line, under the system's file lock, which ends with the process that holds it.
+    """Journal backend that survives killed processes.
 
     Optuna's own file backend refuses a journal with a damaged line, and its lock is a file that a killed process leaves
-    behind. Here a damaged line is skipped and counted.
+    behind. This one skips and counts damaged lines, and uses the system's file lock.
 
     Args:
-        path: Of the journal; made when missing.
+        path: Journal file; created if missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,12 +53,12 @@ class JournalFile(BaseJournalBackend):
         path.touch()
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
-        """Logs from that number on; what was read before is not read again."""
+        """Return the logs from that number on; only new lines are read from the file."""
         with self.path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
             file.seek(self._offset)
             fresh = file.read()
-        # A last line without an end is a torn one; the next writer closes it, and it is counted then.
+        # A truncated last line is counted once the next writer has terminated it.
         whole = fresh[: fresh.rfind(b"\n") + 1]
         self._offset += len(whole)
         for line in whole.splitlines():
@@ -61,22 +70,16 @@ class JournalFile(BaseJournalBackend):
         return self._read[log_number_from:]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append all of them together."""
+        """Append all logs in one write."""
         append_line(self.path, "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs))
-
-
-logger = logging.getLogger(__name__)
-NAME = "study"
-DEAD, WORKER = "dead", "worker"  # of a trial: its process was killed; who works on it
-STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What Optuna proposes next.
+    """Trial that Optuna proposes.
 
     Args:
-        number: From 0; also the number of the job.
+        number: Number of the trial and of its job, from 0.
         params: Values by name of setting.
     """
 
@@ -85,17 +88,17 @@ class Trial:
 
     @property
     def overrides(self) -> list[str]:
-        """As on the command line."""
+        """Overrides as on the command line."""
         return [f"{name}={value}" for name, value in self.params.items()]
 
 
 class Study:
-    """The trials of one study folder, which other processes may work on at the same time.
+    """Trials of a study folder that other processes may work on at the same time.
 
     Args:
-        sweep: The opened folder.
-        space: What is searched.
-        settings: Of the sweep.
+        sweep: Opened sweep.
+        space: Dimensions to search.
+        settings: Settings of the sweep.
     """
 
     def __init__(self, sweep: OpenSweep, space: Sequence[Dimension], settings: SweepSettings) -> None:
@@ -104,27 +107,30 @@ class Study:
         self._folder, self._space, self._settings = sweep.folder, list(space), settings
         self._worker = f".worker-{secrets.token_hex(4)}"
         self._lock = open_lock(sweep.folder.path / self._worker)
-        take(self._lock)
+        acquire(self._lock)
         self._study = self._open(sweep)
 
     @property
     def total(self) -> int:
-        """Trials that the study shall have in the end; a grid has no more than its points."""
+        """Number of trials to reach; at most the number of points of a grid."""
         if self._settings.sampler != "grid":
             return self._settings.n_trials
         return min(math.prod(len(dimension.grid()) for dimension in self._space), self._settings.n_trials)
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """All of them, in the order of their numbers."""
+        """All trials by number."""
         return self._study.get_trials(deepcopy=False)
 
-    def bury_dead(self) -> list[int]:
-        """Mark trials that no living process works on as failed, and put their parameters in line again.
+    def reap_stale_trials(self) -> list[int]:
+        """Mark trials that no living process works on as failed, and enqueue their parameters again.
 
-        Their half-way runs go on when the parameters are drawn again.
+        The new trials resume the runs of the stale ones.
+
+        Returns:
+            Numbers of the stale trials.
         """
-        buried = []
+        stale = []
         jobs = self._folder.manifest.read().jobs
         with self._folder.exclusive_step():
             for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
@@ -132,59 +138,59 @@ class Study:
                 if self._folder.is_held(trial.number) or (worker and is_locked(self._folder.path / worker)):
                     continue
                 job = jobs.get(trial.number)
-                if job is not None and job.status in ENDED_WELL:  # whoever waited for it died before telling
+                if job is not None and job.status in COMPLETED:  # its controller died before it could tell
                     self.tell(job)
                     continue
-                self._storage.set_trial_user_attr(trial._trial_id, DEAD, True)
+                self._storage.set_trial_user_attr(trial._trial_id, STALE, True)
                 self._study.tell(trial.number, state=TrialState.FAIL)
-                buried.append(trial.number)
+                stale.append(trial.number)
                 if trial.params.keys() == {d.name for d in self._space}:
                     self._study.enqueue_trial(trial.params)
-        for number in buried:
-            began = number in jobs and jobs[number].starts
-            error = "its process was killed" if began else "the sweep was stopped before it started"
+        for number in stale:
+            has_started = number in jobs and jobs[number].starts
+            error = "its process was killed" if has_started else "the sweep was stopped before it started"
             self._folder.manifest.write("end", job=number, status="stopped", runs=[], error=error)
-        return buried
+        return stale
 
     def ask(self) -> Trial | None:
-        """The next trial, or ``None`` when the total is reached or under way."""
+        """Return the next trial, or ``None`` if all trials are finished or running."""
         with self._folder.exclusive_step():
-            # A trial whose process was killed does not count: its parameters are tried again.
-            counted = [t for t in self.trials if DEAD not in t.user_attrs and t.state != TrialState.WAITING]
+            # Stale trials do not count: their parameters are tried again.
+            counted = [t for t in self.trials if STALE not in t.user_attrs and t.state != TrialState.WAITING]
             if len(counted) >= self.total:
                 return None
             if self._settings.sampler == "grid":
-                self._propose_point()
+                self._enqueue_grid_point()
             self._study.sampler = self._sampler(len(self.trials))
             asked = self._study.ask({dimension.name: dimension.distribution for dimension in self._space})
             asked.set_user_attr(WORKER, self._worker)
             return Trial(asked.number, dict(asked.params))
 
-    def _propose_point(self) -> None:
-        """Put a point of the grid in line that no trial has, in an order that the seed decides.
+    def _enqueue_grid_point(self) -> None:
+        """Enqueue a point of the grid that no trial has, in an order that the seed determines.
 
-        Optuna's own grid knows its points by a number in the journal, which a journal written anew from the manifest
-        does not have; here they are known by their parameters.
+        Optuna's own grid sampler identifies points by a number that a journal rebuilt from the manifest does not have.
+        Here they are identified by their parameters.
         """
         names = [dimension.name for dimension in self._space]
         if any(trial.state == TrialState.WAITING for trial in self.trials):
             return
         taken = {tuple(trial.params.get(name) for name in names) for trial in self.trials}
         points = list(itertools.product(*(dimension.grid() for dimension in self._space)))
-        random.Random(self._settings.sampler_seed).shuffle(points)  # noqa: S311 - an order, no secret
+        random.Random(self._settings.sampler_seed).shuffle(points)  # noqa: S311 - not a secret
         left = next((point for point in points if point not in taken), None)
         if left is not None:
             self._study.enqueue_trial(dict(zip(names, left, strict=True)))
 
     def tell(self, job: JobRecord) -> None:
-        """Note how a trial ended: its figures, or that it was pruned or has failed."""
+        """Tell Optuna how a trial ended: its objectives, or that it was pruned or failed."""
         end = job.end or {}
         state = STATES.get(job.status, TrialState.FAIL)
         values = [end["metrics"][name] for name in self._settings.objectives] if state == TrialState.COMPLETE else None
         self._study.tell(job.number, values, state=state, skip_if_finished=True)
 
     def best(self) -> set[int]:
-        """Numbers of the best trials: one, or with several objectives those of the Pareto front."""
+        """Return the number of the best trial, or with several objectives those of the Pareto front."""
         if not any(trial.state == TrialState.COMPLETE for trial in self.trials):
             return set()
         if len(self._settings.objectives) == 1:
@@ -192,7 +198,7 @@ class Study:
         return {trial.number for trial in self._study.best_trials}
 
     def close(self) -> None:
-        """Let others know that this process works no more on the study."""
+        """Release the lock that shows other processes that this one is working on the study."""
         self._lock.close()
         (self._folder.path / self._worker).unlink(missing_ok=True)
 
@@ -215,7 +221,7 @@ class Study:
         )
 
     def _rebuild(self, damaged: optuna.Study) -> optuna.Study:
-        """Write the journal anew from the manifest: a lost line can shift the numbers of all trials after it."""
+        """Rebuild the journal from the manifest: a lost line can shift the numbers of all later trials."""
         jobs = self._folder.manifest.read().jobs
         asked = [trial.number for trial in damaged.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
         count = max([*asked, *jobs], default=-1) + 1
@@ -223,23 +229,25 @@ class Study:
         self._folder.journal.rename(kept)
         study = self._load(JournalFile(self._folder.journal))
         for number in range(count):
-            study.add_trial(self._restored(jobs.get(number)))
-        logger.warning("%s is written anew from the manifest; the damaged one is %s", self._folder.journal, kept.name)
+            study.add_trial(self._restored_trial(jobs.get(number)))
+        logger.warning(
+            "%s was rebuilt from the manifest; the damaged journal is kept as %s", self._folder.journal, kept.name
+        )
         return study
 
-    def _restored(self, job: JobRecord | None) -> FrozenTrial:
+    def _restored_trial(self, job: JobRecord | None) -> FrozenTrial:
         names = {dimension.name: dimension.distribution for dimension in self._space}
         if job is None or job.end is None or job.status == "stopped":
-            return create_trial(state=TrialState.FAIL, user_attrs={DEAD: True})
-        if job.params.keys() != names.keys():  # its line is lost; of a grid, its point comes again
-            lost = {DEAD: True} if self._settings.sampler == "grid" else None
+            return create_trial(state=TrialState.FAIL, user_attrs={STALE: True})
+        if job.params.keys() != names.keys():  # its manifest line is lost; a grid repeats the point
+            lost = {STALE: True} if self._settings.sampler == "grid" else None
             return create_trial(state=TrialState.FAIL, user_attrs=lost)
-        if job.status not in ENDED_WELL:
+        if job.status not in COMPLETED:
             return create_trial(state=TrialState.FAIL, params=job.params, distributions=names)
         reports = {int(epoch): value for epoch, value in job.end.get("reports", {}).items()}
-        figures = job.end["metrics"]
+        metrics = job.end["metrics"]
         pruned = job.status == "pruned"
-        values = list(reports.values())[-1:] if pruned else [figures[name] for name in self._settings.objectives]
+        values = list(reports.values())[-1:] if pruned else [metrics[name] for name in self._settings.objectives]
         return create_trial(
             state=STATES[job.status],
             values=values or None,
@@ -249,23 +257,23 @@ class Study:
         )
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """One for each trial, seeded by its number, so that a study that goes on does not propose its first points."""
+        """Make the sampler of one trial; its number is the seed, or a continued study would repeat its first points."""
         seed = self._settings.sampler_seed + number
         kind = self._settings.sampler
         if kind == "cmaes":
             return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
-        if kind in ("random", "grid"):  # a point of a grid is in line already: nothing is left to draw
+        if kind in ("random", "grid"):  # the point of a grid is enqueued already
             return optuna.samplers.RandomSampler(seed=seed)
         return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
 
 class TrialReporter:
-    """Told of a trial's progress from inside its run, wherever that runs; answers whether to stop.
+    """Callable that reports the progress of a trial from its own process, and says whether to prune it.
 
     Args:
-        folder: Of the study.
-        number: Of the trial.
-        settings: Of the sweep.
+        folder: Folder of the study.
+        number: Number of the trial.
+        settings: Settings of the sweep.
     """
 
     def __init__(self, folder: SweepFolder, number: int, settings: SweepSettings) -> None:
@@ -279,8 +287,8 @@ class TrialReporter:
         self._trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
     def __call__(self, epoch: int, value: float) -> bool:
-        """Report ``val/mean_r1`` after an epoch, from 0; true when the trial lags behind the median of the others."""
-        if self._storage.get_trial(self._trial_id).state.is_finished():  # given up by others as dead
+        """Report ``val/mean_r1`` after an epoch (from 0); return whether it is below the median of the other trials."""
+        if self._storage.get_trial(self._trial_id).state.is_finished():  # another process reaped it as stale
             return False
         self._storage.set_trial_intermediate_value(self._trial_id, epoch, value)
         return self._pruner.prune(self._study, self._storage.get_trial(self._trial_id))

@@ -1,46 +1,31 @@
-"""What a sweep prints at its end: one row per job, the best one marked, and what several seeds say together."""
+"""Tables that a sweep prints at its end, and the statistics over seeds that they show."""
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from rich.markup import escape
 from rich.table import Table
+from scipy import stats
 
 from tangka_match.analysis.runs.terminal import short_ids
-from tangka_match.metrics.recall import RANK_STATISTICS, RECALLS
-from tangka_match.sweeps.manifest import JobRecord
-from tangka_match.sweeps.settings import MAIN, direction_of
+from tangka_match.metric_names import PRIMARY_METRIC, RANK_STATISTICS, RECALLS
+from tangka_match.sweeps.manifest import COMPLETED, JobRecord
+from tangka_match.sweeps.settings import direction_of
+
+SEED_METRICS = (*RECALLS, PRIMARY_METRIC, "rsum")
 
 
-def student_t(degrees_of_freedom: int, level: float = 0.95) -> float:
-    """How many standard errors the two-sided interval of a mean reaches, by Student's distribution.
-
-    Args:
-        degrees_of_freedom: 1 or more; of n values n - 1.
-        level: Of the interval, in (0, 1).
-
-    >>> [round(student_t(n), 3) for n in (1, 2, 4)]
-    [12.706, 4.303, 2.776]
-    """
-    # With t = sqrt(n) tan(a), the density is proportional to cos(a)^(n - 1) on (-pi/2, pi/2).
-    angles = np.linspace(0, np.pi / 2, 200_001)
-    density = np.cos(angles) ** (degrees_of_freedom - 1)
-    mass = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
-    return float(np.tan(np.interp(level, mass / mass[-1], angles)) * math.sqrt(degrees_of_freedom))
-
-
-def mean_and_spread(runs: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
-    """Means and sample standard deviations over runs, of the figures that all of them have.
+def mean_and_std(runs: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
+    """Compute mean and sample standard deviation of the metrics that all runs have.
 
     Args:
-        runs: Figures by name, one mapping a seed.
+        runs: Metrics by name, one mapping per seed.
 
     Returns:
-        Means; and standard deviations, empty for a single run.
+        Means, and standard deviations (empty for a single run).
 
-    >>> mean_and_spread([{"mean_r1": 36.0}, {"mean_r1": 38.0}, {"mean_r1": 40.0}])
+    >>> mean_and_std([{"mean_r1": 36.0}, {"mean_r1": 38.0}, {"mean_r1": 40.0}])
     ({'mean_r1': 38.0}, {'mean_r1': 2.0})
     """
     names = [name for name in runs[0] if all(name in run for run in runs)]
@@ -53,28 +38,30 @@ def mean_and_spread(runs: Sequence[Mapping[str, float]]) -> tuple[dict[str, floa
 def interval_of_mean(
     mean: float, std: float, count: int, possible: tuple[float, float] = (-math.inf, math.inf)
 ) -> tuple[float, float]:
-    """95 % interval of the mean over seeds, for runs that scatter normally; it says nothing about other queries.
+    """Compute the 95 % interval of a mean over seeds by Student's t distribution.
+
+    It describes the spread over seeds, for normally distributed results, and not the uncertainty over queries.
 
     Args:
-        mean: Over the seeds.
-        std: Sample standard deviation.
-        count: Seeds, 2 or more.
-        possible: Lowest and highest value that there is; the interval of two seeds often reaches beyond.
+        mean: Mean over the seeds.
+        std: Sample standard deviation over the seeds.
+        count: Number of seeds, at least 2.
+        possible: Range of the metric, to which the interval is clipped.
 
     >>> [round(end, 2) for end in interval_of_mean(38.0, 2.0, 3)]
     [33.03, 42.97]
     """
-    half = student_t(count - 1) * std / math.sqrt(count)
+    half = float(stats.t.ppf(0.975, count - 1)) * std / math.sqrt(count)
     return max(possible[0], mean - half), min(possible[1], mean + half)
 
 
 def possible_range(name: str) -> tuple[float, float]:
-    """Lowest and highest value of a figure that a run reports.
+    """Return the range of a metric that runs report.
 
     >>> possible_range("t2i_r5"), possible_range("rsum"), possible_range("t2i_mean_rank"), possible_range("parameters")
     ((0.0, 100.0), (0.0, 600.0), (1.0, inf), (0.0, inf))
     """
-    if name == "mean_r1" or name in RECALLS:
+    if name == PRIMARY_METRIC or name in RECALLS:
         return 0.0, 100.0
     if name in RANK_STATISTICS:
         return 1.0, math.inf
@@ -84,12 +71,12 @@ def possible_range(name: str) -> tuple[float, float]:
 def intervals_of_means(
     means: Mapping[str, float], std: Mapping[str, float], count: int
 ) -> dict[str, tuple[float, float]]:
-    """`interval_of_mean` of every figure, within what is possible.
+    """Compute the 95 % interval of each mean, clipped to the range of the metric.
 
     Args:
-        means: By name.
-        std: Of the same names.
-        count: Seeds, 2 or more.
+        means: Means by name of the metric.
+        std: Sample standard deviations by name.
+        count: Number of seeds, at least 2.
 
     >>> intervals_of_means({"mean_r1": 2.0, "rsum": 30.0}, {"mean_r1": 1.0, "rsum": 0.0}, 2)
     {'mean_r1': (0.0, 10.984...), 'rsum': (30.0, 30.0)}
@@ -97,30 +84,27 @@ def intervals_of_means(
     return {name: interval_of_mean(means[name], std[name], count, possible_range(name)) for name in std}
 
 
-SEED_METRICS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "mean_r1", "rsum")
-
-
-def jobs_table(jobs: Sequence[JobRecord], *, title: str, objectives: Sequence[str], best: set[int]) -> Table:
-    """A row a job.
+def jobs_table(jobs: Sequence[JobRecord], *, title: str, columns: Sequence[str], best: set[int]) -> Table:
+    """Make a table with one row per job.
 
     Args:
-        jobs: In the order of the rows.
-        title: Above the table.
-        objectives: Figures to show; ``mean_r1`` first in a grid.
-        best: Numbers of the jobs to mark.
+        jobs: Jobs in the order of the rows.
+        title: Title of the table.
+        columns: Metrics to show.
+        best: Numbers of the jobs to highlight.
     """
     table = Table(title=title, title_justify="left")
     table.add_column("job", justify="right")
     table.add_column("settings")
     table.add_column("state")
-    for name in objectives:
+    for name in columns:
         table.add_column(name, justify="right")
     table.add_column("run", no_wrap=True)
-    differing = _differing(jobs)
+    differing = _differing_overrides(jobs)
     ids = short_ids([run for job in jobs for run in (job.end or {}).get("runs", [])])
     for job in jobs:
         style = "bold" if job.number in best else None
-        values = [_value(job, name) for name in objectives]
+        values = [_cell(job, name) for name in columns]
         runs = (job.end or {}).get("runs", [])
         state = "finished before" if (job.end or {}).get("reused") else job.status
         settings = escape(" ".join(differing[job.number]))
@@ -128,30 +112,30 @@ def jobs_table(jobs: Sequence[JobRecord], *, title: str, objectives: Sequence[st
     return table
 
 
-def failures(jobs: Sequence[JobRecord]) -> list[str]:
-    """A line a failed job: number, settings, reason."""
+def describe_failures(jobs: Sequence[JobRecord]) -> list[str]:
+    """Return one line per unfinished job: number, settings, reason."""
     return [
-        f"job {job.number} ({' '.join(job.overrides)}): {(job.end or {}).get('error', 'no reason known')}"
+        f"job {job.number} ({' '.join(job.overrides)}): {(job.end or {}).get('error', 'reason unknown')}"
         for job in jobs
-        if job.status not in ("finished", "pruned")
+        if job.status not in COMPLETED
     ]
 
 
 def best_jobs(jobs: Sequence[JobRecord], objective: str) -> set[int]:
-    """Number of the finished job with the best figure; empty when there is none."""
-    there = [j for j in jobs if j.status == "finished" and j.end and objective in j.end.get("metrics", {})]
-    if not there:
+    """Return the number of the finished job with the best value of a metric; empty if none has it."""
+    candidates = [j for j in jobs if j.status == "finished" and j.end and objective in j.end.get("metrics", {})]
+    if not candidates:
         return set()
     choose = max if direction_of(objective) == "maximize" else min
-    return {choose(there, key=lambda job: job.end["metrics"][objective]).number}  # type: ignore[index]
+    return {choose(candidates, key=lambda job: job.end["metrics"][objective]).number}  # type: ignore[index]
 
 
 def seeds_table(metrics: dict[str, float], std: dict[str, float], count: int, *, title: str) -> Table:
-    """Mean, standard deviation and 95 % interval of the mean, a row a metric."""
+    """Make a table of mean, standard deviation and 95 % interval of the mean, with one row per metric."""
     table = Table(
         title=title,
         title_justify="left",
-        caption=f"interval of the mean over {count} seeds, Student's t, within what is possible",
+        caption=f"interval of the mean over {count} seeds, Student's t, clipped to the range of the metric",
     )
     intervals = intervals_of_means(metrics, std, count)
     for name in ("metric", "mean", "± std", "95 % interval"):
@@ -159,20 +143,20 @@ def seeds_table(metrics: dict[str, float], std: dict[str, float], count: int, *,
     for name in SEED_METRICS:
         low, high = intervals[name]
         row = (name, f"{metrics[name]:.2f}", f"{std[name]:.2f}", f"{low:.2f} – {high:.2f}")
-        table.add_row(*row, style="bold" if name == MAIN else None)
+        table.add_row(*row, style="bold" if name == PRIMARY_METRIC else None)
     return table
 
 
-def _differing(jobs: Sequence[JobRecord]) -> dict[int, list[str]]:
-    """The overrides that not all jobs share, numbers in few digits."""
+def _differing_overrides(jobs: Sequence[JobRecord]) -> dict[int, list[str]]:
+    """Return the overrides of each job that not all jobs share, with shortened numbers."""
     shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
-    return {job.number: [shortened(o) for o in job.overrides if o not in shared] for job in jobs}
+    return {job.number: [short_override(o) for o in job.overrides if o not in shared] for job in jobs}
 
 
-def shortened(override: str) -> str:
-    """An override with its number in four digits, if it is one.
+def short_override(override: str) -> str:
+    """Round the value of an override to four digits if it is a decimal number.
 
-    >>> shortened("optimizer.lr=0.0012520312345"), shortened("loss=triplet"), shortened("seed=20261")
+    >>> short_override("optimizer.lr=0.0012520312345"), short_override("loss=triplet"), short_override("seed=20261")
     ('optimizer.lr=0.001252', 'loss=triplet', 'seed=20261')
     """
     name, _, text = override.partition("=")
@@ -182,7 +166,7 @@ def shortened(override: str) -> str:
         return override
 
 
-def _value(job: JobRecord, name: str) -> str:
+def _cell(job: JobRecord, name: str) -> str:
     end = job.end or {}
     value = end.get("metrics", {}).get(name)
     if value is None:

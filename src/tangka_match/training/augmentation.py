@@ -13,15 +13,15 @@ from tangka_match.types import RegionTextBatch, WholePictureMatcher
 
 
 def swap_words(token_ids: Tensor, token_mask: Tensor, share: float) -> Tensor:
-    """Let neighbouring words change places with probability ``share`` (Wei & Zou 2019, arXiv:1901.11196).
+    """Swap neighbouring words with probability ``share`` (Wei & Zou 2019, arXiv:1901.11196).
 
-    A caption is cut into pairs of words, from its first or its second one at random; each pair is swapped or not. No
-    word moves by more than one place; ``<start>`` and ``<end>`` stay.
+    A caption is divided into pairs of words, starting at random from its first or second word, and each pair is swapped
+    or not. No word moves by more than one place; ``<start>`` and ``<end>`` are kept.
 
     Args:
-        token_ids: (B, T) int64.
+        token_ids: Token ids, (B, T) int64.
         token_mask: (B, T) bool, ``True`` = real.
-        share: Of the pairs, in [0, 1).
+        share: Share of the pairs that are swapped, in [0, 1).
     """
     device, (count, length) = token_ids.device, token_ids.shape
     positions = torch.arange(length, device=device)
@@ -35,15 +35,15 @@ def swap_words(token_ids: Tensor, token_mask: Tensor, share: float) -> Tensor:
 
 
 def mix_regions(regions: Tensor, region_mask: Tensor, share: float) -> Tensor:
-    """Replace each real region with probability ``share`` by the region in its place of another image of the batch.
+    """Replace regions with probability ``share`` by the regions at the same positions of another image of the batch.
 
-    It is CutMix (Yun et al. 2019, arXiv:1905.04899) on regions, with a share small enough that the label stays: an
-    image draws one partner, and keeps a region where the partner has none.
+    This is CutMix (Yun et al. 2019, arXiv:1905.04899) on regions, with a share so small that the label is kept. Each
+    image draws one partner, and keeps a region if the partner has none at its position.
 
     Args:
-        regions: (B, R, F).
+        regions: Region features, (B, R, F).
         region_mask: (B, R) bool, ``True`` = real.
-        share: In [0, 1).
+        share: Share of the regions that are replaced, in [0, 1).
     """
     count, device = len(regions), regions.device
     if count < 2:
@@ -54,12 +54,12 @@ def mix_regions(regions: Tensor, region_mask: Tensor, share: float) -> Tensor:
 
 
 class SynonymSwap:
-    """Replaces words by one of their synonyms (Wei & Zou 2019, arXiv:1901.11196), by a table made beforehand.
+    """Synonym replacement (Wei & Zou 2019, arXiv:1901.11196).
 
     Args:
-        alternatives: The ids of the synonyms of each word that has some (``data.synonyms``).
-        vocab_size: Words in the vocabulary.
-        share: Of the words that have synonyms, in [0, 1).
+        alternatives: Ids of the synonyms of each word that has synonyms.
+        vocab_size: Number of words in the vocabulary.
+        share: Share of the words with synonyms that are replaced, in [0, 1).
     """
 
     def __init__(self, alternatives: dict[int, tuple[int, ...]], vocab_size: int, share: float) -> None:
@@ -72,7 +72,7 @@ class SynonymSwap:
         self._share = share
 
     def __call__(self, token_ids: Tensor) -> Tensor:
-        """Return the ids, (B, T), with some words replaced; each synonym is as likely as the others."""
+        """Return token ids, (B, T), with some words replaced; all synonyms of a word are equally likely."""
         device = token_ids.device
         self._table, self._counts = self._table.to(device), self._counts.to(device)
         counts = self._counts[token_ids]
@@ -82,11 +82,11 @@ class SynonymSwap:
 
 
 def drop_regions(region_mask: Tensor, share: float) -> Tensor:
-    """Mask out each real region with probability ``share``; an image always keeps at least one.
+    """Mask out each real region with probability ``share``; each image keeps at least one.
 
     Args:
         region_mask: (B, R) bool, ``True`` = real.
-        share: In [0, 1).
+        share: Share of the regions that are dropped, in [0, 1).
 
     Returns:
         (B, R) bool, a subset of ``region_mask``.
@@ -97,15 +97,15 @@ def drop_regions(region_mask: Tensor, share: float) -> Tensor:
 
 
 def drop_words(token_ids: Tensor, token_mask: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Take each word out of its caption with probability ``share``; ``<start>``, ``<end>`` and the order stay.
+    """Drop each word with probability ``share``; ``<start>``, ``<end>`` and the order are kept.
 
     Args:
-        token_ids: (B, T) int64, padded at the end.
+        token_ids: Token ids, (B, T) int64, padded at the end.
         token_mask: (B, T) bool, ``True`` = real.
-        share: In [0, 1).
+        share: Share of the words that are dropped, in [0, 1).
 
     Returns:
-        Ids and mask of the shortened captions, (B, T), padded at the end again.
+        Token ids and mask of the shortened captions, (B, T), padded at the end.
     """
     positions = torch.arange(token_ids.shape[1], device=token_ids.device)
     last = token_mask.sum(dim=1, keepdim=True) - 1
@@ -117,11 +117,11 @@ def drop_words(token_ids: Tensor, token_mask: Tensor, share: float) -> tuple[Ten
 
 
 class RegionWordDrop:
-    """The size augmentation of VSE∞ (Chen et al. 2021, arXiv:2011.04305, section 4.3) on both sides of a pair.
+    """Size augmentation of VSE∞ (Chen et al. 2021, arXiv:2011.04305, section 4.3) for regions and words.
 
     Args:
-        region_drop: Share of an image's regions left out, in [0, 1).
-        word_drop: Share of a caption's words left out, in [0, 1).
+        region_drop: Share of the regions of an image that are dropped, in [0, 1).
+        word_drop: Share of the words of a caption that are dropped, in [0, 1).
     """
 
     def __init__(self, region_drop: float, word_drop: float) -> None:
@@ -139,14 +139,14 @@ class RegionWordDrop:
 
 
 def mask_regions(regions: Tensor, region_mask: Tensor, share: float) -> Tensor:
-    """Put the mean of an image's regions in the place of each real region with probability ``share``.
+    """Replace each real region with probability ``share`` by the mean of the regions of its image.
 
-    The mean says nothing about the one region, and stays in the range of the features, which zeros do not.
+    Unlike zeros, the mean is in the range of the features.
 
     Args:
-        regions: (B, R, F), any values where the mask is ``False``.
+        regions: Region features, (B, R, F), with any values where the mask is ``False``.
         region_mask: (B, R) bool, ``True`` = real.
-        share: In [0, 1).
+        share: Share of the regions that are replaced, in [0, 1).
     """
     real = region_mask[..., None]
     total = regions.float().masked_fill(~real, 0.0).sum(dim=1, keepdim=True)
@@ -156,19 +156,22 @@ def mask_regions(regions: Tensor, region_mask: Tensor, share: float) -> Tensor:
 
 
 def mask_words(token_ids: Tensor, token_mask: Tensor, share: float) -> Tensor:
-    """Put ``<unk>`` in the place of each word with probability ``share``; ``<start>`` and ``<end>`` stay.
+    """Replace each word with probability ``share`` by ``<unk>``; ``<start>`` and ``<end>`` are kept.
 
     Args:
-        token_ids: (B, T) int64.
+        token_ids: Token ids, (B, T) int64.
         token_mask: (B, T) bool, ``True`` = real.
-        share: In [0, 1).
+        share: Share of the words that are replaced, in [0, 1).
     """
     hidden = inner_words(token_mask) & (torch.rand(token_ids.shape, device=token_ids.device) < share)
     return token_ids.masked_fill(hidden, Vocabulary.UNK)
 
 
 def inner_words(token_mask: Tensor) -> Tensor:
-    """(B, T) bool, ``True`` at real words that are neither ``<start>`` nor ``<end>``.
+    """Return a mask, (B, T), that is ``True`` at real words other than ``<start>`` and ``<end>``.
+
+    Args:
+        token_mask: (B, T) bool, ``True`` = real.
 
     >>> inner_words(torch.tensor([[True, True, True, True, False]])).tolist()
     [[False, True, True, False, False]]
@@ -183,12 +186,12 @@ Augmentation = Callable[[RegionTextBatch], RegionTextBatch]
 
 
 def build_augmentation(settings: AugmentationSettings, vocabulary: Vocabulary, matcher: object) -> Augmentation:
-    """Chain the changes whose share is not 0: a share of 0 draws no random number.
+    """Build the augmentation of training batches; a share of 0 draws no random numbers.
 
     Args:
         settings: Shares of words and regions.
-        vocabulary: Of the run; synonyms come from it alone.
-        matcher: To be trained; the first region is left alone where it is a `WholePictureMatcher`.
+        vocabulary: Vocabulary of the run, which all synonyms are in.
+        matcher: Model; the first region is never changed if it is a `WholePictureMatcher`.
     """
     synonyms = None
     if settings.synonym:

@@ -1,4 +1,4 @@
-"""Distillation: trained models teach a student by their scores of each training batch."""
+"""Distillation: frozen teachers supervise the student's scores of each training batch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,39 +7,40 @@ import torch
 from torch import Tensor, nn
 
 from tangka_match.data.split import Split
-from tangka_match.losses import DistillationLoss, LossTerms
+from tangka_match.losses import DistillationLoss, LossInputs, LossTerms
 from tangka_match.retrieval import score_matrix
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
+from tangka_match.training.loss_hooks import LossHook, TrainingStep
 from tangka_match.training.settings import DistillationSettings
 
 
 class Teachers:
-    """Trained models, frozen, and what they made of the training set, encoded once.
+    """Frozen trained models with their cached encodings of the training set.
 
-    A teacher reads the captions by its own tokenizer and vocabulary; caption and image are found by their index in the
-    split. The encodings stay in memory: a few KB an item for pooled vectors, up to 150 KB an image for 36 regions of
-    1,024 dimensions. No part of this enters a checkpoint, and nothing random is drawn from the run's generators.
+    Each teacher reads the captions with its own tokenizer and vocabulary; pairs are found by their index in the split.
+    The encodings stay in memory: a few KB per item for pooled embeddings, up to 150 KB per image for 36 regions of
+    1,024 dimensions. Teachers are not saved in checkpoints and do not draw from the run's random generators.
 
     Args:
-        paths: Of the checkpoints, one or more.
-        split: The training split, opened.
+        paths: Checkpoint files.
+        split: The opened training split.
 
     Raises:
         CheckpointError: If a file is missing, damaged or unsafe, or its model does not take this split's features.
     """
 
     def __init__(self, paths: Sequence[Path], split: Split) -> None:
-        with torch.random.fork_rng(devices=[]):  # a model is made with random weights before it is loaded
+        with torch.random.fork_rng(devices=[]):  # a model is initialised at random before its weights are loaded
             self._matchers = [TrainedMatcher.load(path) for path in paths]
         self._encoded = [teacher.encode_split(split) for teacher in self._matchers]
 
     def score(self, image_index: Tensor, caption_index: Tensor, device: torch.device) -> Tensor:
-        """Mean over the teachers of their standardised scores, (B, B) float32 without gradient.
+        """Compute the mean of the teachers' standardised scores, (B, B) float32 without gradient.
 
         Args:
-            image_index: (B,) rows of the split's images.
-            caption_index: (B,) numbers of the split's captions.
-            device: Where to compute; the teachers move there.
+            image_index: Rows of the split's images, (B,).
+            caption_index: Indices of the split's captions, (B,).
+            device: Device to compute on; the teachers are moved there.
         """
         rows, columns = image_index.cpu(), caption_index.cpu()
         total = torch.zeros(len(rows), len(columns), device=device)
@@ -52,24 +53,26 @@ class Teachers:
         return total / len(self._matchers)
 
 
-class Distillation:
-    """Adds to the loss of a batch what teachers say of it.
+class Distillation(LossHook):
+    """Adds a weighted distillation loss to the matching loss.
 
     Args:
-        teachers: Loaded.
-        loss: Between the student's and the teachers' scores.
-        weight: Of this part; the matching loss has 1.
+        teachers: The teachers.
+        loss: Loss between the student's and the teachers' scores.
+        weight: Weight of the distillation loss; the matching loss has weight 1.
     """
+
+    name = "distillation"
 
     def __init__(self, teachers: Teachers, loss: DistillationLoss, weight: float) -> None:
         self._teachers = teachers
         self._loss = loss
         self._weight = weight
 
-    def add_to(self, terms: LossTerms, similarity: Tensor, image_index: Tensor, caption_index: Tensor) -> LossTerms:
-        """The terms with one more, ``distillation``, in the total and among its weighted parts."""
-        taught = self._teachers.score(image_index, caption_index, similarity.device)
-        value = self._loss(similarity, taught)
+    def after_loss(self, terms: LossTerms, inputs: LossInputs, step: TrainingStep) -> LossTerms:
+        """Add the term ``distillation``."""
+        taught = self._teachers.score(step.image_index, step.caption_index, inputs.similarity.device)
+        value = self._loss(inputs.similarity, taught)
         return LossTerms(
             total=terms.total + self._weight * value,
             terms={**terms.terms, "distillation": value.detach()},
@@ -84,7 +87,7 @@ class Distillation:
 def load_distillation(
     settings: DistillationSettings, loss: DistillationLoss | None, split: Split
 ) -> Distillation | None:
-    """Load the teachers and encode the training split by each; ``None`` where there is no distillation loss.
+    """Load the teachers and encode the training split with each; ``None`` without a distillation loss.
 
     Raises:
         CheckpointError: As ``Teachers``.

@@ -1,4 +1,4 @@
-"""Lightning loggers: the run folder's own ledger and CSV, and W&B or TensorBoard beside them."""
+"""Lightning loggers: ledger and CSV table of the run folder, and W&B or TensorBoard beside them."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from tangka_match.training.wandb_run import finish_wandb, keep_best, start_wandb
 
 
 class LedgerLogger(Logger):
-    """Writes metrics to ``ledger.jsonl`` and, if asked, ``metrics.csv`` the moment they are logged.
+    """Logger that writes metrics to ``ledger.jsonl`` and to ``metrics.csv``.
 
     Args:
-        ledger: Of the run.
-        table: Of the run, or ``None`` to keep the ledger alone.
+        ledger: Ledger of the run.
+        table: Table behind ``metrics.csv``; ``None`` writes the ledger only.
     """
 
     def __init__(self, ledger: Ledger, table: MetricsTable | None) -> None:
@@ -35,17 +35,17 @@ class LedgerLogger(Logger):
 
     @property
     def name(self) -> str:
-        """Of the logger."""
+        """Name of the logger."""
         return "ledger"
 
     @property
     def version(self) -> int:
-        """Always 0: a run has one ledger."""
+        """Version of the logger; always 0, because a run has one ledger."""
         return 0
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Append one event and one row; ``step`` is the optimizer step they belong to, from 0."""
+        """Append one event and one row; ``step`` is the optimizer step, from 0."""
         values = {name: float(value) for name, value in metrics.items() if name != "epoch"}
         epoch = int(metrics.get("epoch", 0))
         self._ledger.write("metrics", step=step or 0, epoch=epoch, values=values)
@@ -54,11 +54,11 @@ class LedgerLogger(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the run folder holds the whole config."""
+        """Do nothing: the run folder holds the whole config."""
 
     @rank_zero_only
     def rewind(self, step: int) -> None:
-        """Note that the run goes on at ``step``, and take the rows after it out of the CSV."""
+        """Record that the run continues at ``step``, and remove later rows from the CSV table."""
         self._ledger.write("resume", step=step)
         if self._table is not None:
             rows = [e for e in read_ledger(self._ledger.path) if e["event"] == "metrics"]
@@ -75,10 +75,10 @@ def make_service_logger(
     overrides: Sequence[str],
     config: dict[str, Any],
 ) -> Logger | None:
-    """Start W&B or TensorBoard for a run, or neither; the arguments are those of ``start_wandb``.
+    """Start W&B or TensorBoard for a run; return ``None`` for the other kinds. See ``start_wandb`` for the arguments.
 
     Raises:
-        ConfigError: If TensorBoard is asked for and not installed, or W&B cannot log in or reach its server.
+        ConfigError: If TensorBoard is not installed, or W&B cannot log in or reach its server.
     """
     if settings.kind == "wandb":
         return start_wandb(settings, folder, name=name, group=group, tags=tags, overrides=overrides, config=config)
@@ -93,26 +93,26 @@ def make_service_logger(
 def keep_result(
     service: Logger | None, folder: RunFolder, similarity: Float[Tensor, "I C"], ranks: Ranks, val: Split
 ) -> None:
-    """Give W&B the best checkpoint and examples of its answers; other services take metrics only.
+    """Log the best checkpoint and examples of its answers to W&B; other trackers take metrics only.
 
     Args:
-        service: Made by ``make_service_logger``.
-        folder: Of the run, with ``best.ckpt`` and ``result.json``.
-        similarity: Of the best checkpoint, (I, C).
-        ranks: Of the same.
-        val: Where images and captions come from.
+        service: Logger from ``make_service_logger``.
+        folder: Run folder with ``best.ckpt`` and ``result.json``.
+        similarity: Scores of the best checkpoint on the validation split, (I, C).
+        ranks: Ranks of the same.
+        val: Validation split.
     """
     if isinstance(service, WandbLogger) and is_main_process():
         keep_best(service, folder, pick_examples(similarity, ranks, val), val)
 
 
 def finish_service_logger(service: Logger | None, *, exit_code: int, summary: dict[str, float]) -> None:
-    """Close what ``make_service_logger`` started.
+    """Close an experiment tracker.
 
     Args:
-        service: That.
-        exit_code: 0 where the run has finished.
-        summary: The best metrics.
+        service: Logger from ``make_service_logger``.
+        exit_code: Exit code of the run; 0 if it has finished.
+        summary: Metrics of the best checkpoint.
     """
     if isinstance(service, WandbLogger) and is_main_process():
         finish_wandb(service, exit_code=exit_code, summary=summary)

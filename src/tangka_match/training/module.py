@@ -1,7 +1,7 @@
-"""The LightningModule around any ``Matcher`` and any loss on its similarity matrix."""
+"""The LightningModule that trains any ``Matcher`` with any loss on its similarity matrix."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -10,57 +10,66 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from tangka_match.losses import (
-    ContextualLoss,
-    LossTerms,
-    MatchingLoss,
-    PairContext,
-    measure,
-    needs_context,
-    positive_mask,
-)
-from tangka_match.metrics import Ranks, retrieval_ranks, summarise
+from tangka_match.losses import LossContext, LossInputs, LossTerms, MatchingLoss, needs_context, positive_mask
+from tangka_match.metrics import RetrievalMetrics
 from tangka_match.retrieval import score_matrix
-from tangka_match.retrieval.metadata import PASSPORT_KEY
+from tangka_match.retrieval.metadata import METADATA_KEY
 from tangka_match.training.augmentation import Augmentation
-from tangka_match.training.chunked import encode_in_chunks
-from tangka_match.training.distillation import Distillation
-from tangka_match.training.distributed import gather_encoded, gather_rows, is_logged_step
-from tangka_match.training.gradient_share import gradient_shares
-from tangka_match.training.momentum_encoder import MomentumEncoder
+from tangka_match.training.callbacks.loss_schedule import LossSchedule
+from tangka_match.training.distributed import gather_encoded, gather_rows, gather_words, is_logged_step
+from tangka_match.training.encoding import EncodedGallery, encode_in_chunks
+from tangka_match.training.loss_hooks import LossHook, TrainingStep
 from tangka_match.training.optimisation import parameter_groups, scale_rates
-from tangka_match.training.pair_context import training_context, validation_context
-from tangka_match.training.pair_trust import PairTrust, PairwiseLoss
 from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher, PretrainedMatcher, RegionTextBatch
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 SchedulerFactory = Callable[..., LRScheduler]
-_PAIR_TRUST_KEY = "pair_trust"
+
+
+class ValidationSet(NamedTuple):
+    """Ground truth of the validation set of I images and C captions.
+
+    Attributes:
+        caption_to_image: Image row of each caption, (C,) int64.
+        text_group: Caption text index of each caption, (C,) int64; equal texts have equal indices.
+        block_size: Captions per block of ``val/loss``; the training batch size.
+    """
+
+    caption_to_image: Tensor
+    text_group: Tensor
+    block_size: int
+
+    def blocks(self) -> list[Tensor]:
+        """Return caption indices of blocks as large as a training batch.
+
+        A block is every n-th caption, because neighbouring captions belong to one image and training batches are
+        shuffled.
+        """
+        captions = torch.arange(len(self.caption_to_image))
+        count = max(len(captions) // self.block_size, 1)
+        return [captions[first::count][: self.block_size] for first in range(count)]
 
 
 class MatchingModule(pl.LightningModule):
     """Trains a matcher on pairs and validates it on a whole gallery.
 
-    Logged while training: ``train/loss``, each part of the loss and its share of the gradient in percent
-    (``train/grad_share_<part>``), each schedule value, ``train/lr``, ``train/grad_norm`` (before clipping) and
-    ``train/similarity_std`` (the spread of a batch's scores; near 0 when the model has collapsed). Logged at each
-    validation, in percent or ranks: ``val/i2t_r1`` … ``val/mean_r1``, ``val/rsum``; and ``val/loss`` over blocks as
-    large as a training batch.
+    Logged in training: ``train/loss``, each part of the loss and its share of the gradient in percent
+    (``train/grad_share_<part>``), scheduled and learnt values, ``train/lr``, ``train/grad_norm`` (before clipping) and
+    ``train/similarity_std`` (standard deviation of a batch's scores; near 0 in a collapsed model). Logged at each
+    validation: ``val/i2t_r1`` … ``val/mean_r1``, ``val/rsum`` in percent, ranks, and ``val/loss``, the mean over blocks
+    as large as a training batch.
 
     Args:
-        matcher: The model; an ``nn.Module`` that satisfies ``Matcher``.
+        matcher: The model, an ``nn.Module`` that satisfies ``Matcher``.
         loss: A module that satisfies ``MatchingLoss``.
-        optimizer: Makes the optimizer from parameter groups.
-        scheduler: Makes the learning-rate schedule from ``(optimizer, total_steps=...)``.
-        augmentation: Applied to training batches.
-        val_caption_to_image: (C,) int64, the image row of each validation caption.
-        val_text_group: (C,) int64, equal where validation captions have the same text.
-        val_block: Captions a block of ``val/loss``: the training batch size.
-        passport: What ``retrieval.passport`` puts into every checkpoint beside the weights.
-        distillation: Teachers of this model, if it has any.
-        chunk_size: Pairs encoded at a time (``training.chunked``); ``None`` encodes a batch at once.
-        lr_multipliers: Of the learning rate, by the name of a part of the matcher.
-        pair_trust: Weighs the training pairs by their own loss; ``loss`` must be a ``PairwiseLoss`` then.
+        optimizer: Factory of the optimizer from parameter groups.
+        scheduler: Factory of the learning-rate schedule from ``(optimizer, total_steps=...)``.
+        augmentation: Augmentation of training batches.
+        validation: Ground truth of the validation set.
+        metadata: What every checkpoint holds besides the weights, see ``retrieval.metadata``.
+        hooks: Hooks around the loss, in the order in which they are applied.
+        chunk_size: Pairs per chunk of gradient caching (``training.chunk_size``); ``None`` encodes a batch at once.
+        lr_multipliers: Multipliers of the learning rate by prefix of parameter names.
     """
 
     def __init__(
@@ -71,41 +80,35 @@ class MatchingModule(pl.LightningModule):
         optimizer: OptimizerFactory,
         scheduler: SchedulerFactory,
         augmentation: Augmentation,
-        val_caption_to_image: Tensor,
-        val_text_group: Tensor,
-        val_block: int,
-        passport: dict[str, Any],
-        distillation: Distillation | None = None,
+        validation: ValidationSet,
+        metadata: dict[str, Any],
+        hooks: Sequence[LossHook] = (),
         chunk_size: int | None = None,
         lr_multipliers: Mapping[str, float] | None = None,
-        pair_trust: PairTrust | None = None,
     ) -> None:
         super().__init__()
         assert isinstance(matcher, Matcher), f"{type(matcher).__name__} lacks a method of the Matcher protocol"
         self.matcher = matcher
-        self.loss: MatchingLoss = loss  # type: ignore[assignment]
-        momentum = loss.key_momentum if isinstance(loss, ContextualLoss) else None
-        self.momentum = None if momentum is None else MomentumEncoder(matcher, momentum)
-        self.last_ranks: Ranks | None = None
-        self.matching_loss = self.collapse_value = float("nan")  # of the last step that was logged
+        self.loss: MatchingLoss = loss
+        for hook in hooks:
+            if isinstance(hook, nn.Module):
+                self.add_module(hook.name, hook)
+        self.val_metrics = RetrievalMetrics()
+        self.last_inputs: LossInputs | None = None  # of the last logged step, for the training guard
+        self.matching_loss = float("nan")  # of the last logged step, before any hook
+        self._loss_hooks = tuple(hooks)
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
         self._augment = augmentation
-        self._caption_to_image = val_caption_to_image
-        self._text_group = val_text_group
-        self._val_block = val_block
-        self._passport = passport
-        self._distillation = distillation
+        self._validation = validation
+        self._metadata = metadata
         self._chunk_size = chunk_size
         self._lr_multipliers = lr_multipliers or {}
-        self._pair_trust = pair_trust
-        self._images: list[Encoded] = []
-        self._texts: list[Encoded] = []
-        self._words: list[CaptionBatch] = []
+        self._gallery = EncodedGallery(matcher)
 
     @property
     def progress(self) -> float:
-        """Share of the run's optimizer steps that are done, in [0, 1]."""
+        """Completed share of the run's optimizer steps, in [0, 1]."""
         return min(self.global_step / self.total_steps, 1.0)
 
     @property
@@ -113,8 +116,12 @@ class MatchingModule(pl.LightningModule):
         """Optimizer steps of the whole run."""
         return int(self.trainer.estimated_stepping_batches)
 
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Return the callback that moves the scheduled settings of the loss."""
+        return [LossSchedule()]
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Optimizer and schedule; see ``parameter_groups`` for what decays and what learns more slowly."""
+        """Build optimizer and schedule; see ``parameter_groups`` for weight decay and learning-rate multipliers."""
         own = self.matcher.lr_multipliers() if isinstance(self.matcher, PretrainedMatcher) else {}
         groups = parameter_groups(self.matcher, self.get_submodule("loss"), {**own, **self._lr_multipliers})
         optimizer = self._make_optimizer(groups)
@@ -123,50 +130,59 @@ class MatchingModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: RegionTextBatch, batch_idx: int) -> Tensor:
-        """Score every image of the (global) batch against every caption of it, and return the loss."""
+        """Compute the loss of the global batch: all images against all captions of all processes."""
         if isinstance(self.matcher, PretrainedMatcher):
             self.matcher.set_progress(self.progress)
-        whole, batch = batch, self._augment(batch)
-        images = encode_in_chunks(
-            self.matcher.encode_images, self._chunk_size, batch.regions.float(), batch.region_mask
+        images, texts = self._encode(self._augment(batch))
+        step = self._describe_step(batch)
+        images, texts = step.gather(images), step.gather(texts)
+        inputs = LossInputs(
+            self.matcher.similarity(images, texts),
+            positive_mask(step.image_index, step.text_group),
+            LossContext(images, texts, *self._gather_words(batch)) if needs_context(self.loss) else None,
         )
-        texts = encode_in_chunks(self.matcher.encode_texts, self._chunk_size, batch.token_ids, batch.token_mask)
-        image_index, caption_index, text_group = batch.image_index, batch.caption_index, batch.text_group
-        if self.trainer.world_size > 1:
-            images, texts = gather_encoded(self, images), gather_encoded(self, texts)
-            image_index, text_group = gather_rows(self, image_index), gather_rows(self, text_group)
-            caption_index = gather_rows(self, caption_index)
-        similarity = self.matcher.similarity(images, texts)
-        positives = positive_mask(image_index, text_group)
-        context = training_context(self, whole, images, texts) if needs_context(self.loss) else None
-        terms = measure(self.loss, similarity, positives, self.progress, context)
+        for hook in self._loss_hooks:
+            inputs = hook.before_loss(inputs, step)
+        terms = self.loss(inputs)
         matching = terms.total
-        if self._pair_trust is not None:
-            assert isinstance(self.loss, PairwiseLoss)
-            pair_losses = self.loss.pair_losses(similarity, positives)
-            terms = self._pair_trust.weigh(
-                terms, pair_losses, caption_index, epoch=self.current_epoch, progress=self.progress
-            )
-        if self._distillation is not None:
-            terms = self._distillation.add_to(terms, similarity, image_index, caption_index)
+        for hook in self._loss_hooks:
+            terms = hook.after_loss(terms, inputs, step)
         if is_logged_step(self.trainer, self.global_step):
-            # What teachers add has a value of its own when all scores are equal.
-            self.matching_loss = matching.item()
-            self.collapse_value = self.loss.collapse_value(positives, self.progress)
-            self._log_training(terms, similarity, context)
+            self.matching_loss, self.last_inputs = matching.item(), inputs.detach()
+            self._log_training(terms, inputs)
         return terms.total
 
-    def _log_training(self, terms: LossTerms, similarity: Tensor, context: PairContext | None) -> None:
+    def _encode(self, batch: RegionTextBatch) -> tuple[Encoded, Encoded]:
+        regions, size = batch.regions.float(), self._chunk_size
+        images = encode_in_chunks(self.matcher.encode_images, size, regions, batch.region_mask)
+        return images, encode_in_chunks(self.matcher.encode_texts, size, batch.token_ids, batch.token_mask)
+
+    def _describe_step(self, batch: RegionTextBatch) -> TrainingStep:
+        indices = (batch.image_index, batch.caption_index, batch.text_group)
+        if self.trainer.world_size > 1:
+            indices = tuple(gather_rows(self, index) for index in indices)  # type: ignore[assignment]
+        gather = self._gather if self.trainer.world_size > 1 else _unchanged
+        return TrainingStep(
+            self.matcher, self.loss, batch, *indices, gather=gather, epoch=self.current_epoch, progress=self.progress
+        )
+
+    def _gather(self, encoded: Encoded) -> Encoded:
+        return gather_encoded(self, encoded)
+
+    def _gather_words(self, batch: RegionTextBatch) -> tuple[Tensor, Tensor]:
+        words = (batch.token_ids, batch.token_mask)
+        return gather_words(self, *words) if self.trainer.world_size > 1 else words
+
+    def _log_training(self, terms: LossTerms, inputs: LossInputs) -> None:
         self.log("train/loss", terms.total.detach(), prog_bar=True)
         parts: dict[str, Tensor | float] = (
             {**terms.terms, **terms.values} if len(terms.terms) > 1 else dict(terms.values)
         )
         self.log_dict({f"train/{name}": value for name, value in parts.items()})
         if len(terms.weighted) > 1:
-            meeting = [similarity] if context is None else context.encodings()
-            shares = gradient_shares(terms.weighted, *meeting)
+            shares = terms.gradient_shares(inputs.sources())
             self.log_dict({f"train/grad_share_{name}": share for name, share in shares.items()})
-        self.log("train/similarity_std", similarity.detach().float().std(correction=0))
+        self.log("train/similarity_std", inputs.similarity.detach().float().std(correction=0))
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def configure_gradient_clipping(
@@ -175,61 +191,55 @@ class MatchingModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the norm over all parameters, and log what it was."""
+        """Clip the gradient norm over all parameters, and log the norm before clipping."""
         norm = nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val or float("inf"))
         if is_logged_step(self.trainer, self.global_step):
             self.log("train/grad_norm", norm)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the gallery of the validation before."""
-        self._images, self._texts, self._words = [], [], []
+        """Start with an empty gallery."""
+        self._gallery = EncodedGallery(self.matcher)  # type: ignore[arg-type]
+        self.val_metrics.reset()
 
     def validation_step(self, batch: ImageBatch | CaptionBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Encode one batch of the gallery, in float32 whatever the training precision."""
+        """Encode a batch of the gallery in float32, whatever the training precision."""
         with torch.autocast(self.device.type, enabled=False):
-            if isinstance(batch, ImageBatch):
-                encoded = self.matcher.encode_images(batch.regions.float(), batch.region_mask)
-                self._images.append(encoded)
-            else:
-                encoded = self.matcher.encode_texts(batch.token_ids, batch.token_mask)
-                self._texts.append(encoded)
-                self._words.append(batch)
+            self._gallery.add(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Score the whole gallery, and log recalls, ranks and the validation loss."""
-        images, texts = Encoded.concatenate(self._images), Encoded.concatenate(self._texts)
-        self._images, self._texts = [], []
-        similarity = score_matrix(self.matcher, images, texts)
-        self.last_ranks = retrieval_ranks(similarity, self._caption_to_image)
-        self.log_dict({f"val/{name}": value for name, value in summarise(self.last_ranks).items()})
+        images, texts = self._gallery.concatenate()
+        similarity = score_matrix(self.matcher, images, texts)  # type: ignore[arg-type]
+        self.val_metrics.update(similarity, self._validation.caption_to_image)
+        self.log_dict({f"val/{name}": value for name, value in self.val_metrics.compute().items()})
         if self.trainer.state.fn == "fit":
-            context = validation_context(images, texts, self._words) if needs_context(self.loss) else None
+            context = self._gallery.context(images, texts) if needs_context(self.loss) else None
             self.log("val/loss", self._validation_loss(similarity, context))
-        self._words = []
+        self._gallery = EncodedGallery(self.matcher)  # type: ignore[arg-type]
 
-    def _validation_loss(self, similarity: Tensor, context: PairContext | None) -> float:
-        """Mean loss over blocks of captions against their images, so that it compares with the training loss.
-
-        A block is every n-th caption: neighbours in the file belong to one image, and a training batch is shuffled.
-        """
-        captions = torch.arange(len(self._caption_to_image))
-        count = max(len(captions) // self._val_block, 1)
+    def _validation_loss(self, similarity: Tensor, context: LossContext | None) -> float:
+        """Compute the mean loss over blocks of captions and their images, comparable with the training loss."""
         losses = []
-        for block in (captions[first::count][: self._val_block] for first in range(count)):
-            rows = self._caption_to_image[block]
-            scores = similarity[rows][:, block].to(self.device)
-            positives = positive_mask(rows.to(self.device), self._text_group[block].to(self.device))
-            part = None if context is None else context.choose(rows, block)
-            losses.append(measure(self.loss, scores, positives, self.progress, part).total)
+        for block in self._validation.blocks():
+            rows = self._validation.caption_to_image[block]
+            positives = positive_mask(rows.to(self.device), self._validation.text_group[block].to(self.device))
+            part = None if context is None else context.select(rows, block)
+            losses.append(self.loss(LossInputs(similarity[rows][:, block].to(self.device), positives, part)).total)
         return torch.stack(losses).mean().item()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the passport, so that one file is enough to evaluate and to search, and what is known of pairs."""
-        checkpoint[PASSPORT_KEY] = self._passport
-        if self._pair_trust is not None:
-            checkpoint[_PAIR_TRUST_KEY] = self._pair_trust.state()
+        """Add the metadata and the state of hooks, so that one file is enough to evaluate, search and resume."""
+        checkpoint[METADATA_KEY] = self._metadata
+        for hook in self._loss_hooks:
+            if not isinstance(hook, nn.Module) and (state := hook.state_dict()):
+                checkpoint[hook.name] = state
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with what is known of the training pairs."""
-        if self._pair_trust is not None and _PAIR_TRUST_KEY in checkpoint:
-            self._pair_trust.restore(checkpoint[_PAIR_TRUST_KEY])
+        """Restore the state of hooks."""
+        for hook in self._loss_hooks:
+            if not isinstance(hook, nn.Module) and hook.name in checkpoint:
+                hook.load_state_dict(checkpoint[hook.name])
+
+
+def _unchanged(encoded: Encoded) -> Encoded:
+    return encoded

@@ -1,4 +1,4 @@
-"""Parameter groups and learning-rate schedules counted in optimizer steps."""
+"""Parameter groups, and learning-rate schedules counted in optimizer steps."""
 
 import bisect
 import math
@@ -13,22 +13,24 @@ from torch.optim.lr_scheduler import LambdaLR
 from tangka_match.errors import ConfigError
 
 MULTIPLIER = "lr_multiplier"
+WARMUP_SHARE = 0.1
+"""Share of a run that a warm-up takes if its own number of steps does not fit into the run."""
 
 
 def parameter_groups(matcher: nn.Module, loss: nn.Module, multipliers: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Parameter groups of an optimizer: matrices decay; vectors and scalars (biases, norms, the temperature) do not.
+    """Split parameters into groups: matrices get weight decay; vectors and scalars (biases, norms, temperature) do not.
 
     Args:
-        matcher: Its parameters get the multiplier of the longest prefix that matches, or 1.
-        loss: Its parameters get 1.
-        multipliers: Of the learning rate, by the name of a module or parameter of the matcher, as ``text_encoder`` or
-            ``text_encoder.embed``.
+        matcher: Model; each parameter gets the multiplier of the longest prefix that matches its name, or 1.
+        loss: Loss; its parameters get the multiplier 1.
+        multipliers: Multipliers of the learning rate by the name of a module or parameter of the matcher, such as
+            ``text_encoder`` or ``text_encoder.embed``.
 
     Returns:
-        A pair of groups for each multiplier, that of 1 first; each group says its own under ``lr_multiplier``.
+        Two groups per multiplier, those of multiplier 1 first; each group holds its multiplier as ``lr_multiplier``.
 
     Raises:
-        ConfigError: If a prefix matches no parameter that is trained.
+        ConfigError: If a prefix matches no trained parameter.
     """
     check_prefixes(matcher, multipliers)
     by_multiplier: dict[float, list[nn.Parameter]] = defaultdict(list)
@@ -47,23 +49,27 @@ def parameter_groups(matcher: nn.Module, loss: nn.Module, multipliers: Mapping[s
 
 
 def check_prefixes(matcher: nn.Module, prefixes: Iterable[str]) -> None:
-    """Make sure that each prefix names something that is trained; the matcher may be on the ``meta`` device.
+    """Check that each prefix matches a trained parameter; the matcher may be on the ``meta`` device.
+
+    Args:
+        matcher: Model.
+        prefixes: Names of modules or parameters of the matcher.
 
     Raises:
-        ConfigError: Naming the first that does not, and the modules that there are.
+        ConfigError: If a prefix matches no trained parameter.
     """
     trained = [name for name, parameter in matcher.named_parameters() if parameter.requires_grad]
     for prefix in prefixes:
         if not any(_matches(name, prefix) for name in trained):
             known = ", ".join(dict.fromkeys(name.partition(".")[0] for name in trained))
             raise ConfigError(
-                f"training.lr_multipliers.{prefix}: nothing that is trained in {type(matcher).__name__} has this name; "
-                f"its parts are {known} (and theirs, joined by dots)"
+                f"training.lr_multipliers.{prefix}: no trained parameter of {type(matcher).__name__} has this name; "
+                f"allowed: {known}, and names of their parts, joined by dots"
             )
 
 
 def scale_rates(optimizer: Optimizer) -> None:
-    """Multiply each group's learning rate once, before a schedule takes it for its initial one."""
+    """Multiply the learning rate of each group by its ``lr_multiplier``; call it before a schedule is built."""
     for group in optimizer.param_groups:
         group["lr"] *= group[MULTIPLIER]
 
@@ -73,7 +79,7 @@ def _matches(name: str, prefix: str) -> bool:
 
 
 def cosine_factor(step: int, total_steps: int, warmup_steps: int, final_ratio: float) -> float:
-    """Share of the peak learning rate at a step: linear up to 1, then half a cosine down to ``final_ratio``.
+    """Compute the ratio to the peak learning rate: linear up to 1, then half a cosine down to ``final_ratio``.
 
     >>> [round(cosine_factor(s, total_steps=10, warmup_steps=2, final_ratio=0.1), 3) for s in (0, 1, 2, 6, 10)]
     [0.5, 1.0, 1.0, 0.55, 0.1]
@@ -87,7 +93,7 @@ def cosine_factor(step: int, total_steps: int, warmup_steps: int, final_ratio: f
 def step_decay_factor(
     step: int, total_steps: int, warmup_steps: int, decay_at: Sequence[float], factor: float
 ) -> float:
-    """Share of the peak learning rate at a step: linear up to 1, then times ``factor`` at each share of the run.
+    """Compute the ratio to the peak learning rate: linear up to 1, then times ``factor`` at each share of the run.
 
     >>> [round(step_decay_factor(s, 100, 0, [0.5, 0.75], 0.1), 3) for s in (0, 49, 50, 74, 75, 99)]
     [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
@@ -98,66 +104,86 @@ def step_decay_factor(
 
 
 def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup_steps: int, final_ratio: float) -> LambdaLR:
-    """Linear warm-up, then a cosine to ``final_ratio`` of the peak at ``total_steps``.
+    """Build a schedule with linear warm-up, then a cosine to ``final_ratio`` of the peak at ``total_steps``.
 
     Args:
-        optimizer: Whose learning rates are scaled; their present values are the peaks.
+        optimizer: Optimizer; its current learning rates are the peaks.
         total_steps: Optimizer steps of the whole run.
-        warmup_steps: Optimizer steps of the linear rise; fewer than ``total_steps``.
-        final_ratio: Share of the peak at the last step, in [0, 1].
+        warmup_steps: Optimizer steps of the linear rise; see ``clip_warmup`` if the run is not longer.
+        final_ratio: Ratio to the peak learning rate at the last step, in [0, 1].
 
     Raises:
-        ConfigError: If the warm-up is longer than the run, or ``final_ratio`` is out of range.
+        ConfigError: If ``warmup_steps`` or ``final_ratio`` is out of range.
     """
     if not 0.0 <= final_ratio <= 1.0:
-        raise ConfigError(f"scheduler.final_ratio={final_ratio}: give a share of the peak learning rate in [0, 1]")
+        raise ConfigError(f"scheduler.final_ratio={final_ratio} must be in [0, 1] (ratio to the peak learning rate)")
     return _scaled(
-        optimizer, total_steps, warmup_steps, lambda s: cosine_factor(s, total_steps, warmup_steps, final_ratio)
+        optimizer,
+        total_steps,
+        warmup_steps,
+        lambda step, warmup: cosine_factor(step, total_steps, warmup, final_ratio),
     )
 
 
 def warmup_step_decay(
     optimizer: Optimizer, total_steps: int, warmup_steps: int, decay_at: Sequence[float], factor: float
 ) -> LambdaLR:
-    """Linear warm-up, then the rate times ``factor`` at each share of the run in ``decay_at``.
+    """Build a schedule with linear warm-up, then the rate times ``factor`` at each share of the run in ``decay_at``.
 
-    The published SGRAF divides by 10 at epoch 30 of 40: ``decay_at=[0.75], factor=0.1``.
+    The published SGRAF divides the rate by 10 at epoch 30 of 40: ``decay_at=[0.75], factor=0.1``.
 
     Args:
-        optimizer: Whose learning rates are scaled; their present values are the peaks.
+        optimizer: Optimizer; its current learning rates are the peaks.
         total_steps: Optimizer steps of the whole run.
-        warmup_steps: Optimizer steps of the linear rise; fewer than ``total_steps``.
+        warmup_steps: Optimizer steps of the linear rise; see ``clip_warmup`` if the run is not longer.
         decay_at: Shares of the run in (0, 1), ascending.
-        factor: What the rate is multiplied with each time, in (0, 1].
+        factor: Factor of the learning rate at each of these shares, in (0, 1].
 
     Raises:
-        ConfigError: If a share or the factor is out of range, or the warm-up is longer than the run.
+        ConfigError: If ``decay_at``, ``factor`` or ``warmup_steps`` is out of range.
     """
     if any(not 0.0 < share < 1.0 for share in decay_at) or list(decay_at) != sorted(decay_at):
-        raise ConfigError(f"scheduler.decay_at={list(decay_at)}: give shares of the run in (0, 1), ascending")
+        raise ConfigError(f"scheduler.decay_at={list(decay_at)} must be shares of the run in (0, 1), ascending")
     if not 0.0 < factor <= 1.0:
-        raise ConfigError(f"scheduler.factor={factor}: give a number in (0, 1]")
+        raise ConfigError(f"scheduler.factor={factor} must be in (0, 1]")
     return _scaled(
         optimizer,
         total_steps,
         warmup_steps,
-        lambda s: step_decay_factor(s, total_steps, warmup_steps, decay_at, factor),
+        lambda step, warmup: step_decay_factor(step, total_steps, warmup, decay_at, factor),
     )
 
 
 def warmup_constant(optimizer: Optimizer, total_steps: int, warmup_steps: int) -> LambdaLR:
-    """Linear warm-up, then the peak learning rate for the rest of the run.
+    """Build a schedule with linear warm-up, then the peak learning rate for the rest of the run.
+
+    Args:
+        optimizer: Optimizer; its current learning rates are the peaks.
+        total_steps: Optimizer steps of the whole run.
+        warmup_steps: Optimizer steps of the linear rise; see ``clip_warmup`` if the run is not longer.
 
     Raises:
-        ConfigError: If the warm-up is longer than the run.
+        ConfigError: If ``warmup_steps`` is negative.
     """
-    return _scaled(optimizer, total_steps, warmup_steps, lambda s: min((s + 1) / max(warmup_steps, 1), 1.0))
+    return _scaled(optimizer, total_steps, warmup_steps, lambda step, warmup: min((step + 1) / max(warmup, 1), 1.0))
 
 
-def _scaled(optimizer: Optimizer, total_steps: int, warmup_steps: int, factor: Callable[[int], float]) -> LambdaLR:
-    if not 0 <= warmup_steps < total_steps:
-        raise ConfigError(
-            f"scheduler.warmup_steps={warmup_steps} but the run has {total_steps} optimizer steps: "
-            "lower scheduler.warmup_steps, or raise trainer.max_epochs or trainer.max_steps"
-        )
-    return LambdaLR(optimizer, factor)
+def clip_warmup(warmup_steps: int, total_steps: int) -> int:
+    """Shorten a warm-up that is not shorter than the run to ``WARMUP_SHARE`` of the run.
+
+    Args:
+        warmup_steps: Optimizer steps of the warm-up.
+        total_steps: Optimizer steps of the run.
+
+    >>> clip_warmup(50, 920), clip_warmup(50, 50), clip_warmup(50, 2)
+    (50, 5, 0)
+    """
+    return warmup_steps if warmup_steps < total_steps else int(WARMUP_SHARE * total_steps)
+
+
+def _scaled(optimizer: Optimizer, total_steps: int, warmup_steps: int, factor: Callable[[int, int], float]) -> LambdaLR:
+    """Schedule that multiplies the learning rates by ``factor(step, warmup_steps)``."""
+    if warmup_steps < 0:
+        raise ConfigError(f"scheduler.warmup_steps={warmup_steps} must be >= 0")
+    warmup = clip_warmup(warmup_steps, total_steps)
+    return LambdaLR(optimizer, lambda step: factor(step, warmup))

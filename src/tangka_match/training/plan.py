@@ -1,28 +1,32 @@
-"""What the runner needs to know to train: typed settings, the data, and how to build the rest."""
+"""A checked run before it is trained: typed settings, the data module, and factories of the other parts."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from torch import nn
 
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.losses import DistillationLoss
 from tangka_match.training.module import OptimizerFactory, SchedulerFactory
+from tangka_match.training.optimisation import clip_warmup
 from tangka_match.training.settings import RunSettings
+from tangka_match.training.trainer import RunLength, run_length
 
 
 @dataclass(frozen=True)
 class SweepJob:
-    """A run's place in a sweep; the records keep the first three.
+    """Place of a run in a sweep; the records keep the first three fields.
 
     Args:
-        sweep: Id of the sweep: the W&B group.
-        number: Of the job, from 0; in a study the number of the trial.
-        overrides: What the command line set for this job: ``optimizer.lr=0.001``.
-        report: Told the epoch, from 0, and ``val/mean_r1`` after each validation; answers whether the run shall stop
-            because it is not worth going on. ``None`` where nobody asks.
+        sweep: Id of the sweep, which is the W&B group.
+        number: Number of the job, from 0; in a study the number of the trial.
+        overrides: Overrides of this job, such as ``optimizer.lr=0.001``.
+        report: Called with the epoch, from 0, and ``val/mean_r1`` after each validation; returns whether to prune the
+            run. ``None`` if nothing is pruned.
     """
 
     sweep: str
@@ -37,16 +41,17 @@ class RunPlan:
 
     Args:
         settings: Typed settings.
-        config: The whole composed config as plain values, for the records.
+        config: The composed config as plain values, for the records.
         config_yaml: The same as YAML text.
-        data: The data module, not yet set up.
-        model: Hyper-parameters of the matcher with ``_target_``, plain, as a checkpoint keeps them.
-        build_model: Makes the matcher from ``vocab_size``, ``feature_dim`` and ``num_regions``.
-        build_loss: Makes the loss.
-        optimizer: Makes the optimizer from parameter groups.
-        scheduler: Makes the learning-rate schedule from the optimizer and ``total_steps``.
-        distillation_loss: Between a student's and its teachers' scores; ``None`` without teachers.
-        overrides: What the command line set, for the run's name.
+        data: Data module, not yet set up.
+        model: Hyper-parameters of the matcher with ``_target_``, as a checkpoint keeps them.
+        build_model: Builds the matcher from ``vocab_size``, ``feature_dim`` and ``num_regions``.
+        build_loss: Builds the loss.
+        optimizer: Builds the optimizer from parameter groups.
+        scheduler: Builds the learning-rate schedule from the optimizer and ``total_steps``.
+        build_callbacks: Builds the callbacks of the group ``callbacks``.
+        distillation_loss: Loss between the scores of a student and its teachers; ``None`` without teachers.
+        overrides: Overrides of the command line, which name the run.
     """
 
     settings: RunSettings
@@ -58,15 +63,64 @@ class RunPlan:
     build_loss: Callable[[], nn.Module]
     optimizer: OptimizerFactory
     scheduler: SchedulerFactory
+    build_callbacks: Callable[[], list[pl.Callback]] = list
     distillation_loss: DistillationLoss | None = None
     overrides: tuple[str, ...] = ()
 
 
+def planned_length(plan: RunPlan, processes: int = 1) -> RunLength:
+    """Compute the length of a run whose data are set up.
+
+    Args:
+        plan: The run.
+        processes: Processes that share the batches of an epoch.
+
+    Raises:
+        ConfigError: If ``trainer`` limits an epoch to less than one batch.
+    """
+    batches = len(plan.data.batch_sampler)
+    share = batches // processes if plan.data.drop_last else -(-batches // processes)
+    return run_length(plan.settings.trainer, max(share, 1))
+
+
 def check_schedule(plan: RunPlan) -> None:
-    """Make the learning-rate schedule once, so that a warm-up longer than the run leaves no folder behind."""
-    trainer = plan.settings.trainer
-    steps = trainer.max_epochs * plan.data.steps_per_epoch  # of one process; more of them take fewer
-    plan.scheduler(
-        torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]),
-        total_steps=steps if trainer.max_steps < 0 else min(steps, trainer.max_steps),
-    )
+    """Build the learning-rate schedule once, so that a wrong one is reported before a run folder is made.
+
+    Raises:
+        ConfigError: If the schedule refuses its settings or the length of the run.
+    """
+    plan.scheduler(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]), total_steps=planned_length(plan).steps)
+
+
+def length_warnings(plan: RunPlan, length: RunLength) -> list[str]:
+    """Describe settings that do not fit the length of the run, and what is done instead.
+
+    Args:
+        plan: The run.
+        length: Its length.
+    """
+    warnings = []
+    warmup = plan.config.get("scheduler", {}).get("warmup_steps")
+    if isinstance(warmup, int) and (clipped := clip_warmup(warmup, length.steps)) < warmup:
+        warnings.append(
+            f"scheduler.warmup_steps={warmup}, but the run has {length.steps:,} optimizer steps: the warm-up is "
+            f"shortened to {clipped:,} (10 % of the run)"
+        )
+    patience, validations = plan.settings.training.early_stopping_patience, _validations(plan, length)
+    if patience is not None and patience >= validations:
+        warnings.append(
+            f"training.early_stopping_patience={patience}, but the run has {validations:,} validations: early stopping "
+            "cannot end it"
+        )
+    return warnings
+
+
+def _validations(plan: RunPlan, length: RunLength) -> int:
+    settings = plan.settings.trainer
+    interval = (settings.model_extra or {}).get("val_check_interval")
+    per_epoch = 1
+    if isinstance(interval, float):
+        per_epoch = int(1 / interval)
+    elif isinstance(interval, int):
+        per_epoch = max(length.batches_per_epoch // interval, 1)
+    return math.ceil(length.epochs / settings.val_every_n_epochs) * per_epoch

@@ -9,7 +9,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def environment_variable(name: str, value: str) -> Iterator[None]:
-    """Set a variable, for this process and those that it starts, and put back what was there before.
+    """Set an environment variable for this process and its children; restore the previous value at the end.
+
+    Args:
+        name: Name of the variable.
+        value: Value within the block.
 
     >>> with environment_variable("TANGKA_EXAMPLE", "here"):
     ...     os.environ["TANGKA_EXAMPLE"]
@@ -28,15 +32,15 @@ def environment_variable(name: str, value: str) -> Iterator[None]:
             os.environ[name] = before
 
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc, malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Let the process keep the memory of freed tensors, so that the next step need not ask the system for it again.
+    """Keep the memory of freed tensors in the process, so that the next step does not allocate it again.
 
-    By default glibc gives every tensor above some megabytes back to the system at once, and each step pays for zeroed
-    pages anew: on two cores a step of ``targeted`` took 3.5 s, and 2.3 s with this. Resident memory then stays at the
-    largest step's. Other C libraries are left as they are.
+    By default glibc returns every tensor above some megabytes to the system at once, and each step pays for zeroed
+    pages: on two cores a step of ``targeted`` took 3.5 s, and 2.3 s with this. Resident memory stays at its maximum.
+    Nothing changes with other C libraries.
     """
     if sys.platform != "linux":
         return

@@ -1,4 +1,4 @@
-"""What a finished run has to show, and how it is printed."""
+"""Result of a finished run, and how it is printed."""
 
 from dataclasses import dataclass
 
@@ -13,20 +13,20 @@ from tangka_match.training.distributed import rank_zero_only
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a finished run has to show.
+    """Result of a finished run.
 
     Args:
-        folder: Of the run.
-        metrics: Of ``best.ckpt`` on the validation split, in float32: recalls in percent, ranks from 1.
-        intervals: 95 % intervals of the same.
-        num_images: Of the validation split.
-        num_captions: Of the validation split.
-        best_epoch: From 0.
-        best_step: Optimizer steps.
-        total_steps: Optimizer steps that the run took.
-        verdicts: Of the guard.
-        num_parameters: Learnt numbers of the model.
-        pruned: Whether a study stopped the run because it lagged behind other trials.
+        folder: Run folder.
+        metrics: Metrics of ``best.ckpt`` on the validation split, in float32: recalls in percent, ranks from 1.
+        intervals: 95 % confidence intervals of the metrics.
+        num_images: Images of the validation split.
+        num_captions: Captions of the validation split.
+        best_epoch: Epoch of ``best.ckpt``, from 0.
+        best_step: Optimizer steps done in ``best.ckpt``.
+        total_steps: Optimizer steps of the run.
+        verdicts: Verdicts of the guard.
+        num_parameters: Parameters of the model.
+        pruned: Whether a study stopped the run early because other trials were better.
     """
 
     folder: RunFolder
@@ -44,7 +44,7 @@ class RunResult:
 
 @rank_zero_only
 def print_result(result: RunResult) -> None:
-    """Print the table, the verdicts and the paths to the terminal; in a distributed run the first process does."""
+    """Print metrics, verdicts and paths to the terminal; only rank 0 prints."""
     console = rich.get_console()
     console.print(
         recall_table(

@@ -1,31 +1,65 @@
-"""The typed settings of a run; ``conf/`` holds the values and says what each one means.
+"""Typed settings of a run; ``conf/`` holds the values and documents each one.
 
-There are no defaults here: a default has one home, the YAML file of its group. Ranges and contradictions are checked
-when a model is built, all faults at once.
+There are no defaults here: the only home of a default is the YAML file of its group. Ranges and contradictions are
+checked when a model is built, all of them at once.
 """
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+
+from tangka_match.errors import ConfigError
+from tangka_match.metric_names import HIGHER_IS_BETTER, RANK_STATISTICS
+from tangka_match.settings import Settings
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+OpenShare = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def _check_batches(value: int | float) -> int | float:
+    if value < 0 or (isinstance(value, float) and not 0.0 < value <= 1.0):
+        raise ValueError(f"{value} must be a number of batches, or a share in (0, 1]")
+    return value
 
 
-class PathSettings(_Settings):
-    """Where runs write; see ``conf/paths``."""
+Batches = Annotated[int | float, AfterValidator(_check_batches)]
+"""Number of batches (int) or share of the batches of an epoch (float); 0 turns a limit off."""
+
+
+_MONITOR_MODES: dict[str, Literal["max", "min"]] = {
+    **{f"val/{name}": "max" for name in HIGHER_IS_BETTER},
+    **{f"val/{name}": "min" for name in RANK_STATISTICS},
+}
+
+
+def monitor_mode(monitor: str) -> Literal["max", "min"]:
+    """Return whether a higher (``"max"``) or lower (``"min"``) value of a validation metric is better.
+
+    Args:
+        monitor: Name of the metric as logged.
+
+    Raises:
+        ConfigError: If no such metric is logged; the message lists the allowed names.
+
+    >>> monitor_mode("val/rsum"), monitor_mode("val/t2i_median_rank")
+    ('max', 'min')
+    """
+    if monitor not in _MONITOR_MODES:
+        raise ConfigError(f"{monitor!r} is not a metric of validation; allowed: {', '.join(_MONITOR_MODES)}")
+    return _MONITOR_MODES[monitor]
+
+
+class PathSettings(Settings):
+    """Folders that runs write to; see ``conf/paths``."""
 
     data: Path
     runs: Path
     checkpoints: Path
 
 
-class AugmentationSettings(_Settings):
-    """Shares of regions and words of training pairs that are changed; see ``conf/augmentation``."""
+class AugmentationSettings(Settings):
+    """Shares of the regions and words of training pairs that are changed; see ``conf/augmentation``."""
 
     region_drop: Share
     word_drop: Share
@@ -36,29 +70,37 @@ class AugmentationSettings(_Settings):
     word_swap: Share
 
 
-class TrainingSettings(_Settings):
-    """When to stop, what to average, what to trust, how often to save; see ``conf/training``."""
+class TrainingSettings(Settings):
+    """Model selection, weight averaging, gradient caching and checkpoint interval; see ``conf/training``."""
 
+    monitor: str
     early_stopping_patience: Annotated[int, Field(ge=1)] | None
-    ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None
-    swa_begin: Annotated[float, Field(gt=0.0, lt=1.0)] | None
+    ema_decay: OpenShare | None
+    swa_begin: OpenShare | None
     chunk_size: Annotated[int, Field(ge=1)] | None
-    noisy_pairs_from: Annotated[float, Field(gt=0.0, lt=1.0)] | None
+    noisy_pairs_from: OpenShare | None
     lr_multipliers: dict[str, Annotated[float, Field(gt=0.0)]] | None
     checkpoint_every_n_steps: Annotated[int, Field(ge=1)]
+    compile: bool
+
+    @field_validator("monitor")
+    @classmethod
+    def _is_logged(cls, monitor: str) -> str:
+        monitor_mode(monitor)
+        return monitor
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
         if self.ema_decay is not None and self.swa_begin is not None:
             raise ValueError(
-                f"ema_decay={self.ema_decay} and swa_begin={self.swa_begin}: a run keeps one average; "
-                "set one of them to null"
+                f"ema_decay={self.ema_decay} and swa_begin={self.swa_begin}: only one average of the weights can be "
+                "kept; set one of them to null"
             )
         return self
 
 
-class DistillationSettings(_Settings):
-    """Who teaches, and how much it counts; see ``conf/distillation``. ``loss`` is built by its ``_target_``."""
+class DistillationSettings(Settings):
+    """Teachers and the weight of their loss; see ``conf/distillation``. ``loss`` is built by its ``_target_``."""
 
     teachers: tuple[Path, ...]
     weight: Annotated[float, Field(ge=0.0)]
@@ -68,13 +110,18 @@ class DistillationSettings(_Settings):
     def _agree(self) -> Self:
         if self.teachers and self.loss is None:
             raise ValueError(
-                "distillation.teachers are given, but distillation=none: choose distillation=score or distillation=rank"
+                "distillation.teachers is set, but distillation=none: choose distillation=score or distillation=rank"
             )
         return self
 
 
-class TrainerSettings(_Settings):
-    """Device, precision and length of the run; see ``conf/trainer``."""
+class TrainerSettings(Settings):
+    """Device, precision and length of the run; see ``conf/trainer``.
+
+    Extra fields are further arguments of Lightning's ``Trainer``, passed on unchanged (``training.trainer``).
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: int
@@ -84,6 +131,10 @@ class TrainerSettings(_Settings):
     max_epochs: Annotated[int, Field(ge=1)]
     max_steps: int
     gradient_clip_val: Annotated[float, Field(gt=0.0)] | None
+    accumulate_grad_batches: Annotated[int, Field(ge=1)]
+    limit_train_batches: Batches | None
+    overfit_batches: Batches
+    fast_dev_run: bool | int
     deterministic: bool | Literal["warn"]
     log_every_n_steps: Annotated[int, Field(ge=1)]
     val_every_n_epochs: Annotated[int, Field(ge=1)]
@@ -94,7 +145,7 @@ class TrainerSettings(_Settings):
         if self.max_steps == 0 or self.max_steps < -1:
             raise ValueError(f"max_steps={self.max_steps}: give a positive number, or -1 to let max_epochs decide")
         if self.devices == 0 or self.devices < -1:
-            raise ValueError(f"devices={self.devices}: give a positive number, or -1 for every device")
+            raise ValueError(f"devices={self.devices}: give a positive number, or -1 for all devices")
         if self.devices != 1 and self.strategy != "ddp":
             raise ValueError(
                 f"devices={self.devices} with strategy={self.strategy!r}: several devices need strategy=ddp "
@@ -102,11 +153,20 @@ class TrainerSettings(_Settings):
             )
         if self.precision == "16-mixed" and self.accelerator == "cpu":
             raise ValueError("precision='16-mixed' with accelerator='cpu': on a CPU use 32-true or bf16-mixed")
+        if self.limit_train_batches == 0:
+            raise ValueError("limit_train_batches=0 leaves nothing to train on; set 1 or more, or null for all batches")
+        if self.fast_dev_run < 0:
+            raise ValueError(f"fast_dev_run={self.fast_dev_run} must be true, false or a number of batches")
+        if self.limit_train_batches is not None and self.overfit_batches:
+            raise ValueError(
+                f"limit_train_batches={self.limit_train_batches} and overfit_batches={self.overfit_batches} both limit "
+                "the batches of an epoch; set one of them"
+            )
         return self
 
 
-class LoggerSettings(_Settings):
-    """Where metrics go beside the run folder's own ledger; see ``conf/logger``."""
+class LoggerSettings(Settings):
+    """Experiment tracker beside the run folder's own ledger; see ``conf/logger``."""
 
     kind: Literal["wandb", "csv", "tensorboard", "none"]
     offline: bool = True
@@ -114,8 +174,8 @@ class LoggerSettings(_Settings):
     entity: str | None = None
 
 
-class RunSettings(_Settings):
-    """Everything about a run that is not the data, the model, the loss or the optimiser."""
+class RunSettings(Settings):
+    """Settings of a run, except the groups that are built by their ``_target_``."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     tags: tuple[str, ...]
@@ -127,13 +187,3 @@ class RunSettings(_Settings):
     training: TrainingSettings
     trainer: TrainerSettings
     logger: LoggerSettings
-
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        patience, every = self.training.early_stopping_patience, self.trainer.val_every_n_epochs
-        if patience is not None and patience * every >= self.trainer.max_epochs:
-            raise ValueError(
-                f"training.early_stopping_patience={patience} validations of {every} epoch(s) can never stop a run of "
-                f"trainer.max_epochs={self.trainer.max_epochs}: lower the patience, or set it to null"
-            )
-        return self

@@ -1,4 +1,4 @@
-"""A run on W&B: started under its own id, told what the best checkpoint is worth, and ended with its exit code."""
+"""A run on W&B: started with the id of the run, given its best checkpoint, and finished with its exit code."""
 
 import json
 import logging
@@ -13,26 +13,26 @@ from pytorch_lightning.loggers import WandbLogger
 from tangka_match.data.layout import find_thumbnail
 from tangka_match.data.split import Split
 from tangka_match.errors import ConfigError
-from tangka_match.metrics.recall import HIGHER_IS_BETTER, RANK_STATISTICS
+from tangka_match.metric_names import HIGHER_IS_BETTER, RANK_STATISTICS, VAL_PREFIX
 from tangka_match.records.run_folder import RunFolder
 from tangka_match.retrieval.answers import Example, Examples
 from tangka_match.training.process import environment_variable
 from tangka_match.training.settings import LoggerSettings
 
-SAYS_NOTHING = ("paths", "logger", "data.root", "tags", "debug", "resume", "seeds", "ensemble", "sweep")
-"""Settings, and all beneath them, that say where a run writes or who started it, and not what it does."""
-LONGEST = 128  # that W&B shows
+UNNAMED_SETTINGS = ("paths", "logger", "data.root", "tags", "debug", "resume", "seeds", "ensemble", "sweep")
+"""Settings and groups that do not change what a run computes, and are left out of its name."""
+MAX_NAME_LENGTH = 128  # W&B shows no more
 
 
 def short_name(overrides: Iterable[str], without: tuple[str, ...] = ()) -> str:
-    """Name a run by its overrides; a setting goes by its last word where no other override has the same.
+    """Name a run after its overrides; a setting is shown by the last part of its name if that is unambiguous.
 
     Args:
-        overrides: Of the command line, as Hydra takes them.
-        without: Settings to leave out beside ``SAYS_NOTHING``: ``("seed",)`` names what several seeds repeat.
+        overrides: Overrides of the command line.
+        without: Settings to leave out besides ``UNNAMED_SETTINGS``; ``("seed",)`` gives all seeds the same name.
 
     Returns:
-        At most 128 characters; empty where no override says anything.
+        Name of at most 128 characters; empty if no override is left.
 
     >>> command = ["+experiment=targeted", "optimizer.lr=1e-4", "seed=1", "paths.runs=/tmp/runs", "logger=csv"]
     >>> short_name(command), short_name(command, without=("seed",))
@@ -43,7 +43,7 @@ def short_name(overrides: Iterable[str], without: tuple[str, ...] = ()) -> str:
     told: dict[str, str] = {}
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        if not _is_in(key, (*SAYS_NOTHING, *without)):
+        if not _is_in(key, (*UNNAMED_SETTINGS, *without)):
             told[key] = f"~{key}" if override.startswith("~") else value
     tails = [key.rpartition(".")[2] for key in told]
     words = []
@@ -54,23 +54,23 @@ def short_name(overrides: Iterable[str], without: tuple[str, ...] = ()) -> str:
         else:
             words.append(value if key == "experiment" else f"{shown}={value}")
     name = " ".join(words)
-    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+    return name if len(name) <= MAX_NAME_LENGTH else name[: MAX_NAME_LENGTH - 1] + "…"
 
 
 def _is_in(key: str, settings: tuple[str, ...]) -> bool:
     return any(key == setting or key.startswith(f"{setting}.") for setting in settings)
 
 
-MOST = (256, 256)
-"""Width and height that a picture is brought down to, in pixels."""
+THUMBNAIL_SIZE = (256, 256)
+"""Largest width and height of a logged image, in pixels."""
 
 
 def examples_tables(examples: Examples, split: Split) -> dict[str, wandb.Table]:
-    """Make a table a direction; it has pictures where the set has thumbnails of any image in it.
+    """Make one table per direction; it shows images if the data set has thumbnails of any of them.
 
     Args:
         examples: Queries and their answers.
-        split: Where they come from.
+        split: Split of the queries and answers.
     """
     asked = [[_picture(split, example.query)] for example in examples.i2t]
     answered = [[_picture(split, answer.item) for answer in example.answers] for example in examples.t2i]
@@ -86,7 +86,7 @@ def _table(
     items: Sequence[str],
     pictures: Sequence[Sequence[wandb.Image | None]],
 ) -> wandb.Table:
-    """A row a query; a right answer is ticked."""
+    """Make a table with one row per query, in which correct answers are ticked."""
     numbers = range(1, len(examples[0].answers) + 1)
     columns: list[str | int] = ["query", "rank", *(f"answer {n}" for n in numbers)]
     rows = [
@@ -104,7 +104,7 @@ def _table(
 
 
 def _picture(split: Split, image: int) -> wandb.Image | None:
-    """The thumbnail of an image, ``None`` where there is none, or none that can be read."""
+    """Read the thumbnail of an image; ``None`` if it does not exist or cannot be read."""
     path = find_thumbnail(split.captions_path.parent, split.image_ids[image])
     if path is None:
         return None
@@ -113,7 +113,7 @@ def _picture(split: Split, image: int) -> wandb.Image | None:
             small = opened.convert("RGB")
     except (OSError, Image.DecompressionBombError):
         return None
-    small.thumbnail(MOST)
+    small.thumbnail(THUMBNAIL_SIZE)
     return wandb.Image(small, caption=split.image_ids[image])
 
 
@@ -132,19 +132,19 @@ def start_wandb(
     overrides: Sequence[str],
     config: dict[str, Any],
 ) -> WandbLogger:
-    """Start a run under the id that the run folder has.
+    """Start a W&B run with the id of the run folder.
 
-    The W&B config is the composed one, with the command line's overrides as ``overrides``, and as ``recipe`` what
-    several seeds of it have in common, to group runs by.
+    The W&B config is the composed config, plus ``overrides`` (those of the command line) and ``recipe`` (the name that
+    all seeds share, to group runs by).
 
     Args:
-        settings: Of the logger.
-        folder: Of the run; everything that W&B writes goes there.
-        name: Of the experiment.
-        group: The sweep, or the experiment.
-        tags: For filtering.
-        overrides: Of the command line.
-        config: The composed config, plain.
+        settings: Settings of the logger.
+        folder: Run folder, which W&B writes to.
+        name: Name of the experiment.
+        group: Id of the sweep, or name of the experiment.
+        tags: Tags of the run.
+        overrides: Overrides of the command line.
+        config: Composed config as plain values.
 
     Raises:
         ConfigError: If W&B cannot log in or reach its server.
@@ -164,7 +164,7 @@ def start_wandb(
             job_type="train",
             tags=list(tags),
             config={**config, "overrides": list(overrides), "recipe": recipe},
-            # A kill loses what is not flushed, and the default interval is 15 seconds.
+            # A killed run loses what is not flushed; the default interval is 15 seconds.
             settings=wandb.Settings(
                 x_transaction_log_flush_interval=1.0, silent=True, console="off", init_timeout=30.0
             ),
@@ -172,54 +172,57 @@ def start_wandb(
     except wandb.Error as error:  # no login, or no network
         raise ConfigError(
             f"logger.offline={settings.offline}: W&B did not start ({str(error).splitlines()[0]}): run `wandb login` "
-            "and see to the network, or use logger=wandb, which writes what `wandb sync` uploads later"
+            "and check the network, or use logger=wandb, which works offline and can be uploaded with `wandb sync`"
         ) from error
     service = WandbLogger(experiment=run)
     for names, best in ((HIGHER_IS_BETTER, "max"), (("loss", *RANK_STATISTICS), "min")):
-        for metric in names:  # each by name: for `val/*` W&B keeps the last value
-            service.experiment.define_metric(f"val/{metric}", step_metric=STEP, summary=best)
+        for metric in names:  # one by one: with `val/*` W&B keeps the last value
+            service.experiment.define_metric(f"{VAL_PREFIX}{metric}", step_metric=STEP, summary=best)
     return service
 
 
 def keep_best(service: WandbLogger, folder: RunFolder, examples: Examples, val: Split) -> None:
-    """Give the run its best checkpoint as an artifact, and tables of validation queries with their answers.
+    """Log the best checkpoint as an artifact, and tables of validation queries with their answers.
 
-    What goes wrong here, such as a full disk, is logged and costs the run nothing else.
+    A failure, such as a full disk, is logged and does not end the run.
 
     Args:
-        service: Started by ``start_wandb``.
-        folder: Of the run; its ``result.json`` becomes the artifact's metadata.
-        examples: To show.
-        val: Where they come from.
+        service: Logger from ``start_wandb``.
+        folder: Run folder; its ``result.json`` becomes the metadata of the artifact.
+        examples: Queries and their answers.
+        val: Validation split.
     """
     run = service.experiment
     try:
-        # Artifacts wait for their upload in the run folder; W&B's own choice is a folder of the user's home. A copied
-        # run folder then takes along what its ``wandb sync`` needs.
+        # Artifacts are staged in the run folder and not in the user's home, so that a copied run folder can be synced.
         with environment_variable(DATA_VARIABLE, str((folder.path / "wandb").absolute())):
             run.log(examples_tables(examples, val))
             metadata = json.loads((folder.path / "result.json").read_text("utf-8"))
             artifact = wandb.Artifact(f"model-{folder.run_id}", "model", metadata=metadata)
-            # `immutable` and `skip_cache`: W&B would copy the weights twice, and they are never written again.
+            # Without `immutable` and `skip_cache` W&B copies the weights twice.
             file = _link(folder) if run.offline else folder.best
             artifact.add_file(str(file), name="best.ckpt", policy="immutable", skip_cache=True)
             run.log_artifact(artifact, aliases=["best"])
     except (OSError, ValueError, wandb.Error) as error:
-        logger.warning("W&B did not take the best checkpoint and the examples: %s: %s", type(error).__name__, error)
+        logger.warning("cannot log the best checkpoint and the examples to W&B: %s: %s", type(error).__name__, error)
 
 
 def finish_wandb(service: WandbLogger, *, exit_code: int, summary: dict[str, float]) -> None:
-    """Close the run with its best metrics and the right exit code, also after a crash.
+    """Finish the W&B run with its best metrics and exit code, also after a crash.
 
-    Lightning leaves a crashed run open, which then shows as finished, and the next run of the process would write
-    into it.
+    Lightning leaves a crashed run open: it is shown as finished, and the next run of the process writes to it.
+
+    Args:
+        service: Logger from ``start_wandb``.
+        exit_code: Exit code of the run.
+        summary: Metrics of the best checkpoint.
     """
     service.experiment.summary.update(summary)
     service.experiment.finish(exit_code=exit_code)
 
 
 def _link(folder: RunFolder) -> Path:
-    """A second name for ``best.ckpt`` in the run folder, which costs no space; the file itself on another disk."""
+    """Hard-link ``best.ckpt`` into the run folder; return the file itself if it is on another disk."""
     link = folder.path / "wandb" / "artifacts" / "best.ckpt"
     try:
         link.parent.mkdir(parents=True, exist_ok=True)

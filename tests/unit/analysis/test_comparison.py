@@ -22,8 +22,8 @@ CHANCE = Difference(37.47, 37.19, -0.28, -4.13, 3.58, 0.888)
         ("mean_r1", B_WINS, "b is better by 6.50 (difference +6.50, 95 % interval +2.1 … +10.9, p = 0.004)"),
         ("mean_r1", A_WINS, "a is better by 6.50 (difference −6.50, 95 % interval −10.9 … −2.1, p < 0.001)"),
         ("t2i_mean_rank", B_WINS, "a is better by 6.50 (difference +6.50, 95 % interval +2.1 … +10.9, p = 0.004)"),
-        ("rsum", CHANCE, "not distinguishable (difference −0.28, 95 % interval −4.1 … +3.6, p = 0.9)"),
-        ("rsum", NONE, "not distinguishable (difference 0.00, 95 % interval 0.0 … 0.0, p = 1.0)"),
+        ("rsum", CHANCE, "no significant difference (difference −0.28, 95 % interval −4.1 … +3.6, p = 0.9)"),
+        ("rsum", NONE, "no significant difference (difference 0.00, 95 % interval 0.0 … 0.0, p = 1.0)"),
     ],
 )
 def test_verdict(metric, found, expected):
@@ -56,7 +56,7 @@ def test_every_metric_has_a_row_and_80_columns_hold_it():
 def test_the_metric_of_the_verdict_comes_first_and_the_rest_is_called_orientation():
     text = "\n".join(lines_of(dict.fromkeys(METRICS, CHANCE)))
     assert text.index("mean R@1 %") < text.index("image→text R@1 %")
-    assert "9 rows are for orientation" in " ".join(text.split())
+    assert "9 rows are exploratory" in " ".join(text.split())
     assert "These two models" in text
 
 

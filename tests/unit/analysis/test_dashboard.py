@@ -64,7 +64,7 @@ def test_there_is_a_line_a_metric_a_bar_a_recall_and_a_point_a_run():
     assert (scatter["xAxisLogScale"], linear["xAxisLogScale"]) == (True, False)
 
 
-def test_runs_of_one_recipe_become_their_mean_and_spread():
+def test_grouped_runs_show_mean_and_standard_deviation():
     view = view_of(build_dashboard(**(SMALL | {"groupby": "recipe"})))
     for _, config in panels_of(view)[:3]:
         assert (config["groupBy"], config["groupAgg"], config["groupArea"]) == ("recipe.value", "mean", "stddev")
@@ -78,32 +78,32 @@ def test_without_groups_each_run_is_shown():
     assert view["spec"]["section"]["runSets"][0]["grouping"] == []
 
 
-def test_pushing_needs_a_login(monkeypatch):
+def test_exception_push_without_login(monkeypatch):
     monkeypatch.setattr(wandb, "login", lambda **settings: False)
-    with pytest.raises(ConfigError, match=r"push=true: nobody is logged in to W&B: run `wandb login`"):
+    with pytest.raises(ConfigError, match=r"push=true: not logged in to W&B; run `wandb login`"):
         push_dashboard(build_dashboard(**SMALL), None)
 
 
-def test_a_login_without_an_entity_has_to_name_one(monkeypatch):
+def test_exception_login_without_a_default_entity(monkeypatch):
     monkeypatch.setattr(wandb, "login", lambda **settings: True)
     monkeypatch.setattr(wandb, "Api", lambda: SimpleNamespace(default_entity=None))
-    with pytest.raises(ConfigError, match=r"push=true: entity=null, and .*: give entity=<user or team>"):
+    with pytest.raises(ConfigError, match=r"push=true: .*has no default entity; set entity=<user or team>"):
         push_dashboard(build_dashboard(**SMALL), None)
 
 
-def test_what_wandb_says_is_one_message(monkeypatch):
+def test_exception_wandb_error(monkeypatch):
     def refuse(self):
         raise wandb.errors.CommError("permission denied\nmore")
 
     monkeypatch.setattr(wandb, "login", lambda **settings: True)
     monkeypatch.setattr(Workspace, "save", refuse)
     with pytest.raises(
-        ConfigError, match=r"did not take the view \(permission denied\): .*whether us has the project p"
+        ConfigError, match=r"did not accept the view \(permission denied\): .*whether us has the project p"
     ):
         push_dashboard(build_dashboard(**SMALL), "us")
 
 
-def test_a_pushed_view_belongs_to_the_entity_that_was_given(monkeypatch):
+def test_pushed_view_belongs_to_the_given_entity(monkeypatch):
     saved = []
     monkeypatch.setattr(wandb, "login", lambda **settings: True)
     monkeypatch.setattr(Workspace, "save", lambda self: saved.append((self.entity, self.project)))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tangka_match.analysis.saturating_curve import MOST_TIMES, SaturatingCurve, measure_points
+from tangka_match.analysis.saturating_curve import MAX_EXTRAPOLATION, SaturatingCurve, measure_points
 from tangka_match.errors import ConfigError
 from tangka_match.metrics import Ranks, recall_at_k
 
@@ -82,7 +82,7 @@ def test_points_of_a_power_law_give_it_back():
 def test_flat_points_never_reach_the_target():
     curve = curve_of(lambda n: 37.0)
     assert curve.pairs_for(70) == (None, None, None)
-    assert curve.interval_at(MOST_TIMES * 2910)[1] < 70
+    assert curve.interval_at(MAX_EXTRAPOLATION * 2910)[1] < 70
     assert curve.at(10 * 2910) == pytest.approx(37, abs=0.1)
     assert curve.misfit > 0.9
 
@@ -125,5 +125,5 @@ def test_errors_that_all_points_share_widen_but_do_not_bend_the_curve():
 
 
 def test_exception_too_few_sizes():
-    with pytest.raises(ConfigError, match="a curve through 2 training sizes would be a guess; give at least 3"):
+    with pytest.raises(ConfigError, match="2 training sizes do not determine a learning curve; use at least 3"):
         SaturatingCurve([100, 200, 200], [1, 2, 2], np.eye(3), 3)

@@ -5,7 +5,7 @@ import torch
 
 from helpers.rank_tables import random_ranks
 from tangka_match.analysis import significance
-from tangka_match.analysis.significance import METRICS, compare_ranks, flip_signs, recipe_error, student_test
+from tangka_match.analysis.significance import METRICS, compare_ranks, sign_flip_test, standard_error, t_test
 from tangka_match.errors import ConfigError
 from tangka_match.metrics import Ranks, summarise
 
@@ -84,7 +84,7 @@ class TestOneModelASide:
     def test_p_against_all_exchanges(self):
         generator = torch.Generator().manual_seed(0)
         shares = torch.randint(-2, 3, (8, 5), generator=generator).double()
-        p_values = flip_signs(shares, 100_000, generator).p_values()
+        p_values = sign_flip_test(shares, 100_000, generator).p_values()
         assert p_values.tolist() == pytest.approx(
             [1.0 if column.sum() == 0 else exact_mid_p(column.tolist()) for column in shares.T], abs=0.006
         )
@@ -92,7 +92,7 @@ class TestOneModelASide:
     def test_the_interval_holds_what_all_exchanges_do_not_refuse(self):
         generator = torch.Generator().manual_seed(0)
         shares = torch.randn(10, 3, generator=generator, dtype=torch.float64) + torch.tensor([0.0, 0.3, 1.5])
-        low, high = flip_signs(shares, 200_000, generator).interval(reach(shares))
+        low, high = sign_flip_test(shares, 200_000, generator).interval(reach(shares))
         for column, *ends in zip(shares.T, low.tolist(), high.tolist(), strict=True):
             for end, outwards in zip(ends, (-1, 1), strict=True):
                 within, beyond = (end + outwards * step for step in (-0.1, 0.1))
@@ -103,7 +103,7 @@ class TestOneModelASide:
         generator = torch.Generator().manual_seed(0)
         shares = torch.randint(-1, 2, (100, 400), generator=generator).double()
         shares[::7] += 0.7
-        flips = flip_signs(shares, 2000, generator)
+        flips = sign_flip_test(shares, 2000, generator)
         p_values, (low, high) = flips.p_values(), flips.interval(reach(shares))
         assert 0.1 < (p_values < 0.05).double().mean() < 0.9
         assert torch.equal(p_values < 0.05, (low > 0) | (high < 0))
@@ -111,22 +111,22 @@ class TestOneModelASide:
     def test_intervals_move_with_the_difference(self):
         shares = torch.randn(50, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         ends = [
-            flip_signs(s, 2000, torch.Generator().manual_seed(1)).interval(reach(s)) for s in (shares, shares + 0.2)
+            sign_flip_test(s, 2000, torch.Generator().manual_seed(1)).interval(reach(s)) for s in (shares, shares + 0.2)
         ]
         assert [float(e) for e in ends[1]] == pytest.approx([float(e) + 10 for e in ends[0]], abs=1e-6)
 
     def test_images_too_few_for_any_p_below_5_percent_leave_the_interval_wide(self):
         shares = torch.tensor([[1.0], [2.0], [1.5], [1.0]], dtype=torch.float64)
-        flips = flip_signs(shares, 2000, torch.Generator().manual_seed(0))
+        flips = sign_flip_test(shares, 2000, torch.Generator().manual_seed(0))
         low, high = flips.interval(torch.tensor([20.0]))
         assert flips.p_values() > 0.05
         assert (float(low), float(high)) == pytest.approx((5.5 - 20, 5.5 + 20), abs=1e-4)
 
     def test_chunks_change_nothing(self, monkeypatch):
         shares = torch.randn(30, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        whole = flip_signs(shares, 1000, torch.Generator().manual_seed(1))
+        whole = sign_flip_test(shares, 1000, torch.Generator().manual_seed(1))
         monkeypatch.setattr(significance, "CHUNK_ELEMENTS", 3000)
-        in_chunks = flip_signs(shares, 1000, torch.Generator().manual_seed(1))
+        in_chunks = sign_flip_test(shares, 1000, torch.Generator().manual_seed(1))
         torch.testing.assert_close(tuple(whole), tuple(in_chunks))
         assert torch.equal(whole.p_values(), in_chunks.p_values())
 
@@ -152,17 +152,17 @@ class TestSeveralSeeds:
         """No variance between images, and seeds at -1, 0, 1 and 9, 10, 11: t of 4 degrees of freedom is 2.776."""
         full_a, full_b = (torch.tensor([[-1.0], [0.0], [1.0]], dtype=torch.float64) + shift for shift in (0, 10))
         drawn = [full.expand(1000, 3, 1) for full in (full_a, full_b)]
-        error, freedom = recipe_error(full_a, full_b, *drawn, images=100)
+        error, freedom = standard_error(full_a, full_b, *drawn, images=100)
         assert float(error) == pytest.approx((2 / 3) ** 0.5)
         assert float(freedom) == pytest.approx(4)
-        _, low, high = student_test(torch.tensor([10.0], dtype=torch.float64), error, freedom)
+        _, low, high = t_test(torch.tensor([10.0], dtype=torch.float64), error, freedom)
         assert float(high - low) / 2 == pytest.approx(2.776 * (2 / 3) ** 0.5, abs=0.001)
 
     def test_both_variances_add_with_degrees_of_freedom_between_theirs(self):
         """Seeds 2/3 as above; images, the same draw of which moves all seeds of side b, 4: freedom of Satterthwaite."""
         full = torch.tensor([[-1.0], [0.0], [1.0]], dtype=torch.float64)
         moves = 2 * torch.randn(20_000, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        error, freedom = recipe_error(full, full, full.expand(20_000, 3, 1), full + moves, images=100)
+        error, freedom = standard_error(full, full, full.expand(20_000, 3, 1), full + moves, images=100)
         assert float(error) ** 2 == pytest.approx(4 + 2 / 3, rel=0.02)
         assert float(freedom) == pytest.approx((4 + 2 / 3) ** 2 / ((2 / 3) ** 2 / 4 + 16 / 99), rel=0.02)
 
@@ -171,16 +171,16 @@ class TestSeveralSeeds:
         generator = torch.Generator().manual_seed(0)
         drawn = [torch.randn(4000, 50, 1, generator=generator, dtype=torch.float64) for _ in range(2)]
         full = torch.zeros(50, 1, dtype=torch.float64)
-        error, _ = recipe_error(full, full, *drawn, images=100)
+        error, _ = standard_error(full, full, *drawn, images=100)
         assert float(error) < 0.3 * (2 / 50) ** 0.5
 
 
 class TestMistakes:
     @pytest.mark.parametrize(("seeds_a", "seeds_b"), [(1, 3), (2, 1), (0, 1)])
     def test_one_seed_against_several(self, seeds_a, seeds_b):
-        with pytest.raises(ConfigError, match=rf"a has {seeds_a} and b has {seeds_b} of the seeds .* at least two"):
+        with pytest.raises(ConfigError, match=rf"side a has {seeds_a} and side b has {seeds_b} seeds; .* at least two"):
             compare_ranks([some_ranks(0)] * seeds_a, [some_ranks(1)] * seeds_b, RAGGED)
 
     def test_resamples(self):
-        with pytest.raises(ConfigError, match="resamples=999 is too few"):
+        with pytest.raises(ConfigError, match="resamples=999 must be >= 1000"):
             compare_ranks([some_ranks(0)], [some_ranks(1)], RAGGED, resamples=999)

@@ -1,6 +1,9 @@
 import pytest
 
-from tangka_match.config.arguments import argument_faults
+from helpers.registries import empty_registry
+from helpers.stub_matchers import PooledMatcher
+from tangka_match.config.arguments import argument_faults, with_import_paths, with_registered_names
+from tangka_match.registry import register_matcher
 
 VSE = {"_target_": "tangka_match.models.VSE"}
 DATA = {"_target_": "tangka_match.data.datamodule.RegionTextDataModule", "root": "somewhere"}
@@ -81,3 +84,33 @@ def test_all_faults_of_a_node_are_listed():
 def test_what_the_code_adds_is_never_suggested():
     (fault,) = argument_faults("model", VSE | {"feature_dm": 3}, LATER)
     assert "feature_dim" not in fault
+
+
+PATH = "helpers.stub_matchers.PooledMatcher"
+
+
+@pytest.fixture
+def _registered():
+    with empty_registry():
+        register_matcher("pooled", PooledMatcher)
+        yield
+
+
+@pytest.mark.usefixtures("_registered")
+def test_a_registered_name_is_checked_like_a_path():
+    assert argument_faults("model", {"_target_": "pooled", "dim": 3}, LATER) == []
+    assert argument_faults("model", {"_target_": "pooled", "dm": 3}, LATER) == [
+        "model.dm: pooled takes no such argument. Did you mean dim?"
+    ]
+    assert argument_faults("model", {"_target_": "poled"}, LATER) == [
+        "model._target_='poled': there is no such class or function. Did you mean pooled?"
+    ]
+
+
+@pytest.mark.usefixtures("_registered")
+def test_names_replace_paths_and_paths_names():
+    node = {"a": [{"_target_": PATH, "dim": 3}], "b": {"_target_": "torch.optim.Adam"}, "c": {"_target_": "no.such"}}
+    named = with_registered_names(node)
+    assert named == node | {"a": [{"_target_": "pooled", "dim": 3}]}
+    assert with_registered_names(named) == named
+    assert with_import_paths(named) == node

@@ -1,4 +1,4 @@
-"""Every file under ``conf/`` is composed and checked; experiments are also built and trained for one step."""
+"""Every file in ``conf/`` is composed and checked; every experiment is built and takes one step."""
 
 import inspect
 import shlex
@@ -15,6 +15,7 @@ from tangka_match.config.build import build_plan
 from tangka_match.config.check import GROUPS, check_config
 from tangka_match.config.conf_folder import conf_dir
 from tangka_match.losses import positive_mask
+from tangka_match.records.setting_names import ADDED_SETTINGS
 
 CONF = Path(conf_dir())
 GROUP_FILES = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name != "experiment")
@@ -31,7 +32,7 @@ def name_of(path):
 
 
 def header_of(experiment):
-    """Fields of the file's first comment; an indented line continues the field before it."""
+    """Return the fields of the header comment; an indented line continues the previous field."""
     fields = {}
     lines = experiment.read_text("utf-8").splitlines()
     assert lines[0] == "# @package _global_"
@@ -58,7 +59,7 @@ def test_every_file_is_covered():
 
 
 @pytest.mark.parametrize("path", GROUP_FILES, ids=name_of)
-def test_group_file_composes_unchanged_and_passes_the_checks(path):
+def test_group_file_composes_and_passes_the_checks(path):
     composed = compose_config(f"{path.parent.name}={path.stem}")
     written = yaml.safe_load(path.read_text("utf-8"))
     written.pop("defaults", None)
@@ -68,12 +69,18 @@ def test_group_file_composes_unchanged_and_passes_the_checks(path):
     check_config(compose_config(f"{path.parent.name}={path.stem}", "++data.root=somewhere", *unset))
 
 
+@pytest.mark.parametrize(("name", "default"), ADDED_SETTINGS.items())
+def test_defaults_of_added_settings_are_those_of_the_files(name, default):
+    found = OmegaConf.select(compose_config(), name)
+    assert (OmegaConf.to_container(found) if OmegaConf.is_config(found) else found) == default
+
+
 def test_demo_data_config_composes():
     assert compose_config("data=demo_small", config_name="demo_data").data.writer.train == 160
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
-def test_experiment_builds_and_trains_a_step(path):
+def test_experiment_builds_and_takes_a_step(path):
     config = compose_config(f"+experiment={path.stem}", "data.root=somewhere")
     assert config.name == path.stem
     plan = build_plan(compose_config(f"+experiment={path.stem}", "data.root=somewhere", *tiny_sizes(config)))
@@ -101,7 +108,7 @@ def test_experiment_header_has_aim_command_and_expected_numbers(path):
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
-def test_command_in_an_experiment_header_composes_it(path):
+def test_command_in_an_experiment_header_composes_to_it(path):
     python, flag, module, *overrides = shlex.split(header_of(path)["Command"].replace("<folder>", "somewhere"))
     assert (python, flag, module) == ("python", "-m", "tangka_match.train")
     settings, plain = check_config(compose_config(*overrides))
@@ -109,11 +116,11 @@ def test_command_in_an_experiment_header_composes_it(path):
     assert plain["data"]["root"] in ("somewhere", "data/demo_small")
 
 
-@pytest.mark.parametrize("name", ["noise", "duplicate_share", "completeness"])
-def test_demo_options_equal_the_defaults_of_the_writer(name):
-    assert compose_config().data.writer[name] == getattr(demo, f"DEFAULT_{name.upper()}")
+@pytest.mark.parametrize("knob", ["noise", "duplicate_share", "completeness"])
+def test_demo_difficulty_settings_match_the_writer(knob):
+    assert compose_config().data.writer[knob] == getattr(demo, f"DEFAULT_{knob.upper()}")
 
 
-@pytest.mark.parametrize("name", ["seed", "train", "val", "test", "thumbnails"])
-def test_demo_sizes_equal_the_defaults_of_the_writer(name):
-    assert compose_config().data.writer[name] == inspect.signature(demo.write_demo_set).parameters[name].default
+@pytest.mark.parametrize("knob", ["seed", "train", "val", "test", "thumbnails"])
+def test_demo_sizes_match_the_writer(knob):
+    assert compose_config().data.writer[knob] == inspect.signature(demo.write_demo_set).parameters[knob].default

@@ -7,6 +7,7 @@ from tangka_match.cli import run_cli
 from tangka_match.config import launch as launch_module
 from tangka_match.config.check import check_config
 from tangka_match.config.launch import keep_absolute_paths, launch
+from tangka_match.records.setting_names import ADDED_SETTINGS
 
 RUN_ID = "20260101-000000-abc123-4567"
 
@@ -49,7 +50,7 @@ def refused(saved, *words):
     return done.stderr
 
 
-def test_a_new_run_keeps_absolute_paths(tmp_path, monkeypatch):
+def test_new_run_saves_absolute_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plan, resume = launched("+experiment=debug", "paths.runs=here")
     assert resume is None
@@ -57,7 +58,7 @@ def test_a_new_run_keeps_absolute_paths(tmp_path, monkeypatch):
     assert plan.config["paths"]["checkpoints"] == str(tmp_path / "checkpoints")
 
 
-def test_a_new_run_keeps_absolute_paths_of_its_data(tmp_path, monkeypatch):
+def test_new_run_saves_absolute_paths_of_its_data(tmp_path, monkeypatch):
     (tmp_path / "terms.txt").write_text("唐卡\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     words = ("data.root=set", "data.tokenizer.user_dictionaries=[terms.txt]", "data.vocabulary_path=words.json")
@@ -67,7 +68,7 @@ def test_a_new_run_keeps_absolute_paths_of_its_data(tmp_path, monkeypatch):
     assert data["tokenizer"]["user_dictionaries"] == [str(tmp_path / "terms.txt")]
 
 
-def test_paths_of_other_models_and_vectors_are_kept_absolute_and_hub_names_as_they_are(tmp_path, monkeypatch):
+def test_local_models_become_absolute_and_hub_names_are_kept(tmp_path, monkeypatch):
     (tmp_path / "bert").mkdir()
     monkeypatch.chdir(tmp_path)
     config = OmegaConf.create(
@@ -86,14 +87,14 @@ def test_paths_of_other_models_and_vectors_are_kept_absolute_and_hub_names_as_th
     assert config.model.text_model == "hfl/chinese-macbert-base"
 
 
-def test_resume_takes_the_runs_own_settings_and_folders(saved, tmp_path):
+def test_resume_uses_the_settings_and_folders_of_the_run(saved, tmp_path):
     plan, folder = launched("resume=last", f"paths.runs={tmp_path / 'runs'}")
     assert (plan.settings.name, plan.model["embed_dim"]) == ("debug", 64)
     assert (folder.run_id, folder.path) == (RUN_ID, saved.parent)
     assert folder.checkpoints == tmp_path / "weights" / "debug" / RUN_ID
 
 
-def test_resume_finds_data_and_checkpoints_that_have_moved(saved, tmp_path):
+def test_resume_finds_moved_data_and_checkpoints(saved, tmp_path):
     plan, folder = launched(
         "resume=last",
         f"paths.runs={tmp_path / 'runs'}",
@@ -104,13 +105,25 @@ def test_resume_finds_data_and_checkpoints_that_have_moved(saved, tmp_path):
     assert folder.checkpoints == tmp_path / "moved" / "debug" / RUN_ID
 
 
+def test_resume_of_a_run_of_0_1_adds_the_settings_that_are_new(saved, tmp_path):
+    config = OmegaConf.load(saved)
+    for name in ADDED_SETTINGS:
+        group, _, key = name.rpartition(".")
+        (config[group] if group else config).pop(key)
+    config.training.early_stopping_patience = 3
+    OmegaConf.save(config, saved)
+    plan, _ = launched("resume=last", f"paths.runs={tmp_path / 'runs'}")
+    assert plan.settings.training.monitor == "val/mean_r1"
+    assert "EarlyStopping" in [type(callback).__name__ for callback in plan.build_callbacks()]
+
+
 def test_resume_refuses_other_settings(saved):
     message = refused(saved, "optimizer.lr=1", "model=vse_tiny")
-    assert f"resume={RUN_ID} goes on with the run's own settings, but the command also gives" in message
-    assert "optimizer.lr=1 model=vse_tiny: leave that out" in message
+    assert f"resume={RUN_ID} continues a run with its own settings, but the command also sets" in message
+    assert "optimizer.lr=1 model=vse_tiny: remove that (allowed: " in message
 
 
-def test_resume_finds_a_set_that_has_moved_with_all_data(saved, tmp_path):
+def test_resume_finds_a_data_set_moved_with_paths_data(saved, tmp_path):
     config = OmegaConf.load(saved)
     config.paths.data, config.data.root = str(tmp_path / "old"), str(tmp_path / "old" / "demo_small")
     OmegaConf.save(config, saved)
@@ -118,7 +131,7 @@ def test_resume_finds_a_set_that_has_moved_with_all_data(saved, tmp_path):
     assert plan.data.root == str(tmp_path / "new" / "demo_small")
 
 
-def test_further_sets_are_kept_absolute_and_move_with_the_data_or_alone(saved, tmp_path, monkeypatch):
+def test_mixed_sets_become_absolute_and_can_be_moved(saved, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plan, _ = launched("+experiment=debug", "data.mix=[{root: data/唐卡, share: 0.5}]")
     assert plan.config["data"]["mix"] == [{"root": str(tmp_path / "data" / "唐卡"), "share": 0.5}]
@@ -133,12 +146,12 @@ def test_further_sets_are_kept_absolute_and_move_with_the_data_or_alone(saved, t
     assert [further.root for further in plan.data.mix] == [str(tmp_path / "b"), "/c"]
 
 
-def test_resume_takes_a_path_with_quotes_as_it_is(saved, tmp_path):
+def test_resume_accepts_a_quoted_path(saved, tmp_path):
     plan, _ = launched("resume=last", f"paths.runs={tmp_path / 'runs'}", f"data.root='{tmp_path}/a, b'")
     assert plan.data.root == f"{tmp_path}/a, b"
 
 
-def test_resume_of_a_run_that_is_not_there_names_the_newest(saved):
+def test_resume_of_an_unknown_run_lists_the_newest(saved):
     done = run("resume=2025", f"paths.runs={saved.parents[1]}")
     assert done.code == 2
     assert done.stderr.startswith(f"ConfigError: resume=2025: no run fits under {saved.parents[1]}")
@@ -154,11 +167,11 @@ def test_resume_of_a_run_that_is_not_there_names_the_newest(saved):
         ("word", "not the config of a run"),
     ],
 )
-def test_a_damaged_config_is_named(saved, text, message):
+def test_damaged_config_is_reported_with_its_path(saved, text, message):
     saved.write_text(text)
     assert refused(saved).startswith(f"ConfigError: {saved}: {message}")
 
 
-def test_a_config_edited_by_hand_is_checked_again(saved):
+def test_edited_config_is_checked_again(saved):
     saved.write_text(saved.read_text().replace("embed_dim: 64", "embed_dm: 64"))
     assert "model.embed_dm: tangka_match.models.VSE takes no such argument. Did you mean embed_dim" in refused(saved)

@@ -9,7 +9,7 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 from helpers.configs import compose_config
 from tangka_match.config.build import build_plan
 from tangka_match.config.conf_folder import conf_dir
-from tangka_match.metrics.recall import HIGHER_IS_BETTER
+from tangka_match.metric_names import HIGHER_IS_BETTER
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from tangka_match.data import difficulty as hard_batches
+from tangka_match.data import difficulty
 from tangka_match.data.difficulty import competence, gather_neighbours, nearest_pairs, word_rarity
 from tangka_match.data.samplers import ResumableBatchSampler
 from tangka_match.errors import ConfigError
@@ -64,7 +64,7 @@ def test_competence(progress, initial, shape, expected):
     ],
 )
 def test_competence_out_of_range(setting, said):
-    with pytest.raises(ConfigError, match=f"{said}.*allowed: progress ≥ 0, 0 < initial ≤ 1, shape ≥ 1"):
+    with pytest.raises(ConfigError, match=f"{said}.*must satisfy progress >= 0, 0 < initial <= 1, shape >= 1"):
         competence(**setting)
 
 
@@ -95,7 +95,7 @@ def test_rows_at_a_time_change_nothing(monkeypatch):
     generator = torch.Generator().manual_seed(0)
     images, texts = (torch.randn(10, 4, generator=generator) for _ in range(2))
     whole = nearest_pairs(images, texts, torch.arange(10), torch.arange(10), 4)
-    monkeypatch.setattr(hard_batches, "_ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(difficulty, "_ROWS_PER_BLOCK", 3)
     assert (nearest_pairs(images, texts, torch.arange(10), torch.arange(10), 4) == whole).all()
     scores = torch.nn.functional.normalize(images) @ torch.nn.functional.normalize(texts).T
     both = torch.maximum(scores, scores.T)
@@ -178,11 +178,11 @@ def test_ranks_share_a_global_batch_of_neighbours():
 
 
 def test_bad_settings():
-    with pytest.raises(ConfigError, match=r"data\.hard_batches=1\.0; allowed: 0 .* under 1"):
+    with pytest.raises(ConfigError, match=r"data\.hard_batches=1\.0 must be in \[0, 1\)"):
         ResumableBatchSampler(10, 2, hard_batches=1.0)
-    with pytest.raises(ConfigError, match=r"hard_batches=0\.5 and data\.initial_competence=0\.3 both choose"):
+    with pytest.raises(ConfigError, match=r"hard_batches=0\.5 and data\.initial_competence=0\.3 cannot be combined"):
         ResumableBatchSampler(10, 2, hard_batches=0.5, initial_competence=0.3, difficulty=np.zeros(10))
     sampler = ResumableBatchSampler(10, 2, hard_batches=0.5)
     sampler.set_epoch(1)
-    with pytest.raises(ConfigError, match=r"hard_batches=0\.5 takes neighbours by the running model, and nobody asks"):
+    with pytest.raises(ConfigError, match=r"hard_batches=0\.5 needs hard negatives mined with the current model"):
         list(sampler)

@@ -12,7 +12,7 @@ def encode(*captions, max_tokens=80):
     return encode_captions([list(c) for c in captions], VOCABULARY, max_tokens, "dev_caps.txt")
 
 
-def test_captions_keep_their_order_and_lengths():
+def test_encoded_captions_keep_order_and_lengths():
     encoded = encode(["绿", "度母"], ["坐"], ["莲花", "船", "坐"])
     assert len(encoded) == 3
     assert [c.tolist() for c in encoded] == [
@@ -22,29 +22,29 @@ def test_captions_keep_their_order_and_lengths():
     assert encoded[0].dtype == np.int64
 
 
-def test_parts_are_joined_in_order():
+def test_join_keeps_the_order():
     parts = [encode(["绿"], ["度母", "坐"]), encode(["莲花"]), encode(["坐", "绿"])]
     joined = EncodedCaptions.join(parts)
     assert [c.tolist() for c in joined] == [c.tolist() for part in parts for c in part]
     assert joined.offsets.tolist() == [0, 3, 7, 10, 14]
 
 
-def test_long_captions_lose_their_last_words_and_keep_the_end():
+def test_long_captions_are_truncated_and_keep_the_end_token():
     whole = VOCABULARY.encode(["绿", "度母", "坐", "莲花"])
     assert encode(["绿", "度母", "坐", "莲花"], max_tokens=6)[0].tolist() == whole
     assert encode(["绿", "度母", "坐", "莲花"], max_tokens=5)[0].tolist() == [*whole[:4], Vocabulary.END]
     assert encode(["绿", "度母", "坐", "莲花"], max_tokens=3)[0].tolist() == [*whole[:2], Vocabulary.END]
 
 
-def test_a_caption_without_words_is_named():
+def test_caption_without_words_is_reported_with_its_line():
     with pytest.raises(DataFormatError, match=r"dev_caps\.txt: line 2 has no word left"):
         encode(["绿"], [])
 
 
 @pytest.mark.parametrize("max_tokens", [2, 0, -1])
-def test_no_room_for_a_word(max_tokens):
+def test_max_tokens_below_three(max_tokens):
     check_max_tokens(3)
-    with pytest.raises(ConfigError, match=rf"data\.max_tokens={max_tokens} .*at least 3"):
+    with pytest.raises(ConfigError, match=rf"data\.max_tokens={max_tokens} must be >= 3"):
         check_max_tokens(max_tokens)
-    with pytest.raises(ConfigError, match=rf"data\.max_tokens={max_tokens} "):
+    with pytest.raises(ConfigError, match=rf"data\.max_tokens={max_tokens} must"):
         encode(["绿"], max_tokens=max_tokens)

@@ -35,7 +35,7 @@ def test_a_batch_is_memory_of_its_own(tmp_path):
 
 def test_a_row_map_shows_other_images_of_the_same_file(tmp_path):
     written = write_precomp(tmp_path, images=6)
-    features = RegionFeatures.open(written.path("_ims.npy")).at_rows(np.array([0, 2, 4]))
+    features = RegionFeatures.open(written.path("_ims.npy")).with_row_map(np.array([0, 2, 4]))
     assert (features.num_images, features.num_rows) == (3, 6)
     np.testing.assert_array_equal(features.read(np.array([2, 1])), written.features[[4, 2]])
 
@@ -88,7 +88,7 @@ def test_fingerprint_is_the_same_on_every_machine(tmp_path):
 def test_fingerprint_sees_the_sampled_images_only(tmp_path):
     array = np.ones((1000, 2, 3), np.float16)
     features = RegionFeatures.open(save(tmp_path / "a.npy", array))
-    sample = features.sample()
+    sample = features.sample_indices()
     assert len(sample) == SAMPLED_ROWS
     assert (sample[0], sample[-1]) == (0, 999)
     before = features.fingerprint()

@@ -3,10 +3,9 @@ import pytest
 import torch
 
 from helpers.precomp import write_precomp
-from tangka_match.data.dataset import PairDataset
+from tangka_match.data.dataset import DeviceFeatures, PairDataset
 from tangka_match.data.encoding import EncodedCaptions
 from tangka_match.data.joined import check_same_shape, join_splits
-from tangka_match.data.resident import ResidentFeatures
 from tangka_match.data.split import load_split
 from tangka_match.errors import DataFormatError
 
@@ -69,7 +68,7 @@ def test_equal_texts_of_two_sets_are_one_group_and_no_image_is_shared(parts):
 
 def test_they_can_be_kept_on_a_device(parts):
     joined = join_splits(parts)
-    kept = ResidentFeatures.load(joined, torch.device("cpu"))
+    kept = DeviceFeatures.load(joined, torch.device("cpu"))
     np.testing.assert_array_equal(kept.regions, joined.features.read(np.arange(9)))
 
 

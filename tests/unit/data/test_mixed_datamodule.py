@@ -12,7 +12,7 @@ from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.errors import ConfigError, DataFormatError
 from tangka_match.losses import InfoNCELoss
 from tangka_match.training.callbacks import ExactResume, LastCheckpoint
-from tangka_match.training.pair_trust import PairTrust
+from tangka_match.training.noisy_pairs import NoisyPairWeights
 
 TEXTS = ["白狗", "黑猫", "白马", "红鸟", "绿树"]
 
@@ -67,7 +67,7 @@ def test_the_fingerprint_is_over_sets_and_shares(own, flickr, tmp_path):
     assert set_up(own, (flickr, 0.5)).fingerprint == prints[2]
 
 
-def test_a_share_of_the_own_images_leaves_further_sets_whole(own, flickr):
+def test_a_share_of_the_own_images_leaves_extra_sets_whole(own, flickr):
     data = set_up(own, (flickr, 0.5), train_share=0.5)
     assert [part.num_captions for part in data.train_sets] == [12, 10]
     assert data.steps_per_epoch == 3
@@ -111,7 +111,7 @@ def fit(own, flickr, folder, *callbacks, resume=None):
         PooledMatcher(8, 4, len(data.vocabulary)),
         InfoNCELoss(0.1),
         val_caption_to_image=torch.as_tensor(data.val.caption_to_image),
-        pair_trust=PairTrust([part.num_captions for part in data.train_sets], 0.3),
+        hooks=[NoisyPairWeights([part.num_captions for part in data.train_sets], 0.3)],
     )
     keep = [ExactResume(data.batch_sampler), LastCheckpoint(folder / "last.ckpt", 1, lambda step: None)]
     quiet_trainer(max_epochs=3, callbacks=[*keep, *callbacks]).fit(module, datamodule=data, ckpt_path=resume)
@@ -131,10 +131,10 @@ def test_a_run_that_stopped_ends_with_the_bits_of_an_unbroken_one(own, flickr, t
 
 
 def test_a_line_says_what_is_trained_on(own, flickr):
-    assert set_up(own).summary == "train 24 captions of 12 images, val 10 of 5; 3 steps an epoch"
+    assert set_up(own).summary == "train 24 captions of 12 images, val 10 of 5; 3 steps per epoch"
     assert set_up(own, (flickr, 0.25)).summary == (
         f"train 24 captions of 12 images and 25 % of each batch from 10 captions of 10 images in {flickr}, "
-        "val 10 of 5; 4 steps an epoch"
+        "val 10 of 5; 4 steps per epoch"
     )
 
 
@@ -146,14 +146,14 @@ def test_a_caption_without_a_word_is_named_in_its_own_file(own, tmp_path):
 
 def test_settings_are_checked_before_data_are_opened():
     half = [{"root": "/no", "share": 0.5}]
-    with pytest.raises(ConfigError, match=r"data\.mix\[0\]\.share=1\.5; allowed"):
+    with pytest.raises(ConfigError, match=r"data\.mix\[0\]\.share=1\.5 must be in \(0, 1\)"):
         RegionTextDataModule("/nowhere", mix=[{"root": "/no", "share": 1.5}])
-    with pytest.raises(ConfigError, match=r"data\.hard_batches=0\.5 and the 1 set\(s\) of data\.mix"):
+    with pytest.raises(ConfigError, match=r"data\.hard_batches=0\.5 and data\.mix with 1 set\(s\)"):
         RegionTextDataModule("/nowhere", mix=half, hard_batches=0.5)
 
 
 def test_too_few_pairs_for_the_share(own, flickr):
     with pytest.raises(
-        ConfigError, match=r"data\.mix\[0\]: the set has 10 pairs, but 1[23] would come into a batch of 24"
+        ConfigError, match=r"data\.mix\[0\] has 10 pairs, but its share of a batch of 24 is 1[23] pairs"
     ):
         set_up(own, (flickr, 0.5), batch_size=24)

@@ -80,7 +80,7 @@ def test_the_first_bad_row_is_named_whatever_the_order_of_the_batch(tmp_path, va
 def test_the_row_named_is_the_files_where_images_are_repeated(tmp_path):
     array = np.ones((6, 4, 8), np.float16)
     array[4] = np.nan
-    features = opened(tmp_path / "a.npy", array).at_rows(np.array([0, 2, 4]))
+    features = opened(tmp_path / "a.npy", array).with_row_map(np.array([0, 2, 4]))
     with pytest.raises(DataFormatError, match=r"row 4 \(image id 'thangka-2'\), region 0"):
         read_regions(features, np.array([2]), IDS)
 
@@ -97,7 +97,7 @@ def test_an_image_without_any_real_region_is_named(tmp_path):
 
 def test_opening_looks_at_a_sample_and_reading_at_everything(tmp_path):
     array = np.ones((200, 2, 3), np.float16)
-    sample = opened(tmp_path / "a.npy", array).sample()
+    sample = opened(tmp_path / "a.npy", array).sample_indices()
     unseen = int(np.setdiff1d(np.arange(200), sample)[0])
     array[unseen] = np.nan
     features = opened(tmp_path / "b.npy", array)

@@ -47,10 +47,6 @@ def test_short_last_batch():
     assert len(kept) == 3
 
 
-def test_fewer_pairs_than_a_batch_make_one_short_batch_where_that_is_wanted():
-    assert [sorted(b) for b in ResumableBatchSampler(3, 8, drop_last=False)] == [[0, 1, 2]]
-
-
 def test_resuming_yields_the_rest_of_the_epoch_and_whole_ones_after():
     whole = epochs_of(ResumableBatchSampler(20, 2, seed=5), 4)
     sampler = ResumableBatchSampler(20, 2, seed=5)
@@ -118,7 +114,7 @@ def test_no_rank_is_left_without_a_last_batch(num_pairs):
 
 def test_sharing_out_again_is_as_if_built_so():
     sampler = ResumableBatchSampler(24, 2, seed=2)
-    sampler.share_out(1, 3)
+    sampler.shard(1, 3)
     assert list(sampler) == list(ResumableBatchSampler(24, 2, seed=2, rank=1, world_size=3))
     assert len(sampler) == 4
 
@@ -160,15 +156,14 @@ def test_equally_hard_pairs_are_taken_in_order():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"batch_size": 0}, r"data\.batch_size=0; allowed: 1 and more"),
-        ({"batch_size": 11}, r"batch_size=11 on 1 process\(es\) needs 11 pairs.*there are 10\. Set .* at most 10"),
-        ({"batch_size": 4, "world_size": 3}, r"batch_size=4 on 3 process.* needs 12 pairs.*there are 10.* at most 3"),
-        ({"seed": -1}, r"seed=-1; allowed: 0 and more"),
-        ({"rank": 2, "world_size": 2}, r"rank=2, world_size=2; allowed: 0 ≤ rank < world_size"),
-        ({"initial_competence": 0.0}, r"data\.initial_competence=0\.0; allowed"),
-        ({"initial_competence": 1.5}, r"data\.initial_competence=1\.5; allowed"),
-        ({"competence_until": 0.0}, r"data\.competence_until=0\.0; allowed"),
-        ({"initial_competence": 0.5}, r"initial_competence=0\.5 needs the difficulty"),
+        ({"batch_size": 0}, r"data\.batch_size=0 must be >= 1"),
+        ({"world_size": 11}, r"batch_size=2 on 11 process\(es\): an epoch has 10 pair.*at most 10 device"),
+        ({"seed": -1}, r"seed=-1 must be >= 0"),
+        ({"rank": 2, "world_size": 2}, r"rank=2 must be in \[0, world_size=2\)"),
+        ({"initial_competence": 0.0}, r"data\.initial_competence=0\.0 must be in \(0, 1\]"),
+        ({"initial_competence": 1.5}, r"data\.initial_competence=1\.5 must be in \(0, 1\]"),
+        ({"competence_until": 0.0}, r"data\.competence_until=0\.0 must be in \(0, 1\]"),
+        ({"initial_competence": 0.5}, r"initial_competence=0\.5 < 1 needs the difficulty"),
     ],
 )
 def test_bad_settings(settings, said):
@@ -176,19 +171,47 @@ def test_bad_settings(settings, said):
         ResumableBatchSampler(**({"num_pairs": 10, "batch_size": 2} | settings))
 
 
-def test_difficulty_of_another_length():
-    with pytest.raises(ShapeError, match=r"difficulty has shape \(9,\); one number for each of 10 pairs"):
+def test_difficulty_of_wrong_length():
+    with pytest.raises(ShapeError, match=r"difficulty has shape \(9,\); expected \(10,\)"):
         ResumableBatchSampler(10, 2, difficulty=np.zeros(9))
 
 
-def test_competence_without_a_length_of_training():
+def test_curriculum_without_number_of_epochs():
     sampler = ResumableBatchSampler(10, 2, difficulty=np.zeros(10), initial_competence=0.5)
-    with pytest.raises(ConfigError, match=r"initial_competence=0\.5 grows over the epochs.*set_total_epochs"):
+    with pytest.raises(ConfigError, match=r"initial_competence=0\.5 < 1 needs the number of .*set_total_epochs"):
         list(sampler)
 
 
+class TestSetSmallerThanABatch:
+    @pytest.mark.parametrize(
+        ("batch_size", "world_size", "trained"), [(11, 1, 10), (128, 1, 10), (4, 3, 9), (6, 2, 10), (64, 10, 10)]
+    )
+    def test_trains_one_smaller_batch_and_warns(self, batch_size, world_size, trained, caplog):
+        ranks = [ResumableBatchSampler(10, batch_size, rank=rank, world_size=world_size) for rank in range(world_size)]
+        assert {len(sampler) for sampler in ranks} == {1}
+        assert [len(batch) for sampler in ranks for batch in sampler] == [trained // world_size] * world_size
+        assert len(set(flat(batch for sampler in ranks for batch in sampler))) == trained
+        (warning,) = caplog.messages
+        assert f"batch_size={batch_size} on {world_size} process(es) needs {batch_size * world_size} pairs" in warning
+        assert f"an epoch has 10: training on one batch of {trained} pairs" in warning
+
+    def test_sharding_again_restores_the_batch_size(self, caplog):
+        sampler = ResumableBatchSampler(10, 4)
+        sampler.shard(0, 4)
+        assert (sampler.batch_size, len(sampler)) == (2, 1)
+        sampler.shard(0, 4)
+        assert len(caplog.messages) == 1
+        sampler.shard(0, 2)
+        assert list(sampler) == list(ResumableBatchSampler(10, 4, world_size=2))
+        assert len(caplog.messages) == 1
+
+    def test_incomplete_batch_without_drop_last(self, caplog):
+        assert [sorted(b) for b in ResumableBatchSampler(3, 8, drop_last=False)] == [[0, 1, 2]]
+        assert "training on one batch of 3 pairs" in caplog.text
+
+
 @pytest.mark.parametrize(("epoch", "batch"), [(-1, 0), (0, 6), (0, -1)])
-def test_places_that_do_not_exist(epoch, batch):
+def test_start_outside_the_epoch(epoch, batch):
     with pytest.raises(ConfigError, match=f"epoch {epoch}, batch {batch}: an epoch has 5 batches of 2 pairs on 1 proc"):
         ResumableBatchSampler(10, 2).start_at(epoch, batch)
 
@@ -196,7 +219,7 @@ def test_places_that_do_not_exist(epoch, batch):
 class TestFurtherSets:
     def test_half_and_half(self):
         """Eight own pairs, 0 to 7, in batches of four: an epoch takes eight of the twenty others, two in each batch."""
-        sampler = ResumableBatchSampler(8, 4, seed=1, further_sets=[(20, 0.5)])
+        sampler = ResumableBatchSampler(8, 4, seed=1, extra_sets=[(20, 0.5)])
         first, second, third = epochs_of(sampler, 3)
         for batches in (first, second, third):
             assert [sum(pair < 8 for pair in batch) for batch in batches] == [2, 2, 2, 2]
@@ -207,29 +230,29 @@ class TestFurtherSets:
         assert not set(further[0]) & set(further[1])
 
     def test_a_small_set_comes_round_within_an_epoch(self):
-        (batches,) = epochs_of(ResumableBatchSampler(12, 4, further_sets=[(4, 0.5)]), 1)
+        (batches,) = epochs_of(ResumableBatchSampler(12, 4, extra_sets=[(4, 0.5)]), 1)
         assert np.bincount(flat(batches)).tolist() == [1] * 12 + [3] * 4
         assert all(len(set(batch)) == 4 for batch in batches)
 
     def test_two_sets_beside_the_own(self):
-        (batches,) = epochs_of(ResumableBatchSampler(10, 20, further_sets=[(100, 0.25), (100, 0.25)]), 1)
+        (batches,) = epochs_of(ResumableBatchSampler(10, 20, extra_sets=[(100, 0.25), (100, 0.25)]), 1)
         (batch,) = batches
         assert np.histogram(batch, [0, 10, 110, 210])[0].tolist() == [10, 5, 5]
 
     def test_the_order_is_the_same_on_every_machine(self):
-        sampler = ResumableBatchSampler(4, 4, seed=3, further_sets=[(9, 0.5)])
+        sampler = ResumableBatchSampler(4, 4, seed=3, extra_sets=[(9, 0.5)])
         assert epochs_of(sampler, 2) == [[[1, 12, 0, 6], [9, 7, 2, 3]], [[2, 10, 0, 11], [4, 1, 8, 3]]]
 
     def test_both_ranks_have_pairs_of_both_sets(self):
         """Were the sets simply taken in turns, each of two ranks would have one set."""
         for rank in (0, 1):
-            sampler = ResumableBatchSampler(64, 32, further_sets=[(64, 0.5)], rank=rank, world_size=2)
+            sampler = ResumableBatchSampler(64, 32, extra_sets=[(64, 0.5)], rank=rank, world_size=2)
             assert all(8 <= sum(pair < 64 for pair in batch) <= 24 for batch in sampler)
 
     def test_the_easiest_pairs_of_each_set_come_first(self):
         difficulty = np.concatenate([np.arange(20), np.arange(40)]).astype(float)
         sampler = ResumableBatchSampler(
-            20, 4, further_sets=[(40, 0.5)], difficulty=difficulty, initial_competence=0.25, total_epochs=4
+            20, 4, extra_sets=[(40, 0.5)], difficulty=difficulty, initial_competence=0.25, total_epochs=4
         )
         first, *_, last = epochs_of(sampler, 3)
         assert set(flat(first)) == {*range(5), *range(20, 30)}
@@ -237,16 +260,16 @@ class TestFurtherSets:
 
     def test_frequencies(self):
         """Half of what is drawn are the 2 own pairs: each comes four times as often as one of the other 8."""
-        sampler = ResumableBatchSampler(2, 2, further_sets=[(8, 0.5)])
-        assert sampler.frequencies().tolist() == [2.5] * 2 + [0.625] * 8
-        assert ResumableBatchSampler(4, 2).frequencies().tolist() == [1.0] * 4
+        sampler = ResumableBatchSampler(2, 2, extra_sets=[(8, 0.5)])
+        assert sampler.sampling_weights().tolist() == [2.5] * 2 + [0.625] * 8
+        assert ResumableBatchSampler(4, 2).sampling_weights().tolist() == [1.0] * 4
 
     def test_too_small_for_its_share_of_a_batch(self):
-        with pytest.raises(
-            ConfigError, match=r"data\.mix\[1\]: the set has 3 pairs, but 8 would come into a batch of 32"
-        ):
-            ResumableBatchSampler(64, 32, further_sets=[(90, 0.25), (3, 0.25)])
+        with pytest.raises(ConfigError, match=r"data\.mix\[1\] has 3 pairs, but its share of a batch of 32 is 8 pairs"):
+            ResumableBatchSampler(64, 32, extra_sets=[(90, 0.25), (3, 0.25)])
 
     def test_hard_batches_choose_the_pairs_themselves(self):
-        with pytest.raises(ConfigError, match=r"data\.hard_batches=0\.5 and the 1 set\(s\) of data\.mix both choose"):
-            ResumableBatchSampler(64, 32, further_sets=[(90, 0.25)], hard_batches=0.5)
+        with pytest.raises(
+            ConfigError, match=r"data\.hard_batches=0\.5 and data\.mix with 1 set\(s\) cannot be combined"
+        ):
+            ResumableBatchSampler(64, 32, extra_sets=[(90, 0.25)], hard_batches=0.5)

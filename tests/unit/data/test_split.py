@@ -9,7 +9,7 @@ import pytest
 from helpers.precomp import write_dataset, write_lines, write_precomp
 from helpers.shared import SHARED, needs_shared
 from tangka_match.data.datamodule import RegionTextDataModule
-from tangka_match.data.split import load_split, take_share
+from tangka_match.data.split import load_split, subsample_images
 from tangka_match.errors import ConfigError, DataFormatError
 
 
@@ -182,9 +182,9 @@ def test_each_fault_is_one_clear_message(tmp_path, spoil, file, said):
         (
             5_999,
             None,
-            r"train_ims\.npy: split 'train' has 6 images, but this data config expects 5,999\. Write the set",
+            r"train_ims\.npy: split 'train' has 6 images, but data.expected_counts expects 5,999\. Write the set",
         ),
-        (6, 30, r"train_caps\.txt: split 'train' has 12 captions, but this data config expects 30\..*data=precomp"),
+        (6, 30, r"train_caps\.txt: split 'train' has 12 captions, but data.expected_counts expects 30\..*data=precomp"),
     ],
 )
 def test_pinned_counts(tmp_path, images, captions, said):
@@ -210,7 +210,7 @@ def texts_of(split):
 
 @pytest.mark.parametrize(("share", "images"), [(0.25, 10), (0.5, 20), (0.76, 30), (0.001, 1)])
 def test_images_keep_their_captions_and_features(split, share, images):
-    part = take_share(split, share, seed=0)
+    part = subsample_images(split, share, seed=0)
     assert (part.num_images, part.num_captions, part.features.num_images) == (images, 3 * images, images)
     whole = texts_of(split)
     assert texts_of(part) == {name: whole[name] for name in part.image_ids}
@@ -220,22 +220,22 @@ def test_images_keep_their_captions_and_features(split, share, images):
 
 
 def test_smaller_shares_are_parts_of_larger_ones_and_seeds_draw_others(split):
-    ids = [set(take_share(split, share, seed=3).image_ids) for share in (0.25, 0.5, 0.75)]
+    ids = [set(subsample_images(split, share, seed=3).image_ids) for share in (0.25, 0.5, 0.75)]
     assert ids[0] < ids[1] < ids[2] < set(split.image_ids)
-    assert set(take_share(split, 0.25, seed=4).image_ids) != ids[0]
-    assert set(take_share(split, 0.25, seed=3).image_ids) == ids[0]
+    assert set(subsample_images(split, 0.25, seed=4).image_ids) != ids[0]
+    assert set(subsample_images(split, 0.25, seed=3).image_ids) == ids[0]
 
 
 def test_the_whole_is_the_split_itself_and_a_part_has_a_fingerprint_of_its_own(split):
-    assert take_share(split, 1.0, seed=0) is split
-    prints = {take_share(split, 0.5, seed).fingerprint for seed in (0, 0, 1)} | {split.fingerprint}
+    assert subsample_images(split, 1.0, seed=0) is split
+    prints = {subsample_images(split, 0.5, seed).fingerprint for seed in (0, 0, 1)} | {split.fingerprint}
     assert len(prints) == 3
 
 
 def test_rows_repeated_once_a_caption_and_boxes(tmp_path):
     write_precomp(tmp_path, images=8, captions_per_image=2, repeat_rows=True, boxes=True)
     whole = load_split(tmp_path, "train")
-    part = take_share(whole, 0.5, seed=0)
+    part = subsample_images(whole, 0.5, seed=0)
     rows = np.array([whole.image_ids.index(name) for name in part.image_ids])
     np.testing.assert_array_equal(part.features.read(np.arange(4)), whole.features.read(rows))
     np.testing.assert_array_equal(part.boxes, whole.boxes[rows])
@@ -255,5 +255,5 @@ def test_a_vocabulary_comes_from_the_kept_captions_and_batches_from_the_kept_pai
 
 @pytest.mark.parametrize("share", [0.0, -0.5, 1.01])
 def test_exception_share(tmp_path, share):
-    with pytest.raises(ConfigError, match=rf"data.train_share={share}; allowed: above 0"):
+    with pytest.raises(ConfigError, match=rf"data.train_share={share} must be in \(0, 1\]"):
         RegionTextDataModule(str(tmp_path), train_share=share)

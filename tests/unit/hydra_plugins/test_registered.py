@@ -1,4 +1,4 @@
-"""Hydra finds the house's sweepers and launcher, and the grid is the default."""
+"""Hydra finds the sweepers and the launcher, and the grid is the default."""
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -18,12 +18,12 @@ def hydra_node(*overrides):
     ("overrides", "name"),
     [((), "GridSweeper"), (("hydra/sweeper=study",), "StudySweeper")],
 )
-def test_sweepers(overrides, name):
+def test_sweeper_is_registered(overrides, name):
     assert hydra_node(*overrides).sweeper._target_ == f"hydra_plugins.tangka_match_sweeps.sweepers.{name}"
     assert name in {plugin.__name__ for plugin in Plugins.instance().discover(Sweeper)}
 
 
-def test_the_pool():
+def test_local_pool_is_registered():
     node = hydra_node("hydra/launcher=local_pool", "hydra.launcher.trials_per_gpu=3", "hydra.launcher.gpus=[1]")
     assert (node.launcher.processes, list(node.launcher.gpus), node.launcher.trials_per_gpu) == (None, [1], 3)
     assert "LocalPoolLauncher" in {plugin.__name__ for plugin in Plugins.instance().discover(Launcher)}

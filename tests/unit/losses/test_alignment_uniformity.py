@@ -3,9 +3,14 @@ import math
 import pytest
 import torch
 
-from helpers.pair_contexts import random_context, without_vectors
+from helpers.pair_contexts import random_context, without_pooled
 from tangka_match.errors import ConfigError
-from tangka_match.losses import AlignmentUniformityLoss, alignment_loss, uniformity_loss
+from tangka_match.losses import (
+    AlignmentUniformityLoss,
+    LossInputs,
+    alignment_loss,
+    uniformity_loss,
+)
 from tangka_match.ops import l2_normalise
 from tangka_match.types import Encoded
 
@@ -58,7 +63,7 @@ class TestModule:
     def test_is_the_weighted_sum_over_normalised_vectors(self):
         context = random_context(5, dtype=torch.float64)
         images, texts = l2_normalise(context.images.pooled), l2_normalise(context.texts.pooled)
-        result = AlignmentUniformityLoss(0.5, 2.0, spread=3.0)(torch.zeros(5, 5), PAIRS, context=context)
+        result = AlignmentUniformityLoss(0.5, 2.0, spread=3.0)(LossInputs(torch.zeros(5, 5), PAIRS, context))
         uniformity = (uniformity_loss(images, PAIRS, 3.0) + uniformity_loss(texts, PAIRS, 3.0)) / 2
         torch.testing.assert_close(result.terms["uniformity"], uniformity)
         torch.testing.assert_close(result.total, 0.5 * alignment_loss(images, texts) + 2 * uniformity)
@@ -67,18 +72,19 @@ class TestModule:
     def test_equal_vectors_cost_its_collapse_value(self):
         same = Encoded(pooled=torch.ones(5, 4))
         context = random_context(5)._replace(images=same, texts=same)
-        result = AlignmentUniformityLoss()(torch.zeros(5, 5), PAIRS, context=context)
-        assert result.total.item() == pytest.approx(AlignmentUniformityLoss().collapse_value(PAIRS), abs=1e-6)
+        inputs = LossInputs(torch.zeros(5, 5), PAIRS, context)
+        found = AlignmentUniformityLoss()(inputs).total.item()
+        assert found == pytest.approx(AlignmentUniformityLoss().collapse_value(inputs), abs=1e-6)
 
     def test_a_part_of_weight_0_has_no_share(self):
-        result = AlignmentUniformityLoss(alignment_weight=0)(torch.zeros(5, 5), PAIRS, context=random_context(5))
+        result = AlignmentUniformityLoss(alignment_weight=0)(LossInputs(torch.zeros(5, 5), PAIRS, random_context(5)))
         assert list(result.weighted) == ["uniformity"]
 
-    def test_a_model_without_vectors_is_refused(self):
+    def test_a_model_without_pooled_embeddings_is_refused(self):
         with pytest.raises(
             ConfigError, match=r"loss AlignmentUniformityLoss compares one vector .* this model has none"
         ):
-            AlignmentUniformityLoss()(torch.zeros(5, 5), PAIRS, context=without_vectors(random_context(5)))
+            AlignmentUniformityLoss()(LossInputs(torch.zeros(5, 5), PAIRS, without_pooled(random_context(5))))
 
     @pytest.mark.parametrize(
         ("settings", "message"),

@@ -3,22 +3,25 @@ import math
 import pytest
 import torch
 
+from helpers.pair_contexts import at_progress, random_context
 from tangka_match.errors import ConfigError, ShapeError
 from tangka_match.losses import (
     CurriculumLoss,
     HALLoss,
     InfoNCELoss,
     LogitScale,
-    MatchingLoss,
+    LossInputs,
+    LossTerms,
     MultiPositiveInfoNCELoss,
     SigmoidLoss,
+    SoftLabelLoss,
     TripletMarginLoss,
+    collapse_value,
     positive_mask,
 )
-from tangka_match.losses.base import check_range, working_precision
+from tangka_match.losses.components import check_range
 
-SHIFT_INVARIANT = [TripletMarginLoss, InfoNCELoss, MultiPositiveInfoNCELoss, CurriculumLoss]
-LOSSES = [*SHIFT_INVARIANT, SigmoidLoss, HALLoss]
+LOSSES = [TripletMarginLoss, InfoNCELoss, MultiPositiveInfoNCELoss, CurriculumLoss, SigmoidLoss, HALLoss]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -26,31 +29,28 @@ LOSSES = [*SHIFT_INVARIANT, SigmoidLoss, HALLoss]
 class TestMatrices:
     def test_not_square(self, loss):
         with pytest.raises(ShapeError, match=r"similarity is \(3, 4\)"):
-            loss()(torch.zeros(3, 4), torch.eye(3, 4, dtype=torch.bool))
+            loss()(LossInputs(torch.zeros(3, 4), torch.eye(3, 4, dtype=torch.bool)))
 
     def test_empty(self, loss):
         with pytest.raises(ShapeError, match=r"similarity is \(0, 0\)"):
-            loss()(torch.zeros(0, 0), torch.zeros(0, 0, dtype=torch.bool))
+            loss()(LossInputs(torch.zeros(0, 0), torch.zeros(0, 0, dtype=torch.bool)))
 
     def test_mask_of_another_batch(self, loss):
         with pytest.raises(ShapeError, match=r"positives is \(2, 2\) but similarity is \(3, 3\)"):
-            loss()(torch.zeros(3, 3), torch.eye(2, dtype=torch.bool))
+            loss()(LossInputs(torch.zeros(3, 3), torch.eye(2, dtype=torch.bool)))
 
     def test_mask_upside_down(self, loss):
         mask = torch.eye(3, dtype=torch.bool)
         mask[1, 1] = False
         with pytest.raises(ShapeError, match=r"positives \(3, 3\) is False on the diagonal at row 1"):
-            loss()(torch.zeros(3, 3), mask)
+            loss()(LossInputs(torch.zeros(3, 3), mask))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 class TestInterface:
-    def test_satisfies_the_protocol(self, loss):
-        assert isinstance(loss(), MatchingLoss)
-
     def test_terms_are_detached_scalars_and_the_total_is_not(self, loss):
         scores = torch.rand(4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
-        result = loss()(scores, torch.eye(4, dtype=torch.bool), progress=0.3)
+        result = at_progress(loss(), 0.3)(LossInputs(scores, torch.eye(4, dtype=torch.bool)))
         assert result.total.requires_grad
         assert result.total.shape == ()
         assert result.terms
@@ -61,38 +61,83 @@ class TestInterface:
     def test_half_precision_is_computed_in_float32(self, loss, dtype):
         scores = torch.rand(6, 6, generator=torch.Generator().manual_seed(1)).to(dtype)
         positives = torch.eye(6, dtype=torch.bool)
-        half = loss()(scores, positives).total
+        half = loss()(LossInputs(scores, positives)).total
         assert half.dtype == torch.float32
-        torch.testing.assert_close(half, loss()(scores.float(), positives).total)
+        torch.testing.assert_close(half, loss()(LossInputs(scores.float(), positives)).total)
 
     def test_autocast_changes_nothing(self, loss):
         scores = torch.rand(6, 6, generator=torch.Generator().manual_seed(2))
         positives = torch.eye(6, dtype=torch.bool)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            under_autocast = loss()(scores, positives).total
-        assert torch.equal(under_autocast, loss()(scores, positives).total)
+            under_autocast = loss()(LossInputs(scores, positives)).total
+        assert torch.equal(under_autocast, loss()(LossInputs(scores, positives)).total)
 
 
-@pytest.mark.parametrize("loss", SHIFT_INVARIANT)
-class TestCollapse:
-    """Where one score for all is as good as another; the others are in the files of their losses."""
+class TestCollapseValue:
+    """Loss of equal scores; losses with a method of their own are tested in their files."""
 
-    def test_collapse_value_is_the_loss_of_equal_scores(self, loss):
-        positives = torch.eye(5, dtype=torch.bool)
-        positives[0, 1] = positives[1, 0] = True
-        for progress in (0.0, 0.25, 1.0):
-            loss_now = loss()(torch.full((5, 5), 0.3), positives, progress).total.item()
-            assert loss_now == pytest.approx(loss().collapse_value(positives, progress), rel=1e-5)
+    POSITIVES = positive_mask(torch.tensor([0, 0, 1, 2, 3]), torch.arange(5))  # captions 0 and 1 share an image
 
-    def test_collapse_value_counts_anchors_without_negatives(self, loss):
+    @pytest.mark.parametrize(
+        ("loss", "expected"),
+        [
+            (TripletMarginLoss(0.35), 0.35),
+            (InfoNCELoss(label_smoothing=0.1), (2 * math.log(4) + 3 * math.log(5)) / 5),
+            (MultiPositiveInfoNCELoss(), math.log(5)),
+            (SoftLabelLoss(), math.log(5)),
+            (CurriculumLoss(margin=0.4), 0.5 * 0.4 + (2 * math.log(4) + 3 * math.log(5)) / 5),
+        ],
+    )
+    def test_is_the_loss_of_a_constant_matrix(self, loss, expected):
+        inputs = LossInputs(torch.rand(5, 5), self.POSITIVES, random_context(5))
+        assert collapse_value(loss, inputs) == pytest.approx(expected, rel=1e-5)
+
+    def test_counts_anchors_without_negatives(self):
         positives = torch.eye(3, dtype=torch.bool)
-        positives[0, :] = True  # image 0 fits every caption and has no negative
-        loss_now = loss()(torch.zeros(3, 3), positives).total.item()
-        assert loss_now == pytest.approx(loss().collapse_value(positives), rel=1e-5)
+        positives[0, :] = True  # image 0 matches every caption and has no negative
+        inputs = LossInputs(torch.rand(3, 3), positives)
+        assert collapse_value(TripletMarginLoss(0.3), inputs) == pytest.approx(0.3 * 5 / 6)
+
+    def test_follows_the_schedule(self):
+        loss = at_progress(CurriculumLoss(triplet_weight=[0.0, 2.0], info_nce_weight=[1.0, 0.0], margin=0.2), 1.0)
+        assert collapse_value(loss, LossInputs(torch.rand(4, 4), torch.eye(4, dtype=torch.bool))) == pytest.approx(0.4)
+
+    def test_leaves_a_learnt_temperature_above_its_ceiling_alone(self):
+        loss = InfoNCELoss()
+        loss.logit_scale.log_scale.data.fill_(10.0)
+        collapse_value(loss, LossInputs(torch.rand(4, 4), torch.eye(4, dtype=torch.bool)))
+        assert loss.logit_scale.log_scale.item() == 10.0
 
 
-def test_working_precision_leaves_double_alone():
-    assert working_precision(torch.zeros(2, 2, dtype=torch.float64)).dtype == torch.float64
+def test_a_loss_that_reads_the_context_needs_one():
+    with pytest.raises(ConfigError, match=r"loss SoftLabelLoss reads .* LossInputs\.context is None; pass"):
+        SoftLabelLoss()(LossInputs(torch.rand(3, 3), torch.eye(3, dtype=torch.bool)))
+
+
+class TestGradientShares:
+    def test_worked_by_hand(self):
+        """Gradients (3, 4), of norm 5, and (0, -15): 25 % and 75 %, although they oppose each other."""
+        scores = torch.zeros(2, requires_grad=True)
+        parts = {"a": 3 * scores[0] + 4 * scores[1], "b": -15 * scores[1]}
+        assert shares(parts, scores) == pytest.approx({"a": 25.0, "b": 75.0})
+
+    def test_a_part_without_gradient_has_no_share(self):
+        scores = torch.zeros(2, requires_grad=True)
+        assert shares({"a": scores[0], "b": 0 * scores[1]}, scores) == {"a": 100.0, "b": 0.0}
+        assert shares({"a": 0 * scores[0], "b": 0 * scores[1]}, scores) == {"a": 0.0, "b": 0.0}
+
+    def test_current_weights_count(self):
+        scores = torch.rand(4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        inputs = LossInputs(scores, torch.eye(4, dtype=torch.bool))
+        loss = CurriculumLoss(triplet_weight=[0.0, 1.0], info_nce_weight=[1.0, 0.0], begin=0.0, until=1.0)
+        start, middle, end = (at_progress(loss, p)(inputs).gradient_shares([scores]) for p in (0.0, 0.5, 1.0))
+        assert start == {"triplet": 0.0, "info_nce": 100.0}
+        assert end == {"triplet": 100.0, "info_nce": 0.0}
+        assert 0 < middle["triplet"] < 100
+
+
+def shares(parts, scores):
+    return LossTerms(sum(parts.values()), {}, {}, parts).gradient_shares([scores])
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])

@@ -1,7 +1,9 @@
+import math
+
 import pytest
 import torch
 
-from helpers.pair_contexts import random_context
+from helpers.pair_contexts import at_progress, random_context
 from tangka_match.errors import ConfigError
 from tangka_match.losses import (
     AlignmentUniformityLoss,
@@ -9,27 +11,28 @@ from tangka_match.losses import (
     CurriculumLoss,
     HALLoss,
     InfoNCELoss,
+    LossInputs,
     MomentumQueueLoss,
     SoftLabelLoss,
     TripletMarginLoss,
+    collapse_value,
     needs_context,
 )
 
 PAIRS = torch.eye(5, dtype=torch.bool)
 SCORES = torch.rand(5, 5, generator=torch.Generator().manual_seed(3))
+INPUTS = LossInputs(SCORES, PAIRS)
 
 
 def test_total_is_the_weighted_sum_at_this_progress():
     info_nce, triplet = InfoNCELoss(temperature=0.2), TripletMarginLoss(0.2, 0.5)
     blend = BlendLoss({"a": info_nce, "b": triplet}, {"a": [1.0, 0.0], "b": 2.0}, begin=0.0, until=0.8)
-    result = blend(SCORES, PAIRS, progress=0.4)
-    torch.testing.assert_close(result.total, 0.5 * info_nce(SCORES, PAIRS).total + 2 * triplet(SCORES, PAIRS).total)
-    torch.testing.assert_close(result.terms, {"a": info_nce(SCORES, PAIRS).total, "b": triplet(SCORES, PAIRS).total})
+    result = at_progress(blend, 0.4)(INPUTS)
+    torch.testing.assert_close(result.total, 0.5 * info_nce(INPUTS).total + 2 * triplet(INPUTS).total)
+    torch.testing.assert_close(result.terms, {"a": info_nce(INPUTS).total, "b": triplet(INPUTS).total})
     assert result.values == pytest.approx({"a_weight": 0.5, "b_weight": 2.0, "a_temperature": 0.2})
     torch.testing.assert_close(sum(result.weighted.values()), result.total)
-    assert blend.collapse_value(PAIRS, 0.4) == pytest.approx(
-        0.5 * info_nce.collapse_value(PAIRS) + 2 * triplet.collapse_value(PAIRS)
-    )
+    assert collapse_value(blend, INPUTS) == pytest.approx(0.5 * math.log(5) + 2 * 0.2)
 
 
 def test_triplet_and_info_nce_blend_as_the_curriculum_does():
@@ -45,13 +48,14 @@ def test_triplet_and_info_nce_blend_as_the_curriculum_does():
         **settings,
     )
     for progress in (0.0, 0.4, 1.0):
-        torch.testing.assert_close(blend(SCORES, PAIRS, progress).total, curriculum(SCORES, PAIRS, progress).total)
+        expected = at_progress(curriculum, progress)(INPUTS).total
+        torch.testing.assert_close(at_progress(blend, progress)(INPUTS).total, expected)
 
 
 def test_a_curriculum_is_a_part_and_gets_the_progress():
     curriculum = CurriculumLoss()
-    result = BlendLoss({"easy": curriculum, "hal": HALLoss()}, {"easy": 2.0, "hal": 1.0})(SCORES, PAIRS, 0.25)
-    own = curriculum(SCORES, PAIRS, 0.25)
+    result = at_progress(BlendLoss({"easy": curriculum, "hal": HALLoss()}, {"easy": 2.0, "hal": 1.0}), 0.25)(INPUTS)
+    own = at_progress(curriculum, 0.25)(INPUTS)
     assert list(result.weighted) == ["easy_triplet", "easy_info_nce", "hal"]
     assert set(result.terms) == set(result.weighted)
     assert result.values["easy_margin"] == own.values["margin"]
@@ -61,9 +65,9 @@ def test_a_curriculum_is_a_part_and_gets_the_progress():
 def test_parts_that_look_past_the_scores_get_the_context():
     parts = {"soft": SoftLabelLoss(), "uniform": AlignmentUniformityLoss(alignment_weight=0.0)}
     blend, context = BlendLoss(parts, {"soft": 1.0, "uniform": 0.1}), random_context(5)
-    expected = parts["soft"](SCORES, PAIRS, context=context).total
-    expected = expected + 0.1 * parts["uniform"](SCORES, PAIRS, context=context).total
-    result = blend(SCORES, PAIRS, context=context)
+    expected = parts["soft"](LossInputs(SCORES, PAIRS, context)).total
+    expected = expected + 0.1 * parts["uniform"](LossInputs(SCORES, PAIRS, context)).total
+    result = blend(LossInputs(SCORES, PAIRS, context))
     torch.testing.assert_close(result.total, expected)
     assert list(result.weighted) == ["soft", "uniform"]
     assert needs_context(blend)
@@ -71,7 +75,7 @@ def test_parts_that_look_past_the_scores_get_the_context():
 
 def test_a_part_without_weight_is_left_out():
     blend = BlendLoss({"nce": InfoNCELoss(), "uniform": AlignmentUniformityLoss()}, {"nce": 1.0, "uniform": 0})
-    assert list(blend(SCORES, PAIRS).terms) == ["nce"]
+    assert list(blend(INPUTS).terms) == ["nce"]
     assert not needs_context(blend)
 
 
@@ -80,7 +84,7 @@ def test_the_momentum_copy_that_a_part_asks_for():
     assert BlendLoss({"nce": InfoNCELoss(), "queue": queue}, {"nce": 1, "queue": 1}).key_momentum == 0.9
     assert BlendLoss({"nce": InfoNCELoss()}, {"nce": 1}).key_momentum is None
     slower = MomentumQueueLoss(embed_dim=4, key_momentum=0.99)
-    with pytest.raises(ConfigError, match=r"key_momentum=\[0\.9, 0\.99\]: there is one momentum copy"):
+    with pytest.raises(ConfigError, match=r"key_momentum=\[0\.9, 0\.99\]: there is one momentum encoder"):
         BlendLoss({"a": queue, "b": slower}, {"a": 1, "b": 1})
 
 

@@ -1,11 +1,18 @@
 import pytest
 import torch
 
+from helpers.pair_contexts import at_progress
 from tangka_match.errors import ConfigError
-from tangka_match.losses import CurriculumLoss, info_nce_loss, triplet_margin_loss
+from tangka_match.losses import (
+    CurriculumLoss,
+    LossInputs,
+    info_nce_loss,
+    triplet_margin_loss,
+)
 
 PAIRS = torch.eye(6, dtype=torch.bool)
 SCORES = torch.rand(6, 6, generator=torch.Generator().manual_seed(3))
+INPUTS = LossInputs(SCORES, PAIRS)
 
 
 def test_total_is_the_weighted_sum_at_this_progress():
@@ -21,7 +28,7 @@ def test_total_is_the_weighted_sum_at_this_progress():
     )
     triplet = triplet_margin_loss(SCORES, PAIRS, 0.2, 0.5)
     info_nce = info_nce_loss(SCORES, PAIRS, 1 / 0.15, 0.1)
-    result = loss(SCORES, PAIRS, progress=0.4)
+    result = at_progress(loss, 0.4)(INPUTS)
     torch.testing.assert_close(result.total, triplet + 0.75 * info_nce)
     torch.testing.assert_close(result.terms, {"triplet": triplet, "info_nce": info_nce})
     assert result.values == pytest.approx(
@@ -33,30 +40,30 @@ def test_numbers_give_a_fixed_combination():
     loss = CurriculumLoss(triplet_weight=1, info_nce_weight=2, hard_negatives=0.5, margin=0.2, temperature=0.1)
     expected = triplet_margin_loss(SCORES, PAIRS, 0.2, 0.5) + 2 * info_nce_loss(SCORES, PAIRS, 10.0)
     for progress in (0.0, 0.3, 1.0):
-        torch.testing.assert_close(loss(SCORES, PAIRS, progress).total, expected)
+        torch.testing.assert_close(at_progress(loss, progress)(INPUTS).total, expected)
 
 
 def test_defaults_move_from_all_negatives_to_the_hardest_by_half_time():
-    course = [CurriculumLoss()(SCORES, PAIRS, progress).values["hard_negatives"] for progress in (0.0, 0.25, 0.5, 1.0)]
+    course = [at_progress(CurriculumLoss(), progress).hard_negatives for progress in (0.0, 0.25, 0.5, 1.0)]
     assert course == pytest.approx([0.0, 0.5, 1.0, 1.0])
 
 
 def test_cosine_shape_reaches_the_schedules():
-    values = CurriculumLoss(margin=[0.0, 1.0], until=1.0, shape="cosine")(SCORES, PAIRS, 0.25).values
+    values = at_progress(CurriculumLoss(margin=[0.0, 1.0], until=1.0, shape="cosine"), 0.25)(INPUTS).values
     assert values["margin"] == pytest.approx((1 - 0.5**0.5) / 2)
 
 
 class TestLearntTemperature:
     def test_starts_at_the_first_value_and_is_not_scheduled(self):
         loss = CurriculumLoss(temperature=[0.1, 0.05], learn_temperature=True)
-        assert loss(SCORES, PAIRS, 1.0).values["temperature"] == pytest.approx(0.1)
+        assert at_progress(loss, 1.0)(INPUTS).values["temperature"] == pytest.approx(0.1)
 
     def test_gets_a_gradient_and_shows_its_value(self):
         loss = CurriculumLoss(temperature=0.1, learn_temperature=True)
         optimiser = torch.optim.SGD(loss.parameters(), lr=0.1)
-        loss(SCORES, PAIRS).total.backward()
+        loss(INPUTS).total.backward()
         optimiser.step()
-        assert loss(SCORES, PAIRS).values["temperature"] != pytest.approx(0.1, rel=1e-4)
+        assert loss(INPUTS).values["temperature"] != pytest.approx(0.1, rel=1e-4)
 
     def test_is_off_by_default(self):
         assert not list(CurriculumLoss().parameters())
@@ -88,7 +95,7 @@ class TestMistakes:
 
     def test_weights_that_take_turns_are_fine(self):
         loss = CurriculumLoss(triplet_weight=[0, 1], info_nce_weight=[1, 0])
-        result = loss(SCORES, PAIRS, 1.0)
+        result = at_progress(loss, 1.0)(INPUTS)
         assert torch.equal(result.total.detach(), result.terms["triplet"])
 
 
@@ -96,4 +103,4 @@ def test_a_learnt_scale_that_has_run_away_is_a_temperature_without_end_and_no_cr
     """Its curve shows it; e to the -200 is 0 in float32."""
     loss = CurriculumLoss(learn_temperature=True)
     loss.logit_scale.log_scale.data.fill_(-200.0)
-    assert loss(SCORES, PAIRS, 0.0).values["temperature"] == float("inf")
+    assert at_progress(loss, 0.0)(INPUTS).values["temperature"] == float("inf")

@@ -4,7 +4,11 @@ import pytest
 import torch
 
 from tangka_match.errors import ConfigError
-from tangka_match.losses import HALLoss, hal_collapse_value, hal_loss
+from tangka_match.losses import (
+    HALLoss,
+    LossInputs,
+    hal_loss,
+)
 
 
 def random_scores(size, seed=0):
@@ -64,12 +68,13 @@ def test_collapse_value_is_the_lowest_loss_of_equal_scores(gamma, epsilon, size)
         hal_loss(torch.full((size, size), score), positives, gamma, epsilon).item()
         for score in torch.linspace(-3, 1, 4001).tolist()
     ]
-    assert min(equal) == pytest.approx(hal_collapse_value(positives, gamma, epsilon), abs=1e-4)
+    found = HALLoss(gamma, epsilon).collapse_value(LossInputs(torch.rand(size, size), positives))
+    assert min(equal) == pytest.approx(found, abs=1e-4)
 
 
 def test_module_is_the_function():
     scores, pairs = random_scores(4), torch.eye(4, dtype=torch.bool)
-    assert torch.equal(HALLoss(40, 0.2)(scores, pairs).total, hal_loss(scores, pairs, 40.0, 0.2))
+    assert torch.equal(HALLoss(40, 0.2)(LossInputs(scores, pairs)).total, hal_loss(scores, pairs, 40.0, 0.2))
 
 
 @pytest.mark.parametrize(("setting", "value", "span"), [("gamma", 0, r"\[0\.1, 1000\]"), ("epsilon", 2, r"\[-1, 1\]")])

@@ -4,9 +4,14 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from helpers.pair_contexts import random_context, with_keys, without_vectors
+from helpers.pair_contexts import random_context, with_keys, without_pooled
 from tangka_match.errors import ConfigError
-from tangka_match.losses import InfoNCELoss, MomentumQueueLoss, momentum_queue_loss
+from tangka_match.losses import (
+    InfoNCELoss,
+    LossInputs,
+    MomentumQueueLoss,
+    momentum_queue_loss,
+)
 from tangka_match.types import Encoded
 
 PAIRS = torch.eye(3, dtype=torch.bool)
@@ -25,7 +30,7 @@ def fill(loss, image_index, seed=0):
     """Give a loss one training batch of these images, each with a caption of its own."""
     context = with_keys(random_context(len(image_index), seed=seed), image_index, image_index, seed=seed + 100)
     positives = torch.eye(len(image_index), dtype=torch.bool)
-    loss(torch.zeros(len(image_index), len(image_index)), positives, context=context)
+    loss(LossInputs(torch.zeros(len(image_index), len(image_index)), positives, context))
     return context
 
 
@@ -84,8 +89,8 @@ class TestQueue:
         images, texts = normalize(context.images.pooled), normalize(context.texts.pooled)
         first = with_keys(context, [0, 1, 2], [0, 1, 2], seed=5)
         second = with_keys(context, [3, 4, 5], [3, 4, 5], seed=6)
-        loss(SCORES, PAIRS, context=first)
-        found = loss(SCORES, PAIRS, context=second).total
+        loss(LossInputs(SCORES, PAIRS, first))
+        found = loss(LossInputs(SCORES, PAIRS, second)).total
         old, new = first.keys, second.keys
         text_keys = normalize(torch.cat([new.texts.pooled, old.texts.pooled]))
         image_keys = normalize(torch.cat([new.images.pooled, old.images.pooled]))
@@ -95,8 +100,8 @@ class TestQueue:
 
     def test_queued_pairs_of_the_same_image_or_text_are_no_negatives(self):
         loss, context = queue_of(), random_context(3)
-        loss(SCORES, PAIRS, context=with_keys(context, [0, 1, 2], [0, 1, 2]))
-        loss(SCORES, PAIRS, context=with_keys(context, [0, 8, 9], [7, 1, 9]))
+        loss(LossInputs(SCORES, PAIRS, with_keys(context, [0, 1, 2], [0, 1, 2])))
+        loss(LossInputs(SCORES, PAIRS, with_keys(context, [0, 8, 9], [7, 1, 9])))
         assert loss._queue_counts.tolist() == [2, 2, 3]
 
     def test_its_state_goes_on_from_a_checkpoint(self):
@@ -113,7 +118,7 @@ class TestValidation:
         loss = queue_of()
         fill(loss, [0, 1, 2])
         before = {name: value.clone() for name, value in loss.state_dict().items()}
-        loss(SCORES, PAIRS, context=random_context(3))
+        loss(LossInputs(SCORES, PAIRS, random_context(3)))
         assert loss._queue_counts.tolist() == [3, 3, 3]
         assert all(torch.equal(value, before[name]) for name, value in loss.state_dict().items())
 
@@ -123,8 +128,8 @@ class TestValidation:
         for row, column in other_positives:
             positives[row, column] = True
         cosines = normalize(context.images.pooled) @ normalize(context.texts.pooled).T
-        expected = InfoNCELoss(temperature=0.07)(cosines, positives).total
-        torch.testing.assert_close(queue_of()(SCORES, positives, context=context).total, expected)
+        expected = InfoNCELoss(temperature=0.07)(LossInputs(cosines, positives)).total
+        torch.testing.assert_close(queue_of()(LossInputs(SCORES, positives, context)).total, expected)
 
 
 def test_equal_vectors_cost_the_collapse_value():
@@ -136,19 +141,19 @@ def test_equal_vectors_cost_the_collapse_value():
     same = Encoded(pooled=torch.full((3, 4), 0.5))
     context = with_keys(random_context(3), [0, 4, 5], [3, 4, 5])._replace(images=same, texts=same)
     context = context._replace(keys=context.keys._replace(images=same, texts=same))
-    found = loss(SCORES, PAIRS, context=context).total.item()
+    found = loss(LossInputs(SCORES, PAIRS, context)).total.item()
     assert found == pytest.approx((2 * math.log(6) + math.log(5)) / 3, rel=1e-5)
-    assert loss.collapse_value(PAIRS) == pytest.approx(found, rel=1e-5)
+    assert loss.collapse_value(LossInputs(SCORES, PAIRS, context)) == pytest.approx(found, rel=1e-5)
 
 
 class TestMistakes:
-    def test_a_model_without_vectors_is_refused(self):
+    def test_a_model_without_pooled_embeddings_is_refused(self):
         with pytest.raises(ConfigError, match=r"loss MomentumQueueLoss compares one vector .* this model has none"):
-            queue_of()(SCORES, PAIRS, context=without_vectors(random_context(3)))
+            queue_of()(LossInputs(SCORES, PAIRS, without_pooled(random_context(3))))
 
     def test_vectors_of_other_dimensions(self):
         with pytest.raises(ConfigError, match=r"embed_dim is 4, .* have 6 dimensions; set it to 6"):
-            queue_of()(SCORES, PAIRS, context=random_context(3, 6))
+            queue_of()(LossInputs(SCORES, PAIRS, random_context(3, 6)))
 
     @pytest.mark.parametrize(
         ("setting", "value", "message"),

@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from tangka_match.errors import ConfigError
-from tangka_match.losses import MultiPositiveInfoNCELoss, info_nce_loss, multi_positive_info_nce_loss
+from tangka_match.losses import (
+    LossInputs,
+    MultiPositiveInfoNCELoss,
+    info_nce_loss,
+    multi_positive_info_nce_loss,
+)
 
 
 def random_scores(size, seed=0):
@@ -48,7 +53,7 @@ def test_gradcheck():
 
 def test_module_divides_by_its_temperature():
     scores, positives = random_scores(4).float(), torch.eye(4, dtype=torch.bool)
-    result = MultiPositiveInfoNCELoss(temperature=0.25, learn_temperature=False)(scores, positives)
+    result = MultiPositiveInfoNCELoss(temperature=0.25, learn_temperature=False)(LossInputs(scores, positives))
     torch.testing.assert_close(result.total, multi_positive_info_nce_loss(scores, positives, 4.0))
     assert result.values["temperature"] == pytest.approx(0.25)
 

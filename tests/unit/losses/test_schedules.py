@@ -3,7 +3,7 @@ import math
 import pytest
 
 from tangka_match.errors import ConfigError
-from tangka_match.losses import Schedule
+from tangka_match.losses import BlendLoss, CurriculumLoss, InfoNCELoss, Schedule, TripletMarginLoss, apply_schedules
 
 
 class TestCourse:
@@ -56,3 +56,18 @@ class TestMistakes:
     def test_not_finite(self):
         with pytest.raises(ConfigError, match=r"from nan to 1\.0 is not finite"):
             Schedule(start=math.nan, end=1.0)
+
+
+class TestApplySchedules:
+    def test_losses_within_a_loss_follow(self):
+        blend = BlendLoss(
+            {"c": CurriculumLoss(margin=[0.0, 1.0], until=1.0), "n": InfoNCELoss()}, {"c": [1, 0], "n": 1}
+        )
+        assert (blend.c_weight, blend.parts["c"].margin) == (1.0, 0.0)
+        apply_schedules(blend, 0.25)
+        assert (blend.c_weight, blend.n_weight, blend.parts["c"].margin) == (0.75, 1.0, 0.25)
+
+    def test_a_loss_without_schedules_is_left_alone(self):
+        loss = TripletMarginLoss(0.3, 0.5)
+        apply_schedules(loss, 0.5)
+        assert (loss.margin, loss.hard_negatives) == (0.3, 0.5)

@@ -5,7 +5,11 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from tangka_match.errors import ConfigError
-from tangka_match.losses import SigmoidLoss, sigmoid_collapse_value, sigmoid_loss
+from tangka_match.losses import (
+    LossInputs,
+    SigmoidLoss,
+    sigmoid_loss,
+)
 
 
 def random_scores(size, seed=0):
@@ -44,11 +48,11 @@ def test_collapse_value_is_the_lowest_loss_of_equal_scores(extra):
     positives = torch.eye(7, dtype=torch.bool)
     positives[0, 4] = positives[4, 0] = extra
     equal = [sigmoid_loss(torch.zeros(7, 7), positives, 1.0, bias).item() for bias in torch.arange(-4, 0, 0.01)]
-    assert min(equal) == pytest.approx(sigmoid_collapse_value(positives), rel=1e-4)
+    assert min(equal) == pytest.approx(SigmoidLoss().collapse_value(LossInputs(torch.rand(7, 7), positives)), rel=1e-4)
 
 
 def test_nothing_but_positives_collapses_at_zero():
-    assert sigmoid_collapse_value(torch.ones(2, 2, dtype=torch.bool)) == 0
+    assert SigmoidLoss().collapse_value(LossInputs(torch.rand(2, 2), torch.ones(2, 2, dtype=torch.bool))) == 0
 
 
 def test_the_learnt_bias_takes_equal_scores_to_the_collapse_value():
@@ -56,15 +60,15 @@ def test_the_learnt_bias_takes_equal_scores_to_the_collapse_value():
     optimiser = torch.optim.Adam(loss.parameters(), lr=0.3)
     for _ in range(100):
         optimiser.zero_grad()
-        total = loss(torch.full((8, 8), 0.4), pairs).total
+        total = loss(LossInputs(torch.full((8, 8), 0.4), pairs)).total
         total.backward()
         optimiser.step()
-    assert total.item() == pytest.approx(loss.collapse_value(pairs), rel=0.01)
+    assert total.item() == pytest.approx(loss.collapse_value(LossInputs(torch.rand(8, 8), pairs)), rel=0.01)
 
 
 def test_temperature_and_bias_are_learnt_and_shown():
     loss = SigmoidLoss(temperature=0.2, bias=-3)
-    result = loss(random_scores(4).float(), torch.eye(4, dtype=torch.bool))
+    result = loss(LossInputs(random_scores(4).float(), torch.eye(4, dtype=torch.bool)))
     result.total.backward()
     assert {name for name, p in loss.named_parameters() if p.grad != 0} == {"bias", "logit_scale.log_scale"}
     assert result.values == pytest.approx({"temperature": 0.2, "bias": -3.0})

@@ -5,7 +5,12 @@ import torch
 
 from helpers.pair_contexts import random_context
 from tangka_match.errors import ConfigError
-from tangka_match.losses import SoftLabelLoss, multi_positive_info_nce_loss, soft_label_loss
+from tangka_match.losses import (
+    LossInputs,
+    SoftLabelLoss,
+    multi_positive_info_nce_loss,
+    soft_label_loss,
+)
 from tangka_match.ops import tfidf_overlap
 
 PAIRS = torch.eye(5, dtype=torch.bool)
@@ -80,14 +85,7 @@ class TestModule:
         assert 0 < overlap[0, 1] < 1
         scores = random_scores().float()
         expected = soft_label_loss(scores, PAIRS, overlap, 2.0, soft_share=0.4, target_temperature=0.2)
-        torch.testing.assert_close(loss(scores, PAIRS, context=context).total, expected)
-
-    def test_equal_scores_cost_its_collapse_value(self):
-        positives = PAIRS.clone()
-        positives[1, 2] = True
-        loss = SoftLabelLoss()
-        found = loss(torch.full((5, 5), 0.3), positives, context=random_context(5)).total.item()
-        assert found == pytest.approx(loss.collapse_value(positives), rel=1e-5)
+        torch.testing.assert_close(loss(LossInputs(scores, PAIRS, context)).total, expected)
 
     @pytest.mark.parametrize(
         ("setting", "value", "message"),

@@ -2,7 +2,11 @@ import pytest
 import torch
 
 from tangka_match.errors import ConfigError
-from tangka_match.losses import TripletMarginLoss, triplet_collapse_value, triplet_margin_loss
+from tangka_match.losses import (
+    LossInputs,
+    TripletMarginLoss,
+    triplet_margin_loss,
+)
 
 PAIRS = torch.eye(3, dtype=torch.bool)
 SCORES = torch.tensor([[0.6, 0.5, 0.1], [0.6, 0.5, 0.3], [0.0, 0.6, 0.3]], dtype=torch.float64)
@@ -80,18 +84,14 @@ class TestWithoutNegatives:
     def test_an_anchor_without_negatives_pays_nothing(self):
         positives = torch.tensor([[True, True], [False, True]])  # image 0 and caption 1 have no negative
         assert triplet_margin_loss(torch.zeros(2, 2), positives, 0.2, 0.0).item() == pytest.approx(0.1)
-        assert triplet_collapse_value(positives, 0.2) == pytest.approx(0.1)
 
 
 class TestModule:
     def test_is_the_function(self):
-        result = TripletMarginLoss(margin=0.3, hard_negatives=0.5)(SCORES, PAIRS, progress=0.1)
+        result = TripletMarginLoss(margin=0.3, hard_negatives=0.5)(LossInputs(SCORES, PAIRS))
         assert torch.equal(result.total, triplet_margin_loss(SCORES, PAIRS, 0.3, 0.5))
         assert torch.equal(result.terms["triplet"], result.total)
         assert result.values == {}
-
-    def test_collapse_value_is_the_margin(self):
-        assert TripletMarginLoss(margin=0.35).collapse_value(PAIRS) == pytest.approx(0.35)
 
     def test_margin_below_zero(self):
         with pytest.raises(ConfigError, match=r"margin=-0\.1 is outside \[0, inf\]"):

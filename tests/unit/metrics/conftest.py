@@ -5,6 +5,6 @@ import pytest
 
 
 @pytest.fixture
-def as_users_run(monkeypatch):
-    """Switch jaxtyping's checks off, as they are outside tests, to see our own messages instead of its."""
+def without_shape_checks(monkeypatch):
+    """Disable jaxtyping's checks, as outside the tests, so that our own errors are raised."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

@@ -17,7 +17,7 @@ print(*{name.split(".")[0] for name in sys.modules})
 """
 
 
-def test_functions_bring_in_nothing_heavy_and_the_metric_no_framework():
+def test_import_loads_no_framework():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     functions, metric = (set(line.split()) for line in done.stdout.splitlines())
     assert functions.isdisjoint({*HEAVY, "torchmetrics", "matplotlib"})
@@ -25,10 +25,10 @@ def test_functions_bring_in_nothing_heavy_and_the_metric_no_framework():
     assert metric.isdisjoint(HEAVY)
 
 
-def test_every_public_name_is_there():
+def test_public_names_exist():
     assert all(hasattr(metrics, name) for name in metrics.__all__)
 
 
-def test_unknown_name():
+def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match=r"'tangka_match\.metrics' has no attribute 'recall_at_9'"):
         _ = metrics.recall_at_9

@@ -11,7 +11,7 @@ ONE_EACH = torch.arange(363)
 
 
 def ranks_with_recall(successes):
-    """363 pairs, the given number of them at rank 1 in both directions."""
+    """Ranks of 363 pairs, of which ``successes`` have rank 1 in both directions."""
     found = torch.where(torch.arange(363) < successes, 1, 20)
     return Ranks(found, found)
 
@@ -27,39 +27,39 @@ def random_gallery(images=20, seed=0):
 
 class TestWidth:
     def test_close_to_the_binomial_interval(self):
-        """One direction near 37 % of 363: 1.96 standard errors are 4.98 points."""
+        """For 37 % of 363 queries, 1.96 standard errors are 4.98 points."""
         share = 136 / 363
         half = 196 * math.sqrt(share * (1 - share) / 363)
         low, high = bootstrap_intervals(ranks_with_recall(136), ONE_EACH)["i2t_r1"]
         assert (low, high) == pytest.approx((100 * share - half, 100 * share + half), abs=0.6)
 
-    def test_captions_of_one_image_are_not_independent_queries(self):
-        """Five captions that always agree tell no more than one: the interval does not shrink."""
+    def test_correlated_captions_do_not_narrow_the_interval(self):
+        """Five captions with equal ranks carry the information of one."""
         single = bootstrap_intervals(ranks_with_recall(136), ONE_EACH)["t2i_r1"]
         found = ranks_with_recall(136).i2t
         five = Ranks(found, found.repeat_interleave(5))
         assert bootstrap_intervals(five, ONE_EACH.repeat_interleave(5))["t2i_r1"] == pytest.approx(single)
 
     def test_directions_move_together(self):
-        """Both directions agree on every image, so their mean varies as much as either does."""
+        """Where both directions agree on every image, their mean varies as much as each of them."""
         values = bootstrap_intervals(ranks_with_recall(136), ONE_EACH)
         assert values["mean_r1"] == pytest.approx(values["i2t_r1"])
         assert values["rsum"][1] - values["rsum"][0] == pytest.approx(6 * (values["i2t_r1"][1] - values["i2t_r1"][0]))
 
-    def test_a_lower_level_is_narrower(self):
+    def test_lower_level_is_narrower(self):
         wide = bootstrap_intervals(ranks_with_recall(136), ONE_EACH, level=0.95)["i2t_r1"]
         narrow = bootstrap_intervals(ranks_with_recall(136), ONE_EACH, level=0.5)["i2t_r1"]
         assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
     @pytest.mark.parametrize(("successes", "percent"), [(0, 0.0), (363, 100.0)])
-    def test_no_width_where_all_queries_agree(self, successes, percent):
+    def test_zero_width_where_all_queries_agree(self, successes, percent):
         assert bootstrap_intervals(ranks_with_recall(successes), ONE_EACH)["i2t_r1"] == (percent, percent)
 
 
 class TestResampling:
-    @pytest.mark.parametrize("asks", ["once in order", "some twice in any order"])
-    def test_every_metric_against_resampling_one_by_one(self, monkeypatch, asks):
-        """The same draws, each made into a gallery of its own and summarised."""
+    @pytest.mark.parametrize("asks", ["once in order", "repeated in any order"])
+    def test_intervals_match_explicit_resampling(self, monkeypatch, asks):
+        """Summarises each resample separately and takes quantiles over the same draws."""
         ranks, owners = random_gallery()
         askers, given = torch.arange(20), None
         if asks != "once in order":
@@ -89,18 +89,18 @@ class TestResampling:
             values = torch.tensor([summary[name] for summary in summaries], dtype=torch.float64)
             assert (low, high) == pytest.approx((values.quantile(0.05).item(), values.quantile(0.95).item())), name
 
-    def test_every_resample_holds_as_many_images_as_the_gallery(self):
+    def test_resamples_have_the_size_of_the_gallery(self):
         drawn = intervals.draw_images(30, 200, torch.Generator().manual_seed(0))
         assert drawn.sum(dim=1).tolist() == [30.0] * 200
         assert statistics.mean((drawn == 0).sum(dim=1).tolist()) == pytest.approx(30 / math.e, abs=0.7)
 
-    def test_seed(self):
+    def test_seed_fixes_the_resamples(self):
         ranks, owners = random_gallery()
         first = bootstrap_intervals(ranks, owners, resamples=200, seed=1)
         assert bootstrap_intervals(ranks, owners, resamples=200, seed=1) == first
         assert bootstrap_intervals(ranks, owners, resamples=200, seed=2) != first
 
-    def test_global_random_state_is_left_alone(self):
+    def test_global_random_state_is_unchanged(self):
         ranks, owners = random_gallery()
         before = torch.get_rng_state()
         bootstrap_intervals(ranks, owners, resamples=100)
@@ -109,16 +109,16 @@ class TestResampling:
 
 class TestMistakes:
     @pytest.mark.parametrize("owners", [torch.arange(5), torch.tensor([0, 1, 7])])
-    def test_another_gallery(self, owners):
+    def test_ground_truth_of_another_gallery_is_an_error(self, owners):
         ranks = Ranks(torch.ones(3, dtype=torch.int64), torch.ones(3, dtype=torch.int64))
-        with pytest.raises(ShapeError, match=rf"caption_to_image has {len(owners)} captions of rows up to"):
+        with pytest.raises(ShapeError, match=rf"caption_to_image has {len(owners)} captions with rows up to"):
             bootstrap_intervals(ranks, owners)
 
-    def test_resamples(self):
-        with pytest.raises(ConfigError, match="resamples=10 is too few"):
+    def test_too_few_resamples_are_an_error(self):
+        with pytest.raises(ConfigError, match="resamples=10 must be >= 100"):
             bootstrap_intervals(ranks_with_recall(136), ONE_EACH, resamples=10)
 
     @pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
-    def test_level(self, level):
+    def test_level_out_of_range_is_an_error(self, level):
         with pytest.raises(ConfigError, match=f"level={level}"):
             bootstrap_intervals(ranks_with_recall(136), ONE_EACH, level=level)

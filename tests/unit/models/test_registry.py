@@ -1,10 +1,25 @@
 import pytest
 
+from helpers.registries import empty_registry
 from helpers.small_matchers import DATA
 from tangka_match import models
-from tangka_match.errors import CheckpointError
-from tangka_match.models.registry import build_matcher
+from tangka_match.errors import CheckpointError, ConfigError
+from tangka_match.models.registry import build_matcher, check_loadable, list_models
+from tangka_match.registry import register_loss, register_matcher
 from tangka_match.types import Matcher
+
+
+class Mine(models.VSE):
+    """A matcher of another package."""
+
+
+@pytest.fixture
+def _registered():
+    with empty_registry():
+        register_matcher("mine", Mine)
+        register_loss("a_loss", dict)
+        yield
+
 
 NEEDED = {"SCAN": {"direction": "t2i", "smooth": 9.0}}
 OF_A_PRETRAINED_MODEL = {"ChineseCLIP", "PretrainedText"}  # built by test_pretrained_text and by the test of extract
@@ -51,3 +66,20 @@ def test_missing_argument(monkeypatch):
     monkeypatch.setattr(models, "VSE", strict)
     with pytest.raises(CheckpointError, match=r"does not give tangka_match.models.VSE the arguments \['width'\]"):
         build_matcher({"_target_": "tangka_match.models.VSE"}, **DATA)
+
+
+@pytest.mark.usefixtures("_registered")
+def test_a_registered_matcher_is_listed_and_built():
+    assert list_models()[-2:] == ["tangka_match.models.VSE", "mine"]
+    assert isinstance(build_matcher({"_target_": "mine", "embed_dim": 8}, **DATA), Mine)
+    check_loadable("mine")
+    check_loadable("tangka_match.models.VSE")
+
+
+@pytest.mark.usefixtures("_registered")
+@pytest.mark.parametrize("target", [f"{Mine.__module__}.Mine", "a_loss", "tangka_match.models.vse.VSE", "nothing"])
+def test_a_path_or_a_name_of_another_kind_is_refused(target):
+    with pytest.raises(CheckpointError, match=r"names the model .*; allowed are .*tangka_match\.models\.VSE, mine\. A"):
+        build_matcher({"_target_": target}, **DATA)
+    with pytest.raises(ConfigError, match=r"nothing could load its checkpoints: decorate the class with @tangka_match"):
+        check_loadable(target)

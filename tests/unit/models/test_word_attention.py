@@ -45,7 +45,7 @@ def test_the_share_of_the_local_score_is_told():
     model = VSE(**SIZES, lstm_dim=4, head_dim=8, pooling_dim=4, attention_dim=4, local_share=0.25).eval()
     images = model.encode_images(torch.rand(1, 2, 6), torch.ones(1, 2, dtype=torch.bool))
     texts = model.encode_texts(torch.randint(4, 20, (1, 3)), torch.ones(1, 3, dtype=torch.bool))
-    assert "25 % of a score" in model.word_attention(images, texts).note
+    assert "share of a score is 25 %" in model.word_attention(images, texts).note
 
 
 def test_a_model_of_pooled_vectors_has_no_words_that_look():

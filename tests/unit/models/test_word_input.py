@@ -54,7 +54,7 @@ def test_pretrained_vectors_and_those_that_are_missing():
 
 
 def test_vectors_of_other_dimensions():
-    with pytest.raises(ConfigError, match=r"model\.word_dim is 3, .* have 5 dimensions; set model\.word_dim=5"):
+    with pytest.raises(ConfigError, match=r"model\.word_dim=3, .* have 5 dimensions; set model\.word_dim=5"):
         word_input().learn_words(WORDS, WordVectors(torch.ones(7, 5), torch.ones(7, dtype=torch.bool)))
 
 

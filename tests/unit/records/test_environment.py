@@ -19,7 +19,7 @@ def git(folder, *words):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A repository of its own with the module's file in it, as the place that the code is imported from."""
+    """A git repository from which the module seems to be imported."""
     shutil.copy(environment.__file__, tmp_path / "environment.py")
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "add", "environment.py")
@@ -28,24 +28,24 @@ def checkout(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_it_is_plain_enough_for_json():
+def test_environment_is_serialisable():
     described = describe_environment()
     assert json.loads(json.dumps(described)) == described
 
 
-def test_versions_are_those_installed():
+def test_versions_are_the_installed_ones():
     packages = describe_environment()["packages"]
     assert packages["torch"] == torch.__version__
     assert packages["pytorch-lightning"] == importlib.metadata.version("pytorch-lightning")
     assert "tangka-match" in packages
 
 
-def test_a_package_that_is_not_installed_is_left_out(monkeypatch):
+def test_missing_package_is_left_out(monkeypatch):
     monkeypatch.setattr(environment, "PACKAGES", ("torch", "no-such-package"))
     assert list(describe_environment()["packages"]) == ["torch"]
 
 
-def test_the_command_can_be_pasted_into_a_shell(tmp_path):
+def test_command_is_quoted_for_the_shell(tmp_path):
     code = "from tangka_match.records.environment import *; print(describe_environment()['command'])"
     done = subprocess.run(
         [sys.executable, "-c", code, "data.root=a b", "name=唐卡"], capture_output=True, text=True, check=True
@@ -55,7 +55,7 @@ def test_the_command_can_be_pasted_into_a_shell(tmp_path):
     assert done.stdout.strip().endswith("'data.root=a b' 'name=唐卡'")
 
 
-def test_the_machine_has_a_processor_and_cores():
+def test_machine_has_cpu_cores_and_gpus():
     machine = describe_machine()
     assert machine["cpu"]
     assert machine["cores"] >= 1
@@ -63,18 +63,18 @@ def test_the_machine_has_a_processor_and_cores():
     assert len(machine["gpus"]) == torch.cuda.device_count()
 
 
-def test_a_clean_checkout_is_its_commit(checkout):
+def test_clean_checkout_has_plain_commit(checkout):
     assert git_commit() == git(checkout, "rev-parse", "HEAD")
     (checkout / "notes.txt").write_text("untracked")
     assert git_commit() == git(checkout, "rev-parse", "HEAD")
 
 
-def test_a_changed_checkout_is_dirty(checkout):
+def test_changed_checkout_is_dirty(checkout):
     (checkout / "environment.py").write_text("changed")
     assert git_commit() == git(checkout, "rev-parse", "HEAD") + "+dirty"
 
 
-def test_the_code_is_the_same_if_its_files_are(tmp_path, monkeypatch):
+def test_source_hash_depends_on_code_files_only(tmp_path, monkeypatch):
     package = tmp_path / "package"
     (package / "training" / "records").mkdir(parents=True)
     (package / "losses.py").write_text("margin = 0.2")
@@ -89,7 +89,7 @@ def test_the_code_is_the_same_if_its_files_are(tmp_path, monkeypatch):
     assert now() != first
 
 
-def test_code_installed_within_somebody_elses_checkout_has_no_commit(checkout, monkeypatch):
+def test_code_installed_inside_another_checkout_has_no_commit(checkout, monkeypatch):
     site = checkout / ".venv"
     site.mkdir()
     (site / "environment.py").touch()
@@ -97,6 +97,6 @@ def test_code_installed_within_somebody_elses_checkout_has_no_commit(checkout, m
     assert git_commit() is None
 
 
-def test_a_machine_without_git_has_no_commit(monkeypatch):
+def test_commit_is_none_without_git(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert git_commit() is None

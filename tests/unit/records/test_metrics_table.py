@@ -15,12 +15,12 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_the_columns_begin_with_step_and_epoch(path):
+def test_columns_begin_with_step_and_epoch(path):
     MetricsTable(path).append(0, 0, {"train/loss": 0.5, "train/lr": 0.001})
     assert path.read_text("utf-8").splitlines() == ["step,epoch,train/loss,train/lr", "0,0,0.5,0.001"]
 
 
-def test_a_metric_that_turns_up_later_gets_a_column_and_the_rows_before_stay_empty(path):
+def test_new_metric_adds_a_column(path):
     table = MetricsTable(path)
     table.append(0, 0, {"train/loss": 0.5})
     table.append(2, 0, {"val/rsum": 12.0})
@@ -33,21 +33,21 @@ def test_a_metric_that_turns_up_later_gets_a_column_and_the_rows_before_stay_emp
     ]
 
 
-def test_gaps_stay_gaps_when_one_more_metric_turns_up(path):
+def test_empty_cells_stay_empty_when_a_column_is_added(path):
     table = MetricsTable(path)
     for step, name in enumerate(("train/loss", "val/rsum", "val/loss")):
         table.append(step, 0, {name: 0.5})
     assert path.read_text("utf-8").splitlines()[1:] == ["0,0,0.5,,", "1,0,,0.5,", "2,0,,,0.5"]
 
 
-def test_a_row_is_in_the_file_as_soon_as_it_is_added(path):
+def test_row_is_in_the_file_after_append(path):
     table = MetricsTable(path)
     for step in range(3):
         table.append(step, 0, {"train/loss": 0.5})
         assert len(rows(path)) == step + 1
 
 
-def test_a_known_metric_does_not_make_the_file_anew(path):
+def test_known_metric_does_not_rewrite_the_file(path):
     table = MetricsTable(path)
     table.append(0, 0, {"train/loss": 0.5})
     file = path.stat().st_ino
@@ -57,7 +57,7 @@ def test_a_known_metric_does_not_make_the_file_anew(path):
     assert path.stat().st_ino != file
 
 
-def test_numbers_keep_all_their_digits(path):
+def test_numbers_keep_all_digits(path):
     table = MetricsTable(path)
     value = 0.1 + 0.2
     table.append(1_000_000, 0, {"train/loss": value})
@@ -67,7 +67,7 @@ def test_numbers_keep_all_their_digits(path):
     assert float(rows(path)[1]["val/rsum"]) == 1e-12
 
 
-def test_replacing_keeps_the_rows_given_and_their_metrics(path):
+def test_replace_writes_given_rows_and_their_columns(path):
     table = MetricsTable(path)
     for step in range(4):
         table.append(step, 0, {"train/loss": float(step)})
@@ -75,21 +75,21 @@ def test_replacing_keeps_the_rows_given_and_their_metrics(path):
     assert path.read_text("utf-8").splitlines() == ["step,epoch,train/loss,val/rsum", "0,0,0.0,", "1,0,,5.0"]
 
 
-def test_a_table_goes_on_after_replacing(path):
+def test_append_after_replace(path):
     table = MetricsTable(path)
     table.replace([{"step": 0, "epoch": 0, "train/loss": 0.5}])
     table.append(1, 0, {"train/loss": 0.4})
     assert [row["train/loss"] for row in rows(path)] == ["0.5", "0.4"]
 
 
-def test_replacing_with_nothing_leaves_the_heading(path):
+def test_replace_with_no_rows_leaves_the_header(path):
     table = MetricsTable(path)
     table.append(0, 0, {"train/loss": 0.5})
     table.replace([])
     assert path.read_text("utf-8").splitlines() == ["step,epoch"]
 
 
-def test_no_half_written_file_is_left(path):
+def test_no_temporary_file_is_left(path):
     table = MetricsTable(path)
     table.append(0, 0, {"train/loss": 0.5})
     table.append(1, 0, {"val/rsum": 0.5})

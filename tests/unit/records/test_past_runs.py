@@ -37,57 +37,57 @@ def found(runs, code=CODE, fingerprint="f", config=None):
 
 
 @pytest.mark.parametrize("status", ["finished", "pruned", "stopped", "failed"])
-def test_a_run_is_found_with_how_it_ended(tmp_path, status):
+def test_run_is_found_with_its_status(tmp_path, status):
     write_run(tmp_path, status=status)
     (run,) = find_runs(tmp_path, CONFIG | {"debug": True}, "f", CODE)
     assert run.status == status
     assert str(run.folder.checkpoints) == f"/c/small/{run.folder.run_id}"
 
 
-def test_the_newest_comes_first_and_a_killed_one_is_unknown(tmp_path):
+def test_newest_run_is_first_and_killed_run_is_unknown(tmp_path):
     write_run(tmp_path)
     write_run(tmp_path, "20260102-000000-{}-bbbb", status=None)
     assert found(tmp_path) == [("bbbb", "unknown"), ("aaaa", "finished")]
 
 
-def test_other_data_and_other_code_do_not_count_unless_asked_for(tmp_path):
+def test_runs_of_other_data_or_code_are_not_found(tmp_path):
     write_run(tmp_path)
     assert found(tmp_path, fingerprint="g") == []
     assert found(tmp_path, CodeVersion("d", "s")) == []
     assert found(tmp_path, code=None) == [("aaaa", "finished")]
 
 
-@pytest.mark.parametrize("commit", ["c+dirty", None], ids=["a changed checkout", "a wheel"])
-def test_where_a_commit_does_not_tell_the_code_its_files_do(tmp_path, commit):
+@pytest.mark.parametrize("commit", ["c+dirty", None], ids=["changed checkout", "wheel"])
+def test_source_hash_identifies_code_without_clean_commit(tmp_path, commit):
     code = CodeVersion(commit and "c", "s")
     write_run(tmp_path, git_commit=commit)
     assert found(tmp_path, code) == [("aaaa", "finished")]
     assert found(tmp_path, code._replace(sources="t")) == []
 
 
-def test_a_ledger_that_does_not_name_its_files_is_of_other_code(tmp_path):
+def test_run_without_source_hash_is_not_found(tmp_path):
     write_run(tmp_path, sources=None)
     assert found(tmp_path) == []
 
 
-def test_equal_hashes_of_different_settings_do_not_count(tmp_path):
+def test_run_of_other_settings_with_equal_hash_is_not_found(tmp_path):
     write_run(tmp_path, config=CONFIG | {"seed": 1})
     assert found(tmp_path) == []
 
 
 @pytest.mark.parametrize("text", ["seed: [", "a word", "{}"])
-def test_a_damaged_config_does_not_count(tmp_path, text):
+def test_run_with_damaged_config_is_not_found(tmp_path, text):
     (write_run(tmp_path) / "config.yaml").write_text(text)
     assert found(tmp_path) == []
 
 
 @pytest.mark.parametrize("text", ["", "\n", "not json\n", '{"event": "start"}\n'])
-def test_a_damaged_ledger_does_not_count(tmp_path, text):
+def test_run_with_damaged_ledger_is_not_found(tmp_path, text):
     (write_run(tmp_path) / "ledger.jsonl").write_text(text)
     assert found(tmp_path) == []
 
 
-def test_only_a_half_way_run_that_nobody_runs_can_go_on(tmp_path):
+def test_only_unfinished_run_that_no_process_holds_can_go_on(tmp_path):
     write_run(tmp_path, status="finished")
     write_run(tmp_path, "20260102-000000-{}-bbbb", status="pruned")
     write_run(tmp_path, "20260103-000000-{}-cccc", status="stopped")

@@ -24,43 +24,43 @@ def make(tmp_path):
     )
 
 
-def test_a_hundred_runs_in_the_same_second_get_a_hundred_folders(tmp_path):
+def test_runs_of_the_same_second_have_different_folders(tmp_path):
     ids = {make(tmp_path).run_id for _ in range(100)}
     assert len(ids) == 100
     assert all(re.fullmatch(r"\d{8}-\d{6}-abc123-[0-9a-f]{4}", run_id) for run_id in ids)
 
 
-def test_a_run_that_draws_the_digits_of_another_draws_again(tmp_path, monkeypatch):
+def test_taken_run_id_is_drawn_again(tmp_path, monkeypatch):
     drawn = iter(("aaaa", "aaaa", "bbbb"))
     monkeypatch.setattr(run_folder.secrets, "token_hex", lambda _: next(drawn))
     monkeypatch.setattr(run_folder.time, "strftime", lambda _: "20261124-120000")
     assert [make(tmp_path).run_id[-4:] for _ in range(2)] == ["aaaa", "bbbb"]
 
 
-def test_other_ranks_join_the_first_ones_folder(tmp_path, monkeypatch):
+def test_other_ranks_use_the_folder_of_rank_zero(tmp_path, monkeypatch):
     first = make(tmp_path)
     monkeypatch.setenv(RUN_ID_VARIABLE, first.run_id)
-    assert make(tmp_path).run_id != first.run_id  # another run of this process, not a second rank
+    assert make(tmp_path).run_id != first.run_id  # another run of this process, not another rank
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     assert make(tmp_path) == first
 
 
 def started_together(monkeypatch, run_id):
-    """As torchrun starts two processes."""
+    """Set the environment as torchrun does for two processes."""
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none", RUN_ID_VARIABLE: run_id}.items():
         monkeypatch.setenv(name, value)
 
 
-def test_processes_that_torchrun_starts_take_the_id_that_they_are_given(tmp_path, monkeypatch):
+def test_torchrun_processes_use_the_given_run_id(tmp_path, monkeypatch):
     started_together(monkeypatch, "my-run.1")
     folder = make(tmp_path)
     assert (folder.path, folder.run_id) == (tmp_path / "runs" / "my-run.1", "my-run.1")
     folder.config.touch()
-    with pytest.raises(ConfigError, match=rf"{RUN_ID_VARIABLE}=my-run\.1: there is such .*resume=my-run\.1"):
+    with pytest.raises(ConfigError, match=rf"{RUN_ID_VARIABLE}=my-run\.1: this run exists already.*resume=my-run\.1"):
         make(tmp_path)
 
 
-def test_a_taken_id_leaves_no_half_of_a_folder_and_no_false_hope(tmp_path, monkeypatch):
+def test_taken_run_id_leaves_no_folder_and_suggests_no_resume(tmp_path, monkeypatch):
     started_together(monkeypatch, "taken")
     (tmp_path / "checkpoints" / "targeted" / "taken").mkdir(parents=True)
     for _ in range(2):
@@ -69,7 +69,7 @@ def test_a_taken_id_leaves_no_half_of_a_folder_and_no_false_hope(tmp_path, monke
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_slurm_variables_that_lightning_refuses_are_one_message(tmp_path, monkeypatch):
+def test_slurm_variables_refused_by_lightning_are_reported(tmp_path, monkeypatch):
     for name, value in {"SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_JOB_NAME": "train"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=r"SLURMEnvironment: .*ntasks"):
@@ -77,27 +77,27 @@ def test_slurm_variables_that_lightning_refuses_are_one_message(tmp_path, monkey
 
 
 @pytest.mark.parametrize("run_id", ["", "my run", "../up", "..", "last"])
-def test_processes_that_torchrun_starts_need_one_id(tmp_path, monkeypatch, run_id):
+def test_torchrun_processes_need_a_valid_run_id(tmp_path, monkeypatch, run_id):
     started_together(monkeypatch, run_id)
     with pytest.raises(ConfigError, match=rf"{RUN_ID_VARIABLE}='{run_id}': the 2 processes .* need one run id"):
         make(tmp_path)
     assert not (tmp_path / "runs").exists()
 
 
-def test_where_a_run_writes_does_not_change_its_hash():
+def test_hash_ignores_paths_and_logger():
     config = {"seed": 0, "model": {"dim": 8}, "paths": {"runs": "a"}, "logger": {"kind": "csv"}}
     assert config_hash(config) == config_hash({**config, "paths": {"runs": "b"}, "logger": {"kind": "none"}})
     assert config_hash(config) != config_hash({**config, "seed": 1})
 
 
-def test_runs_are_found_by_id_by_its_beginning_and_as_the_last(tmp_path):
+def test_find_run_by_id_prefix_and_last(tmp_path):
     for run_id in ("20260101-000000-aa-11", "20260102-000000-bb-22", "20260102-000000-bb-33"):
         (tmp_path / run_id).mkdir()
         (tmp_path / run_id / "config.yaml").touch()
     assert find_run(tmp_path, "last").name == "20260102-000000-bb-33"
     assert find_run(tmp_path, "20260101").name == "20260101-000000-aa-11"
     assert find_run(tmp_path, "20260102-000000-bb-22").name == "20260102-000000-bb-22"
-    own = tmp_path / "my-run"  # a name of the user's, older than the others
+    own = tmp_path / "my-run"  # id given by the user, older than the others
     own.mkdir()
     (own / "config.yaml").touch()
     os.utime(own / "config.yaml", (0, 0))
@@ -109,13 +109,13 @@ def test_runs_are_found_by_id_by_its_beginning_and_as_the_last(tmp_path):
 
 
 def in_a_fork(work):
-    """Call ``work`` in a process of its own, which it leaves without cleaning up, as if killed."""
+    """Start ``work`` in a forked process."""
     process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
     return process
 
 
-def test_a_run_that_is_going_on_cannot_be_resumed_beside_it(tmp_path):
+def test_lock_of_a_running_run_is_refused(tmp_path):
     folder = make(tmp_path)
     held, told = multiprocessing.Pipe()
 
@@ -133,7 +133,7 @@ def test_a_run_that_is_going_on_cannot_be_resumed_beside_it(tmp_path):
     folder.lock().close()
 
 
-def test_a_killed_run_is_free_though_a_process_of_its_loader_lives_on(tmp_path):
+def test_killed_run_is_free_while_its_worker_lives_on(tmp_path):
     folder = make(tmp_path)
     held, told = multiprocessing.Pipe()
 
@@ -153,13 +153,13 @@ def test_a_killed_run_is_free_though_a_process_of_its_loader_lives_on(tmp_path):
         os.kill(child, signal.SIGKILL)
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(TrainingError, match=r"runs.*cannot make the run folder"):
         make(tmp_path)
 
 
-def test_no_half_of_a_run_folder_is_left(tmp_path):
+def test_failure_leaves_no_empty_run_folder(tmp_path):
     (tmp_path / "checkpoints").write_text("a file")
     with pytest.raises(TrainingError, match=r"checkpoints.*cannot make the run folder"):
         make(tmp_path)

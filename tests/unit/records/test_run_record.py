@@ -5,18 +5,19 @@ import pytest
 
 from helpers.records import record_of
 from helpers.run_folders import BEGAN, write_run
-from tangka_match.records.run_record import make_record
+from tangka_match.records.run_files import RunFiles
+from tangka_match.records.run_record import RunRecord, make_record
 
 
-def run_of(*events, held=False):
-    return make_record(Path("runs/a"), events, {}, {}, {}, held=held, has_ranks=False, skipped=0, problems=())
+def run_of(*events, held=False) -> RunRecord:
+    return make_record(RunFiles(Path("runs/a"), list(events), 0, {}, {}, {}, held, has_ranks=False, problems=()))
 
 
 def metrics(time, step, **values):
     return {"event": "metrics", "time": time, "step": step, "values": values}
 
 
-def test_a_finished_run(tmp_path):
+def test_record_of_finished_run(tmp_path):
     run = record_of(
         write_run(tmp_path, "a", r1=30.0, seed=3, sweep="s1", job=4, overrides=["seed=3"], num_parameters=7)
     )
@@ -31,7 +32,7 @@ def test_a_finished_run(tmp_path):
     assert run.clock.seconds_per_step() == pytest.approx(1.0, rel=0.1)
 
 
-def test_before_its_end_a_run_shows_the_best_so_far(tmp_path):
+def test_unfinished_run_has_metrics_of_best_validation_so_far(tmp_path):
     folder = write_run(tmp_path, "a", status=None)
     with (folder / "ledger.jsonl").open("a") as ledger:
         ledger.write(json.dumps(metrics(BEGAN + 60, 49, **{"val/mean_r1": 12.0, "val/rsum": 99.0})) + "\n")
@@ -40,7 +41,7 @@ def test_before_its_end_a_run_shows_the_best_so_far(tmp_path):
     assert run.steps == 50
 
 
-def test_a_value_that_is_not_finite_is_never_the_best():
+def test_non_finite_validation_is_never_the_best():
     run = run_of(metrics(0, 0, **{"val/mean_r1": 5.0}), metrics(1, 1, **{"val/mean_r1": float("nan")}))
     assert (run.metrics, run.best_step) == ({"mean_r1": 5.0}, 1)
 
@@ -59,11 +60,11 @@ START, RESUME = {"event": "start", "time": 0}, {"event": "resume", "time": 50, "
         ([], False, "killed"),
     ],
 )
-def test_the_status_is_that_of_the_last_start(events, held, status):
+def test_status_is_that_of_the_last_start_or_resume(events, held, status):
     assert run_of(*events, held=held).status == status
 
 
-def test_time_that_a_stopped_run_lay_idle_is_not_work():
+def test_time_between_stop_and_resume_is_not_counted():
     run = run_of(
         START, metrics(10, 4), {"event": "end", "time": 11, "status": "stopped"},
         {"event": "resume", "time": 5000, "step": 5}, metrics(5010, 9),
@@ -72,7 +73,7 @@ def test_time_that_a_stopped_run_lay_idle_is_not_work():
     assert (run.clock.steps, run.clock.seconds) == ((5, 10), (10, 21))
 
 
-def test_results_of_another_shape_are_left_out(tmp_path):
+def test_malformed_results_are_left_out(tmp_path):
     folder = write_run(tmp_path, "a")
     (folder / "result.json").write_text('{"val_metrics": {"rsum": "much", "mean_r1": 7}, "val_ci95": {"mean_r1": [1]}}')
     run = record_of(folder)

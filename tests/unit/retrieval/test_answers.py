@@ -8,7 +8,7 @@ from tangka_match.metrics import Ranks, retrieval_ranks
 from tangka_match.retrieval.answers import Answer, first_answers, list_answers, pick_examples
 
 
-def test_first_answers_follow_the_rule_of_the_ranks():
+def test_first_answers_break_ties_like_retrieval_ranks():
     scores = torch.randint(0, 4, (30, 20), generator=torch.Generator().manual_seed(0)).float()
     first = first_answers(scores, 20)
     ranks = retrieval_ranks(scores.T.contiguous(), torch.arange(30) % 20).t2i
@@ -16,7 +16,7 @@ def test_first_answers_follow_the_rule_of_the_ranks():
     assert torch.equal(places, ranks)
 
 
-def test_each_answer_has_its_score_and_says_whether_it_is_right():
+def test_list_answers_returns_score_and_correctness():
     scores = torch.tensor([[0.25, 0.75, 0.5], [0.5, 0.5, 1.0]])
     own = torch.tensor([[True, False, False], [False, True, False]])
     assert list_answers(scores, own, 2) == [
@@ -34,8 +34,8 @@ def split_of(root, images, captions_per_image):
     return load_split(root, "val")
 
 
-def test_answers_stand_in_the_order_of_their_scores(tmp_path):
-    """The gallery of the example in `retrieval_ranks`: image 0 owns captions 0 and 1, image 1 owns 2 and 3."""
+def test_pick_examples_sorts_answers_by_score(tmp_path):
+    """Same gallery as in the docstring of `retrieval_ranks`: image 0 owns captions 0 and 1, image 1 owns 2 and 3."""
     split = split_of(tmp_path, 2, 2)
     found = pick_examples(SCORES, retrieval_ranks(SCORES, torch.as_tensor(split.caption_to_image)), split, answers=3)
     assert [(e.query, e.rank) for e in found.i2t] == [(0, 1), (1, 3)]
@@ -45,7 +45,7 @@ def test_answers_stand_in_the_order_of_their_scores(tmp_path):
     assert [[a.right for a in e.answers] for e in found.t2i][1] == [False, True]
 
 
-def test_equal_scores_stand_where_their_ranks_say(tmp_path):
+def test_pick_examples_breaks_ties_like_retrieval_ranks(tmp_path):
     split = split_of(tmp_path, 7, 1)
     scores = torch.zeros(7, 7)
     ranks = retrieval_ranks(scores, torch.arange(7))
@@ -53,7 +53,7 @@ def test_equal_scores_stand_where_their_ranks_say(tmp_path):
         assert [answer.right for answer in example.answers].index(True) + 1 == example.rank
 
 
-def test_queries_are_taken_at_even_distances(tmp_path):
+def test_pick_examples_takes_evenly_spaced_queries(tmp_path):
     split = split_of(tmp_path, 9, 1)
     scores = torch.as_tensor(np.random.default_rng(0).normal(size=(9, 9)))
     found = pick_examples(scores, Ranks(torch.ones(9).long(), torch.ones(9).long()), split, queries=3)

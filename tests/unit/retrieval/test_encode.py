@@ -10,14 +10,14 @@ from tangka_match.types import CaptionBatch, ImageBatch
 
 
 def image_batch(index, regions=3, dtype=torch.float32):
-    """Image n holds the number n in every feature."""
+    """Batch in which every feature of image n is n."""
     index = torch.tensor(index)
     features = index[:, None, None].expand(-1, regions, 5).to(dtype)
     return ImageBatch(features, torch.ones(len(index), regions, dtype=torch.bool), index)
 
 
 def caption_batch(index, tokens=3):
-    """Caption n repeats word n."""
+    """Batch in which caption n repeats word n."""
     index = torch.tensor(index)
     return CaptionBatch(
         index[:, None].expand(-1, tokens).clone(), torch.ones(len(index), tokens, dtype=torch.bool), index
@@ -25,13 +25,13 @@ def caption_batch(index, tokens=3):
 
 
 class TestImages:
-    def test_rows_are_in_the_order_of_the_index(self):
+    def test_rows_are_sorted_by_index(self):
         matcher = MaxMeanMatcher()
         encoded = encode_image_batches(matcher, [image_batch([4, 1]), image_batch([0, 3, 2])], "cpu")
         expected = torch.arange(5.0)[:, None, None].expand(-1, 3, 5) @ matcher.project
         torch.testing.assert_close(encoded.tokens, expected)
 
-    def test_batches_of_other_lengths_are_padded_and_masked(self):
+    def test_shorter_sequences_are_padded_and_masked(self):
         encoded = encode_image_batches(MaxMeanMatcher(), [image_batch([1, 2], regions=2), image_batch([0], 4)], "cpu")
         assert encoded.tokens.shape == (3, 4, 4)
         assert encoded.mask.sum(1).tolist() == [4, 2, 2]
@@ -49,32 +49,32 @@ class TestImages:
         assert half.pooled.dtype == torch.float32
         assert torch.equal(half.pooled, full.pooled)
 
-    def test_no_batches(self):
-        with pytest.raises(DataFormatError, match="0 image batches"):
+    def test_no_batches_is_an_error(self):
+        with pytest.raises(DataFormatError, match="there are 0 image batches to encode"):
             encode_image_batches(PooledMatcher(), [], "cpu")
 
 
 class TestCaptions:
-    def test_rows_are_in_the_order_of_the_index(self):
+    def test_rows_are_sorted_by_index(self):
         matcher = MaxMeanMatcher()
         encoded = encode_caption_batches(matcher, [caption_batch([2, 0], 2), caption_batch([1], 3)], "cpu")
         torch.testing.assert_close(encoded.tokens[:, 0], matcher.words[:3])
         assert encoded.mask.sum(1).tolist() == [2, 3, 2]
 
-    def test_no_batches(self):
-        with pytest.raises(DataFormatError, match="0 caption batches"):
+    def test_no_batches_is_an_error(self):
+        with pytest.raises(DataFormatError, match="there are 0 caption batches to encode"):
             encode_caption_batches(PooledMatcher(), [], "cpu")
 
 
 class TestState:
-    def test_dropout_is_off_and_training_mode_comes_back(self):
+    def test_dropout_is_off_and_training_mode_is_restored(self):
         matcher = PooledMatcher().train()
         batches = [caption_batch([0, 1, 2])]
         first, second = (encode_caption_batches(matcher, batches, "cpu") for _ in range(2))
         assert torch.equal(first.pooled, second.pooled)
         assert matcher.training
 
-    def test_autocast_does_not_coarsen_the_embeddings(self):
+    def test_surrounding_autocast_does_not_change_embeddings(self):
         batches = [image_batch([3, 1, 2])]
         plain = encode_image_batches(MaxMeanMatcher(), batches, "cpu")
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -90,7 +90,7 @@ class TestState:
 CPU = torch.device("cpu")
 
 
-def test_evaluation_without_gradients_and_autocast():
+def test_inference_disables_training_gradients_and_autocast():
     matcher = PooledMatcher()
     with torch.autocast("cpu", dtype=torch.bfloat16), inference(matcher, CPU):
         assert not matcher.training
@@ -99,7 +99,7 @@ def test_evaluation_without_gradients_and_autocast():
         assert not torch.is_autocast_enabled("cpu")
 
 
-def test_modes_come_back_module_by_module_even_after_an_error():
+def test_inference_restores_modes_per_module_after_an_error():
     matcher = PooledMatcher()
     matcher.dropout.eval()
     with pytest.raises(KeyError), inference(matcher, CPU):
@@ -108,7 +108,7 @@ def test_modes_come_back_module_by_module_even_after_an_error():
     assert not matcher.dropout.training
 
 
-def test_device_is_that_of_the_parameters():
+def test_device_of_returns_device_of_parameters():
     matcher = nn.Linear(2, 2, device="meta")
     assert device_of(matcher, CPU).type == "meta"
     assert device_of(nn.Identity(), CPU) == CPU

@@ -13,14 +13,14 @@ from tangka_match.metrics import retrieval_ranks
 from tangka_match.retrieval.corrections import CORRECTIONS, TRANSDUCTIVE, Bank, CorrectionSettings
 from tangka_match.retrieval.evaluation import Extras, evaluate_split
 from tangka_match.retrieval.evaluation_files import FILES, check_out, write_evaluation
-from tangka_match.retrieval.protocols import Protocol
+from tangka_match.retrieval.protocols import EvaluationProtocol
 from tangka_match.retrieval.score_matrix import rank_scores
 from tangka_match.retrieval.tables import variants_table
 
 
 @pytest.fixture
 def data(tmp_path):
-    """Folder of a train, a val and a test split."""
+    """Folder with a train, a val and a test split."""
     for seed, name in enumerate(("train", "val", "test")):
         write_precomp(tmp_path / "set", name, images=6 + seed, captions_per_image=2, seed=seed)
     return tmp_path / "set"
@@ -35,31 +35,31 @@ def matcher(tmp_path, split, *, dtype=torch.float32, **settings):
     return tangka_match.load(write_checkpoint(tmp_path / "m.ckpt", list(split.captions), **settings), dtype=dtype)
 
 
-def test_an_ensemble_is_the_mean_of_scores(tmp_path, split):
+def test_ensemble_averages_scores(tmp_path, split):
     one, two = matcher(tmp_path, split), matcher(tmp_path, split, model=SGR, seed=1)
-    alone = [evaluate_split([m], split, Protocol()).similarity for m in (one, two)]
-    both = evaluate_split([one, two], split, Protocol())
+    alone = [evaluate_split([m], split, EvaluationProtocol()).similarity for m in (one, two)]
+    both = evaluate_split([one, two], split, EvaluationProtocol())
     torch.testing.assert_close(both.similarity, (alone[0] + alone[1]) / 2)
-    fused = evaluate_split([one, two], split, Protocol(), fusion="rank")
+    fused = evaluate_split([one, two], split, EvaluationProtocol(), fusion="rank")
     torch.testing.assert_close(fused.similarity, (rank_scores(alone[0]) + rank_scores(alone[1])) / 2)
     with pytest.raises(ConfigError, match="fusion='median': allowed are mean, rank"):
-        evaluate_split([one], split, Protocol(), fusion="median")
+        evaluate_split([one], split, EvaluationProtocol(), fusion="median")
 
 
-def test_bf16_is_near_and_coarser(tmp_path, split):
-    full = evaluate_split([matcher(tmp_path, split)], split, Protocol()).similarity
-    half = evaluate_split([matcher(tmp_path, split, dtype=torch.bfloat16)], split, Protocol()).similarity
+def test_bfloat16_scores_are_close_to_float32(tmp_path, split):
+    full = evaluate_split([matcher(tmp_path, split)], split, EvaluationProtocol()).similarity
+    half = evaluate_split([matcher(tmp_path, split, dtype=torch.bfloat16)], split, EvaluationProtocol()).similarity
     assert half.dtype == torch.float32
     assert not torch.equal(half, full)
     torch.testing.assert_close(half, full, atol=0.02, rtol=0)
 
 
-def test_corrections_stand_beside_the_raw_figures(tmp_path, data, split):
+def test_corrections_are_reported_beside_unchanged_raw_metrics(tmp_path, data, split):
     model = matcher(tmp_path, split)
-    plain = evaluate_split([model], split, Protocol())
+    plain = evaluate_split([model], split, EvaluationProtocol())
     bank = Bank.draw(load_split(data, "train"), 5, 0, split)
     extras = Extras(CORRECTIONS, CorrectionSettings(nnn_k=3), bank, near_duplicates=0.0)
-    found = evaluate_split([model], split, Protocol(), extras=extras)
+    found = evaluate_split([model], split, EvaluationProtocol(), extras=extras)
     assert found.raw == plain.raw
     report = found.report()
     assert {name for name in report["corrected"] if report["corrected"][name]["transductive"]} == set(TRANSDUCTIVE)
@@ -74,73 +74,87 @@ def test_corrections_stand_beside_the_raw_figures(tmp_path, data, split):
     assert "transductive" in variants_table(found).caption
 
 
-def test_the_bank_is_drawn_from_other_data(data, split):
+def test_clipped_settings_are_reported(tmp_path, data, split):
+    model, bank = matcher(tmp_path, split), Bank.draw(load_split(data, "train"), 5, 0, split)
+
+    def evaluated(**settings):
+        extras = Extras(("qb_norm", "nnn", "k_reciprocal"), CorrectionSettings(**settings), bank)
+        return evaluate_split([model], split, EvaluationProtocol(folds=2), extras=extras)
+
+    clipped, exact = evaluated(nnn_k=6, top_k=9, candidates=99), evaluated(nnn_k=5, top_k=4, candidates=4)
+    assert clipped.warnings[-3:] == [
+        "correction.top_k=9 is larger than the gallery of 4 items and was clipped to 4",
+        "correction.candidates=99 is larger than the gallery of 4 items and was clipped to 4",
+        "correction.nnn_k=6 is larger than the bank of 5 queries and was clipped to 5",
+    ]
+    assert not any("clipped" in warning for warning in exact.warnings)
+    assert clipped.corrected["nnn"] == exact.corrected["nnn"]
+
+
+def test_bank_is_drawn_from_another_split(data, split):
     train = load_split(data, "train")
     bank = Bank.draw(train, 4, 0, split)
     assert (len(bank.images), len(bank.captions)) == (4, 4)
     assert (np.diff(bank.images) > 0).all()
     assert len(Bank.draw(train, 1000, 0, split).captions) == 12
-    with pytest.raises(ConfigError, match=r"bank.split=test holds the very data under evaluation"):
+    with pytest.raises(ConfigError, match=r"bank.split=test holds the data under evaluation"):
         Bank.draw(load_split(data, "test"), 4, 0, split)
     with pytest.raises(ConfigError, match=r"qb_norm and nnn need a bank"):
         Extras(["nnn"])
-    with pytest.raises(ConfigError, match=r"hubness=\['qbnorm'\]: there is no such correction; allowed are qb_norm"):
+    with pytest.raises(ConfigError, match=r"hubness=\['qbnorm'\]: unknown correction; allowed are qb_norm"):
         Extras(["qbnorm"])
 
 
-def test_a_collapsed_model_is_at_chance_and_told(tmp_path, split):
-    found = evaluate_split([matcher(tmp_path, split, weight=0.0)], split, Protocol())
+def test_collapsed_model_is_at_chance_with_a_warning(tmp_path, split):
+    found = evaluate_split([matcher(tmp_path, split, weight=0.0)], split, EvaluationProtocol())
     assert found.similarity.unique().numel() == 1
     assert found.raw.metrics["i2t_r1"] == found.raw.metrics["t2i_r1"] == 100 / 8
-    assert "the model tells nothing apart" in found.warnings[0]
+    assert "the model has collapsed" in found.warnings[0]
 
 
-def test_scores_that_are_nan(tmp_path, split):
+def test_nan_scores_are_an_error(tmp_path, split):
     with pytest.raises(TrainingError, match="similarity is NaN at row 0, column 0"):
-        evaluate_split([matcher(tmp_path, split, weight=float("nan"))], split, Protocol())
+        evaluate_split([matcher(tmp_path, split, weight=float("nan"))], split, EvaluationProtocol())
     with pytest.raises(TrainingError, match="similarity is NaN at row 0, column 0"):
-        evaluate_split([matcher(tmp_path, split, weight=float("nan"))], split, Protocol(), fusion="rank")
+        evaluate_split([matcher(tmp_path, split, weight=float("nan"))], split, EvaluationProtocol(), fusion="rank")
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"dim": 9}, r"test_ims.npy has features of 8 dimensions, .* was trained on 9"),
-        ({"regions": 3}, r"test_ims.npy has 4 regions an image, .* was trained on 3"),
+        ({"regions": 3}, r"test_ims.npy has 4 regions per image, .* was trained on 3"),
     ],
 )
-def test_features_that_do_not_fit(tmp_path, split, settings, message):
+def test_mismatched_features_are_an_error(tmp_path, split, settings, message):
     with pytest.raises(CheckpointError, match=message):
-        evaluate_split([matcher(tmp_path, split, **settings)], split, Protocol())
+        evaluate_split([matcher(tmp_path, split, **settings)], split, EvaluationProtocol())
 
 
-def test_fewer_regions_than_the_model_has_slots(tmp_path, split):
-    """The slots that no region takes are padding."""
+def test_fewer_regions_than_trained_on_are_padded(tmp_path, split):
     model = matcher(tmp_path, split, regions=6)
     padded = np.pad(split.features.read(np.arange(split.num_images)), ((0, 0), (0, 2), (0, 0)))
     expected = model.similarity(padded, split.captions)
-    torch.testing.assert_close(evaluate_split([model], split, Protocol()).similarity, expected)
+    torch.testing.assert_close(evaluate_split([model], split, EvaluationProtocol()).similarity, expected)
 
 
-def test_captions_of_another_language(tmp_path, split):
+def test_captions_with_unknown_words_only_are_an_error(tmp_path, split):
     model = tangka_match.load(write_checkpoint(tmp_path / "m.ckpt", ["a man on a horse", "two dogs"]))
-    with pytest.raises(CheckpointError, match=r"test_caps.txt: not one word of its 16 captions is in the vocabulary"):
-        evaluate_split([model], split, Protocol())
+    with pytest.raises(CheckpointError, match=r"test_caps.txt: none of the words of its 16 captions is in"):
+        evaluate_split([model], split, EvaluationProtocol())
     few = tangka_match.load(write_checkpoint(tmp_path / "m.ckpt", ["手持"]))
-    assert "% of the words of" in evaluate_split([few], split, Protocol()).warnings[0]
+    assert "% of the words of" in evaluate_split([few], split, EvaluationProtocol()).warnings[0]
 
 
-def test_one_query(tmp_path):
+def test_single_query_is_an_error(tmp_path):
     write_precomp(tmp_path / "set", "test", images=1)
     split = load_split(tmp_path / "set", "test")
-    with pytest.raises(
-        DataFormatError, match=r"1 image\(s\) and 1 caption\(s\); with one query a recall means nothing"
-    ):
-        evaluate_split([matcher(tmp_path, split)], split, Protocol())
+    with pytest.raises(DataFormatError, match=r"1 image\(s\) and 1 caption\(s\); recall needs at least 2 of each"):
+        evaluate_split([matcher(tmp_path, split)], split, EvaluationProtocol())
 
 
-def test_the_folder(tmp_path, split):
-    found = evaluate_split([matcher(tmp_path, split)], split, Protocol())
+def test_written_folder_holds_scores_ranks_and_metrics(tmp_path, split):
+    found = evaluate_split([matcher(tmp_path, split)], split, EvaluationProtocol())
     out = tmp_path / "out"
     assert check_out(out) is False
     write_evaluation(out, found, split, {"split": "test"})
@@ -154,12 +168,12 @@ def test_the_folder(tmp_path, split):
     assert check_out(out) is True
     write_evaluation(out, found, split, {"split": "test"})
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(ConfigError, match=r"out holds notes.txt; nothing is overwritten"):
+    with pytest.raises(ConfigError, match=r"out holds notes.txt, and nothing is overwritten"):
         check_out(out)
 
 
-def test_an_interrupted_write_leaves_no_metrics_of_before(tmp_path, split, monkeypatch):
-    found = evaluate_split([matcher(tmp_path, split)], split, Protocol())
+def test_interrupted_write_removes_earlier_metrics(tmp_path, split, monkeypatch):
+    found = evaluate_split([matcher(tmp_path, split)], split, EvaluationProtocol())
     write_evaluation(tmp_path / "out", found, split, {})
     rename = type(tmp_path).replace
 
@@ -175,9 +189,9 @@ def test_an_interrupted_write_leaves_no_metrics_of_before(tmp_path, split, monke
 
 
 @pytest.mark.parametrize(
-    ("setting", "message"), [({"dtype": torch.float16}, "float16"), ({"batch_size": 0}, "at least")]
+    ("setting", "message"), [({"dtype": torch.float16}, "float16"), ({"batch_size": 0}, "batch_size=0 must be >= 1")]
 )
-def test_loading_with_impossible_settings(tmp_path, split, setting, message):
+def test_load_refuses_invalid_settings(tmp_path, split, setting, message):
     path = write_checkpoint(tmp_path / "m.ckpt", list(split.captions))
     with pytest.raises(ConfigError, match=message):
         tangka_match.load(path, **setting)

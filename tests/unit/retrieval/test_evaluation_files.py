@@ -10,7 +10,7 @@ from tangka_match.metrics import retrieval_ranks
 from tangka_match.retrieval.evaluation_files import COLUMNS, read_ranks_table, write_ranks_table
 
 
-def test_a_hand_worked_gallery(tmp_path):
+def test_write_ranks_table_matches_a_hand_worked_gallery(tmp_path):
     """Image a owns captions 0 and 2, image b caption 1."""
     split = SimpleNamespace(caption_to_image=np.array([0, 1, 0]), image_ids=("a", "b"), num_images=2)
     similarity = torch.tensor([[0.25, 0.75, 0.5], [0.125, 0.375, 0.0]])
@@ -38,7 +38,7 @@ TWO_IMAGES = ("i2t,a,a,2", "i2t,b,b,1", "t2i,0,a,1", "t2i,1,b,3")
 
 
 class TestReading:
-    def test_columns_in_any_order_beside_others(self, tmp_path):
+    def test_column_order_and_extra_columns_do_not_matter(self, tmp_path):
         rows = ("2,i2t,0.5,a,a", "1,i2t,0.5,b,b", "1,t2i,0.5,0,a", "3,t2i,0.5,1,b")
         path = table(tmp_path, *rows, header="rank,direction,score_correct,query,image")
         assert list(read_ranks_table(path).items()) == [
@@ -48,7 +48,7 @@ class TestReading:
             (("t2i", "1", "b"), 3),
         ]
 
-    def test_what_was_written(self, tmp_path):
+    def test_written_table_is_read_back(self, tmp_path):
         split = SimpleNamespace(caption_to_image=np.array([0, 1, 1]), image_ids=("唐卡, 一", "b"), num_images=2)
         similarity = torch.tensor([[0.25, 0.75, 0.5], [0.125, 0.375, 0.0]])
         ranks = retrieval_ranks(similarity, torch.tensor([0, 1, 1]))
@@ -67,7 +67,7 @@ class TestReading:
             ("i2t,a,a,1", r"line 3 repeats the i2t query 'a'"),
         ],
     )
-    def test_a_malformed_line_is_named(self, tmp_path, line, message):
+    def test_malformed_line_is_named(self, tmp_path, line, message):
         path = table(tmp_path, TWO_IMAGES[0], line, *TWO_IMAGES[2:])
         with pytest.raises(DataFormatError, match=message):
             read_ranks_table(path)
@@ -78,24 +78,24 @@ class TestReading:
             (TWO_IMAGES[:3], r"image 'b' has 1 i2t and 0 t2i queries"),
             (TWO_IMAGES[1:], r"image 'a' has 0 i2t and 1 t2i queries"),
             ((*TWO_IMAGES, "i2t,c,a,1"), r"image 'a' has 2 i2t and 1 t2i queries; allowed: one i2t query"),
-            (TWO_IMAGES[::2], r"holds 1 image queries; at least 2"),
+            (TWO_IMAGES[::2], r"holds 1 image queries; comparing models needs at least 2"),
             ((), r"holds 0 image queries"),
         ],
     )
-    def test_images_without_their_queries(self, tmp_path, rows, message):
+    def test_images_with_missing_or_extra_queries_are_an_error(self, tmp_path, rows, message):
         with pytest.raises(DataFormatError, match=message):
             read_ranks_table(table(tmp_path, *rows))
 
-    def test_another_table(self, tmp_path):
+    def test_missing_column_is_an_error(self, tmp_path):
         with pytest.raises(DataFormatError, match=r"ranks\.csv: line 1 has no column 'direction'"):
             read_ranks_table(table(tmp_path, "0,1", header="step,epoch"))
 
     @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00"])
-    def test_no_table_at_all(self, tmp_path, content):
+    def test_unreadable_content_is_an_error(self, tmp_path, content):
         (tmp_path / "ranks.csv").write_bytes(content)
         with pytest.raises(DataFormatError, match=r"ranks\.csv: (line 1 has no column|cannot be read)"):
             read_ranks_table(tmp_path / "ranks.csv")
 
-    def test_a_missing_file(self, tmp_path):
-        with pytest.raises(DataFormatError, match=r"ranks\.csv: cannot be read .*; let tangka_match\.evaluate write"):
+    def test_missing_file_is_an_error(self, tmp_path):
+        with pytest.raises(DataFormatError, match=r"ranks\.csv: cannot be read .*; write it again with"):
             read_ranks_table(tmp_path / "ranks.csv")

@@ -13,7 +13,7 @@ SIZES = {"num_regions": 3, "feature_dim": 8}
 
 
 def their_names(weights):
-    """The users' programme calls the same weights by other names, and has a head that ours lacks."""
+    """Rename our weights as another program would, and add a head that our model lacks."""
     renamed = {
         key.replace("img_enc.", "visual.").replace("txt_enc.embed.", "words.").replace("txt_enc.cap_rnn.", "rnn."): v
         for key, v in weights.items()
@@ -32,7 +32,7 @@ MAPPING = {
 
 @pytest.fixture
 def theirs(tmp_path):
-    """Path of a foreign checkpoint, and the network whose weights it holds."""
+    """Path of a foreign checkpoint, and the model whose weights it holds."""
     torch.manual_seed(0)
     network = build_matcher(MODEL, vocab_size=len(WORDS), **SIZES)
     content = {"epoch": 3, "model_state_dict": their_names(network.state_dict()), "optimizer_state_dict": {"state": {}}}
@@ -40,7 +40,7 @@ def theirs(tmp_path):
     return tmp_path / "best_model.pth", network.eval()
 
 
-def test_the_loaded_model_scores_as_theirs_does(theirs, tmp_path):
+def test_converted_model_gives_the_same_scores(theirs, tmp_path):
     path, network = theirs
     ours = from_foreign(path, WORDS, model=MODEL, weights=MAPPING, **SIZES)
     torch.save(ours, tmp_path / "ours.ckpt")
@@ -53,25 +53,25 @@ def test_the_loaded_model_scores_as_theirs_does(theirs, tmp_path):
     torch.testing.assert_close(matcher.similarity(regions, ["度母 莲花"]), expected)
 
 
-def test_the_description_names_keys_and_shapes(theirs):
+def test_description_lists_keys_and_shapes(theirs):
     text = describe_foreign(theirs[0])
     assert "model_state_dict: " in text
     assert "  words.weight (6, 5)" in text
     assert "  old_head.weight (2, 2)" in text
 
 
-def test_the_description_of_a_file_without_weights(tmp_path):
+def test_description_without_weights(tmp_path):
     torch.save({"history": [1, 2]}, tmp_path / "file.pth")
     assert describe_foreign(tmp_path / "file.pth") == "no named weights, only history"
 
 
-def test_an_exact_name_goes_before_a_pattern(theirs):
+def test_exact_name_precedes_pattern(theirs):
     mapping = MAPPING | {"visual.fc.bias": None}
     with pytest.raises(CheckpointError, match=r"nothing is mapped to img_enc\.fc\.bias \(6,\)"):
         from_foreign(theirs[0], WORDS, model=MODEL, weights=mapping, **SIZES)
 
 
-def test_an_exact_name_goes_before_a_pattern_of_the_same_length(theirs):
+def test_exact_name_precedes_pattern_of_the_same_length(theirs):
     content = torch.load(theirs[0], weights_only=True)
     content["model_state_dict"]["h.w"] = torch.zeros(1)
     torch.save(content, theirs[0])
@@ -90,23 +90,23 @@ def test_an_exact_name_goes_before_a_pattern_of_the_same_length(theirs):
         ({"gone.*": None}, r"gone.\* is mapped, but the file has no such weight"),
     ],
 )
-def test_every_fault_of_a_mapping_is_named(theirs, change, message):
+def test_all_faults_of_a_mapping_are_listed(theirs, change, message):
     with pytest.raises(CheckpointError, match=f"(?s)best_model.pth: the mapping does not fit:.*{message}"):
         from_foreign(theirs[0], WORDS, model=MODEL, weights=MAPPING | change, **SIZES)
 
 
-def test_a_weight_that_the_mapping_forgets(theirs):
+def test_unmapped_weight_is_an_error(theirs):
     mapping = {key: value for key, value in MAPPING.items() if key != "old_head.*"}
-    with pytest.raises(CheckpointError, match=r"old_head.weight \(2, 2\) is not mapped; null leaves it out"):
+    with pytest.raises(CheckpointError, match=r"old_head.weight \(2, 2\) is not mapped; map it to null to drop it"):
         from_foreign(theirs[0], WORDS, model=MODEL, weights=mapping, **SIZES)
 
 
-def test_another_place(theirs):
-    with pytest.raises(CheckpointError, match=r"no weights at state='net'; there are some at: model_state_dict"):
+def test_wrong_state_lists_where_weights_are(theirs):
+    with pytest.raises(CheckpointError, match=r"no weights at state='net'; weights are at: model_state_dict"):
         from_foreign(theirs[0], WORDS, model=MODEL, weights=MAPPING, state="net", **SIZES)
 
 
-def test_the_weights_may_be_the_file_itself(theirs, tmp_path):
+def test_weights_may_be_at_the_top_level(theirs, tmp_path):
     torch.save(their_names(theirs[1].state_dict()), tmp_path / "bare.pth")
     ours = from_foreign(tmp_path / "bare.pth", WORDS, model=MODEL, weights=MAPPING, state="", **SIZES)
     assert torch.equal(ours["state_dict"]["matcher.img_enc.fc.weight"], theirs[1].img_enc.fc.weight)

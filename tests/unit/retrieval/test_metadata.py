@@ -6,10 +6,10 @@ import torch
 
 from tangka_match.errors import CheckpointError
 from tangka_match.retrieval.metadata import (
-    PASSPORT_FORMAT,
-    PASSPORT_KEY,
-    check_passport,
-    make_passport,
+    METADATA_FORMAT,
+    METADATA_KEY,
+    check_metadata,
+    make_metadata,
     read_checkpoint,
 )
 
@@ -24,7 +24,7 @@ class Malicious:
         return Path.touch, (self.path,)
 
 
-def passport(**changed):
+def metadata(**changed):
     settings = {
         "name": "targeted",
         "run_id": "20261124-034512-3fa9c1-7be2",
@@ -37,49 +37,49 @@ def passport(**changed):
         "feature_dim": 2048,
         "data_fingerprint": "d1",
     }
-    return make_passport(**(settings | changed))
+    return make_metadata(**(settings | changed))
 
 
 @pytest.fixture
 def path(tmp_path):
-    torch.save({"state_dict": {"w": torch.ones(500)}, PASSPORT_KEY: passport()}, tmp_path / "best.ckpt")
+    torch.save({"state_dict": {"w": torch.ones(500)}, METADATA_KEY: metadata()}, tmp_path / "best.ckpt")
     return tmp_path / "best.ckpt"
 
 
-def test_everything_said_comes_back(path):
+def test_written_checkpoint_is_read_back(path):
     checkpoint = read_checkpoint(path)
-    assert checkpoint[PASSPORT_KEY] == passport()
-    assert checkpoint[PASSPORT_KEY]["format"] == PASSPORT_FORMAT
+    assert checkpoint[METADATA_KEY] == metadata()
+    assert checkpoint[METADATA_KEY]["format"] == METADATA_FORMAT
     assert torch.equal(checkpoint["state_dict"]["w"], torch.ones(500))
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_missing_file_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"none\.ckpt: no such checkpoint"):
         read_checkpoint(tmp_path / "none.ckpt")
 
 
-def test_a_malicious_zip_is_refused_and_not_run(tmp_path):
-    torch.save({"state_dict": Malicious(tmp_path / "ran"), PASSPORT_KEY: passport()}, tmp_path / "best.ckpt")
+def test_malicious_zip_is_refused_without_running_it(tmp_path):
+    torch.save({"state_dict": Malicious(tmp_path / "ran"), METADATA_KEY: metadata()}, tmp_path / "best.ckpt")
     with pytest.raises(CheckpointError, match=r"best\.ckpt: refused.*nothing in it was run"):
         read_checkpoint(tmp_path / "best.ckpt")
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_malicious_pickle_is_refused_and_not_run(tmp_path):
-    (tmp_path / "best.ckpt").write_bytes(pickle.dumps({PASSPORT_KEY: Malicious(tmp_path / "ran")}, protocol=2))
+def test_malicious_pickle_is_refused_without_running_it(tmp_path):
+    (tmp_path / "best.ckpt").write_bytes(pickle.dumps({METADATA_KEY: Malicious(tmp_path / "ran")}, protocol=2))
     with pytest.raises(CheckpointError, match=r"best\.ckpt: refused.*nothing in it was run"):
         read_checkpoint(tmp_path / "best.ckpt")
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_malicious_file_would_run_if_it_were_trusted(tmp_path):
-    """Else the two tests above would prove nothing."""
+def test_malicious_object_runs_when_unpickled(tmp_path):
+    """Checks that the object used in the two tests above is malicious."""
     pickle.loads(pickle.dumps(Malicious(tmp_path / "ran")))
     assert (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.5, 0.9, 0.999])
-def test_a_half_written_file_is_refused_with_its_size(path, share):
+def test_half_written_file_is_refused_with_its_size(path, share):
     whole = path.read_bytes()
     kept = int(share * len(whole))
     path.write_bytes(whole[:kept])
@@ -89,13 +89,13 @@ def test_a_half_written_file_is_refused_with_its_size(path, share):
         read_checkpoint(path)
 
 
-def test_a_file_of_something_else_is_refused(path):
+def test_text_file_is_refused(path):
     path.write_text("唐卡\n" * 100, encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"best\.ckpt"):
         read_checkpoint(path)
 
 
-def test_a_changed_byte_in_the_weights_is_noticed(path):
+def test_changed_byte_in_the_weights_is_refused(path):
     content = bytearray(path.read_bytes())
     content[content.index(torch.ones(4).numpy().tobytes())] ^= 0xFF
     path.write_bytes(content)
@@ -103,26 +103,26 @@ def test_a_changed_byte_in_the_weights_is_noticed(path):
         read_checkpoint(path)
 
 
-@pytest.mark.parametrize("content", [{"state_dict": {}}, [1, 2], {PASSPORT_KEY: "yes"}])
-def test_a_checkpoint_of_another_project_is_refused(tmp_path, content):
+@pytest.mark.parametrize("content", [{"state_dict": {}}, [1, 2], {METADATA_KEY: "yes"}])
+def test_checkpoint_of_another_project_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "other.ckpt")
     with pytest.raises(CheckpointError, match=r"other\.ckpt: not a checkpoint of tangka_match.*'tangka_match' entry"):
         read_checkpoint(tmp_path / "other.ckpt")
 
 
 @pytest.mark.parametrize("found", [2, None])
-def test_another_format_is_named(tmp_path, found):
-    torch.save({PASSPORT_KEY: passport() | {"format": found}}, tmp_path / "new.ckpt")
-    with pytest.raises(CheckpointError, match=rf"new\.ckpt: format {found}, this version reads format 1"):
+def test_other_format_is_refused(tmp_path, found):
+    torch.save({METADATA_KEY: metadata() | {"format": found}}, tmp_path / "new.ckpt")
+    with pytest.raises(CheckpointError, match=rf"new\.ckpt: format {found}, but this version reads format 1"):
         read_checkpoint(tmp_path / "new.ckpt")
 
 
-def test_another_name_and_id_of_the_run_make_no_difference():
+def test_name_and_run_id_are_not_compared():
     other = {"name": "elsewhere", "run_id": "elsewhere"}
-    assert passport(**other) != passport()
-    check_passport(Path("last.ckpt"), passport(**other), passport())  # would raise, as the tests below say
+    assert metadata(**other) != metadata()
+    check_metadata(Path("last.ckpt"), metadata(**other), metadata())
     with pytest.raises(CheckpointError) as refused:
-        check_passport(Path("last.ckpt"), passport(**other, max_tokens=40), passport())
+        check_metadata(Path("last.ckpt"), metadata(**other, max_tokens=40), metadata())
     assert "elsewhere" not in str(refused.value)
 
 
@@ -138,18 +138,18 @@ def test_another_name_and_id_of_the_run_make_no_difference():
         ({"model": {"_target_": "tangka_match.models.VSE", "embed_dim": 8}}, "model.embed_dim: 8 in the checkpoint"),
     ],
 )
-def test_a_difference_is_named_with_both_values(changed, said):
+def test_difference_is_named_with_both_values(changed, said):
     with pytest.raises(CheckpointError) as refused:
-        check_passport(Path("last.ckpt"), passport(**changed), passport())
+        check_metadata(Path("last.ckpt"), metadata(**changed), metadata())
     assert str(refused.value).startswith("last.ckpt belongs to another model, vocabulary or data set:\n")
     assert said in str(refused.value)
     assert str(refused.value).count("in the checkpoint") == 1
 
 
-def test_all_differences_are_named_at_once():
-    found = passport(num_regions=10, data_fingerprint="d2", model={"_target_": "SGRAF", "dropout": 0.1})
+def test_all_differences_are_listed():
+    found = metadata(num_regions=10, data_fingerprint="d2", model={"_target_": "SGRAF", "dropout": 0.1})
     with pytest.raises(CheckpointError) as refused:
-        check_passport(Path("last.ckpt"), found, passport())
+        check_metadata(Path("last.ckpt"), found, metadata())
     lines = [line.strip().split(":")[0] for line in str(refused.value).splitlines()[1:-1]]
     assert lines == ["num_regions", "data_fingerprint", "model._target_", "model.dropout", "model.embed_dim"]
     assert "model.dropout: 0.1 in the checkpoint, None here" in str(refused.value)

@@ -7,7 +7,7 @@ import torch
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError
 from tangka_match.models import SGRAF
-from tangka_match.retrieval.metadata import PASSPORT_KEY, make_passport
+from tangka_match.retrieval.metadata import METADATA_KEY, make_metadata
 from tangka_match.retrieval.published import PARTS, from_published, to_published
 
 WORDS = Vocabulary(["度母", "莲花"])
@@ -23,7 +23,7 @@ OPTIONS = {
     "no_imgnorm": False,
     "no_txtnorm": True,
 }
-# What model.py and evaluation.py of the published code take from ``opt``.
+# Options that model.py and evaluation.py of the published code read.
 READ_BY_THE_PUBLISHED_CODE = set(OPTIONS) | {
     "data_path",
     "data_name",
@@ -49,7 +49,7 @@ class Malicious:
 
 
 def published(path, **options):
-    """A file as the published code writes one, of a network with random weights; returns the network."""
+    """Write a checkpoint as the published code does, with random weights; return the model."""
     torch.manual_seed(0)
     network = SGRAF(
         vocab_size=len(WORDS),
@@ -67,19 +67,19 @@ def published(path, **options):
     return network
 
 
-def test_weights_sizes_and_switches_come_over(tmp_path):
+def test_from_published_keeps_weights_sizes_and_switches(tmp_path):
     network = published(tmp_path / "model_best.pth.tar")
     ours = from_published(tmp_path / "model_best.pth.tar", WORDS)
     for key, value in network.state_dict().items():
         assert torch.equal(ours["state_dict"][f"matcher.{key}"], value)
-    passport = ours[PASSPORT_KEY]
-    assert passport["model"]["normalise_images"] is True
-    assert passport["model"]["normalise_texts"] is False
-    assert (passport["num_regions"], passport["feature_dim"], ours["global_step"]) == (36, 8, 70)
-    assert passport["tokenizer"]["keep_punctuation"] is True
+    metadata = ours[METADATA_KEY]
+    assert metadata["model"]["normalise_images"] is True
+    assert metadata["model"]["normalise_texts"] is False
+    assert (metadata["num_regions"], metadata["feature_dim"], ours["global_step"]) == (36, 8, 70)
+    assert metadata["tokenizer"]["keep_punctuation"] is True
 
 
-def test_there_and_back_again(tmp_path):
+def test_round_trip_keeps_the_checkpoint(tmp_path):
     published(tmp_path / "theirs")
     torch.save(from_published(tmp_path / "theirs", WORDS), tmp_path / "ours.ckpt")
     back = to_published(tmp_path / "ours.ckpt")
@@ -92,20 +92,20 @@ def test_there_and_back_again(tmp_path):
         assert all(torch.equal(old[key], new[key]) for key in old)
 
 
-def test_another_vocabulary(tmp_path):
+def test_other_vocabulary_is_refused(tmp_path):
     published(tmp_path / "theirs")
     with pytest.raises(CheckpointError, match="vectors for 6 words, but the vocabulary holds 5"):
         from_published(tmp_path / "theirs", Vocabulary(["度母"]))
 
 
-def test_a_file_that_would_run_code_is_refused_and_not_run(tmp_path):
+def test_file_that_runs_code_is_refused_without_running_it(tmp_path):
     torch.save({"epoch": Malicious(tmp_path / "ran")}, tmp_path / "theirs")
     with pytest.raises(CheckpointError, match="refused, because it holds more than weights"):
         from_published(tmp_path / "theirs", WORDS)
     assert not (tmp_path / "ran").exists()
 
 
-def test_half_a_file(tmp_path):
+def test_half_written_file_is_refused(tmp_path):
     published(tmp_path / "theirs")
     whole = (tmp_path / "theirs").read_bytes()
     (tmp_path / "theirs").write_bytes(whole[: len(whole) // 2])
@@ -113,7 +113,7 @@ def test_half_a_file(tmp_path):
         from_published(tmp_path / "theirs", WORDS)
 
 
-def test_a_flipped_bit_in_a_weight(tmp_path):
+def test_flipped_bit_in_a_weight_is_refused(tmp_path):
     published(tmp_path / "theirs")
     content = bytearray((tmp_path / "theirs").read_bytes())
     content[len(content) // 2] ^= 1
@@ -122,14 +122,14 @@ def test_a_flipped_bit_in_a_weight(tmp_path):
         from_published(tmp_path / "theirs", WORDS)
 
 
-def test_state_dicts_of_another_network(tmp_path):
+def test_state_dicts_of_another_model_are_refused(tmp_path):
     content = {"epoch": 0, "model": [{}, {}, {}], "opt": argparse.Namespace(**OPTIONS), "Eiters": 0}
     torch.save(content, tmp_path / "theirs")
     with pytest.raises(CheckpointError, match=r"lack embed.weight and v_global_w\.embedding_local\.1\.weight"):
         from_published(tmp_path / "theirs", WORDS)
 
 
-def test_options_that_are_missing(tmp_path):
+def test_missing_options_are_named(tmp_path):
     published(tmp_path / "theirs")
     with torch.serialization.safe_globals([argparse.Namespace]):
         content = torch.load(tmp_path / "theirs", weights_only=True)
@@ -139,14 +139,14 @@ def test_options_that_are_missing(tmp_path):
         from_published(tmp_path / "theirs", WORDS)
 
 
-def test_a_model_of_our_own_training_has_every_option_that_the_published_code_reads(tmp_path):
+def test_to_published_writes_all_options_of_the_published_code(tmp_path):
     published(tmp_path / "theirs", data_name="f30k_precomp", grad_clip=9.0)
     ours = from_published(tmp_path / "theirs", WORDS)
     assert vars(_published_options(ours, tmp_path))["data_name"] == "f30k_precomp"
     assert vars(_published_options(ours, tmp_path))["grad_clip"] == 9.0
-    del ours[PASSPORT_KEY]["published"]  # as training writes it, which leaves out what is a default of the model
+    del ours[METADATA_KEY]["published"]  # a checkpoint of our own training, which omits defaults of the model
     for name in ("normalise_images", "num_layers"):
-        del ours[PASSPORT_KEY]["model"][name]
+        del ours[METADATA_KEY]["model"][name]
     options = vars(_published_options(ours, tmp_path))
     assert options.keys() >= READ_BY_THE_PUBLISHED_CODE
     assert (options["no_imgnorm"], options["num_layers"], options["grad_clip"]) == (False, 1, 2.0)
@@ -157,33 +157,33 @@ def _published_options(ours, folder):
     return to_published(folder / "ours.ckpt")["opt"]
 
 
-def test_the_published_code_takes_36_regions_only(tmp_path):
+def test_to_published_refuses_other_numbers_of_regions(tmp_path):
     published(tmp_path / "theirs")
     ours = from_published(tmp_path / "theirs", WORDS)
-    ours[PASSPORT_KEY]["num_regions"] = 35
+    ours[METADATA_KEY]["num_regions"] = 35
     torch.save(ours, tmp_path / "ours.ckpt")
-    with pytest.raises(CheckpointError, match="made for 35 regions an image; the published code has 36"):
+    with pytest.raises(CheckpointError, match="has 35 regions per image; the published code supports only 36"):
         to_published(tmp_path / "ours.ckpt")
 
 
 @pytest.mark.parametrize("setting", [{"reasoning": "both"}, {"global_share": 0.5}])
-def test_what_the_published_sgraf_does_not_have_does_not_go_back(tmp_path, setting):
+def test_to_published_refuses_settings_of_ours_alone(tmp_path, setting):
     published(tmp_path / "theirs")
     ours = from_published(tmp_path / "theirs", WORDS)
-    ours[PASSPORT_KEY]["model"] |= setting
+    ours[METADATA_KEY]["model"] |= setting
     torch.save(ours, tmp_path / "ours.ckpt")
-    with pytest.raises(CheckpointError, match="the published code knows one of sgr and saf, without a global branch"):
+    with pytest.raises(CheckpointError, match="supports reasoning sgr or saf, without a global branch"):
         to_published(tmp_path / "ours.ckpt")
 
 
-def test_another_kind_of_file(tmp_path):
+def test_other_checkpoint_is_refused(tmp_path):
     torch.save({"model_state_dict": {}}, tmp_path / "best_model.pth")
     with pytest.raises(CheckpointError, match=r"not a checkpoint of the published SGRAF.*found \['model_state_dict'\]"):
         from_published(tmp_path / "best_model.pth", WORDS)
 
 
-def test_only_an_sgraf_goes_back(tmp_path):
-    passport = make_passport(
+def test_to_published_refuses_other_models(tmp_path):
+    metadata = make_metadata(
         name="vse",
         run_id="run",
         model={"_target_": "tangka_match.models.VSE"},
@@ -195,6 +195,6 @@ def test_only_an_sgraf_goes_back(tmp_path):
         feature_dim=8,
         data_fingerprint="",
     )
-    torch.save({"state_dict": {}, PASSPORT_KEY: passport}, tmp_path / "best.ckpt")
-    with pytest.raises(CheckpointError, match=r"holds a tangka_match.models.VSE; the published code knows SGRAF"):
+    torch.save({"state_dict": {}, METADATA_KEY: metadata}, tmp_path / "best.ckpt")
+    with pytest.raises(CheckpointError, match=r"holds a tangka_match.models.VSE; .* supports only SGRAF"):
         to_published(tmp_path / "best.ckpt")

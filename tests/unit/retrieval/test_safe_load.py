@@ -14,7 +14,7 @@ from tangka_match.retrieval.safe_load import StandIn, load_weights, load_with_st
 
 
 class Copier:
-    """Copies this file when it is unpickled: a call that torch's list of blocked modules does not know."""
+    """Copies this file when unpickled, by a function that torch does not block."""
 
     def __init__(self, mark):
         self.mark = mark
@@ -24,7 +24,7 @@ class Copier:
 
 
 class Toucher:
-    """Makes a file by a call of what another call gave."""
+    """Creates a file when unpickled, by calling the result of another call."""
 
     def __init__(self, mark):
         self.mark = mark
@@ -35,7 +35,7 @@ class Toucher:
 
 @pytest.fixture
 def foreign_class():
-    """A class of a module that is gone when the file is read, as a user's ``config.Config`` is."""
+    """Class of a module that cannot be imported when the file is loaded, such as a user's ``config.Config``."""
     module = ModuleType("their_config")
     module.Config = type("Config", (), {"__module__": "their_config"})
     sys.modules["their_config"] = module
@@ -43,7 +43,7 @@ def foreign_class():
     sys.modules.pop("their_config", None)
 
 
-def test_weights_beside_a_pickled_class_are_read(tmp_path, foreign_class):
+def test_weights_beside_a_pickled_class_are_loaded(tmp_path, foreign_class):
     weights = OrderedDict(fc=torch.arange(3.0))
     config = foreign_class()
     config.lr = 0.1
@@ -58,7 +58,7 @@ def test_weights_beside_a_pickled_class_are_read(tmp_path, foreign_class):
     assert "their_config" not in sys.modules
 
 
-def test_a_call_that_the_file_asks_for_is_not_made(tmp_path):
+def test_call_requested_by_the_file_is_not_made(tmp_path):
     torch.save({"model_state_dict": {"w": torch.ones(1)}, "x": Copier(tmp_path / "ran")}, tmp_path / "file.pth")
     found, replaced = load_with_stand_ins(tmp_path / "file.pth")
     assert not (tmp_path / "ran").exists()
@@ -66,7 +66,7 @@ def test_a_call_that_the_file_asks_for_is_not_made(tmp_path):
     assert torch.equal(found["model_state_dict"]["w"], torch.ones(1))
 
 
-def test_a_call_of_what_a_call_gave_is_refused(tmp_path):
+def test_call_of_a_stand_in_result_is_refused(tmp_path):
     torch.save({"x": Toucher(tmp_path / "ran")}, tmp_path / "file.pth")
     with pytest.raises(CheckpointError, match="objects that only a call could make"):
         load_with_stand_ins(tmp_path / "file.pth")
@@ -74,14 +74,14 @@ def test_a_call_of_what_a_call_gave_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("load", [load_weights, load_with_stand_ins])
-def test_a_malicious_file_is_refused_and_not_run(load, tmp_path):
+def test_malicious_file_is_refused_without_running_it(load, tmp_path):
     torch.save({"model": Bomb(tmp_path / "ran")}, tmp_path / "file.pth")
     with pytest.raises(CheckpointError, match=r"file.pth: refused.*asks for (posix|os)\.mkdir.*nothing in it was run"):
         load(tmp_path / "file.pth")
     assert not (tmp_path / "ran").exists()
 
 
-def test_only_what_is_allowed_is_built(tmp_path):
+def test_class_that_is_not_allowed_is_refused(tmp_path):
     torch.save({"path": Path("x")}, tmp_path / "file.pth")
     with pytest.raises(CheckpointError, match="asks for pathlib"):
         load_weights(tmp_path / "file.pth")
@@ -89,7 +89,7 @@ def test_only_what_is_allowed_is_built(tmp_path):
 
 @pytest.mark.parametrize("load", [load_weights, load_with_stand_ins])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.95])
-def test_half_written(load, share, tmp_path):
+def test_half_written_file_is_refused(load, share, tmp_path):
     torch.save({"w": torch.ones(100)}, tmp_path / "file.pth")
     whole = (tmp_path / "file.pth").read_bytes()
     (tmp_path / "file.pth").write_bytes(whole[: int(share * len(whole))])
@@ -97,12 +97,12 @@ def test_half_written(load, share, tmp_path):
         load(tmp_path / "file.pth")
 
 
-def test_missing(tmp_path):
-    with pytest.raises(CheckpointError, match=r"nowhere: no such file"):
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"nowhere: no such checkpoint file"):
         load_weights(tmp_path / "nowhere")
 
 
-def test_the_old_format_is_read_too(tmp_path):
+def test_legacy_format_is_loaded(tmp_path):
     torch.save({"w": torch.ones(2)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     found, replaced = load_with_stand_ins(tmp_path / "old.pth")
     assert torch.equal(found["w"], torch.ones(2))

@@ -16,7 +16,7 @@ def scores(seed, levels=1000):
 
 
 @given(st.integers(0, 2**31), st.sampled_from([3, 1000]))
-def test_one_model_ranks_as_before_at_any_scale(seed, levels):
+def test_rank_scores_keep_the_order_at_any_scale(seed, levels):
     raw, owners = scores(seed, levels), torch.arange(6)
     for changed in (raw, raw * 100 - 7, raw.double().exp()):
         before, after = retrieval_ranks(raw, owners), retrieval_ranks(rank_scores(changed), owners)
@@ -24,12 +24,12 @@ def test_one_model_ranks_as_before_at_any_scale(seed, levels):
         assert torch.equal(before.t2i, after.t2i)
 
 
-def test_values_of_a_bank_are_placed_among_the_scores():
+def test_rank_scores_of_other_values():
     placed = rank_scores(torch.tensor([[0.1, 0.5], [0.3, 0.9]]), torch.tensor([[0.9, 0.4, 0.0]]))
     torch.testing.assert_close((-placed).exp(), torch.tensor([[1.0, 3.0, 5.0]]))
 
 
-def test_nan_stays_nan():
+def test_rank_scores_keep_nan():
     raw = scores(0)
     raw[2, 3] = float("nan")
     assert rank_scores(raw).isnan().nonzero().tolist() == [[2, 3]]
@@ -39,7 +39,7 @@ DIM = 4
 
 
 def sequences(lengths, seed):
-    """Sequences of the given lengths, padded with large numbers that must not count."""
+    """Sequences of the given lengths, padded with large values that must have no effect."""
     generator = torch.Generator().manual_seed(seed)
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
     tokens = torch.randn(len(lengths), max(lengths), DIM, generator=generator).masked_fill(~mask[..., None], 1e3)
@@ -51,7 +51,7 @@ def vectors(count, seed):
 
 
 class Recorder(MaxMeanMatcher):
-    """Remembers the sizes of every call: images, regions, captions, words."""
+    """Records images, regions, captions and words of every call."""
 
     def __init__(self):
         super().__init__()
@@ -69,7 +69,7 @@ TEXTS = sequences([5, 2, 9, 1, 4, 4, 7, 3, 9, 2, 6], seed=1)
 class TestScores:
     @pytest.mark.parametrize("image_chunk", [1, 3, 100, None])
     @pytest.mark.parametrize("caption_chunk", [1, 4, 100, None])
-    def test_chunks_change_nothing(self, image_chunk, caption_chunk):
+    def test_chunk_sizes_do_not_change_scores(self, image_chunk, caption_chunk):
         with torch.no_grad():
             whole = MaxMeanMatcher().similarity(IMAGES, TEXTS)
         chunked = score_matrix(MaxMeanMatcher(), IMAGES, TEXTS, image_chunk=image_chunk, caption_chunk=caption_chunk)
@@ -88,13 +88,13 @@ class TestScores:
         assert not scores.is_inference()
 
     def test_caption_without_words_keeps_one_position(self):
-        """Matchers take maxima and softmaxes over words, which have no value over none."""
+        """Matchers take maxima and softmaxes over words, which are undefined for zero words."""
         texts = Encoded(tokens=torch.ones(2, 3, DIM), mask=torch.tensor([[False] * 3, [True, True, False]]))
         matcher = Recorder()
         score_matrix(matcher, IMAGES, texts, caption_chunk=1)
         assert {words for _, _, _, words in matcher.calls} == {1, 2}
 
-    def test_gap_in_a_mask_is_not_cut_off(self):
+    def test_gap_in_a_mask_is_kept(self):
         texts = Encoded(tokens=TEXTS.tokens[:1, :3], mask=torch.tensor([[True, False, True]]))
         with torch.no_grad():
             whole = MaxMeanMatcher().similarity(IMAGES, texts)
@@ -112,30 +112,30 @@ class TestScores:
 
 class TestMemory:
     @pytest.mark.parametrize("budget", [60, 200, 1000, 10**6])
-    def test_no_piece_exceeds_the_budget(self, budget):
+    def test_no_chunk_exceeds_the_budget(self, budget):
         matcher = Recorder()
         score_matrix(matcher, IMAGES, TEXTS, max_elements=budget)
         for images, regions, captions, words in matcher.calls:
             assert images * captions * words * max(DIM, regions) <= budget
 
-    def test_one_pair_at_a_time_where_the_budget_is_smaller_than_that(self):
+    def test_smallest_chunk_is_one_pair(self):
         matcher = Recorder()
         score_matrix(matcher, IMAGES, TEXTS, max_elements=1)
         assert {(images, captions) for images, _, captions, _ in matcher.calls} == {(1, 1)}
 
-    def test_short_captions_meet_more_images_at_once(self):
+    def test_short_captions_take_more_images_per_chunk(self):
         matcher = Recorder()
         score_matrix(matcher, IMAGES, TEXTS, caption_chunk=2, max_elements=200)
         most = {words: images for images, _, _, words in reversed(matcher.calls)}
         assert most[2] > most[9]
 
-    def test_padding_of_captions_and_images_is_cut_off(self):
+    def test_padding_is_trimmed(self):
         matcher = Recorder()
         score_matrix(matcher, IMAGES, TEXTS, image_chunk=1, caption_chunk=1)
         assert sorted(words for _, _, _, words in matcher.calls[:: len(IMAGES)]) == [1, 2, 2, 3, 4, 4, 5, 6, 7, 9, 9]
         assert [regions for _, regions, _, _ in matcher.calls[: len(IMAGES)]] == [3, 6, 1, 6, 2, 4, 6]
 
-    def test_small_corpora_take_few_calls(self):
+    def test_small_corpus_takes_few_chunks(self):
         matcher = Recorder()
         score_matrix(matcher, IMAGES, sequences([3] * (2 * CAPTION_CHUNK), seed=2))
         assert len(matcher.calls) == 2
@@ -143,14 +143,14 @@ class TestMemory:
 
 class TestMistakes:
     @pytest.mark.parametrize("name", ["image_chunk", "caption_chunk", "max_elements"])
-    def test_sizes_below_one(self, name):
+    def test_sizes_below_one_are_an_error(self, name):
         with pytest.raises(ConfigError, match=f"{name}=0"):
             score_matrix(MaxMeanMatcher(), IMAGES, TEXTS, **{name: 0})
 
-    def test_matcher_that_answers_in_another_shape(self):
-        class Turned(PooledMatcher):
+    def test_wrong_score_shape_is_an_error(self):
+        class Transposed(PooledMatcher):
             def similarity(self, images, texts):
                 return super().similarity(images, texts).T
 
-        with pytest.raises(ShapeError, match=r"Turned\.similarity returned \(3, 2\) for 2 images and 3 captions"):
-            score_matrix(Turned(), vectors(2, 0), vectors(3, 1))
+        with pytest.raises(ShapeError, match=r"Transposed\.similarity returned \(3, 2\) for 2 images and 3 captions"):
+            score_matrix(Transposed(), vectors(2, 0), vectors(3, 1))

@@ -13,34 +13,34 @@ def printed(width=120):
     return capture.get()
 
 
-def row(text, name):
-    """The cells of a row, and of the line of intervals below it."""
+def cells(text, name):
+    """Return the cells of a row and of the intervals below it."""
     lines = text.splitlines()
     place = next(i for i, line in enumerate(lines) if name in line)
     return [[cell.strip() for cell in line.strip("│ ").split("│")] for line in lines[place : place + 2]]
 
 
-def test_a_row_holds_recalls_and_ranks_above_their_intervals():
-    numbers, intervals = row(printed(), "image→text")
+def test_row_shows_recalls_and_ranks_above_their_intervals():
+    numbers, intervals = cells(printed(), "image→text")
     assert numbers == ["image→text", "37.47", "80.00", "91.50", "2.0", "4.2"]
     assert intervals[-5:] == ["36.4–38.5", "79.0–81.1", "90.5–92.6", "1.0–3.1", "3.2–5.3"]
 
 
-def test_the_directions_are_not_mixed_up():
-    assert row(printed(), "text→image")[0][-2:] == ["3.0", "5.8"]
+def test_directions_are_not_swapped():
+    assert cells(printed(), "text→image")[0][-2:] == ["3.0", "5.8"]
 
 
-def test_the_totals_have_rows_of_their_own():
+def test_totals_have_rows_of_their_own():
     text = printed()
-    assert row(text, "mean R@1")[0][1] == "37.47"
-    assert row(text, "rsum")[0][1] == "418.0"
+    assert cells(text, "mean R@1")[0][1] == "37.47"
+    assert cells(text, "rsum")[0][1] == "418.0"
 
 
-def test_it_says_what_was_measured_and_what_the_intervals_are():
+def test_title_and_caption_explain_the_table():
     text = " ".join(printed().split())
     assert "a run" in text
     assert "epoch 7; below each number its 95 % bootstrap interval over images" in text
 
 
-def test_it_fits_a_terminal_of_80_columns():
+def test_table_fits_80_columns():
     assert "…" not in printed(width=80)

@@ -14,7 +14,7 @@ def manifest(tmp_path):
     return manifest
 
 
-def test_a_job_goes_from_waiting_to_its_end(manifest):
+def test_status_goes_from_waiting_to_finished(manifest):
     seen = []
     for event, fields in (("job", {"overrides": ["seed=1"]}), ("start", {}), ("end", {"status": "finished"})):
         manifest.write(event, job=3, **fields)
@@ -24,7 +24,7 @@ def test_a_job_goes_from_waiting_to_its_end(manifest):
     assert manifest.read().header["digest"] == "d"
 
 
-def test_a_second_try_is_running_until_it_ends(manifest):
+def test_retried_job_is_running_until_it_ends(manifest):
     manifest.write("start", job=0)
     manifest.write("end", job=0, status="failed", error="boom")
     manifest.write("start", job=0)
@@ -43,29 +43,29 @@ def test_a_second_try_is_running_until_it_ends(manifest):
         b'{"event": "job", "job": 1, "overrides": 5}',
     ],
 )
-def test_a_damaged_line_is_skipped_and_counted_and_does_not_touch_the_next(manifest, damage):
+def test_damaged_line_is_skipped_and_counted(manifest, damage):
     manifest.write("end", job=0, status="finished")
     with manifest.path.open("ab") as file:
-        file.write(damage)  # without an end, as a kill leaves it
+        file.write(damage)  # without a newline, as a kill leaves it
     manifest.write("end", job=2, status="pruned")
     content = manifest.read()
     assert content.corrupt == 1
     assert {number: job.status for number, job in content.jobs.items()} == {0: "finished", 2: "pruned"}
 
 
-def test_many_writers_lose_nothing(manifest):
+def test_concurrent_writers_lose_no_event(manifest):
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda n: manifest.write("end", job=n, status="finished", text="x" * 5000), range(100)))
     content = manifest.read()
     assert (len(content.jobs), content.corrupt) == (100, 0)
 
 
-def test_what_is_not_there_is_empty(tmp_path):
+def test_missing_manifest_is_empty(tmp_path):
     content = Manifest(tmp_path / "none").read()
     assert (content.header, content.jobs, content.corrupt) == ({}, {}, 0)
 
 
-def test_what_is_written_for_people_is_no_damage(manifest):
+def test_summary_is_not_damage(manifest):
     manifest.write("summary", runs=["a", "b"], metrics={"mean_r1": 3.5}, std={"mean_r1": 0.7})
     content = manifest.read()
     assert (content.jobs, content.corrupt) == ({}, 0)

@@ -4,7 +4,7 @@ from omegaconf import OmegaConf
 from helpers.configs import compose_config
 from helpers.precomp import write_dataset
 from tangka_match.errors import ConfigError
-from tangka_match.sweeps.points import check_points, check_seeds, plans_of, read_sweep_settings
+from tangka_match.sweeps.points import check_points, check_seeds, plan_runs, read_sweep_settings
 
 SMALL = ("+experiment=debug", "data=precomp", "data.batch_size=4", "scheduler.warmup_steps=1")
 
@@ -19,7 +19,7 @@ def compose(tmp_path):
     return compose_
 
 
-def test_good_points_come_with_plans_and_fingerprint(compose):
+def test_points_have_plans_and_fingerprints(compose):
     first, second = check_points(compose, [["seed=1"], ["seeds=[2,3]", "sweep.retries=0"]])
     assert [plan.settings.seed for plan in first.plans] == [1]
     assert [plan.settings.seed for plan in second.plans] == [2, 3]
@@ -29,13 +29,13 @@ def test_good_points_come_with_plans_and_fingerprint(compose):
     assert "sweep" not in first.plans[0].config
 
 
-def test_a_share_of_the_data_is_another_one_for_each_seed(compose):
+def test_share_of_data_has_a_fingerprint_per_seed(compose):
     half = ["data.train_share=0.5", "data.batch_size=2"]
     one, both = check_points(compose, [[*half, "seed=1"], [*half, "seeds=[1,2]"]])
     assert one.fingerprints == both.fingerprints[:1] != both.fingerprints[1:]
 
 
-def test_every_fault_is_listed_with_its_jobs(compose):
+def test_faults_are_listed_with_their_jobs(compose):
     jobs = [[margin, rate, "scheduler.warmup_steps=1"] for margin in ("loss.margin=0.2", "loss.margin=-3")
             for rate in ("optimizer.lr=1e-3", "optimizer.lr=abc")]  # fmt: skip
     jobs.append(["loss.margin=0.2", "optimizer.lr=1e-3", "scheduler.warmup_steps=99"])
@@ -56,26 +56,26 @@ def test_every_fault_is_listed_with_its_jobs(compose):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["trainer=ddp_cpu"], r"every job: trainer\.devices=2, .*strategy=ddp: a job of a sweep.* has one device"),
+        (["trainer=ddp_cpu"], r"every job: trainer\.devices=2, .*strategy=ddp: each job .* runs on one device"),
         (["trainer.num_nodes=2"], r"trainer\.num_nodes=2"),
-        (["resume=last"], r"resume=last goes on with one run; a sweep goes on when the same command is given"),
-        (["seeds=[1,1]"], r"seeds=\[1, 1\]: give different whole numbers"),
+        (["resume=last"], r"resume=last continues a single run; to continue a sweep, run its command again"),
+        (["seeds=[1,1]"], r"seeds=\[1, 1\] must be distinct integers >= 0"),
         (["model.embed_dm=3"], r"model\.embed_dm: there is no such setting\. Did you mean model\.embed_dim"),
         (["data.root=/nowhere"], r"/nowhere"),
     ],
 )
-def test_faults_of_every_job(compose, overrides, message):
+def test_fault_of_every_job_is_reported_once(compose, overrides, message):
     with pytest.raises(ConfigError, match=message):
         check_points(compose, [overrides, [*overrides, "seed=1"]])
 
 
 @pytest.mark.parametrize("seeds", [[], ["a"], [1.5], [True], [-1], [3, 3], "x"])
-def test_seeds_must_be_different_whole_numbers(seeds):
-    with pytest.raises(ConfigError, match=r"seeds=\[.*\]: give different whole numbers from 0"):
+def test_seeds_that_are_not_distinct_integers_are_refused(seeds):
+    with pytest.raises(ConfigError, match=r"seeds=\[.*\] must be distinct integers >= 0"):
         check_seeds(OmegaConf.create({"s": seeds}).s)
 
 
-def test_no_seeds_are_no_list():
+def test_seeds_may_be_unset_or_a_single_integer():
     assert check_seeds(None) is None
     assert check_seeds(4) == [4]
 
@@ -88,13 +88,13 @@ def test_no_seeds_are_no_list():
         ("sweep.objectives=[mean]", r"sweep: .*no run reports 'mean'"),
     ],
 )
-def test_faults_of_the_sweeps_settings(override, message):
+def test_invalid_sweep_settings_are_refused(override, message):
     with pytest.raises(ConfigError, match=message):
         read_sweep_settings(compose_config(override))
 
 
-def test_planning_leaves_the_config_as_it_was(compose):
+def test_plan_runs_does_not_change_the_config(compose):
     config = compose(["seeds=[5]"])
     before = OmegaConf.to_yaml(config)
-    assert plans_of(config)[0].config["paths"]["checkpoints"].startswith("/")
+    assert plan_runs(config)[0].config["paths"]["checkpoints"].startswith("/")
     assert OmegaConf.to_yaml(config) == before

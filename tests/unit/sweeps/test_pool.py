@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tangka_match.errors import TrainingError
-from tangka_match.sweeps.locks import GpuPlaces
+from tangka_match.sweeps.locks import GpuSlots
 from tangka_match.sweeps.pool import ProcessPool
 
 SHOW = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ.get('CUDA_VISIBLE_DEVICES'))"
 SLEEP = "import sys, time; print('up', flush=True); time.sleep(99)"
-# Starts a pool, whose job asks to end with it; then the process of the pool is killed.
+# Pool whose job calls `end_with_parent`; the test kills the process of the pool.
 PARENT = """
 import sys
 from pathlib import Path
@@ -32,14 +32,14 @@ def wait_until(condition):
         time.sleep(0.02)
 
 
-def test_a_job_gets_its_threads_and_its_gpu_and_writes_its_file(tmp_path):
-    pool = ProcessPool(3, GpuPlaces(["5"], 1, tmp_path / "places"))
+def test_job_gets_threads_and_gpu_and_writes_its_output(tmp_path):
+    pool = ProcessPool(3, GpuSlots(["5"], 1, tmp_path / "slots"))
     assert pool.run(["-c", SHOW], tmp_path / "jobs" / "0" / "output.log") == 0
     assert (tmp_path / "jobs" / "0" / "output.log").read_text() == "3 5\n"
     assert ProcessPool(1, None).run(["-c", "raise SystemExit(7)"], tmp_path / "log") == 7
 
 
-def test_end_all_ends_every_process_and_starts_no_other(tmp_path):
+def test_end_all_ends_all_processes_and_starts_no_more(tmp_path):
     pool, codes = ProcessPool(1, None), []
     logs = [tmp_path / str(n) for n in range(2)]
     threads = [threading.Thread(target=lambda log=log: codes.append(pool.run(["-c", SLEEP], log))) for log in logs]
@@ -54,19 +54,19 @@ def test_end_all_ends_every_process_and_starts_no_other(tmp_path):
         pool.run(["-c", SLEEP], tmp_path / "late")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the system tells a child of its parent's death on Linux alone")
-def test_a_job_ends_when_the_pools_process_is_killed(tmp_path):
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals the death of a parent process")
+def test_job_ends_when_the_process_of_the_pool_is_killed(tmp_path):
     log = tmp_path / "log"
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(log)])
     wait_until(lambda: log.exists() and log.read_text() == "up\n")
     (child,) = map(int, Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split())
     parent.kill()
     parent.wait()
-    wait_until(lambda: not _alive(child))  # fails after a minute
+    wait_until(lambda: not _is_alive(child))
     assert parent.returncode == -signal.SIGKILL
 
 
-def _alive(pid):
+def _is_alive(pid):
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,5 +1,3 @@
-"""Tests of ``tangka_match.sweeps.study``."""
-
 import multiprocessing
 from contextlib import closing
 
@@ -9,7 +7,7 @@ from optuna.trial import TrialState
 
 from helpers.sweep_settings import sweep_settings
 from tangka_match.sweeps.folder import open_sweep
-from tangka_match.sweeps.settings import choices, interval
+from tangka_match.sweeps.space import choices, interval
 from tangka_match.sweeps.study import JournalFile, Study, TrialReporter
 
 
@@ -18,7 +16,7 @@ def path(tmp_path):
     return tmp_path / "journal.log"
 
 
-def test_what_others_append_is_read_on(path):
+def test_journal_reads_what_others_append(path):
     one, two = JournalFile(path), JournalFile(path)
     one.append_logs([{"op_code": 1}, {"op_code": 2}])
     assert list(two.read_logs(1)) == [{"op_code": 2}]
@@ -28,12 +26,12 @@ def test_what_others_append_is_read_on(path):
 
 
 @pytest.mark.parametrize("damage", [b'{"op_code": 4', b"\xff\xfe", b"[]", b"{}"])
-def test_damaged_lines_are_skipped_and_counted_once(path, damage):
+def test_damaged_journal_line_is_skipped_and_counted_once(path, damage):
     journal = JournalFile(path)
     journal.append_logs([{"op_code": 1}])
     with path.open("ab") as file:
         file.write(damage)
-    assert (list(journal.read_logs(0)), journal.corrupt) == ([{"op_code": 1}], 0)  # it may still be being written
+    assert (list(journal.read_logs(0)), journal.corrupt) == ([{"op_code": 1}], 0)  # it may still be incomplete
     journal.append_logs([{"op_code": 5}])
     assert list(journal.read_logs(0)) == [{"op_code": 1}, {"op_code": 5}]
     assert list(journal.read_logs(1)) == [{"op_code": 5}]
@@ -66,7 +64,7 @@ SPACE = [interval("loss.margin", 0.0, 1.0), choices("model", ["a", "b"])]
 
 @pytest.fixture
 def opened(tmp_path):
-    """Opens the study anew, as the restarted command does."""
+    """Function that opens the study, as a restarted command does."""
 
     def open_(space=SPACE, **settings):
         sweep = open_sweep(tmp_path, "s", "study", {"space": "x"})
@@ -75,21 +73,21 @@ def opened(tmp_path):
     return open_
 
 
-def figures(params):
+def metrics_of(params):
     return {"mean_r1": 10 * params.get("loss.margin", 0), "parameters": {"a": 5, "b": 50}[params.get("model", "a")]}
 
 
 def finish(sweep, study, trial, status="finished", **end):
-    """What a job writes, and what the controller then tells."""
+    """Write what the job writes, and tell the study."""
     manifest = sweep.folder.manifest
     manifest.write("job", job=trial.number, overrides=trial.overrides, params=trial.params)
-    metrics = figures(trial.params)
+    metrics = metrics_of(trial.params)
     manifest.write("end", job=trial.number, status=status, runs=["r"], metrics=metrics, **end)
     study.tell(manifest.read().jobs[trial.number])
 
 
 def do(sweep, study, count=None):
-    """Ask and finish until there is nothing to do, or so many."""
+    """Ask for and finish ``count`` trials, or all."""
     numbers = []
     while (count is None or len(numbers) < count) and (trial := study.ask()):
         finish(sweep, study, trial)
@@ -97,7 +95,7 @@ def do(sweep, study, count=None):
     return numbers
 
 
-def test_the_total_counts_over_restarts(opened):
+def test_total_includes_trials_before_a_restart(opened):
     sweep, study = opened(n_trials=5)
     assert do(sweep, study, 3) == [0, 1, 2]
     study.close()
@@ -109,7 +107,7 @@ def test_the_total_counts_over_restarts(opened):
     assert do(*opened(n_trials=7)) == []
 
 
-def test_a_restarted_study_proposes_what_an_unbroken_one_does(tmp_path):
+def test_restarted_study_proposes_the_same_trials(tmp_path):
     def params(folder, parts):
         for count in parts:
             sweep = open_sweep(folder, "s", "study", {})
@@ -119,19 +117,19 @@ def test_a_restarted_study_proposes_what_an_unbroken_one_does(tmp_path):
                 found = [trial.params for trial in study.trials]
         return found
 
-    unbroken = params(tmp_path / "a", [14])
-    assert unbroken == params(tmp_path / "b", [4, 8, 2])
-    assert len({trial["loss.margin"] for trial in unbroken}) == 14
+    uninterrupted = params(tmp_path / "a", [14])
+    assert uninterrupted == params(tmp_path / "b", [4, 8, 2])
+    assert len({trial["loss.margin"] for trial in uninterrupted}) == 14
 
 
-def test_a_killed_trial_is_marked_and_its_parameters_come_again_under_the_next_number(opened):
+def test_killed_trial_is_repeated_under_the_next_number(opened):
     sweep, study = opened(n_trials=3)
     do(sweep, study, 1)
     killed = study.ask()
-    study.close()  # as its process' death does
+    study.close()  # as if its process had died
     sweep, study = opened(n_trials=3)
-    assert study.bury_dead() == [1]
-    assert study.bury_dead() == []
+    assert study.reap_stale_trials() == [1]
+    assert study.reap_stale_trials() == []
     again = study.ask()
     assert (again.number, again.params) == (2, killed.params)
     finish(sweep, study, again)
@@ -141,52 +139,52 @@ def test_a_killed_trial_is_marked_and_its_parameters_come_again_under_the_next_n
     assert sweep.folder.manifest.read().jobs[1].status == "stopped"
 
 
-def test_a_trial_whose_end_nobody_was_told_is_told_and_not_buried(opened):
+def test_ended_trial_that_was_not_told_is_told_and_not_stale(opened):
     sweep, study = opened(n_trials=2)
     trial = study.ask()
     sweep.folder.manifest.write("job", job=0, overrides=trial.overrides, params=trial.params)
-    sweep.folder.manifest.write("end", job=0, status="finished", runs=["r"], metrics=figures(trial.params))
+    sweep.folder.manifest.write("end", job=0, status="finished", runs=["r"], metrics=metrics_of(trial.params))
     study.close()
     sweep, study = opened(n_trials=2)
-    assert study.bury_dead() == []
+    assert study.reap_stale_trials() == []
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
     assert sweep.folder.manifest.read().jobs[0].status == "finished"
 
 
-def test_trials_of_a_living_process_are_left_alone(opened):
+def test_trials_of_a_living_process_are_not_stale(opened):
     _, one = opened(n_trials=2)
     one.ask()
     _, two = opened(n_trials=2)
-    assert two.bury_dead() == []
+    assert two.reap_stale_trials() == []
     assert two.ask().number == 1
     assert two.ask() is one.ask() is None
 
 
-def test_a_job_that_outlives_its_controller_is_not_dead(opened):
+def test_job_that_outlives_its_controller_is_not_stale(opened):
     sweep, study = opened()
     trial = study.ask()
     study.close()
     _, study = opened()
     with sweep.folder.hold_job(trial.number):
-        assert study.bury_dead() == []
-    assert study.bury_dead() == [0]
+        assert study.reap_stale_trials() == []
+    assert study.reap_stale_trials() == [0]
 
 
-def test_a_failed_trial_counts(opened):
+def test_failed_trial_counts(opened):
     sweep, study = opened(n_trials=2)
     finish(sweep, study, study.ask(), status="failed", error="boom")
     assert do(sweep, study) == [1]
     assert study.best() == {1}
 
 
-def test_the_grid_visits_every_point_once(opened):
+def test_grid_visits_every_point_once(opened):
     space = [choices("model", ["a", "b"]), interval("loss.margin", 0.0, 1.0, step=0.5)]
     sweep, study = opened(space, sampler="grid", n_trials=100)
     assert len(do(sweep, study)) == study.total == 6
     assert len({tuple(sorted(trial.params.items())) for trial in study.trials}) == 6
 
 
-def test_a_grid_whose_journal_was_damaged_neither_repeats_nor_misses_a_point(opened):
+def test_grid_with_damaged_journal_visits_every_point_once(opened):
     space = [choices("model", ["a", "b"]), interval("loss.margin", 0.0, 1.0, step=0.5)]
     grid = {"sampler": "grid", "n_trials": 100}
     sweep, study = opened(space, **grid)
@@ -199,7 +197,7 @@ def test_a_grid_whose_journal_was_damaged_neither_repeats_nor_misses_a_point(ope
     (created,) = [n for n, line in enumerate(lines) if b'"op_code":4' in line][1:2]
     sweep.folder.journal.write_bytes(b"".join([*lines[:created], b"\x00 damaged\n", *lines[created + 1 :]]))
     sweep, study = opened(space, **grid)
-    study.bury_dead()
+    study.reap_stale_trials()
     rest = do(sweep, study)
     assert len(rest) == 3
     assert min(rest) > killed.number - 1
@@ -219,7 +217,7 @@ def test_samplers_stay_in_the_space(opened, sampler):
     assert len({trial.params["b"] for trial in study.trials}) == 15
 
 
-def test_tpe_finds_the_better_end(opened):
+def test_tpe_improves_on_random_trials(opened):
     sweep, study = opened([interval("loss.margin", 0.0, 1.0)], n_trials=25)
     do(sweep, study)
     values = [trial.value for trial in study.trials]
@@ -227,16 +225,16 @@ def test_tpe_finds_the_better_end(opened):
     assert study.best() == {values.index(max(values))}
 
 
-def test_several_objectives_give_a_front(opened):
+def test_best_of_several_objectives_is_the_pareto_front(opened):
     space = [choices("loss.margin", ["0.1", "0.9"]), choices("model", ["a", "b"])]
     sweep, study = opened(space, sampler="grid", objectives=["mean_r1", "parameters"])
     while trial := study.ask():
         by_name = {"loss.margin": float(trial.params["loss.margin"]), "model": trial.params["model"]}
-        metrics = figures(by_name) | {"mean_r1": 10 * by_name["loss.margin"] + (by_name["model"] == "b")}
+        metrics = metrics_of(by_name) | {"mean_r1": 10 * by_name["loss.margin"] + (by_name["model"] == "b")}
         sweep.folder.manifest.write("end", job=trial.number, status="finished", metrics=metrics)
         study.tell(sweep.folder.manifest.read().jobs[trial.number])
     front = {tuple(study.trials[number].params.values()) for number in study.best()}
-    assert front == {("0.9", "a"), ("0.9", "b")}  # more margin is better for either, and b pays for a point
+    assert front == {("0.9", "a"), ("0.9", "b")}  # b costs parameters and gains a point of mean_r1
 
 
 def report(sweep, trial, values, **settings):
@@ -244,7 +242,7 @@ def report(sweep, trial, values, **settings):
     return [reporter(epoch, value) for epoch, value in enumerate(values)]
 
 
-def test_a_trial_below_the_median_at_the_same_epoch_is_pruned(opened):
+def test_trial_below_the_median_of_its_epoch_is_pruned(opened):
     sweep, study = opened()
     settings = {"prune_after_trials": 2, "prune_after_epochs": 2}
     for values in ([1, 5, 9, 9], [1, 5, 8, 8]):
@@ -258,16 +256,16 @@ def test_a_trial_below_the_median_at_the_same_epoch_is_pruned(opened):
     assert study.trials[3].state == TrialState.PRUNED
 
 
-def test_a_report_of_a_trial_that_was_given_up_is_not_an_error(opened):
+def test_report_of_a_reaped_trial_is_ignored(opened):
     sweep, study = opened()
     trial = study.ask()
     study.close()
     _, study = opened()
-    study.bury_dead()
+    study.reap_stale_trials()
     assert report(sweep, trial, [1.0]) == [False]
 
 
-def test_a_journal_with_a_lost_line_is_written_anew_from_the_manifest(opened):
+def test_journal_with_lost_line_is_rebuilt_from_the_manifest(opened):
     sweep, study = opened(n_trials=6)
     finish(sweep, study, study.ask(), reports={"0": 1.0})
     do(sweep, study, 2)
@@ -278,7 +276,7 @@ def test_a_journal_with_a_lost_line_is_written_anew_from_the_manifest(opened):
     study.close()
     sweep.lock.close()
     lines = sweep.folder.journal.read_bytes().splitlines(keepends=True)
-    (created,) = [n for n, line in enumerate(lines) if b'"op_code":4' in line][1:2]  # of trial 1: shifts all numbers
+    (created,) = [n for n, line in enumerate(lines) if b'"op_code":4' in line][1:2]  # of trial 1
     lines[created] = b"\x00\x00 damaged\n"
     sweep.folder.journal.write_bytes(b"".join(lines))
     sweep, study = opened(n_trials=6)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ import torch
 from helpers.small_checkpoints import SAF, SGR, write_checkpoint
 from helpers.small_runs import small_data, small_plan, small_settings
 from tangka_match.errors import CheckpointError
-from tangka_match.losses import ScoreDistillationLoss, TripletMarginLoss, positive_mask
+from tangka_match.losses import LossInputs, ScoreDistillationLoss, TripletMarginLoss, positive_mask
 from tangka_match.retrieval.metadata import read_checkpoint
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 from tangka_match.training import runner
@@ -55,9 +56,11 @@ def test_the_part_joins_the_terms_with_its_weight(tmp_path, split):
     teachers = Teachers([write_teacher(tmp_path / "a.ckpt", split)], split)
     pairs = torch.arange(4)
     similarity = torch.randn(4, 4, requires_grad=True)
-    plain = TripletMarginLoss(0.2, 0.0)(similarity, positive_mask(pairs, pairs), 0.0)
+    inputs = LossInputs(similarity, positive_mask(pairs, pairs))
+    plain = TripletMarginLoss(0.2, 0.0)(inputs)
+    step = SimpleNamespace(image_index=pairs, caption_index=pairs)
     loss = ScoreDistillationLoss(0.5, 0.1)
-    terms = Distillation(teachers, loss, 0.25).add_to(plain, similarity, pairs, pairs)
+    terms = Distillation(teachers, loss, 0.25).after_loss(plain, inputs, step)
     value = loss(similarity, teachers.score(pairs, pairs, similarity.device))
     torch.testing.assert_close(terms.total, plain.total + 0.25 * value)
     torch.testing.assert_close(terms.terms["distillation"], value.detach())

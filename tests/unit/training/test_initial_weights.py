@@ -13,7 +13,7 @@ from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError, ConfigError
 from tangka_match.records.ledger import read_ledger
 from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder
-from tangka_match.retrieval.metadata import PASSPORT_FORMAT, PASSPORT_KEY, read_checkpoint
+from tangka_match.retrieval.metadata import METADATA_FORMAT, METADATA_KEY, read_checkpoint
 from tangka_match.training import runner
 from tangka_match.training.callbacks import ValidationLines
 from tangka_match.training.initial_weights import InitialWeights, word_axes_of
@@ -46,14 +46,14 @@ def numbered(model):
 
 
 def write(path, model=None, target="a.Model", vocabulary=OLD):
-    passport = {
-        "format": PASSPORT_FORMAT,
+    metadata = {
+        "format": METADATA_FORMAT,
         "run_id": "r1",
         "model": {"_target_": target},
         "vocabulary": vocabulary.to_dict(),
     }
     weights = {} if model is None else {f"matcher.{name}": value for name, value in model.state_dict().items()}
-    torch.save({"state_dict": {**weights, "loss.logit_scale": torch.ones(1)}, PASSPORT_KEY: passport}, path)
+    torch.save({"state_dict": {**weights, "loss.logit_scale": torch.ones(1)}, METADATA_KEY: metadata}, path)
     return path
 
 
@@ -96,15 +96,15 @@ def test_a_rehearsal_without_memory_says_the_same(tmp_path):
 def test_a_checkpoint_that_holds_hardly_anything_is_refused(tmp_path):
     start = InitialWeights.read(write(tmp_path / "best.ckpt", built(OLD)[0]), MODEL)
     new, axes = built(OLD, feature_dim=90)
-    with pytest.raises(CheckpointError, match=r"(?s)only \d+% of this model.*image\.weight: \(4, 5\) in the check.*90"):
+    with pytest.raises(CheckpointError, match=r"(?s)only \d+% of .*image\.weight: \(4, 5\) in the check.*90"):
         start.copy_to(new, axes, OLD)
-    with pytest.raises(CheckpointError, match="only 0% of this model"):
+    with pytest.raises(CheckpointError, match="only 0% of the weights of this model"):
         InitialWeights.read(write(tmp_path / "none.ckpt"), MODEL).copy_to(*built(OLD), OLD)
 
 
 def test_another_class_is_refused(tmp_path):
     path = write(tmp_path / "best.ckpt", built(OLD)[0], target="a.Other")
-    with pytest.raises(CheckpointError, match=r"init_from=.*it holds a a\.Other, and this run trains a a\.Model"):
+    with pytest.raises(CheckpointError, match=r"init_from=.* holds a a\.Other, but this run trains a a\.Model"):
         InitialWeights.read(path, MODEL)
 
 
@@ -150,7 +150,7 @@ def test_a_run_starts_from_the_averaged_weights_and_keeps_the_words(tmp_path, fi
 
     result = train(replace(plan, build_model=build, optimizer=optimizer))
     old = read_checkpoint(first.folder.best)
-    old_words, words = old[PASSPORT_KEY]["vocabulary"]["word2idx"], plan.data.vocabulary.words
+    old_words, words = old[METADATA_KEY]["vocabulary"]["word2idx"], plan.data.vocabulary.words
     assert set(old_words) < set(words)
     assert words[4:6] == ("祥云", "山水")  # those of its own captions come first
     for row, word in enumerate(words):
@@ -182,7 +182,7 @@ def test_it_is_resumed_without_the_first_checkpoint_and_ends_with_the_same_bits(
     gone.unlink()
     resumed = train(plan_on(tmp_path / "cut", captions, init_from=gone), resume=only_run(tmp_path / "cut"))
     ours, theirs = read_checkpoint(resumed.folder.last), read_checkpoint(whole.folder.last)
-    assert ours[PASSPORT_KEY]["vocabulary"] == theirs[PASSPORT_KEY]["vocabulary"]
+    assert ours[METADATA_KEY]["vocabulary"] == theirs[METADATA_KEY]["vocabulary"]
     assert all(torch.equal(ours["state_dict"][name], theirs["state_dict"][name]) for name in theirs["state_dict"])
     meta = json.loads((resumed.folder.checkpoints / "meta.json").read_text("utf-8"))
     assert meta["init_from"]["run_id"] == first.folder.run_id
@@ -195,7 +195,7 @@ def test_what_cannot_be_a_start_leaves_no_run_behind(tmp_path, first):
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         train(small_plan(tmp_path / "second", init_from=tmp_path / "none.ckpt"))
     wide = replace(plan, build_model=lambda **sizes: PooledMatcher(sizes["feature_dim"], 9, sizes["vocab_size"]))
-    with pytest.raises(CheckpointError, match="only 0% of this model"):
+    with pytest.raises(CheckpointError, match="only 0% of the weights of this model"):
         train(wide)
     assert not (tmp_path / "second" / "runs").exists()
 

@@ -67,3 +67,14 @@ def test_another_process_of_a_run_writes_nothing(tmp_path, monkeypatch):
     records.log_metrics({"train/loss": 0.5}, 0)
     records.rewind(0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rewind_removes_later_rows_from_table(tmp_path):
+    ledger, table = tmp_path / "ledger.jsonl", tmp_path / "metrics.csv"
+    records = LedgerLogger(Ledger(ledger), MetricsTable(table))
+    for step in (1, 2, 3):
+        records.log_metrics({"train/loss": 1.0 / step, "epoch": 0}, step)
+    records.rewind(3)
+    records.log_metrics({"train/loss": 9.0, "epoch": 0}, 3)
+    assert table.read_text("utf-8").splitlines()[1:] == ["1,0,1.0", "2,0,0.5", "3,0,9.0"]
+    assert [event["step"] for event in read_ledger(ledger) if event["event"] == "metrics"] == [1, 2, 3]

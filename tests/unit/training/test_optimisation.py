@@ -54,7 +54,7 @@ def test_rates_are_multiplied_under_the_schedule_too():
 
 @pytest.mark.parametrize("prefix", ["image", "tex", "frozen"])
 def test_a_prefix_of_nothing_that_is_trained_is_a_fault(prefix):
-    with pytest.raises(ConfigError, match=rf"training\.lr_multipliers\.{prefix}: .*its parts are text, text_head \("):
+    with pytest.raises(ConfigError, match=rf"training\.lr_multipliers\.{prefix}: .*allowed: text, text_head, and"):
         parameter_groups(TwoSides(), nn.Identity(), {prefix: 0.1})
 
 
@@ -92,6 +92,11 @@ def test_step_decay_divides_at_the_published_epoch():
     assert (seen[659], seen[660]) == pytest.approx((2.0, 0.2))
 
 
+def test_a_warm_up_longer_than_the_run_takes_a_tenth_of_it():
+    assert rates(warmup_constant, 20, warmup_steps=20)[:3] == pytest.approx([1.0, 2.0, 2.0])
+    assert rates(warmup_constant, 2, warmup_steps=50) == pytest.approx([2.0, 2.0])
+
+
 def test_constant_stays_at_the_peak():
     assert rates(warmup_constant, 6, warmup_steps=2) == pytest.approx([1.0, 2.0, 2.0, 2.0, 2.0, 2.0])
 
@@ -108,7 +113,7 @@ def test_cosine_never_leaves_its_range(total, warmup, ratio):
 @pytest.mark.parametrize(
     ("make", "arguments", "message"),
     [
-        (warmup_cosine, {"warmup_steps": 100, "final_ratio": 0.1}, r"warmup_steps=100 but the run has 100"),
+        (warmup_cosine, {"warmup_steps": -1, "final_ratio": 0.1}, r"warmup_steps=-1 must be >= 0"),
         (warmup_cosine, {"warmup_steps": 1, "final_ratio": 1.5}, r"final_ratio=1\.5.*\[0, 1\]"),
         (warmup_step_decay, {"warmup_steps": 0, "decay_at": [0.8, 0.5], "factor": 0.1}, r"decay_at=\[0\.8, 0\.5\]"),
         (warmup_step_decay, {"warmup_steps": 0, "decay_at": [0.8], "factor": 0.0}, r"factor=0\.0"),

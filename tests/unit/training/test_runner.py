@@ -2,20 +2,21 @@ import json
 import re
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 import pytest
 import torch
 
-from helpers.small_runs import small_plan
+from helpers.small_runs import Stop, StoppedError, small_plan
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, TrainingError
-from tangka_match.losses import TripletMarginLoss
+from tangka_match.losses import Schedule, TripletMarginLoss
 from tangka_match.metrics import summarise
 from tangka_match.records.ledger import read_ledger
 from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder
 from tangka_match.retrieval.evaluation_files import read_ranks_table
-from tangka_match.retrieval.metadata import PASSPORT_KEY, read_checkpoint
-from tangka_match.training import module, runner
+from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
+from tangka_match.training import build, module, recorder, runner
 from tangka_match.training.optimisation import warmup_constant
 from tangka_match.training.plan import SweepJob
 from tangka_match.training.runner import train
@@ -24,9 +25,9 @@ DECAY = 0.6
 
 
 @pytest.fixture(autouse=True)
-def _leave_the_process_as_it_was(monkeypatch):
+def _restore_process_state(monkeypatch):
     for name in (RUN_ID_VARIABLE, "CUBLAS_WORKSPACE_CONFIG", "PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
-        monkeypatch.setenv(name, "")  # so that it is noted, and put back at the end
+        monkeypatch.setenv(name, "")  # recorded here, so that it is restored at the end
         monkeypatch.delenv(name)
     monkeypatch.setattr(runner, "keep_freed_memory", lambda: None)
     yield
@@ -34,7 +35,7 @@ def _leave_the_process_as_it_was(monkeypatch):
 
 
 class Watched(PooledMatcher):
-    """Notes the weights that it validates with."""
+    """Matcher that records the weights used in validation."""
 
     validated: list[torch.Tensor]
 
@@ -45,7 +46,7 @@ class Watched(PooledMatcher):
 
 
 class WatchedRun:
-    """A plan whose weights are noted after each optimizer step and at each validation."""
+    """Plan whose weights are recorded after each optimizer step and at each validation."""
 
     def __init__(self, root, **settings):
         self.stepped, self.validated = [], []
@@ -64,14 +65,16 @@ class WatchedRun:
 
 
 class Exploding(TripletMarginLoss):
-    """Not a number from the second epoch on."""
+    """Loss that is NaN from the second epoch on."""
 
-    def forward(self, similarity, positives, progress=1.0):
-        terms = super().forward(similarity, positives, progress)
-        return terms._replace(total=terms.total * float("nan")) if progress > 0.55 and self.training else terms
+    schedules = MappingProxyType({"progress": Schedule(0.0, 1.0)})
+
+    def forward(self, inputs):
+        terms = super().forward(inputs)
+        return terms._replace(total=terms.total * float("nan")) if self.progress > 0.55 and self.training else terms
 
 
-def power_cut(*_):
+def power_cut(*_, **__):
     raise OSError("power cut")
 
 
@@ -81,14 +84,14 @@ def only_run(root):
 
 
 def failed_run(root, **settings):
-    """A run that broke off in its second epoch, after a good first one."""
+    """Return the folder of a run that failed in its second epoch."""
     plan = replace(small_plan(root, **settings), build_loss=lambda: Exploding(0.2, 0.0))
     with pytest.raises(TrainingError, match=r"the training loss is nan at step \d"):
         train(plan)
     return only_run(root)
 
 
-def test_the_result_is_that_of_the_best_checkpoint(tmp_path):
+def test_result_is_that_of_the_best_checkpoint(tmp_path):
     result = train(small_plan(tmp_path))
     meta = json.loads((result.folder.checkpoints / "meta.json").read_text("utf-8"))
     best = read_checkpoint(result.folder.best)
@@ -104,7 +107,7 @@ def test_the_result_is_that_of_the_best_checkpoint(tmp_path):
     assert (result.num_images, result.num_captions, result.total_steps) == (6, 6, 6)
 
 
-def test_the_ranks_of_the_best_checkpoint_are_written_query_by_query(tmp_path):
+def test_ranks_of_the_best_checkpoint_are_written_per_query(tmp_path):
     result = train(small_plan(tmp_path))
     ranks = read_ranks_table(result.folder.ranks)
     found = [rank == 1 for query, rank in ranks.items() if query.direction == "t2i"]
@@ -112,11 +115,80 @@ def test_the_ranks_of_the_best_checkpoint_are_written_query_by_query(tmp_path):
     assert 100 * sum(found) / 6 == pytest.approx(result.metrics["t2i_r1"])
 
 
-def test_the_best_checkpoint_is_that_of_the_highest_mean_r1(tmp_path, monkeypatch):
+def test_best_checkpoint_has_the_highest_mean_r1(tmp_path, monkeypatch):
     scripted = iter((10.0, 30.0, 20.0))
     monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"mean_r1": next(scripted)})
     result = train(small_plan(tmp_path, max_epochs=3))
     assert (result.best_epoch, result.best_step) == (1, 6)
+
+
+def test_best_checkpoint_follows_the_monitored_metric(tmp_path, monkeypatch):
+    scripted = iter((3.0, 1.0, 2.0))  # lower is better
+    monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"t2i_median_rank": next(scripted)})
+    result = train(small_plan(tmp_path, max_epochs=3, monitor="val/t2i_median_rank"))
+    assert (result.best_epoch, result.best_step) == (1, 6)
+
+
+def test_early_stopping_follows_the_monitored_metric(tmp_path, monkeypatch):
+    scripted = iter((30.0, 20.0, 10.0, 10.0))
+    monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"rsum": next(scripted)})
+    result = train(small_plan(tmp_path, max_epochs=4, monitor="val/rsum", early_stopping_patience=1))
+    assert (result.best_step, result.total_steps) == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({"fast_dev_run": True}, 1),
+        ({"limit_train_batches": 2}, 4),
+        ({"accumulate_grad_batches": 2}, 4),
+        ({"overfit_batches": 1}, 2),
+    ],
+)
+def test_limited_runs_end_with_a_result(tmp_path, settings, steps):
+    result = train(small_plan(tmp_path, **settings))
+    assert result.total_steps == steps
+    assert result.num_images == 6
+    assert read_ledger(result.folder.ledger)[-1]["status"] == "finished"
+
+
+def test_schedules_count_optimizer_steps(tmp_path):
+    plan = small_plan(tmp_path, max_epochs=4, limit_train_batches=2, accumulate_grad_batches=2)
+    plan = replace(plan, scheduler=partial(warmup_constant, warmup_steps=3))
+    metrics = [e["values"] for e in read_ledger(train(plan).folder.ledger) if e["event"] == "metrics"]
+    rates = [values["train/lr"] for values in metrics if "train/lr" in values]
+    assert rates == pytest.approx([0.5 / 3, 1.0 / 3, 0.5, 0.5])
+
+
+def test_overfit_batches_repeat_the_same_pairs(tmp_path):
+    plan = small_plan(tmp_path, max_epochs=3, overfit_batches=2)
+    train(plan)
+    sampler, epochs = plan.data.batch_sampler, []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        epochs.append(list(sampler))
+    assert epochs[0] == epochs[1] == epochs[2]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"accumulate_grad_batches": 2}, {"limit_train_batches": 2}, {"val_check_interval": 2}, {"overfit_batches": 2}],
+    ids=str,
+)
+def test_resume_is_exact_with_further_trainer_arguments(tmp_path, monkeypatch, settings):
+    settings = {"max_epochs": 3, "checkpoint_every_n_steps": 1, **settings}
+    whole = train(small_plan(tmp_path / "a", **settings))
+    stopping = replace(small_plan(tmp_path / "b", **settings), build_callbacks=lambda: [Stop(3)])
+    with pytest.raises(StoppedError):
+        train(stopping)
+    resumed = train(small_plan(tmp_path / "b", **settings), resume=only_run(tmp_path / "b"))
+    ours, theirs = (read_checkpoint(r.folder.last)["state_dict"] for r in (resumed, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert logged(resumed) == logged(whole)
+
+
+def logged(result):
+    return [(e["step"], e["values"]) for e in read_ledger(result.folder.ledger) if e["event"] == "metrics"]
 
 
 def test_validation_uses_averaged_weights(tmp_path):
@@ -131,7 +203,7 @@ def test_validation_uses_averaged_weights(tmp_path):
     assert (averages[2] - run.stepped[2]).abs().max() > 1e-3
 
 
-def test_the_best_checkpoint_holds_the_averaged_weights_that_were_validated(tmp_path):
+def test_best_checkpoint_holds_the_averaged_weights(tmp_path):
     run = WatchedRun(tmp_path, ema_decay=DECAY)
     result = train(run.plan)
     best = read_checkpoint(result.folder.best)
@@ -141,7 +213,7 @@ def test_the_best_checkpoint_holds_the_averaged_weights_that_were_validated(tmp_
     assert torch.equal(run.validated[-1], validated)  # the numbers of the result are of these weights too
 
 
-def test_training_goes_on_from_its_own_weights_and_not_from_the_average(tmp_path):
+def test_training_continues_from_its_own_weights_and_not_from_the_average(tmp_path):
     averaged, plain = WatchedRun(tmp_path / "a", ema_decay=DECAY), WatchedRun(tmp_path / "b")
     train(averaged.plan)
     train(plain.plan)
@@ -149,13 +221,13 @@ def test_training_goes_on_from_its_own_weights_and_not_from_the_average(tmp_path
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, DECAY), (DECAY, None)])
-def test_going_on_with_or_without_averages_other_than_before_is_refused(tmp_path, before, after):
+def test_resume_with_another_averaging_is_refused(tmp_path, before, after):
     folder = failed_run(tmp_path, ema_decay=before)
     with pytest.raises(CheckpointError, match=r"weight averaging, but here weights are (not )?averaged"):
         train(small_plan(tmp_path, ema_decay=after), resume=folder)
 
 
-def test_a_resumed_run_goes_on_to_its_end(tmp_path):
+def test_resumed_run_finishes(tmp_path):
     folder = failed_run(tmp_path)
     assert read_ledger(folder.ledger)[-1]["status"] == "failed"
     result = train(small_plan(tmp_path), resume=folder)
@@ -166,9 +238,9 @@ def test_a_resumed_run_goes_on_to_its_end(tmp_path):
     assert validated == [2, 5]
 
 
-def test_a_resumed_run_is_called_as_it_was_started(tmp_path, monkeypatch):
+def test_resumed_run_keeps_its_overrides_and_group(tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr(runner, "make_service_logger", lambda *_, **about: started.append(about))
+    monkeypatch.setattr(recorder, "make_service_logger", lambda *_, **about: started.append(about))
     plan = replace(small_plan(tmp_path), build_loss=lambda: Exploding(0.2, 0.0), overrides=("seed=1",))
     with pytest.raises(TrainingError):
         train(plan)
@@ -176,8 +248,8 @@ def test_a_resumed_run_is_called_as_it_was_started(tmp_path, monkeypatch):
     assert [(about["overrides"], about["group"]) for about in started] == [(["seed=1"], "small")] * 2
 
 
-def test_what_is_logged_stands_at_the_step_it_was_seen_in(tmp_path):
-    """At every fourth step and the last, with a learning rate that tells the steps apart."""
+def test_logged_values_belong_to_their_step(tmp_path):
+    """Every fourth step and the last are logged; each step has another learning rate."""
     plan = replace(small_plan(tmp_path, log_every_n_steps=4), scheduler=partial(warmup_constant, warmup_steps=5))
     metrics = [e for e in read_ledger(train(plan).folder.ledger) if e["event"] == "metrics"]
     rates = {e["step"]: e["values"]["train/lr"] for e in metrics if "train/lr" in e["values"]}
@@ -187,7 +259,7 @@ def test_what_is_logged_stands_at_the_step_it_was_seen_in(tmp_path):
     assert norms[3] != norms[5]
 
 
-def test_a_loss_that_is_no_number_leaves_the_checkpoints_of_before(tmp_path):
+def test_nan_loss_keeps_the_previous_checkpoints(tmp_path):
     folder = failed_run(tmp_path)
     for path in (folder.best, folder.last):
         checkpoint = read_checkpoint(path)
@@ -195,18 +267,18 @@ def test_a_loss_that_is_no_number_leaves_the_checkpoints_of_before(tmp_path):
         assert checkpoint["state_dict"]["matcher.project"].isfinite().all()
 
 
-def test_a_run_that_ends_within_its_first_epoch_has_a_best_checkpoint(tmp_path):
+def test_run_that_ends_within_its_first_epoch_has_a_best_checkpoint(tmp_path):
     result = train(small_plan(tmp_path, max_steps=2))
     assert (result.best_step, result.total_steps) == (2, 2)
 
 
-def test_a_finished_run_cannot_go_on(tmp_path):
+def test_finished_run_cannot_be_resumed(tmp_path):
     folder = train(small_plan(tmp_path)).folder
     with pytest.raises(ConfigError, match=rf"resume={re.escape(folder.run_id)}: this run has finished"):
         train(small_plan(tmp_path), resume=folder)
 
 
-def test_another_model_cannot_go_on(tmp_path):
+def test_resume_with_another_model_is_refused(tmp_path):
     folder = failed_run(tmp_path)
     plan = replace(small_plan(tmp_path), model={"_target_": "helpers.stub_matchers.PooledMatcher", "dim": 8})
     with pytest.raises(
@@ -215,9 +287,9 @@ def test_another_model_cannot_go_on(tmp_path):
         train(plan, resume=folder)
 
 
-def test_a_run_without_a_checkpoint_starts_again(tmp_path, monkeypatch):
+def test_run_without_a_checkpoint_starts_again(tmp_path, monkeypatch):
     with monkeypatch.context() as broken:
-        broken.setattr(runner.LastCheckpoint, "on_train_epoch_end", lambda *_: None)
+        broken.setattr(build.LastCheckpoint, "on_train_epoch_end", lambda *_: None)
         folder = failed_run(tmp_path)
     assert not folder.last.exists()
     assert train(small_plan(tmp_path), resume=folder).total_steps == 6
@@ -225,27 +297,27 @@ def test_a_run_without_a_checkpoint_starts_again(tmp_path, monkeypatch):
     assert steps == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_run_whose_checkpoint_is_gone_does_not_start_again(tmp_path):
+def test_run_whose_checkpoint_was_removed_does_not_start_again(tmp_path):
     folder = failed_run(tmp_path)
     events = read_ledger(folder.ledger)
     elsewhere = replace(folder, checkpoints=tmp_path / "elsewhere")
     with pytest.raises(
-        CheckpointError, match=r"elsewhere/last\.ckpt is not there, .*at step 3: give paths\.checkpoints="
+        CheckpointError, match=r"elsewhere/last\.ckpt does not exist, .*at step 3: set paths\.checkpoints="
     ):
         train(small_plan(tmp_path), resume=elsewhere)
     assert read_ledger(folder.ledger) == events
 
 
 @pytest.mark.parametrize("patience", [1, None])
-def test_a_run_that_broke_off_after_its_last_step_takes_no_step_more(tmp_path, monkeypatch, patience):
-    """With patience 1, the second of four epochs is the last; without, all four are done."""
+def test_run_that_failed_after_its_last_step_takes_no_further_step(tmp_path, monkeypatch, patience):
+    """With patience 1 the run ends after two of four epochs; without, after all four."""
     settings = {"max_epochs": 4, "early_stopping_patience": patience}
     worse = iter((10.0, *[5.0] * 3) * 2)
     monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"mean_r1": next(worse)})
     unbroken = train(small_plan(tmp_path / "a", **settings))
     worse = iter((10.0, *[5.0] * 3))
     with monkeypatch.context() as broken, pytest.raises(OSError, match="power cut"):
-        broken.setattr(runner._Run, "_result", power_cut)
+        broken.setattr(runner, "_validate_best", power_cut)
         train(small_plan(tmp_path / "b", **settings))
     resumed = train(small_plan(tmp_path / "b", **settings), resume=only_run(tmp_path / "b"))
     assert unbroken.total_steps == resumed.total_steps == (6 if patience else 12)
@@ -254,7 +326,7 @@ def test_a_run_that_broke_off_after_its_last_step_takes_no_step_more(tmp_path, m
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_the_last_verdict_is_not_lost_with_a_run_that_broke_off_after_its_last_step(tmp_path, monkeypatch):
+def test_final_verdict_survives_a_failure_after_the_last_step(tmp_path, monkeypatch):
     monkeypatch.setattr(runner.TrainingGuard, "conclude", lambda guard, step: guard._say("overfitting", "said", step))
     with monkeypatch.context() as broken, pytest.raises(OSError, match="power cut"):
         broken.setattr(runner.TrainingGuard, "conclude", power_cut)
@@ -263,9 +335,9 @@ def test_the_last_verdict_is_not_lost_with_a_run_that_broke_off_after_its_last_s
     assert ("overfitting", 6) in [(verdict.code, verdict.step) for verdict in resumed.verdicts]
 
 
-def test_the_commit_is_that_of_the_start(tmp_path, monkeypatch):
+def test_recorded_commit_is_that_of_the_start(tmp_path, monkeypatch):
     commits = iter(("before", "after"))
-    monkeypatch.setattr(runner, "describe_environment", lambda: {"git_commit": next(commits), "sources": "s"})
+    monkeypatch.setattr(recorder, "describe_environment", lambda: {"git_commit": next(commits), "sources": "s"})
     folder = train(small_plan(tmp_path)).folder
     assert json.loads((folder.path / "result.json").read_text("utf-8"))["git_commit"] == "before"
 
@@ -278,22 +350,22 @@ def test_bad_data_leave_no_folder_behind(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_warm_up_longer_than_the_run_leaves_no_folder_behind(tmp_path):
-    plan = replace(small_plan(tmp_path), scheduler=partial(warmup_constant, warmup_steps=6))
-    with pytest.raises(ConfigError, match="warmup_steps=6 but the run has 6 optimizer steps"):
+def test_wrong_schedule_leaves_no_folder_behind(tmp_path):
+    plan = replace(small_plan(tmp_path), scheduler=partial(warmup_constant, warmup_steps=-1))
+    with pytest.raises(ConfigError, match=r"scheduler\.warmup_steps=-1 must be >= 0"):
         train(plan)
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_checkpoint_says_what_it_was_trained_on(tmp_path):
+def test_checkpoint_holds_metadata_of_its_data(tmp_path):
     plan = small_plan(tmp_path)
-    passport = read_checkpoint(train(plan).folder.last)[PASSPORT_KEY]
-    assert (passport["num_regions"], passport["feature_dim"], passport["name"]) == (4, 8, "small")
-    assert passport["vocabulary"] == plan.data.vocabulary.to_dict()
-    assert passport["data_fingerprint"] == plan.data.fingerprint
+    metadata = read_checkpoint(train(plan).folder.last)[METADATA_KEY]
+    assert (metadata["num_regions"], metadata["feature_dim"], metadata["name"]) == (4, 8, "small")
+    assert metadata["vocabulary"] == plan.data.vocabulary.to_dict()
+    assert metadata["data_fingerprint"] == plan.data.fingerprint
 
 
-def test_a_run_of_a_sweep_says_so(tmp_path):
+def test_run_of_a_sweep_records_its_job(tmp_path):
     job = SweepJob("20260101-000000-abcdef-0123", 7, ("optimizer.lr=0.1",), report=lambda epoch, value: epoch == 0)
     result = train(small_plan(tmp_path, max_epochs=5), job=job)
     events = read_ledger(result.folder.ledger)
@@ -302,9 +374,9 @@ def test_a_run_of_a_sweep_says_so(tmp_path):
     assert json.loads((result.folder.path / "result.json").read_text())["num_parameters"] == result.num_parameters > 0
 
 
-def test_the_group_of_a_run_is_its_sweep(tmp_path, monkeypatch):
+def test_wandb_group_is_the_sweep(tmp_path, monkeypatch):
     groups = []
-    monkeypatch.setattr(runner, "make_service_logger", lambda *args, group, **kwargs: groups.append(group))
+    monkeypatch.setattr(recorder, "make_service_logger", lambda *args, group, **kwargs: groups.append(group))
     train(small_plan(tmp_path, max_epochs=1))
     train(small_plan(tmp_path, max_epochs=1), job=SweepJob("s", 0, ()))
     assert groups == ["small", "s"]

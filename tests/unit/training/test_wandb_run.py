@@ -15,8 +15,8 @@ from helpers.wandb_files import find_offline_runs
 from helpers.wandb_server import wandb_server
 from tangka_match.data.split import load_split
 from tangka_match.errors import ConfigError
+from tangka_match.metric_names import HIGHER_IS_BETTER, RANK_STATISTICS
 from tangka_match.metrics import retrieval_ranks, summarise
-from tangka_match.metrics.recall import HIGHER_IS_BETTER, RANK_STATISTICS
 from tangka_match.records.run_folder import RunFolder
 from tangka_match.retrieval.answers import Answer, Example, Examples, pick_examples
 from tangka_match.training.settings import LoggerSettings
@@ -224,7 +224,7 @@ def test_a_full_disk_at_the_end_costs_no_more_than_the_artifact(tmp_path, monkey
     with caplog.at_level(logging.WARNING):
         keep(service, folder, tmp_path / "data")
     finish_wandb(service, exit_code=0, summary={"val/mean_r1": 1.0})
-    assert "W&B did not take the best checkpoint and the examples: OSError: [Errno 28] No space left" in caplog.text
+    assert "cannot log the best checkpoint and the examples to W&B: OSError: [Errno 28] No space left" in caplog.text
     (run,) = find_offline_runs(tmp_path)
     assert (run.exit_code, run.summary["val/mean_r1"]) == (0, 1.0)
 

@@ -1,50 +1,68 @@
-"""The best recall that duplicates leave to any model, and how a profile of recalls compares with it."""
+"""Upper bound that duplicates set to recall, and the comparison of a recall profile with it."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from math import comb
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tangka_match.analysis.diagnosis.finding import Finding, Groups, Section, Severity
-from tangka_match.analysis.diagnosis.profile import Reading, read_profile
+from tangka_match.analysis.diagnosis.finding import Finding, Section, Severity
+from tangka_match.analysis.diagnosis.profile import ProfileReading, read_profile
 from tangka_match.errors import count
-from tangka_match.metrics import CUTOFFS
+from tangka_match.metric_names import CUTOFFS
 
-TOLD = 1.0
-"""Points of R@1 that duplicates must cost before the ceiling is a warning."""
-COMPARED = "compared with it: the model's text→image R@1 / R@5 / R@10 (profile=, or of the run on val)"
+MIN_LOSS = 1.0
+"""Smallest loss of mean R@1 (points) due to duplicates that is a warning."""
+PROFILE_LABEL = "text→image R@1 / R@5 / R@10 of the model (profile=, or of the run on val)"
+
+
+class DuplicateGroups(NamedTuple):
+    """Duplicates of a split with I images and C captions.
+
+    Attributes:
+        images: (I,) group of each image; near-duplicates share a number.
+        same_images: (I,) group of each image; exact duplicates share a number.
+        captions: (C,) group of each caption; captions of the same text share a number.
+        mismatches: Pairs (caption, image): the image is in the group of the caption's own image but does not fit the
+            caption; see `find_distinguishable_captions`.
+    """
+
+    images: npt.NDArray[np.int64]
+    same_images: npt.NDArray[np.int64]
+    captions: npt.NDArray[np.int64]
+    mismatches: frozenset[tuple[int, int]] = frozenset()
 
 
 def ceiling(
     image_group: npt.NDArray[np.int64],
     text_group: npt.NDArray[np.int64],
     caption_to_image: npt.NDArray[np.int64],
-    told: Collection[tuple[int, int]] = (),
+    mismatches: Collection[tuple[int, int]] = (),
 ) -> dict[str, float]:
-    """Expected recalls, by the raw protocol, of a model that errs nowhere but among duplicates.
+    """Estimate the recall, by the raw protocol, of a model that errs only among duplicates.
 
-    What is estimated: a perfect model, except that it cannot tell apart images of one group, nor captions of one text,
-    and guesses among those that fit. The raw protocol counts a query's own partners alone as right. So
+    The model is perfect, except that it cannot distinguish the images of a group or the captions of a text, and ranks
+    those that fit in random order. The raw protocol counts only the query's own partners as correct. Therefore
 
-    - a caption has M images that fit: those of the group of its image, but for the ones that it is told from, and
-      images that have a caption of the same text. Its R@K is min(K, M) / M.
-    - an image alone in its group goes by the one of its captions that fewest images share, m captions of that text:
-      min(K, m) / m. In a group, its n captions are among the M that fit it, those of the group and those elsewhere of
-      a text of its own, and R@K is the chance that one of the first K is among the n: 1 − C(M − n, K) / C(M, K).
+    - a caption has M images that fit: the group of its image without the mismatches, and the images that have a caption
+      of the same text. Its R@K is min(K, M) / M.
+    - an image that is alone in its group is found by the caption that the fewest images share, with m captions of that
+      text: min(K, m) / m. In a group, its n captions are among the M that fit it (those of the group, and those
+      elsewhere of the same texts), and R@K = 1 − C(M − n, K) / C(M, K), the probability that one of the first K is
+      among the n.
 
-    Against the demo oracle, which knows the scenes, the mean R@1 was at most 1.4 points off with 5 to 40 % of 363
-    pictures copied exactly, painted again, or painted with one thing changed, and 2,910 training pairs
-    (``experiments/2026-11-24_diagnoses`` says what was measured with which rule). With fewer to learn from, fewer
-    captions are told from the copy, and it is low; so it is where features make pictures of one kind alike. It is high
-    where duplicates are not found.
+    The mean R@1 deviated by at most 1.4 points from the demo oracle, which knows the scenes, with 5 to 40 % of 363
+    images copied exactly, painted again, or painted with one change, and 2,910 training pairs
+    (``experiments/2026-11-24_diagnoses``). The estimate is too low with less training data, because fewer mismatches
+    are found, and with features that make images of one kind look alike. It is too high if duplicates are missed.
 
     Args:
-        image_group: (I,) equal for images that are nearly the same.
-        text_group: (C,) equal for captions of the same text.
+        image_group: (I,) group of each image; near-duplicates share a number.
+        text_group: (C,) group of each caption; captions of the same text share a number.
         caption_to_image: (C,) image of each caption.
-        told: Pairs of a caption and an image of its group that it does not fit; see ``told_apart``.
+        mismatches: Pairs (caption, image) that do not fit; see `find_distinguishable_captions`.
 
     Returns:
         ``i2t_r1`` … ``t2i_r10`` and ``mean_r1`` in percent.
@@ -53,7 +71,7 @@ def ceiling(
     >>> both["t2i_r1"], both["i2t_r1"], both["t2i_r5"]
     (75.0, 75.0, 100.0)
     """
-    of_caption, of_image = _fitting(image_group, text_group, caption_to_image, told)
+    of_caption, of_image = _fitting(image_group, text_group, caption_to_image, mismatches)
     values: dict[str, float] = {}
     for k in CUTOFFS:
         values[f"t2i_r{k}"] = 100.0 * float(np.mean([min(k, m) / m for m in of_caption]))
@@ -66,9 +84,9 @@ def _fitting(
     image_group: npt.NDArray[np.int64],
     text_group: npt.NDArray[np.int64],
     caption_to_image: npt.NDArray[np.int64],
-    told: Collection[tuple[int, int]],
+    mismatches: Collection[tuple[int, int]],
 ) -> tuple[list[int], list[tuple[int, int]]]:
-    """Images that fit each caption, and of each image how many captions are right, among how many that fit."""
+    """Count the images that fit each caption, and for each image its own captions and all captions that fit."""
     members: dict[int, set[int]] = defaultdict(set)
     captions_of: dict[int, list[int]] = defaultdict(list)
     with_text: dict[int, set[int]] = defaultdict(set)
@@ -81,7 +99,7 @@ def _fitting(
         of_text[text].add(caption)
     texts, groups = text_group.tolist(), image_group.tolist()
     not_fitting: dict[int, set[int]] = defaultdict(set)
-    for caption, image in told:
+    for caption, image in mismatches:
         not_fitting[caption].add(image)
     of_caption = [
         len((members[groups[image]] - not_fitting[caption]) | with_text[texts[caption]])
@@ -99,45 +117,45 @@ def _fitting(
 
 
 def diagnose_ceiling(
-    name: str, groups: Groups, caption_to_image: npt.NDArray[np.int64], profile: Sequence[float] | None
+    name: str, groups: DuplicateGroups, caption_to_image: npt.NDArray[np.int64], profile: Sequence[float] | None
 ) -> Section:
-    """The ceiling of a split, and how a profile compares with it.
+    """Estimate the ceiling of a split, and compare a recall profile with it.
 
     Args:
-        name: Of the split.
-        groups: Its duplicates.
+        name: Name of the split.
+        groups: Duplicates of the split.
         caption_to_image: (C,) image of each caption.
-        profile: R@1, R@5, R@10 in percent, of text→image; ``None`` where no model was measured.
+        profile: Text→image R@1, R@5, R@10 of a model, in percent; ``None`` without a model.
 
     Raises:
         ConfigError: If the profile is not three rising percentages.
     """
-    values = ceiling(groups.images, groups.captions, caption_to_image, groups.told)
+    values = ceiling(groups.images, groups.captions, caption_to_image, groups.mismatches)
     low = ceiling(groups.images, groups.captions, caption_to_image)["mean_r1"]
-    high = ceiling(groups.same_images, groups.captions, caption_to_image, groups.told)["mean_r1"]
+    high = ceiling(groups.same_images, groups.captions, caption_to_image, groups.mismatches)["mean_r1"]
     facts = [
-        (f"best {words} on {name}", " / ".join(f"{values[f'{direction}_r{k}']:.2f}" for k in CUTOFFS) + " %")
+        (f"best possible {words} on {name}", " / ".join(f"{values[f'{direction}_r{k}']:.2f}" for k in CUTOFFS) + " %")
         for direction, words in (("i2t", "image→text R@1 / R@5 / R@10"), ("t2i", "text→image R@1 / R@5 / R@10"))
     ]
-    naming = len({caption for caption, _ in groups.told})
+    distinguishing = len({caption for caption, _ in groups.mismatches})
     between = (
-        f"{low:.1f} % if no near copy could be told from another, {high:.1f} % if every one could; "
-        f"{count(naming, 'caption')} of near copies found to name what only the right picture shows"
+        f"{low:.1f} % if no near-duplicates can be distinguished, {high:.1f} % if all can; "
+        f"{count(distinguishing, 'caption')} found that mention something only the correct image shows"
     )
     if low < high:
-        facts.append((f"best mean R@1 on {name}", f"{values['mean_r1']:.2f} %: {between}"))
+        facts.append((f"best possible mean R@1 on {name}", f"{values['mean_r1']:.2f} %: {between}"))
     findings = []
     lost = 100.0 - values["mean_r1"]
-    if lost >= TOLD:
+    if lost >= MIN_LOSS:
         findings.append(
             Finding(
                 "ceiling",
                 "warning",
-                f"duplicates leave a perfect model a mean R@1 of {values['mean_r1']:.1f} % on {name}, R@5 of "
+                f"duplicates limit the mean R@1 on {name} to {values['mean_r1']:.1f} %, and text→image R@5 to "
                 f"{values['t2i_r5']:.1f} %",
-                "of several items that fit equally well only one counts as right, so a model that guesses among them "
-                f"loses {lost:.1f} points" + (f" ({between})" if low < high else ""),
-                "report recall that counts near-duplicates as right beside the raw one, and clean the split",
+                "only one of several items that fit equally well counts as correct, so a perfect model that guesses "
+                f"among them loses {lost:.1f} points" + (f" ({between})" if low < high else ""),
+                "also report recall that counts near-duplicates as correct, and clean the split",
                 points=lost,
             )
         )
@@ -146,38 +164,40 @@ def diagnose_ceiling(
         sizes = np.bincount(groups.images)[groups.images][caption_to_image]
         reading = read_profile(profile, len(groups.images), sizes.tolist(), values["t2i_r1"])
         findings.append(_profile_finding(profile, reading, values["t2i_r1"]))
-        facts.append((COMPARED, " / ".join(f"{recall:.2f}" for recall in profile) + " %"))
+        facts.append((PROFILE_LABEL, " / ".join(f"{recall:.2f}" for recall in profile) + " %"))
         out |= {"profile": list(profile), **reading._asdict()}
-    return Section("ceiling", "Ceiling: what duplicates leave", facts, findings, values=out)
+    return Section("ceiling", "Ceiling: best recall possible with these duplicates", facts, findings, values=out)
 
 
-def _profile_finding(profile: Sequence[float], reading: Reading, best: float) -> Finding:
+def _profile_finding(profile: Sequence[float], reading: ProfileReading, best: float) -> Finding:
     without, with_found = ("{:.0f} to {:.0f}".format(*usual) for usual in (reading.without, reading.with_found))
     seen = (
-        f"R@1 / R@5 / R@10 of {profile[0]:.2f} / {profile[1]:.2f} / {profile[2]:.2f}. Models of this R@10 have an "
-        f"R@1 of {without} where nothing is alike, of {with_found} with the duplicates found here; it is known to ± "
-        f"{reading.half_width:.1f}, and the ceiling is {best:.1f}"
+        f"R@1 / R@5 / R@10 of {profile[0]:.2f} / {profile[1]:.2f} / {profile[2]:.2f}. Models with this R@10 usually "
+        f"have an R@1 of {without} without duplicates, and of {with_found} with the duplicates found here; the 95 % "
+        f"interval of R@1 is ± {reading.half_width:.1f}, and the ceiling is {best:.1f}"
     )
     missing = max(reading.without[0] - profile[0], 0.0)
     explained = min(max(reading.without[0] - reading.with_found[0], 0.0), missing)
     why, do = {
         "weak_model": (
-            "the profile looks like a model that is too weak everywhere, not like duplicates",
-            "look at training first: steps, loss, features",
+            "the profile is that of a weak model, not that of duplicates",
+            "check training first: steps, loss, features",
         ),
         "duplicates": (
-            f"the profile looks like duplicates: R@1 is {missing:.1f} points lower than usual, as those found make it",
+            f"R@1 is {missing:.1f} points lower than usual for this R@10, and the duplicates found explain it",
             "clean the split; a better model will hardly raise the raw R@1",
         ),
         "look_alikes": (
-            f"R@1 is {missing:.1f} points lower than usual for its R@10: the right item is among the first ten, and "
-            f"something like it stands before it. Duplicates found explain {explained:.1f} of these points; the rest "
-            "are look-alikes that the model does not tell apart: fine detail, or duplicates that features do not show",
-            "look at the worst queries; train longer on hard negatives, and tell in captions what sets images apart",
+            f"R@1 is {missing:.1f} points lower than usual for this R@10: the correct item is among the first ten, but "
+            f"a similar one ranks above it. The duplicates found explain {explained:.1f} of these points; the rest "
+            "comes from similar items that the model confuses: fine details, or duplicates that the features do not "
+            "reveal",
+            "inspect the worst queries; train longer on hard negatives, and mention in captions what distinguishes "
+            "an image",
         ),
         "above": (
-            "R@1 lies above the ceiling: the groups found hold images that the model does tell apart",
-            "trust the model; the ceiling is too low here",
+            "R@1 is above the ceiling: the model distinguishes images that were grouped as near-duplicates",
+            "trust the model; the ceiling is underestimated here",
         ),
     }[reading.looks_like]
     steep = reading.looks_like in ("duplicates", "look_alikes")

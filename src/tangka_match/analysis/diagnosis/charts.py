@@ -1,4 +1,4 @@
-"""Charts as inline SVG: no script, no file beside the page, no library."""
+"""Charts as inline SVG, without scripts, external files or a plotting library."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,20 +12,22 @@ from tangka_match.analysis.saturating_curve import SaturatingCurve
 WIDTH, HEIGHT = 520, 250
 LEFT, RIGHT, TOP, BOTTOM = 66, 16, 30, 44
 COLOURS = ("var(--c1)", "var(--c2)", "var(--c3)", "var(--c4)")
-MOST_POINTS = 400
-"""Points drawn of one curve; of a longer one every so-many-th."""
+MAX_POINTS = 400
+"""Most points per curve; longer curves are subsampled."""
+LINE_POINTS, BAND_POINTS = 80, 28
+"""Points of a learning curve and of its confidence band."""
 
 Curve = tuple[Sequence[float], Sequence[float]]
 
 
 def histogram(values: Mapping[str, Sequence[float]], x_label: str, y_label: str, bins: int = 24) -> str:
-    """Draw histograms over one another, as steps.
+    """Draw overlaid histograms as step curves.
 
     Args:
-        values: By name; each histogram adds up to 100 %.
-        x_label: Below the axis.
-        y_label: Beside the other one.
-        bins: At most so many; whole numbers get bins of whole width.
+        values: Values by name; each histogram sums to 100 %.
+        x_label: Label of the x axis.
+        y_label: Label of the y axis.
+        bins: Largest number of bins; integers get bins of integer width.
     """
     everything = [value for series in values.values() for value in series if math.isfinite(value)]
     low, high = min(everything, default=0.0), max(everything, default=1.0)
@@ -47,13 +49,13 @@ def histogram(values: Mapping[str, Sequence[float]], x_label: str, y_label: str,
 
 
 def lines(curves: Mapping[str, Curve], x_label: str, y_label: str, *, logarithmic: bool = False) -> str:
-    """Draw curves against each other.
+    """Draw curves in one chart.
 
     Args:
-        curves: x and y of each, by name; what is not finite is left out.
-        x_label: Below the axis.
-        y_label: Beside the other one.
-        logarithmic: Draw y by its decimal logarithm; values must be positive then, others are left out.
+        curves: x and y values by name; values that are not finite are skipped.
+        x_label: Label of the x axis.
+        y_label: Label of the y axis.
+        logarithmic: Whether the y axis is logarithmic; values that are not positive are then skipped.
     """
     prepared: dict[str, Curve] = {}
     for name, (xs, ys) in curves.items():
@@ -62,14 +64,56 @@ def lines(curves: Mapping[str, Curve], x_label: str, y_label: str, *, logarithmi
             for x, y in zip(xs, ys, strict=True)
             if math.isfinite(y) and (y > 0 or not logarithmic)
         ]
-        step = math.ceil(len(kept) / MOST_POINTS) or 1
+        step = math.ceil(len(kept) / MAX_POINTS) or 1
         thinned = kept[::step] + ([kept[-1]] if step > 1 else [])
         prepared[name] = ([x for x, _ in thinned], [y for _, y in thinned])
     return _draw(prepared, x_label, y_label, filled=False, logarithmic=logarithmic)
 
 
+def draw_learning_curve(
+    curve: SaturatingCurve, runs: Sequence[tuple[float, float]], target: float, last: float, label: str
+) -> str:
+    """Draw recalls against the number of training pairs.
+
+    Args:
+        curve: Fitted curve.
+        runs: Training pairs and recall (percent) of each run.
+        target: Target recall, in percent.
+        last: Training pairs at the right end of the x axis.
+        label: Label of the y axis.
+    """
+    sizes = np.linspace(min(curve.pairs) / 2, last, LINE_POINTS).tolist()
+    band = [(n, *curve.interval_at(n)) for n in np.linspace(sizes[0], last, BAND_POINTS).tolist()]
+    top = min(100.0, 1.08 * max(target, *(high for _, _, high in band), *(recall for _, recall in runs)))
+
+    def place(pairs: float, recall: float) -> str:
+        across = LEFT + pairs / last * (WIDTH - LEFT - RIGHT)
+        return f"{across:.1f},{HEIGHT - BOTTOM - min(max(recall, 0.0), top) / top * (HEIGHT - TOP - BOTTOM):.1f}"
+
+    outline = [place(n, high) for n, _, high in band] + [place(n, low) for n, low, _ in reversed(band)]
+    line = " ".join(place(n, curve.at(n)) for n in sizes)
+    right, height = place(last, target).split(",")
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)} against training pairs">',
+        *_learning_curve_axes(place, last, top, label),
+        f'<polygon fill="var(--c1)" fill-opacity="0.15" points="{" ".join(outline)}"/>',
+        f'<polyline fill="none" stroke="var(--c1)" stroke-width="1.8" points="{line}"/>',
+        f'<line x1="{LEFT}" y1="{height}" x2="{right}" y2="{height}" stroke="var(--c3)" stroke-width="1.5" '
+        'stroke-dasharray="6 4"/>',
+    ]
+    for pairs, recall in runs:
+        x, y = place(pairs, recall).split(",")
+        parts.append(f'<circle cx="{x}" cy="{y}" r="3.2" fill="var(--c2)"/>')
+    key = LEFT
+    for colour, words in (("c2", "runs"), ("c1", "curve, 95 % band"), ("c3", f"target {target:g} %")):
+        parts.append(f'<rect x="{key}" y="8" width="11" height="11" rx="2" fill="var(--{colour})"/>')
+        parts.append(f'<text class="tick" x="{key + 16}" y="18">{words}</text>')
+        key += 40 + 7 * len(words)
+    return "".join([*parts, "</svg>"])
+
+
 def ticks(low: float, high: float) -> list[float]:
-    """Round numbers that divide a range into four to nine parts.
+    """Choose round tick values that divide a range into four to nine parts.
 
     >>> ticks(0, 37)
     [0, 5, 10, 15, 20, 25, 30, 35]
@@ -81,7 +125,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def _decades(low: float, high: float) -> list[float]:
-    """Decimal logarithms of 1, 2 and 5 times powers of ten, or of the powers alone where these are many."""
+    """Choose logarithmic ticks: 1, 2 and 5 times powers of ten, or powers only if the range is wide."""
     powers = range(math.floor(low), math.ceil(high) + 1)
     factors = (1, 2, 5) if high - low < 3 else (1,)
     marks = (power + math.log10(factor) for power in powers for factor in factors)
@@ -148,52 +192,7 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
 
 
-LINE_POINTS, BAND_POINTS = 80, 28
-
-
-def draw_learning_curve(
-    curve: SaturatingCurve, runs: Sequence[tuple[float, float]], target: float, last: float, label: str
-) -> str:
-    """Draw recalls against the number of training pairs.
-
-    Args:
-        curve: As fitted.
-        runs: Pairs and recall in percent of each run.
-        target: In percent.
-        last: Pairs at the right end.
-        label: Of the recall.
-    """
-    sizes = np.linspace(min(curve.pairs) / 2, last, LINE_POINTS).tolist()
-    band = [(n, *curve.interval_at(n)) for n in np.linspace(sizes[0], last, BAND_POINTS).tolist()]
-    top = min(100.0, 1.08 * max(target, *(high for _, _, high in band), *(recall for _, recall in runs)))
-
-    def place(pairs: float, recall: float) -> str:
-        across = LEFT + pairs / last * (WIDTH - LEFT - RIGHT)
-        return f"{across:.1f},{HEIGHT - BOTTOM - min(max(recall, 0.0), top) / top * (HEIGHT - TOP - BOTTOM):.1f}"
-
-    outline = [place(n, high) for n, _, high in band] + [place(n, low) for n, low, _ in reversed(band)]
-    line = " ".join(place(n, curve.at(n)) for n in sizes)
-    right, height = place(last, target).split(",")
-    parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)} against training pairs">',
-        *_axes(place, last, top, label),
-        f'<polygon fill="var(--c1)" fill-opacity="0.15" points="{" ".join(outline)}"/>',
-        f'<polyline fill="none" stroke="var(--c1)" stroke-width="1.8" points="{line}"/>',
-        f'<line x1="{LEFT}" y1="{height}" x2="{right}" y2="{height}" stroke="var(--c3)" stroke-width="1.5" '
-        'stroke-dasharray="6 4"/>',
-    ]
-    for pairs, recall in runs:
-        x, y = place(pairs, recall).split(",")
-        parts.append(f'<circle cx="{x}" cy="{y}" r="3.2" fill="var(--c2)"/>')
-    key = LEFT
-    for colour, words in (("c2", "runs"), ("c1", "curve, 95 % band"), ("c3", f"target {target:g} %")):
-        parts.append(f'<rect x="{key}" y="8" width="11" height="11" rx="2" fill="var(--{colour})"/>')
-        parts.append(f'<text class="tick" x="{key + 16}" y="18">{words}</text>')
-        key += 40 + 7 * len(words)
-    return "".join([*parts, "</svg>"])
-
-
-def _axes(place: Callable[[float, float], str], last: float, top: float, label: str) -> list[str]:
+def _learning_curve_axes(place: Callable[[float, float], str], last: float, top: float, label: str) -> list[str]:
     parts = []
     for tick in ticks(0.0, last):
         x, y = place(tick, 0.0).split(",")

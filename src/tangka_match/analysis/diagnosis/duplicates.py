@@ -1,4 +1,4 @@
-"""Duplicates: captions of the same text and nearly the same pictures, within a split and across splits."""
+"""Duplicate captions and near-duplicate images, within a split and across splits."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -6,29 +6,30 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tangka_match.analysis.diagnosis.ceiling import ceiling
+from tangka_match.analysis.diagnosis.ceiling import DuplicateGroups, ceiling
+from tangka_match.analysis.diagnosis.distinguishable import find_distinguishable_captions
 from tangka_match.analysis.diagnosis.feature_scan import FeatureScan
-from tangka_match.analysis.diagnosis.finding import Finding, Groups, Section
+from tangka_match.analysis.diagnosis.finding import Finding, Section
 from tangka_match.analysis.diagnosis.near_images import SAME, NearPair, group_pairs, near_images
 from tangka_match.analysis.diagnosis.texts import Texts
-from tangka_match.analysis.diagnosis.told_apart import told_apart
 from tangka_match.data.captions import group_texts, text_key
 from tangka_match.errors import count
 
-SHOWN = 5
+MAX_LISTED = 5
+"""Most groups, and most members of a group, listed in a message."""
 
 
 def diagnose_duplicates(
     texts: Mapping[str, Texts], scans: Mapping[str, FeatureScan]
-) -> tuple[Section, dict[str, Groups]]:
-    """Duplicates within every split, and between train and every other one.
+) -> tuple[Section, dict[str, DuplicateGroups]]:
+    """Find duplicates within each split, and between train and every other split.
 
     Args:
-        texts: By split.
-        scans: Features, by split.
+        texts: Captions by split.
+        scans: Feature statistics by split.
 
     Returns:
-        The section, and the groups of each split.
+        The section, and the duplicate groups of each split.
     """
     facts, findings, groups = [], [], {}
     values: dict[str, dict[str, int]] = {}
@@ -43,15 +44,15 @@ def diagnose_duplicates(
         facts.append(
             (
                 name,
-                f"{near:,} images with a near-duplicate, {len(shared):,} captions that another image has too, "
-                f"{len(reordered):,} more with the same words in another order",
+                f"{near:,} images with a near-duplicate, {len(shared):,} captions shared with another image, "
+                f"{len(reordered):,} captions with the words of another one in a different order",
             )
         )
         values[name] = {
             "near_images": near,
             "shared_captions": len(shared),
             "reordered_captions": len(reordered),
-            "told_apart": len({caption for caption, _ in found.told}),
+            "told_apart": len({caption for caption, _ in found.mismatches}),
         }
         findings += _within(name, text, found, pairs, shared)
         findings += _reordered(name, reordered)
@@ -62,22 +63,25 @@ def diagnose_duplicates(
     return Section("duplicates", "Duplicates and leaks", facts, findings, values=values), groups
 
 
-def _groups(name: str, texts: Mapping[str, Texts], scans: Mapping[str, FeatureScan], pairs: list[NearPair]) -> Groups:
+def _groups(
+    name: str, texts: Mapping[str, Texts], scans: Mapping[str, FeatureScan], pairs: list[NearPair]
+) -> DuplicateGroups:
     split = texts[name].split
     images, same_images = (
         group_pairs(chosen, split.num_images) for chosen in (pairs, [p for p in pairs if p.distance <= SAME])
     )
-    found = Groups(images, same_images, group_texts(split.captions))
+    found = DuplicateGroups(images, same_images, group_texts(split.captions))
     if name == "train" or "train" not in texts or not pairs:
         return found
     train = texts["train"]
     if train.split.features.feature_dim != split.features.feature_dim:
         return found
-    return found._replace(told=told_apart(texts[name], images, found.captions, train, scans["train"]))
+    mismatches = find_distinguishable_captions(texts[name], images, found.captions, train, scans["train"])
+    return found._replace(mismatches=mismatches)
 
 
 def same_words(words: Sequence[Sequence[str]], text_group: npt.NDArray[np.int64]) -> list[int]:
-    """Captions (indices) that consist of the words of a caption of another text, in another order.
+    """Find captions (indices) that have the words of another caption in a different order.
 
     >>> same_words([["狗", "追", "猫"], ["猫", "追", "狗"], ["猫"]], np.array([0, 1, 2]))
     [0, 1]
@@ -94,18 +98,20 @@ def _in_groups(group: npt.NDArray[np.int64]) -> int:
 
 
 def _shared_texts(text_group: npt.NDArray[np.int64], caption_to_image: npt.NDArray[np.int64]) -> list[int]:
-    """Captions whose text describes another image too."""
+    """Find captions whose text also belongs to another image."""
     owners: dict[int, set[int]] = defaultdict(set)
     for text, image in zip(text_group.tolist(), caption_to_image.tolist(), strict=True):
         owners[text].add(image)
     return [caption for caption, text in enumerate(text_group.tolist()) if len(owners[text]) > 1]
 
 
-def _within(name: str, text: Texts, found: Groups, pairs: Sequence[NearPair], shared: Sequence[int]) -> list[Finding]:
+def _within(
+    name: str, text: Texts, found: DuplicateGroups, pairs: Sequence[NearPair], shared: Sequence[int]
+) -> list[Finding]:
     split, owners = text.split, text.split.caption_to_image
     findings = []
     if pairs:
-        lost = 100.0 - ceiling(found.images, np.arange(split.num_captions), owners, found.told)["mean_r1"]
+        lost = 100.0 - ceiling(found.images, np.arange(split.num_captions), owners, found.mismatches)["mean_r1"]
         members = np.flatnonzero(np.bincount(found.images)[found.images] > 1)
         together = [np.flatnonzero(found.images == group) for group in dict.fromkeys(found.images[members].tolist())]
         listed = _listed([tuple(split.image_ids[image] for image in group) for group in together])
@@ -113,17 +119,17 @@ def _within(name: str, text: Texts, found: Groups, pairs: Sequence[NearPair], sh
             Finding(
                 "near_images",
                 "warning",
-                f"{len(members):,} of {split.num_images:,} images of {name} have a near-duplicate in it, by their "
-                f"features; {count(len(together), 'group')}: {listed}",
-                "only one of a group counts as right"
+                f"{len(members):,} of {split.num_images:,} images of {name} have a near-duplicate in {name}, judged by "
+                f"their features; {count(len(together), 'group')}: {listed}",
+                "only one image per group counts as correct"
                 if name != "train"
-                else "as negatives of each other they are pushed apart",
-                "look at them first: features that say little make pictures of one kind (grass, snow, sea) alike; then "
-                "keep one of each group, or "
+                else "training uses them as negatives of each other and pushes them apart",
+                "inspect them first: weak features make images of one kind (grass, snow, sea) look alike; then keep "
+                "one image per group, or "
                 + (
-                    "report recall that counts near-duplicates as right (evaluate near_duplicates.threshold=…)"
+                    "report recall that counts near-duplicates as correct (evaluate near_duplicates.threshold=…)"
                     if name != "train"
-                    else "give them one image id"
+                    else "give them the same image id"
                 ),
                 points=lost if name != "train" else None,
                 ids=tuple(split.image_ids[image] for image in members),
@@ -136,11 +142,11 @@ def _within(name: str, text: Texts, found: Groups, pairs: Sequence[NearPair], sh
             Finding(
                 "same_captions",
                 "warning",
-                f"{len(shared):,} of {split.num_captions:,} captions of {name} stand at several images: {examples}",
-                "a caption finds one image first, and only one of them counts as right"
+                f"{len(shared):,} of {split.num_captions:,} captions of {name} belong to several images: {examples}",
+                "a caption ranks one image first, and only one of the images counts as correct"
                 if name != "train"
-                else "training takes them for positives of each other; they teach less than pairs of their own",
-                "tell in each caption what sets the image apart",
+                else "training uses them as positives of each other; they teach less than distinct captions",
+                "describe in each caption what distinguishes its image",
                 points=lost if name != "train" else None,
                 ids=tuple(f"{name} caption {caption + 1}" for caption in shared),
             )
@@ -155,9 +161,9 @@ def _reordered(name: str, captions: Sequence[int]) -> list[Finding]:
         Finding(
             "reordered_captions",
             "info",
-            f"{count(len(captions), 'caption')} of {name} have the same words as another one, in another order",
-            "only a model that reads word order tells them apart",
-            "look whether they mean the same",
+            f"{count(len(captions), 'caption')} of {name} have the same words as another caption, in a different order",
+            "only a model that uses word order can distinguish them",
+            "check whether they mean the same",
             ids=tuple(f"{name} caption {caption + 1}" for caption in captions),
         )
     ]
@@ -181,9 +187,9 @@ def _leaks(texts: Mapping[str, Texts], scans: Mapping[str, FeatureScan], name: s
             Finding(
                 "caption_leak",
                 "warning",
-                f"{len(leaked):,} of {held.num_captions:,} captions of {name} stand in train as well: {examples}",
-                f"what the model learnt by heart counts as skill on {name}, unless such sentences are common",
-                f"look at the pairs; remove those from train whose image is the one of {name}",
+                f"{len(leaked):,} of {held.num_captions:,} captions of {name} also occur in train: {examples}",
+                f"memorised captions raise the recall on {name}, unless such sentences are common",
+                f"inspect the pairs; remove from train those whose image is also in {name}",
                 points=100.0 * len(leaked) / held.num_captions,
                 ids=tuple(f"{name} caption {caption + 1}" for caption in leaked),
             )
@@ -205,10 +211,10 @@ def _image_leak(code: str, texts: Mapping[str, Texts], name: str, pairs: Sequenc
         Finding(
             code,
             "fault" if exact else "warning",
-            f"{len(sources):,} of {held.num_images:,} images of {name} are {'' if exact else 'nearly '}images of "
-            f"train: {listed}",
-            f"the model may know these pictures by heart, so that {name} flatters it",
-            "remove them from train, and split by picture, not by caption",
+            f"{len(sources):,} of {held.num_images:,} images of {name} "
+            f"{'are also in train' if exact else 'have a near-duplicate in train'}: {listed}",
+            f"the model may have memorised these images, so the recall on {name} is too high",
+            "remove them from train, and split the data by image, not by caption",
             points=100.0 * len(sources) / held.num_images,
             ids=tuple(f"{held_id} = {train_id}" for held_id, train_id in named),
         )
@@ -217,7 +223,7 @@ def _image_leak(code: str, texts: Mapping[str, Texts], name: str, pairs: Sequenc
 
 def _listed(items: Sequence[tuple[str, ...]]) -> str:
     shown = "; ".join(
-        " = ".join(item[:SHOWN]) + (f" = {len(item) - SHOWN:,} more" if len(item) > SHOWN else "")
-        for item in items[:SHOWN]
+        " = ".join(item[:MAX_LISTED]) + (f" = {len(item) - MAX_LISTED:,} more" if len(item) > MAX_LISTED else "")
+        for item in items[:MAX_LISTED]
     )
-    return shown + (f"; and {len(items) - SHOWN:,} more" if len(items) > SHOWN else "")
+    return shown + (f"; and {len(items) - MAX_LISTED:,} more" if len(items) > MAX_LISTED else "")

@@ -1,29 +1,29 @@
-"""What a diagnosis says: findings, and the sections that hold them."""
+"""Findings, and the sections of a diagnosis that contain them.
+
+A short file of its own because every section imports it, and so do the commands that assemble the sections.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any, Literal
 
 Severity = Literal["fault", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("fault", "warning", "info")
-"""Gravest first. A *fault* makes numbers wrong or a run worthless, a *warning* costs points, *info* is good to know."""
+"""Most severe first. *fault*: numbers are wrong or a run is useless; *warning*: recall is lost; *info*: context."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found.
+    """A single observation of a diagnosis, with its reason and its remedy.
 
     Args:
-        code: Short name for tools, such as ``image_leak``.
-        severity: How grave it is.
-        seen: What was seen, with the numbers.
+        code: Identifier for tools, such as ``image_leak``.
+        severity: Severity.
+        seen: Observation, with numbers; the first clause reads as a title.
         why: Why it matters.
         do: What to do about it.
-        points: Points of R@1 that it costs (or, for a leak, gives) at most; ``None`` where they cannot be bounded.
-        ids: Of the images or captions concerned; ``caption 12`` is the one on line 12 of the file.
+        points: Upper bound of the effect on R@1, in points (a loss, or for a leak a gain); ``None`` if unknown.
+        ids: Ids of the affected images or captions; ``caption 12`` is the caption on line 12 of the file.
     """
 
     code: str
@@ -35,23 +35,23 @@ class Finding:
     ids: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values for JSON."""
         points = None if self.points is None else round(self.points, 2)
         return {**self.__dict__, "points": points, "ids": list(self.ids)}
 
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a diagnosis.
+    """Section of a diagnosis.
 
     Args:
-        name: Short name for tools.
-        title: For people.
-        facts: Label and value of what was measured, in the order to show them.
-        findings: What was found.
+        name: Identifier for tools.
+        title: Heading.
+        facts: Label and value of each measurement, in display order.
+        findings: Findings of this section.
         charts: SVG elements.
-        values: The measured numbers, for JSON.
-        blocks: HTML elements below the charts.
+        values: Measurements as plain values, for JSON.
+        blocks: HTML elements, shown below the charts.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Section:
     blocks: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; charts and blocks are left out."""
+        """Return plain values for JSON, without charts and blocks."""
         return {
             "title": self.title,
             "values": self.values,
@@ -72,26 +72,10 @@ class Section:
 
 
 def in_order(findings: Sequence[Finding]) -> list[Finding]:
-    """The gravest first; among equals those that cost most points, then as they were found.
+    """Sort findings by severity, then by points; ties keep their order.
 
     >>> low, high = Finding("a", "info", "", "", ""), Finding("b", "fault", "", "", "")
     >>> [finding.code for finding in in_order([low, high])]
     ['b', 'a']
     """
     return sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), -(finding.points or 0.0)))
-
-
-class Groups(NamedTuple):
-    """What belongs together in a split of I images and C captions.
-
-    Attributes:
-        images: (I,) equal for images that are nearly the same.
-        same_images: (I,) equal for images that are the same.
-        captions: (C,) equal for captions of the same text.
-        told: Pairs of a caption and an image of its group that it does not fit; see ``told_apart``.
-    """
-
-    images: npt.NDArray[np.int64]
-    same_images: npt.NDArray[np.int64]
-    captions: npt.NDArray[np.int64]
-    told: frozenset[tuple[int, int]] = frozenset()

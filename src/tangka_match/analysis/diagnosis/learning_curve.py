@@ -1,4 +1,4 @@
-"""What more pairs would bring: the answer of a learning curve, and how far it can be trusted."""
+"""Learning curve: the recall expected with more training pairs, and how reliable the extrapolation is."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,24 +8,23 @@ from scipy.stats import t
 
 from tangka_match.analysis.diagnosis.charts import draw_learning_curve
 from tangka_match.analysis.diagnosis.finding import Finding, Section
-from tangka_match.analysis.saturating_curve import MOST_TIMES, MeasuredPoints, PairsNeeded, SaturatingCurve
+from tangka_match.analysis.saturating_curve import MAX_EXTRAPOLATION, MeasuredPoints, PairsNeeded, SaturatingCurve
 
-AHEAD = (2, 4, 10)
-"""How many times the present pairs the table looks ahead."""
-MISFIT = 0.01
-"""p of the best curve below which it is said not to fit."""
+MULTIPLES = (2, 4, 10)
+"""Multiples of the present number of pairs for which recalls are extrapolated."""
+MIN_FIT_P_VALUE = 0.01
+"""p-value of the goodness-of-fit test below which the curve is reported not to fit."""
 LABEL = "mean R@1, %"
-DO_MORE = "collect pairs only if that many can be had"
 
 
 class CurveSize(NamedTuple):
-    """The runs of one training size.
+    """Runs with the same number of training images.
 
     Attributes:
-        share: Of the training images, in (0, 1].
-        pairs: Captions, on average over seeds.
-        runs: Run ids, a seed each.
-        verdicts: Codes of what the guard found, of all runs.
+        share: Share of the training images, in (0, 1].
+        pairs: Number of captions, averaged over seeds.
+        runs: Run ids, one per seed.
+        verdicts: Codes of the guard's verdicts on all runs.
     """
 
     share: float
@@ -35,18 +34,18 @@ class CurveSize(NamedTuple):
 
 
 def diagnose_learning_curve(sizes: Sequence[CurveSize], measured: MeasuredPoints, target: float) -> Section:
-    """Fit the curve, and answer how many pairs a target would take.
+    """Fit the curve and estimate how many pairs a target needs.
 
     Args:
-        sizes: In rising order, at least three.
-        measured: Recalls of the same sizes.
-        target: Mean R@1 in percent.
+        sizes: At least three sizes, in rising order.
+        measured: Recalls at these sizes.
+        target: Target mean R@1, in percent.
     """
     means = measured.recalls.mean(axis=1)
     curve = SaturatingCurve([size.pairs for size in sizes], means.tolist(), measured.covariance, measured.freedom)
     needed = curve.pairs_for(target)
     full = sizes[-1].pairs
-    ahead = {times: (curve.at(times * full), *curve.interval_at(times * full)) for times in AHEAD}
+    ahead = {times: (curve.at(times * full), *curve.interval_at(times * full)) for times in MULTIPLES}
     facts = [
         (
             f"{100 * size.share:g} %, {size.pairs:,.0f} pairs",
@@ -57,7 +56,7 @@ def diagnose_learning_curve(sizes: Sequence[CurveSize], measured: MeasuredPoints
         )
     ]
     facts += [
-        (f"{times} times as many, {times * full:,.0f} pairs", f"{best:.1f} % {_interval(low, high)}, by the curve")
+        (f"{times} times as many, {times * full:,.0f} pairs", f"{best:.1f} % {_interval(low, high)}, extrapolated")
         for times, (best, low, high) in ahead.items()
     ]
     facts.append((f"pairs for {target:g} %", _answer(needed, target, full)))
@@ -79,7 +78,7 @@ def diagnose_learning_curve(sizes: Sequence[CurveSize], measured: MeasuredPoints
     }
     return Section(
         "learning_curve",
-        "Learning curve: what more pairs would bring",
+        "Learning curve: recall with more training pairs",
         facts,
         [_finding(curve, needed, target, full), *_doubts(curve, sizes)],
         [draw_learning_curve(curve, runs, target, last, LABEL)],
@@ -91,8 +90,8 @@ def _finding(curve: SaturatingCurve, needed: PairsNeeded, target: float, full: f
     gain = curve.at(2 * full) - curve.at(full)
     low, high = curve.interval_at(2 * full)
     doubled = (
-        f"with {full:,.0f} pairs the curve gives {curve.at(full):.1f} %, with twice as many {curve.at(2 * full):.1f} % "
-        f"{_interval(low, high)}"
+        f"the curve gives {curve.at(full):.1f} % with {full:,.0f} pairs, and {curve.at(2 * full):.1f} % "
+        f"{_interval(low, high)} with twice as many"
     )
     seen = f"{target:g} % mean R@1: {_answer(needed, target, full)}; {doubled}"
     if needed.low is None:
@@ -100,48 +99,54 @@ def _finding(curve: SaturatingCurve, needed: PairsNeeded, target: float, full: f
             "target_not_reachable",
             "warning",
             seen,
-            f"more pairs of this kind, with this recipe, do not lead there: twice as many bring {gain:+.1f} points",
-            "change the model, the features or the captions; look at the ceiling above",
+            f"more pairs of this kind do not reach it with this recipe: twice as many change R@1 by {gain:+.1f} points",
+            "change the model, the features or the captions; see the ceiling above",
         )
     if needed.high is None:
         return Finding(
             "target_open",
             "info",
             seen,
-            "these points allow curves that reach the target, and curves that never do",
-            "plan with the recall at twice the pairs, not with the target; more seeds narrow the band",
+            "both curves that reach the target and curves that never reach it fit these points",
+            "plan with the recall at twice as many pairs, not with the target; more seeds narrow the interval",
         )
     if needed.high <= full:
         return Finding(
-            "target_reached", "info", seen, "the target lies below what is reached", "set a higher curve.target"
+            "target_reached", "info", seen, "the target has been reached already", "set a higher curve.target"
         )
-    return Finding("pairs_needed", "info", seen, f"twice as many pairs bring {gain:+.1f} points", DO_MORE)
+    return Finding(
+        "pairs_needed",
+        "info",
+        seen,
+        f"twice as many pairs change R@1 by {gain:+.1f} points",
+        "collect more pairs only if this number is attainable",
+    )
 
 
 def _doubts(curve: SaturatingCurve, sizes: Sequence[CurveSize]) -> list[Finding]:
     doubts = []
-    if curve.misfit < MISFIT:
+    if curve.misfit < MIN_FIT_P_VALUE:
         doubts.append(
             Finding(
                 "curve_misfit",
                 "warning",
                 f"no saturating power law fits the points (p = {curve.misfit:.3f})",
-                "the curve may still be speeding up, or a run went wrong: what lies beyond the points is a guess",
-                "look at the chart and at the runs, and use larger shares",
+                "the recall may still be accelerating, or a run may have failed: the extrapolation is unreliable",
+                "check the chart and the runs, and use larger shares",
             )
         )
     runs = sum(len(size.runs) for size in sizes)
     for code, why, do in (
-        ("collapse", "a collapsed run says nothing of its number of pairs", "mend the recipe first"),
+        ("collapse", "the recall of a collapsed run does not depend on its number of pairs", "fix the recipe first"),
         (
             "short_schedule",
-            "the curve shows what pairs bring within this schedule; a longer one may lift all of it",
+            "the curve applies to this schedule; a longer one may raise all recalls",
             "repeat it with curve.overrides=['trainer.max_epochs=…'] as the guard advises",
         ),
     ):
         found = sum(list(size.verdicts).count(code) for size in sizes)
         if found:
-            seen = f"the guard found {code} in {found} of {runs} runs"
+            seen = f"the guard reported {code} in {found} of {runs} runs"
             doubts.append(Finding(f"curve_{code}", "warning", seen, why, do))
     return doubts
 
@@ -153,12 +158,14 @@ def _point_intervals(means: Sequence[float], measured: MeasuredPoints) -> list[t
 
 def _answer(needed: PairsNeeded, target: float, full: float) -> str:
     if needed.low is None:
-        return f"not reachable this way, not with {MOST_TIMES} times as many pairs"
+        return f"not reachable even with {MAX_EXTRAPOLATION} times as many pairs"
     if needed.high is None:
-        guess = "none by the best curve" if needed.pairs is None else f"{_round(needed.pairs)} by the best curve"
-        return f"at least {_round(needed.low)} pairs, {guess}; these points do not tell whether any number would do"
+        estimate = (
+            "the best curve never reaches it" if needed.pairs is None else f"{_round(needed.pairs)} by the best curve"
+        )
+        return f"at least {_round(needed.low)} pairs ({estimate}); the points do not exclude that it is out of reach"
     best = needed.low if needed.pairs is None else needed.pairs
-    times = f", {best / full:.1f} times those here" if best > full else ""
+    times = f", {best / full:.1f} times the present number" if best > full else ""
     return f"about {_round(best)} pairs (95 % interval {_round(needed.low)} to {_round(needed.high)}){times}"
 
 
@@ -167,7 +174,7 @@ def _interval(low: float, high: float) -> str:
 
 
 def _round(pairs: float) -> str:
-    """Two digits are more than a curve knows.
+    """Round to two significant digits.
 
     >>> _round(12345.6), _round(7.4)
     ('12,000', '7')

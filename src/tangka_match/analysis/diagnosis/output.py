@@ -1,4 +1,4 @@
-"""The diagnosis as output: in the terminal, as one HTML page, and as ``diagnosis.json``."""
+"""Output of a diagnosis: terminal, HTML page, and ``diagnosis.json``."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,20 +11,37 @@ from rich.table import Table
 from rich.text import Text
 
 from tangka_match.analysis.diagnosis.finding import SEVERITIES, Finding, Section, in_order
-from tangka_match.analysis.html_page import html_page, resource
+from tangka_match.analysis.html_page import html_page, resource, write_atomically
 from tangka_match.errors import ConfigError, count
 
+FILES = ("diagnosis.html", "diagnosis.json")
+SEVERITY_LABELS = {"fault": "Fault", "warning": "Warning", "info": "Info"}
 STYLES = {"fault": "bold red", "warning": "bold yellow", "info": "bold blue"}
+NO_PROBLEMS = "No faults and no warnings."
+MAX_IDS = 200
+"""Most ids shown per finding on the page; ``diagnosis.json`` has all."""
+
+
+def check_out(folder: Path) -> None:
+    """Check that a diagnosis may be written to a folder: a new one, or that of an earlier diagnosis.
+
+    Raises:
+        ConfigError: If ``folder`` is a file, or contains other files.
+    """
+    others = sorted({path.name for path in folder.iterdir()} - set(FILES)) if folder.is_dir() else []
+    if others or (folder.exists() and not folder.is_dir()):
+        found = f"holds {', '.join(others[:3])}" if others else "is a file"
+        raise ConfigError(f"out={folder} {found}; nothing is overwritten: choose a new folder, or that of a diagnosis")
 
 
 def print_diagnosis(console: Console, sections: Sequence[Section]) -> None:
-    """Print what was measured as tables, then the findings as the page has them, the gravest first, then their tally.
+    """Print the measurements as tables, then the findings by severity, then the counts.
 
-    The tally names the faults once more: it is the last line, where the eye is when the command ends.
+    The last line repeats the codes of the faults, since the end of the output is what users see first.
 
     Args:
-        console: Where to.
-        sections: In order.
+        console: Console to print to.
+        sections: Sections, in order.
     """
     for section in sections:
         table = Table(title=section.title, title_justify="left", show_header=False)
@@ -34,34 +51,50 @@ def print_diagnosis(console: Console, sections: Sequence[Section]) -> None:
     findings = in_order([finding for section in sections for finding in section.findings])
     for finding in findings:
         points = "" if finding.points is None else f", up to {finding.points:.1f} points of R@1"
-        heading = Text(f"{WORDS[finding.severity]}, {finding.code}{points}", style=STYLES[finding.severity])
-        console.print(heading)
-        console.print(Text(f"  {finding.seen}\n  Why: {finding.why}\n  Do: {finding.do}"))
+        heading = f"{SEVERITY_LABELS[finding.severity]}, {finding.code}{points}"
+        console.print(Text(heading, style=STYLES[finding.severity]))
+        console.print(Text(f"  {finding.seen}\n  Why it matters: {finding.why}\n  What to do: {finding.do}"))
     if all(finding.severity == "info" for finding in findings):
-        console.print(Text(CLEAN, style="bold green"))
+        console.print(Text(NO_PROBLEMS, style="bold green"))
         return
     faults = ", ".join(finding.code for finding in findings if finding.severity == "fault")
-    console.print(Text(", ".join(tally(findings).values()) + (f"; first see to {faults}" if faults else ""), "bold"))
+    console.print(Text(", ".join(tally(findings).values()) + (f"; fix first: {faults}" if faults else ""), "bold"))
 
 
-WORDS = {"fault": "Fault", "warning": "Warning", "info": "Good to know"}
-CLEAN = "Nothing found: no fault and no warning."
-MOST_IDS = 200
-"""Ids shown of a finding; ``diagnosis.json`` has all."""
+def write_diagnosis(folder: Path, title: str, about: Mapping[str, Any], sections: Sequence[Section]) -> None:
+    """Write ``diagnosis.html`` and ``diagnosis.json``.
+
+    Args:
+        folder: Output folder, created if missing.
+        title: Title of the page.
+        about: Description of the input as plain values, included in both files.
+        sections: Sections, in display order.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    findings = [finding for section in sections for finding in section.findings]
+    content = {
+        **about,
+        "counts": count_severities(findings),
+        "sections": {section.name: section.to_dict() for section in sections},
+    }
+    line = " · ".join(f"{name} {value}" for name, value in about.items() if value is not None)
+    page = render_page(title, line, sections)
+    for name, text in zip(FILES, (page, json.dumps(content, ensure_ascii=False, indent=1) + "\n"), strict=True):
+        write_atomically(folder / name, text)
 
 
 def render_page(title: str, about: str, sections: Sequence[Section]) -> str:
-    """Draw the page: first what was found, the gravest first, then what was measured, section by section.
+    """Render the page: all findings by severity, then the measurements section by section.
 
     Args:
-        title: Of the page.
-        about: One line below it: what was looked at, and when.
-        sections: In the order to show them.
+        title: Title of the page.
+        about: Line below the title that describes the input.
+        sections: Sections, in display order.
     """
     where = {id(finding): section.title for section in sections for finding in section.findings}
     findings = in_order([finding for section in sections for finding in section.findings])
     cards = "".join(_card(finding, where[id(finding)]) for finding in findings)
-    clean = "" if any(f.severity != "info" for f in findings) else f'<p class="clean">{CLEAN}</p>'
+    clean = "" if any(f.severity != "info" for f in findings) else f'<p class="clean">{NO_PROBLEMS}</p>'
     body = (
         f'<main><h1>{escape(title)}</h1><p class="about">{escape(about)}</p>{_tally(findings)}{clean}{cards}'
         f"{''.join(_section(section) for section in sections)}</main>"
@@ -69,35 +102,36 @@ def render_page(title: str, about: str, sections: Sequence[Section]) -> str:
     return html_page(title, body, resource("diagnosis/diagnosis.css"))
 
 
-def counted(findings: Sequence[Finding]) -> Mapping[str, int]:
-    """How many findings there are of each severity, gravest first."""
+def count_severities(findings: Sequence[Finding]) -> Mapping[str, int]:
+    """Count the findings of each severity, most severe first."""
     return {severity: sum(f.severity == severity for f in findings) for severity in SEVERITIES}
 
 
 def tally(findings: Sequence[Finding]) -> Mapping[str, str]:
-    """How many findings there are of each severity, in words."""
+    """Format the number of findings of each severity, such as ``2 warnings``."""
     nouns = {"fault": "fault", "warning": "warning", "info": "note"}
-    return {severity: count(number, nouns[severity]) for severity, number in counted(findings).items()}
+    return {severity: count(number, nouns[severity]) for severity, number in count_severities(findings).items()}
 
 
 def _tally(findings: Sequence[Finding]) -> str:
-    items = (f'<li style="color:var(--{severity})">{told}</li>' for severity, told in tally(findings).items())
+    items = (f'<li style="color:var(--{severity})">{text}</li>' for severity, text in tally(findings).items())
     return f'<ul class="tally">{"".join(items)}</ul>'
 
 
 def _card(finding: Finding, where: str) -> str:
     points = "" if finding.points is None else f'<span class="points">up to {finding.points:.1f} points of R@1</span>'
-    rows = (("Seen", finding.seen), ("Why", finding.why), ("Do", finding.do))
+    rows = (("Why it matters", finding.why), ("What to do", finding.do))
     listed = "".join(f"<dt>{label}</dt><dd>{escape(text)}</dd>" for label, text in rows)
     ids = ""
     if finding.ids:
-        more = len(finding.ids) - MOST_IDS
-        shown = ", ".join(finding.ids[:MOST_IDS]) + (f" and {more:,} more, in diagnosis.json" if more > 0 else "")
+        more = len(finding.ids) - MAX_IDS
+        shown = ", ".join(finding.ids[:MAX_IDS]) + (f" and {more:,} more, in diagnosis.json" if more > 0 else "")
         ids = f'<details><summary>{count(len(finding.ids), "id")}</summary><p class="ids">{escape(shown)}</p></details>'
     return (
-        f'<article class="card {finding.severity}"><header><span class="badge">{WORDS[finding.severity]}</span>'
+        f'<article class="card {finding.severity}"><header>'
+        f'<span class="badge">{SEVERITY_LABELS[finding.severity]}</span>'
         f'<span class="code">{escape(finding.code)}</span><span class="where">{escape(where)}</span>{points}</header>'
-        f"<dl>{listed}</dl>{ids}</article>"
+        f'<p class="seen">{escape(finding.seen)}</p><dl>{listed}</dl>{ids}</article>'
     )
 
 
@@ -110,42 +144,3 @@ def _section(section: Section) -> str:
         if table or charts or section.blocks
         else ""
     )
-
-
-FILES = ("diagnosis.html", "diagnosis.json")
-
-
-def check_out(folder: Path) -> None:
-    """Make sure that a diagnosis may be written to a folder: a new one, or that of an earlier diagnosis.
-
-    Raises:
-        ConfigError: If it is a file, or holds anything else.
-    """
-    others = sorted({path.name for path in folder.iterdir()} - set(FILES)) if folder.is_dir() else []
-    if others or (folder.exists() and not folder.is_dir()):
-        found = f"holds {', '.join(others[:3])}" if others else "is a file"
-        raise ConfigError(f"out={folder} {found}; nothing is overwritten: give a new folder, or that of a diagnosis")
-
-
-def write_diagnosis(folder: Path, title: str, about: Mapping[str, Any], sections: Sequence[Section]) -> None:
-    """Write both files.
-
-    Args:
-        folder: Made when missing.
-        title: Of the page.
-        about: What was looked at, as plain values; they stand in both files.
-        sections: In the order to show them.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    findings = [finding for section in sections for finding in section.findings]
-    content = {
-        **about,
-        "counts": counted(findings),
-        "sections": {section.name: section.to_dict() for section in sections},
-    }
-    line = " · ".join(f"{name} {value}" for name, value in about.items() if value is not None)
-    page = render_page(title, line, sections)
-    for name, text in zip(FILES, (page, json.dumps(content, ensure_ascii=False, indent=1) + "\n"), strict=True):
-        partial = folder / f".partial-{name}"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(folder / name)

@@ -1,4 +1,4 @@
-"""Region features as a diagnosis looks at them: damage, padding, norms, dead dimensions, drift between splits."""
+"""Check the region features: damage, padding, norms, constant dimensions, drift between splits."""
 
 from collections.abc import Mapping
 
@@ -11,24 +11,22 @@ from tangka_match.analysis.diagnosis.finding import Finding, Section
 from tangka_match.data.split import Split
 from tangka_match.errors import count
 
-ODD_NORM = 10.0
-"""An image whose mean region norm is so many times larger, or smaller, than the split's median is an odd one."""
-SCALE_DRIFT = 1.5
-"""Ratio of the median norms of two splits above which they are on different scales."""
-MEAN_DRIFT = 3.0
-"""Distance of two splits' mean features, as a multiple of what drawing both from one pool gives, called drift."""
-
-
-MOST_DRAWN = 50_000
-"""Regions of a split whose norms are drawn."""
+MAX_NORM_RATIO = 10.0
+"""Largest ratio of an image's mean region norm to the median of the split, or the inverse, that is not an outlier."""
+MAX_SCALE_RATIO = 1.5
+"""Largest ratio of the median norms of two splits, or the inverse, that counts as the same scale."""
+MAX_DRIFT_RATIO = 3.0
+"""Largest `drift_ratio` of two splits that is not reported."""
+MAX_PLOTTED = 50_000
+"""Most regions per split in the histogram of norms."""
 
 
 def diagnose_pictures(splits: Mapping[str, Split], scans: Mapping[str, FeatureScan]) -> Section:
-    """Everything about the features that needs no captions.
+    """Check everything about the features that needs no captions.
 
     Args:
-        splits: By name; ``train`` first, where there is one.
-        scans: Their features, by the same names.
+        splits: Splits by name; ``train`` first, if present.
+        scans: Feature statistics by name.
     """
     facts, findings = [], []
     medians = {name: _median_norm(scan) for name, scan in scans.items()}
@@ -46,7 +44,7 @@ def diagnose_pictures(splits: Mapping[str, Split], scans: Mapping[str, FeatureSc
         findings += _odd_norms(split, scans[name], medians[name])
         findings += _constant(split, scans[name])
     findings += _drift(scans, medians)
-    charts = [histogram(_drawn_norms(scans), "L2 norm of a region (last bin: and more)", "% of regions")]
+    charts = [histogram(_plotted_norms(scans), "L2 norm per region (last bin: all larger values)", "% of regions")]
     values = {
         "images": {name: split.num_images for name, split in splits.items()},
         "captions": {name: split.num_captions for name, split in splits.items()},
@@ -57,14 +55,14 @@ def diagnose_pictures(splits: Mapping[str, Split], scans: Mapping[str, FeatureSc
 
 
 def drift_ratio(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
-    """How far two samples' means are apart, against what chance gives.
+    """Compute the squared distance of two sample means relative to its expectation under equal distributions.
 
-    ``‖mean₁ − mean₂‖² / (tr Σ₁ / n₁ + tr Σ₂ / n₂)``, the multivariate Welch statistic without its cross terms: 1 on
-    average where both samples come from one pool, whatever their sizes.
+    ``‖mean₁ − mean₂‖² / (tr Σ₁ / n₁ + tr Σ₂ / n₂)``, the multivariate Welch statistic without cross terms: 1 on average
+    if both samples come from the same distribution, whatever their sizes.
 
     Args:
-        first: (N, F).
-        second: (M, F); both with two rows at least.
+        first: First sample, (N, F), N >= 2.
+        second: Second sample, (M, F), M >= 2.
 
     >>> values = np.random.default_rng(0).normal(size=(200, 50)).astype(np.float32)
     >>> drift_ratio(values[:100], values[100:]) < 1.5 < drift_ratio(values[:100], values[100:] + 0.3)
@@ -75,10 +73,10 @@ def drift_ratio(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32])
     return moved / by_chance if by_chance > 0 else 0.0
 
 
-def _drawn_norms(scans: Mapping[str, FeatureScan]) -> dict[str, list[float]]:
-    """Norms to draw, by split: a sample of large sets, and outliers brought to the edge, or they squeeze the rest."""
-    norms = {name: scan.norms[scan.good] for name, scan in scans.items()}
-    sampled = {name: values[:: -(-len(values) // MOST_DRAWN) or 1] for name, values in norms.items()}
+def _plotted_norms(scans: Mapping[str, FeatureScan]) -> dict[str, list[float]]:
+    """Return norms by split, large sets sampled and outliers clipped so that they do not compress the histogram."""
+    norms = {name: scan.norms[scan.valid] for name, scan in scans.items()}
+    sampled = {name: values[:: -(-len(values) // MAX_PLOTTED) or 1] for name, values in norms.items()}
     edge = 2 * max((float(np.quantile(values, 0.99)) for values in sampled.values() if len(values)), default=1.0)
     return {name: np.minimum(values, edge).tolist() for name, values in sampled.items()}
 
@@ -99,11 +97,11 @@ def _damage(split: Split, scan: FeatureScan) -> list[Finding]:
             Finding(
                 "not_finite",
                 "fault",
-                f"NaN or Inf in {count(len(bad), 'image')} of {split.name}, "
-                f"{count(int((~scan.finite).sum()), 'region')} in all: {_some(ids)}",
-                "one of them makes the loss NaN; training and evaluation refuse such an image",
-                f"extract these images again ({split.features.path.name}), or look for an overflow on conversion to "
-                "float16",
+                f"{count(len(bad), 'image')} of {split.name} with NaN or Inf, in "
+                f"{count(int((~scan.finite).sum()), 'region')} altogether: {_some(ids)}",
+                "a single NaN makes the loss NaN; training and evaluation refuse such images",
+                f"extract these images again ({split.features.path.name}), or check the conversion to float16 for "
+                "overflow",
                 ids=ids,
             )
         )
@@ -113,8 +111,8 @@ def _damage(split: Split, scan: FeatureScan) -> list[Finding]:
             Finding(
                 "empty_images",
                 "fault",
-                f"nothing but zeros in {count(len(bare), 'image')} of {split.name}: {_some(ids)}",
-                "there is nothing to match; training and evaluation refuse such an image",
+                f"{count(len(bare), 'image')} of {split.name} with zero features only: {_some(ids)}",
+                "they cannot be matched; training and evaluation refuse such images",
                 f"extract these images again ({split.features.path.name}), or remove them and their captions",
                 points=None if split.name == "train" else 100.0 * len(bare) / split.num_images,
                 ids=ids,
@@ -135,8 +133,8 @@ def _padding(split: Split, scan: FeatureScan) -> list[Finding]:
             Finding(
                 "zero_regions",
                 "warning",
-                f"regions of zeros before real ones in {count(len(holes), 'image')} of {split.name}: {_some(ids)}",
-                "padding stands at the end; zeros in between are regions that were lost, and the model never sees them",
+                f"{count(len(holes), 'image')} of {split.name} with zero regions between real ones: {_some(ids)}",
+                "padding belongs at the end; zeros in between are lost regions, which are masked like padding",
                 f"extract these images again ({split.features.path.name})",
                 ids=ids,
             )
@@ -148,16 +146,16 @@ def _padding(split: Split, scan: FeatureScan) -> list[Finding]:
             "info",
             f"{count(padded, 'image')} of {split.name} have fewer than {scan.real.shape[1]} regions: "
             f"{100 * zero.mean():.1f} % of all regions are padding",
-            "padding is masked everywhere and costs time only",
-            "nothing",
+            "padding is masked and only costs time",
+            "no action needed",
         )
     ]
 
 
 def _odd_norms(split: Split, scan: FeatureScan, median: float) -> list[Finding]:
-    good = scan.good.sum(axis=1)
-    means = scan.norms.sum(axis=1) / np.maximum(good, 1)
-    odd = np.flatnonzero((good > 0) & ((means > ODD_NORM * median) | (means < median / ODD_NORM)))
+    valid = scan.valid.sum(axis=1)
+    means = scan.norms.sum(axis=1) / np.maximum(valid, 1)
+    odd = np.flatnonzero((valid > 0) & ((means > MAX_NORM_RATIO * median) | (means < median / MAX_NORM_RATIO)))
     if not odd.size:
         return []
     ids = _named(split, odd)
@@ -165,9 +163,9 @@ def _odd_norms(split: Split, scan: FeatureScan, median: float) -> list[Finding]:
         Finding(
             "odd_norms",
             "warning",
-            f"region norms of {means[odd].min():.3g} to {means[odd].max():.3g} in {count(len(odd), 'image')} of "
-            f"{split.name}, where the median is {median:.3g}: {_some(ids)}",
-            "they were extracted or scaled in another way than the rest",
+            f"{count(len(odd), 'image')} of {split.name} with outlying region norms: {means[odd].min():.3g} to "
+            f"{means[odd].max():.3g}, median of the split {median:.3g}: {_some(ids)}",
+            "they were probably extracted or scaled differently from the rest",
             f"extract these images again ({split.features.path.name})",
             ids=ids,
         )
@@ -176,26 +174,26 @@ def _odd_norms(split: Split, scan: FeatureScan, median: float) -> list[Finding]:
 
 def _constant(split: Split, scan: FeatureScan) -> list[Finding]:
     dead = np.flatnonzero(scan.lowest == scan.highest)
-    if not dead.size or scan.good.sum() < 2:
+    if not dead.size or scan.valid.sum() < 2:
         return []
     return [
         Finding(
             "constant_dimensions",
             "warning",
-            f"one and the same value all over {split.name} in {len(dead):,} of {len(scan.lowest):,} dimensions: "
+            f"{len(dead):,} of {len(scan.lowest):,} feature dimensions are constant in {split.name}: "
             f"{_some(tuple(map(str, dead)))}",
-            "they carry nothing, and may be a sign that the extractor or the conversion lost something",
-            "compare a few images with what the extractor returns",
+            "they carry no information, and may indicate an error of the extractor or of the conversion",
+            "compare a few images with the output of the extractor",
         )
     ]
 
 
 def _median_norm(scan: FeatureScan) -> float:
-    return float(np.median(scan.norms[scan.good])) if scan.good.any() else 0.0
+    return float(np.median(scan.norms[scan.valid])) if scan.valid.any() else 0.0
 
 
 def _drift_ratios(scans: Mapping[str, FeatureScan]) -> dict[str, float]:
-    usable = {name: scan.means[scan.good.any(axis=1)] for name, scan in scans.items()}
+    usable = {name: scan.means[scan.valid.any(axis=1)] for name, scan in scans.items()}
     if "train" not in usable or len(usable["train"]) < 2:
         return {}
     same_shape = {n: m for n, m in usable.items() if n != "train" and m.shape[1] == usable["train"].shape[1]}
@@ -206,26 +204,26 @@ def _drift(scans: Mapping[str, FeatureScan], medians: Mapping[str, float]) -> li
     findings = []
     for name, ratio in _drift_ratios(scans).items():
         scale = medians[name] / medians["train"] if medians["train"] else 1.0
-        if not 1 / SCALE_DRIFT < scale < SCALE_DRIFT:
+        if not 1 / MAX_SCALE_RATIO < scale < MAX_SCALE_RATIO:
             findings.append(
                 Finding(
                     "scale_drift",
                     "fault",
-                    f"regions of {name} have a median norm of {medians[name]:.3g}, of train {medians['train']:.3g}",
-                    f"the model meets features of another scale on {name}: one split was normalised and the other not, "
-                    "or another extractor made it",
+                    f"the median region norm is {medians[name]:.3g} in {name} and {medians['train']:.3g} in train",
+                    f"the features of {name} are on a different scale from those of train: only one of the splits was "
+                    "normalised, or they come from different extractors",
                     "extract both splits with the same settings",
                 )
             )
-        elif ratio > MEAN_DRIFT:
+        elif ratio > MAX_DRIFT_RATIO:
             findings.append(
                 Finding(
                     "feature_drift",
                     "warning",
-                    f"the mean features of {name} and train are {ratio:.1f} times as far apart (squared) as two random "
-                    "parts of one pool would be",
-                    f"{name} holds other pictures than train, so its recall tells little about either",
-                    "draw the splits at random from one pool, or report the two as different domains",
+                    f"the mean features of {name} and train differ: their squared distance is {ratio:.1f} times that "
+                    "of two random parts of the same set",
+                    f"{name} contains other kinds of images than train, so its recall says little about either",
+                    "draw the splits at random from the same set, or report them as different domains",
                 )
             )
     return findings

@@ -1,4 +1,4 @@
-"""How sure a recall is at this number of queries, and what difference could be seen at all."""
+"""Statistical power: the precision of a recall, and the smallest difference of two models that a test detects."""
 
 from math import sqrt
 
@@ -8,27 +8,27 @@ Z_LEVEL, Z_POWER = 1.959964, 0.841621
 """Normal quantiles: 95 % two-sided, 80 % power."""
 
 AGREEMENT = 0.5
-"""Correlation of two models' successes, assumed: two trained models that share features and data reach 0.4 to 0.6."""
+"""Assumed correlation of the successes of two models: models with the same features and data reach 0.4 to 0.6."""
 
-COARSE = 2.0
-"""Points below which users argue about differences; if fewer cannot be seen the finding says so."""
+MAX_UNDETECTED = 2.0
+"""Smallest detectable difference (points) above which the split is reported as small."""
 
 
 def smallest_difference(recall: float, queries: int, agreement: float = AGREEMENT) -> float:
-    """The smallest true difference of R@1 that a paired test (5 %, two-sided) finds in 80 % of cases.
+    """Compute the smallest true difference of R@1 that a paired test (5 %, two-sided) detects with 80 % power.
 
-    Paired, by McNemar's test in its normal form (Connor 1987, "Sample size for testing differences in proportions for
-    the paired-sample design"): with a share ψ = 2 p (1 − p) (1 − agreement) of queries that one of the models answers
-    and the other does not, it is (1.96 + 0.84) · √(ψ / n). Directions are counted one by one; where an image has
-    several captions, n is the number of images, since its captions succeed and fail together.
+    McNemar's test in its normal approximation (Connor 1987, "Sample size for testing differences in proportions for
+    the paired-sample design"): with a share ψ = 2 p (1 − p) (1 − agreement) of queries that exactly one of the models
+    answers correctly, it is (1.96 + 0.84) · √(ψ / n). Applies to one direction; with several captions per image, n is
+    the number of images, because captions of an image are correlated.
 
     Args:
-        recall: p, in percent.
-        queries: n, at least 1.
-        agreement: Correlation of the two models' successes, in [0, 1).
+        recall: R@1 p of the models, in percent.
+        queries: Number of independent queries n, at least 1.
+        agreement: Correlation of the successes of the two models, in [0, 1).
 
     Returns:
-        Points.
+        Difference in points.
 
     >>> round(smallest_difference(33.88, 363), 1)
     7.0
@@ -37,7 +37,7 @@ def smallest_difference(recall: float, queries: int, agreement: float = AGREEMEN
 
 
 def queries_needed(recall: float, points: float, agreement: float = AGREEMENT) -> int:
-    """Queries with which `smallest_difference` is so many points.
+    """Compute the number of queries for which `smallest_difference` equals ``points``.
 
     >>> queries_needed(33.88, 1.0)
     17583
@@ -46,7 +46,7 @@ def queries_needed(recall: float, points: float, agreement: float = AGREEMENT) -
 
 
 def half_width(recall: float, queries: int) -> float:
-    """Half of the 95 % interval of one recall, in points (Wilson 1927).
+    """Compute the half-width of the 95 % interval of a recall, in points (Wilson 1927).
 
     >>> round(half_width(37.0, 363), 1)
     4.9
@@ -56,32 +56,32 @@ def half_width(recall: float, queries: int) -> float:
 
 
 def diagnose_power(name: str, images: int, recall: float | None) -> Section:
-    """What a split of this size can tell.
+    """Report the precision of recalls on a split of this size.
 
     Args:
-        name: Of the split.
-        images: Queries that count as independent.
-        recall: R@1 in percent, of the model in question; ``None`` takes 50 %, where the interval is widest.
+        name: Name of the split.
+        images: Number of images, the independent queries.
+        recall: R@1 of the model, in percent; ``None`` uses 50 %, where the interval is widest.
     """
     at = 50.0 if recall is None else recall
-    # Two successes and two failures more (Agresti and Coull 1998): a model that answers nothing promises no certainty.
+    # Two successes and two failures are added (Agresti and Coull 1998), or a recall of 0 would have no variance.
     planned = 100.0 * (at / 100.0 * images + 2) / (images + 4)
     width, smallest, needed = half_width(at, images), smallest_difference(planned, images), queries_needed(planned, 1.0)
     facts = [
         (f"95 % interval of R@1 at {at:.1f} %", f"± {width:.1f} points ({images:,} images of {name})"),
-        ("smallest difference of two models that is seen in 80 % of cases", f"{smallest:.1f} points"),
-        ("images needed to see 1 point", f"{needed:,}"),
+        ("smallest difference of two models that a paired test detects with 80 % power", f"{smallest:.1f} points"),
+        ("images needed to detect 1 point", f"{needed:,}"),
     ]
     findings = []
-    if smallest > COARSE:
+    if smallest > MAX_UNDETECTED:
         findings.append(
             Finding(
                 "few_queries",
                 "info",
-                f"on {images:,} images of {name} an R@1 of {at:.1f} % is known to ± {width:.1f} points, and two models "
-                f"must differ by {smallest:.1f} points for a paired test to notice in four cases of five",
-                "smaller differences are one and the same result",
-                f"compare models with tangka_match.compare and several seeds; {needed:,} images would show 1 point",
+                f"{images:,} images of {name} give an R@1 of {at:.1f} % a 95 % interval of ± {width:.1f} points; a "
+                f"paired test detects a difference of {smallest:.1f} points with 80 % power",
+                "smaller differences are rarely statistically significant",
+                f"compare models with tangka_match.compare and several seeds; {needed:,} images would detect 1 point",
             )
         )
     values = {
@@ -91,7 +91,7 @@ def diagnose_power(name: str, images: int, recall: float | None) -> Section:
         "smallest_difference": smallest,
         "queries_for_one_point": needed,
     }
-    return Section("power", "Power: what this many queries can tell", facts, findings, values=values)
+    return Section("power", "Statistical power of this split", facts, findings, values=values)
 
 
 def _discordant(recall: float, agreement: float) -> float:

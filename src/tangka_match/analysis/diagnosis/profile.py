@@ -1,4 +1,4 @@
-"""What a profile of recalls says about the model that has it: is it weak, or do duplicates stand in its way?"""
+"""Interpretation of a recall profile (R@1, R@5, R@10): weak model, or duplicates?"""
 
 from collections.abc import Sequence
 from math import comb, sqrt
@@ -10,24 +10,24 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tangka_match.errors import ConfigError
-from tangka_match.metrics import CUTOFFS
+from tangka_match.metric_names import CUTOFFS
 
-USUAL = 0.7
-"""Published text→image profiles have 0.70 to 0.94 of the R@1 that `recall_profile` gives for their R@10: SGRAF on
-Flickr30K 58.5 of 62.3, on COCO-1K 63.2 of 79.7, on COCO-5K 41.9 of 54.3; SCAN on Flickr30K 48.6 of 56.0; VSE++ on
-Flickr30K 39.6 of 47.6, on COCO-1K 52.0 of 68.9, on COCO-5K 30.3 of 43.1."""
+MIN_R1_RATIO = 0.7
+"""Lowest usual ratio of a model's R@1 to the R@1 that `recall_profile` gives for its R@10. Published text→image
+profiles have 0.70 to 0.94: SGRAF on Flickr30K 58.5 of 62.3, on COCO-1K 63.2 of 79.7, on COCO-5K 41.9 of 54.3; SCAN on
+Flickr30K 48.6 of 56.0; VSE++ on Flickr30K 39.6 of 47.6, on COCO-1K 52.0 of 68.9, on COCO-5K 30.3 of 43.1."""
 
 
 def recall_profile(separation: float, gallery: int, group_sizes: Sequence[int]) -> tuple[float, float, float]:
-    """R@1, R@5 and R@10, in percent, of a model of one strength on a gallery with duplicates.
+    """Compute R@1, R@5 and R@10, in percent, of a model of a given strength on a gallery with duplicates.
 
-    The equal-variance normal model of signal detection (Green and Swets 1966): a query's wrong items score N(0, 1), its
-    own N(separation, 1), items of one duplicate group exactly as its own, in random order.
+    The equal-variance normal model of signal detection (Green and Swets 1966): negatives score N(0, 1), the positive
+    scores N(separation, 1), and its duplicates score the same as the positive, ranked in random order.
 
     Args:
-        separation: Strength of the model.
-        gallery: Items that a query chooses from, at least 1.
-        group_sizes: For each query, items that are as good as its own, itself included.
+        separation: Difference of the mean scores of positives and negatives, in standard deviations (d′).
+        gallery: Number of gallery items, at least 1.
+        group_sizes: Size of the positive's duplicate group for each query, the positive included.
 
     >>> [round(recall) for recall in recall_profile(3.0, 363, [1])]
     [53, 77, 85]
@@ -47,15 +47,15 @@ def recall_profile(separation: float, gallery: int, group_sizes: Sequence[int]) 
     return r1, r5, r10
 
 
-class Reading(NamedTuple):
-    """What a profile looks like.
+class ProfileReading(NamedTuple):
+    """Interpretation of a recall profile.
 
     Attributes:
-        looks_like: ``weak_model``: R@1 is as a model without duplicates has it; ``duplicates``: as those found make it;
-            ``look_alikes``: lower than either; ``above``: beyond the ceiling.
-        without: Lowest and highest R@1 usual for this R@10 where nothing is alike.
+        looks_like: ``weak_model``: R@1 is usual for a set without duplicates; ``duplicates``: usual with the duplicates
+            found; ``look_alikes``: lower than both; ``above``: above the ceiling.
+        without: Lowest and highest usual R@1 (percent) for this R@10 without duplicates.
         with_found: The same with the duplicates found.
-        half_width: Of R@1's 95 % interval.
+        half_width: Half-width of the 95 % interval of R@1, in points.
     """
 
     looks_like: Literal["weak_model", "duplicates", "look_alikes", "above"]
@@ -64,17 +64,17 @@ class Reading(NamedTuple):
     half_width: float
 
 
-def read_profile(profile: Sequence[float], gallery: int, group_sizes: Sequence[int], best: float) -> Reading:
-    """Say whether R@1, R@5 and R@10 look like duplicates or like a weak model.
+def read_profile(profile: Sequence[float], gallery: int, group_sizes: Sequence[int], best: float) -> ProfileReading:
+    """Decide whether R@1, R@5 and R@10 look like duplicates or like a weak model.
 
-    R@10 hardly feels small groups, so it gives the strength; how far R@1 lies below what that strength promises is what
-    confusion among the first few costs. Some of it is usual: see ``USUAL``.
+    Small groups hardly change R@10, so it determines the strength of the model; the gap between the R@1 expected at
+    that strength and the actual R@1 is due to confusion at the top. Some of it is usual: see ``MIN_R1_RATIO``.
 
     Args:
         profile: R@1, R@5, R@10 in percent.
-        gallery: Items that a query chooses from.
-        group_sizes: For each query, items as good as its own, itself included.
-        best: The ceiling of R@1, in percent.
+        gallery: Number of gallery items.
+        group_sizes: Size of the positive's duplicate group for each query, the positive included.
+        best: Ceiling of R@1, in percent.
 
     Raises:
         ConfigError: If the profile is not three rising percentages.
@@ -90,17 +90,17 @@ def read_profile(profile: Sequence[float], gallery: int, group_sizes: Sequence[i
         looks_like = "weak_model"
     elif profile[0] >= with_found[0] - half_width:
         looks_like = "duplicates"
-    return Reading(looks_like, without, with_found, half_width)
+    return ProfileReading(looks_like, without, with_found, half_width)
 
 
 def _usual(r10: float, gallery: int, group_sizes: Sequence[int]) -> tuple[float, float]:
-    """Lowest and highest R@1 usual for this R@10."""
-    promised = recall_profile(_strength(r10, gallery, group_sizes), gallery, group_sizes)[0]
-    return USUAL * promised, promised
+    """Return the lowest and the highest usual R@1 for this R@10."""
+    expected = recall_profile(_strength(r10, gallery, group_sizes), gallery, group_sizes)[0]
+    return MIN_R1_RATIO * expected, expected
 
 
 def _within_first(above: Float[Tensor, " P"], others: int, most: int) -> list[Float[Tensor, " P"]]:
-    """Chance that at most 0, 1, … ``most`` - 1 of the others score higher, at each point."""
+    """Compute the probability that at most 0, 1, … ``most`` - 1 of the others score higher, at each point."""
     running, reached = torch.zeros_like(above), []
     for count in range(most):
         if count <= others:
@@ -110,7 +110,7 @@ def _within_first(above: Float[Tensor, " P"], others: int, most: int) -> list[Fl
 
 
 def _strength(r10: float, gallery: int, group_sizes: Sequence[int]) -> float:
-    """The separation that gives this R@10, by bisection."""
+    """Find the separation that gives this R@10, by bisection."""
     low, high = -2.0, 12.0
     for _ in range(50):
         middle = (low + high) / 2
@@ -119,13 +119,13 @@ def _strength(r10: float, gallery: int, group_sizes: Sequence[int]) -> float:
 
 
 def check_profile(profile: Sequence[float]) -> None:
-    """Make sure that a profile is one.
+    """Check that a profile is three rising percentages.
 
     Raises:
-        ConfigError: If it is not three rising percentages.
+        ConfigError: If it is not.
     """
     if len(profile) != 3 or not 0 <= profile[0] <= profile[1] <= profile[2] <= 100:
         raise ConfigError(
-            f"profile={list(profile)}: allowed are three percentages that rise, R@1, R@5 and R@10, such as "
+            f"profile={list(profile)}: expected three rising percentages, R@1, R@5 and R@10, such as "
             "profile=[33.88,79.61,91.18]"
         )

@@ -1,4 +1,4 @@
-"""Captions as a diagnosis looks at them: words, lengths, unknown words, words cut badly."""
+"""Check the captions: lengths, out-of-vocabulary words, segmentation."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,28 +10,30 @@ from tangka_match.data.split import Split
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import count
 
-UNKNOWN_TOKENS = 5.0
-"""Percent of a held-out split's words that training did not see, above which it is a warning."""
-CUT_TERMS = 1.0
-"""Percent of captions with a dictionary term cut apart, above which it is a warning."""
-SINGLE_RUNS = 8.0
-"""Percent of captions with a run of single characters, above which it is a warning."""
-LENGTH_DRIFT = 0.5
-"""Difference of mean caption lengths, in standard deviations, above which two splits are called different."""
-SHORTEST_RUN = 3
+MAX_UNKNOWN = 5.0
+"""Largest percentage of out-of-vocabulary words in a held-out split without a warning."""
+MAX_CUT_TERMS = 1.0
+"""Largest percentage of captions with a wrongly segmented dictionary term without a warning."""
+MAX_SINGLE_CHARACTERS = 8.0
+"""Largest percentage of captions with a run of single characters without a warning."""
+MAX_LENGTH_DRIFT = 0.5
+"""Largest difference of the mean caption lengths of two splits (standard deviations) without a warning."""
+MIN_RUN = 3
+"""Fewest single-character words that form a run."""
 FUNCTION_WORDS = frozenset("的是在于和与有着了为以及等之其上下中里外前后左右旁边内间个这那也都而一二三四五六七八九十")
-"""Single characters that are words in their own right, and end a run."""
-SHOWN = 8
+"""Single characters that are words of their own and end a run."""
+MAX_LISTED = 8
+"""Most words listed in a message."""
 
 
 @dataclass(frozen=True)
 class Texts:
-    """The captions of a split, cut into words.
+    """Tokenized captions of a split.
 
     Args:
-        split: Where they come from.
-        cleaned: C captions as the tokenizer reads them: normalised.
-        words: The words of each.
+        split: Split of C captions.
+        cleaned: (C) normalised captions, as the tokenizer reads them.
+        words: (C) words of each caption.
     """
 
     split: Split
@@ -42,29 +44,29 @@ class Texts:
 def diagnose_texts(
     texts: Mapping[str, Texts], vocabulary: Vocabulary, terms: Sequence[str], max_tokens: int
 ) -> Section:
-    """Lengths, vocabulary, unknown words and segmentation of all splits.
+    """Check lengths, vocabulary coverage and segmentation of all splits.
 
     Args:
-        texts: By split; ``train`` first, where there is one.
-        vocabulary: What the model knows.
-        terms: Words that should come out of the tokenizer whole.
-        max_tokens: Longest caption, ``<start>`` and ``<end>`` included; the rest of a caption is cut.
+        texts: Captions by split; ``train`` first, if present.
+        vocabulary: Vocabulary of the model.
+        terms: Words that the tokenizer should not split.
+        max_tokens: Maximum caption length, ``<start>`` and ``<end>`` included; longer captions are truncated.
     """
     lengths = {name: [len(words) for words in text.words] for name, text in texts.items()}
     unknown = {name: vocabulary.unknown_share(text.words) for name, text in texts.items()}
-    facts = [("vocabulary", f"{len(vocabulary):,} words, the four special ones included")]
+    facts = [("vocabulary", f"{len(vocabulary):,} words, including four special tokens")]
     findings: list[Finding] = []
     for name, text in texts.items():
         mean = sum(lengths[name]) / len(lengths[name])
-        facts.append((f"{name}: words a caption", f"{mean:.1f} (from {min(lengths[name])} to {max(lengths[name])})"))
+        facts.append((f"{name}: words per caption", f"{mean:.1f} (from {min(lengths[name])} to {max(lengths[name])})"))
         if name != "train":
-            facts.append((f"{name}: unknown words", f"{unknown[name]:.2f} %"))
+            facts.append((f"{name}: out-of-vocabulary words", f"{unknown[name]:.2f} %"))
             findings += _unknown_words(name, text, vocabulary, unknown[name])
         findings += _too_long(name, lengths[name], max_tokens)
         findings += _cut_terms(name, text, terms)
         findings += _single_characters(name, text)
     findings += _length_drift(lengths)
-    charts = [histogram(lengths, "words a caption", "% of captions")]
+    charts = [histogram(lengths, "words per caption", "% of captions")]
     values = {
         "vocabulary": len(vocabulary),
         "mean_words": {name: sum(counts) / len(counts) for name, counts in lengths.items()},
@@ -74,15 +76,15 @@ def diagnose_texts(
 
 
 def broken_terms(text: str, words: Sequence[str], terms: Sequence[str]) -> list[str]:
-    """Terms that stand in a caption but were cut apart.
+    """Find terms of a caption that the tokenizer split into several words.
 
-    A term is cut where it makes up several words exactly; where a word goes on beyond it (红|唐卡 against the term
-    红唐), the letters merely meet. Terms within a longer term that stands there are left to that one.
+    A term counts as split if several words make it up exactly. If a word extends beyond the term (红|唐卡 for the term
+    红唐), the characters are adjacent only by coincidence. A term inside a longer term of the caption is ignored.
 
     Args:
-        text: The caption as the tokenizer read it.
+        text: Caption as the tokenizer read it.
         words: Its words, in order.
-        terms: Longest first.
+        terms: Terms, longest first.
 
     >>> broken_terms("持嘎巴拉碗", ["持", "嘎巴", "拉碗"], ["嘎巴拉碗", "嘎巴拉"])
     ['嘎巴拉碗']
@@ -109,7 +111,7 @@ def broken_terms(text: str, words: Sequence[str], terms: Sequence[str]) -> list[
 
 
 def single_character_runs(text: str, words: Sequence[str]) -> list[str]:
-    """Runs of at least three Chinese single-character words that stand side by side, function words aside.
+    """Find runs of at least three adjacent single-character Chinese words, except function words.
 
     >>> single_character_runs("手持嘎巴拉碗", ["手持", "嘎", "巴", "拉", "碗"])
     ['嘎巴拉碗']
@@ -123,11 +125,11 @@ def single_character_runs(text: str, words: Sequence[str]) -> list[str]:
             run = ""
         run += word if single else ""
         at = start + len(word)
-    return [found for found in [*runs, run] if len(found) >= SHORTEST_RUN]
+    return [found for found in [*runs, run] if len(found) >= MIN_RUN]
 
 
 def _unknown_words(name: str, text: Texts, vocabulary: Vocabulary, share: float) -> list[Finding]:
-    if share <= UNKNOWN_TOKENS:
+    if share <= MAX_UNKNOWN:
         return []
     missing = Counter(word for words in text.words for word in words if word not in vocabulary)
     touched = sum(any(word not in vocabulary for word in words) for words in text.words)
@@ -135,11 +137,11 @@ def _unknown_words(name: str, text: Texts, vocabulary: Vocabulary, share: float)
         Finding(
             "out_of_vocabulary",
             "warning",
-            f"{share:.1f} % of the words of {name} are not in the vocabulary, {len(missing):,} different ones; most "
-            f"often {_counted(missing)}",
-            f"each becomes <unk>, so {100 * touched / len(text.words):.0f} % of the captions of {name} lose a word "
-            "that may be the one that tells them apart",
-            "caption more training pairs, lower data.min_count, or write the words as the training captions do",
+            f"{share:.1f} % of the words of {name} are not in the vocabulary ({len(missing):,} distinct words); most "
+            f"frequent: {_most_common(missing)}",
+            f"they become <unk>, so {100 * touched / len(text.words):.0f} % of the captions of {name} lose a word "
+            "that may distinguish them from others",
+            "collect more training pairs, lower data.min_count, or use the wording of the training captions",
         )
     ]
 
@@ -152,9 +154,9 @@ def _too_long(name: str, lengths: Sequence[int], max_tokens: int) -> list[Findin
         Finding(
             "cut_captions",
             "warning",
-            f"{count(len(cut), 'caption')} of {name} are longer than data.max_tokens={max_tokens}; the longest has "
-            f"{max(lengths)} words",
-            "what stands at their end is never read",
+            f"{count(len(cut), 'caption')} of {name} ({100 * len(cut) / len(lengths):.1f} %) longer than "
+            f"data.max_tokens={max_tokens}; the longest has {max(lengths)} words",
+            "they are truncated, and the model never reads their end",
             f"set data.max_tokens={max(lengths) + 2}",
             ids=tuple(f"{name} caption {line}" for line in cut),
         )
@@ -170,16 +172,16 @@ def _cut_terms(name: str, text: Texts, terms: Sequence[str]) -> list[Finding]:
             counts.update(broken)
             lines.append(line)
     share = 100 * len(lines) / len(text.words)
-    if share <= CUT_TERMS:
+    if share <= MAX_CUT_TERMS:
         return []
     return [
         Finding(
             "terms_cut",
             "warning",
-            f"{share:.1f} % of the captions of {name} hold a term of Thangka painting that the tokenizer cut apart: "
-            f"{_counted(counts)}",
-            "the model has to learn the term from pieces that mean something else",
-            "set data.tokenizer.domain_dictionary=true, or give the words a higher frequency in a dictionary of "
+            f"{share:.1f} % of the captions of {name} contain a Thangka term that the tokenizer split: "
+            f"{_most_common(counts)}",
+            "the model has to learn the term from parts with a different meaning",
+            "set data.tokenizer.domain_dictionary=true, or raise the frequency of these words in a dictionary of "
             "data.tokenizer.user_dictionaries",
             ids=tuple(f"{name} caption {line}" for line in lines),
         )
@@ -194,15 +196,16 @@ def _single_characters(name: str, text: Texts) -> list[Finding]:
             counts.update(runs)
             lines.append(line)
     share = 100 * len(lines) / len(text.words)
-    if share <= SINGLE_RUNS:
+    if share <= MAX_SINGLE_CHARACTERS:
         return []
     return [
         Finding(
             "single_characters",
             "warning",
-            f"{share:.1f} % of the captions of {name} hold three or more single characters on end: {_counted(counts)}",
-            "such a run is often one word that the dictionary does not know",
-            "put the words that belong together into a dictionary of data.tokenizer.user_dictionaries",
+            f"{share:.1f} % of the captions of {name} contain three or more adjacent single characters: "
+            f"{_most_common(counts)}",
+            "such a run is often one word that is missing from the dictionary",
+            "add these words to a dictionary of data.tokenizer.user_dictionaries",
             ids=tuple(f"{name} caption {line}" for line in lines),
         )
     ]
@@ -218,18 +221,18 @@ def _length_drift(lengths: Mapping[str, Sequence[int]]) -> list[Finding]:
     for name, other in lengths.items():
         difference = sum(other) / len(other) - mean
         noise = deviation * (1 / len(train) + 1 / len(other)) ** 0.5
-        if abs(difference) > max(LENGTH_DRIFT * deviation, 4 * noise):
+        if abs(difference) > max(MAX_LENGTH_DRIFT * deviation, 4 * noise):
             findings.append(
                 Finding(
                     "length_drift",
                     "warning",
-                    f"captions of {name} have {mean + difference:.1f} words, those of train {mean:.1f}",
-                    f"the model is measured on another kind of sentence than it learns from ({name} against train)",
-                    "draw the splits at random from one pool, and cut all captions by one tokenizer",
+                    f"captions of {name} have {mean + difference:.1f} words on average, those of train {mean:.1f}",
+                    f"the model is evaluated on a different kind of sentence ({name}) than it is trained on (train)",
+                    "draw the splits at random from the same set, and use the same tokenizer for all captions",
                 )
             )
     return findings
 
 
-def _counted(counts: Counter[str]) -> str:
-    return ", ".join(f"{word} ({count}×)" for word, count in counts.most_common(SHOWN))
+def _most_common(counts: Counter[str]) -> str:
+    return ", ".join(f"{word} ({count}×)" for word, count in counts.most_common(MAX_LISTED))

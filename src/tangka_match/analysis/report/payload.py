@@ -1,4 +1,4 @@
-"""What the page's scripts draw, as plain values: see ``data.js`` for how they read it."""
+"""Data of the report page as plain values; ``data.js`` reads them."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from tangka_match.analysis.comparison import PRIMARY, better, in_one_order
+from tangka_match.analysis.comparison import better, in_one_order
 from tangka_match.analysis.curves import Curve
 from tangka_match.analysis.runs.differences import (
     choose_columns,
@@ -21,19 +21,23 @@ from tangka_match.analysis.runs.differences import (
 from tangka_match.analysis.runs.selection import Recipe, best_first
 from tangka_match.analysis.significance import Difference, compare_ranks
 from tangka_match.errors import TangkaMatchError
-from tangka_match.records.run_record import METRICS, Clock, RunRecord
+from tangka_match.metric_names import METRICS, PRIMARY_METRIC
+from tangka_match.records.run_record import Clock, RunRecord
 from tangka_match.retrieval.evaluation_files import read_ranks_table
+
+CLOCK_POINTS = 60
+"""Most points of the clock kept per run; the time in between is interpolated."""
 
 
 class Verdict(NamedTuple):
-    """What a comparison of two recipes said.
+    """Comparison of two recipes.
 
     Attributes:
-        a: The runs of the best recipe.
-        b: The runs of the other.
-        found: Difference of mean R@1; ``None`` where the two cannot be compared.
-        better: ``a``, ``b`` or ``None``.
-        reason: Why they cannot be compared.
+        a: Runs of the best recipe.
+        b: Runs of the other recipe.
+        found: Difference of mean R@1; ``None`` if the two cannot be compared.
+        better: ``a`` or ``b``; ``None`` without a significant difference.
+        reason: Why they cannot be compared, or ``None``.
     """
 
     a: tuple[RunRecord, ...]
@@ -46,16 +50,15 @@ class Verdict(NamedTuple):
 def compare_with_best(
     recipes: Sequence[Recipe], most: int, resamples: int, advance: Callable[[], None] = lambda: None
 ) -> list[Verdict]:
-    """Compare recipes with the best of their kind: single runs with single runs, several seeds with several seeds.
+    """Compare recipes with the best recipe of their kind: same data, and either single runs or several seeds.
 
-    A single run does not say how much seeds vary, so it is not compared with a recipe of several. Runs on different
-    data are not compared either.
+    A single run does not measure the variance between seeds, so it is not compared with several seeds.
 
     Args:
-        recipes: Of which those count that have ranks.
-        most: Of each kind, so many of the best are compared with the first of them.
-        resamples: As of `compare_ranks`.
-        advance: Called after each comparison.
+        recipes: Recipes; runs without ranks are ignored.
+        most: Largest number of recipes per kind that are compared with the best one.
+        resamples: Number of resamples, see `compare_ranks`.
+        advance: Callback after each comparison.
     """
     kinds: dict[tuple[str | None, bool], list[Recipe]] = {}
     for recipe in best_first([Recipe(tuple(run for run in recipe.runs if run.has_ranks)) for recipe in recipes]):
@@ -68,31 +71,16 @@ def compare_with_best(
     return verdicts
 
 
-def _compare(a: Recipe, b: Recipe, resamples: int) -> Verdict:
-    try:
-        paths = [[run.path / "ranks.csv" for run in side.runs] for side in (a, b)]
-        ranks, caption_to_image = in_one_order({path: read_ranks_table(path) for side in paths for path in side})
-        sides = [[ranks[path] for path in side] for side in paths]
-        found = compare_ranks(sides[0], sides[1], caption_to_image, resamples)[PRIMARY]
-    except TangkaMatchError as error:
-        return Verdict(a.runs, b.runs, None, None, str(error))
-    return Verdict(a.runs, b.runs, found, better(PRIMARY, found), None)
-
-
-CLOCK_POINTS = 60
-"""Moments kept of a run, between which time is taken to run evenly."""
-
-
 @dataclass(frozen=True)
 class Report:
-    """What a page is about.
+    """Content of a report page.
 
     Args:
         root: Folder of the runs.
-        recipes: All runs, seeds folded.
-        curves: Of each run, by its path.
-        verdicts: Of comparisons with the best.
-        written: Seconds since 1970.
+        recipes: All runs, grouped into recipes.
+        curves: Curves by metric, for each run path.
+        verdicts: Comparisons with the best recipes.
+        written: Time of writing, in seconds since 1970.
     """
 
     root: Path
@@ -103,18 +91,18 @@ class Report:
 
     @property
     def runs(self) -> list[RunRecord]:
-        """All runs, in the order of their recipes."""
+        """All runs, in the order of the recipes."""
         return [run for recipe in self.recipes for run in recipe.runs]
 
 
 def report_blocks(report: Report, out: Path) -> dict[str, Any]:
-    """The blocks of data by the ids that the scripts know.
+    """Return the data blocks of the page by element id.
 
-    Curves stand in a block a metric, so that only those that are looked at are read.
+    Curves have one block per metric, so that the page parses only those on display.
 
     Args:
-        report: To be drawn.
-        out: Where the page will lie; links to run folders start there.
+        report: Content of the page.
+        out: Path of the page; links to run folders are relative to it.
     """
     runs = report.runs
     numbers = {run.path: number for number, run in enumerate(runs)}
@@ -184,7 +172,7 @@ def _run(run: RunRecord, recipe: int, settings: Sequence[str], out: Path) -> dic
 
 
 def _plain(value: Any) -> Any:
-    """Numbers and truth values as they are, so that the page can sort and draw them; the rest as short text."""
+    """Keep numbers and booleans, which the page sorts and plots; format other values briefly."""
     return value if isinstance(value, int | float) else short_value(value)
 
 
@@ -207,3 +195,14 @@ def _verdict(verdict: Verdict, numbers: Mapping[Path, int]) -> dict[str, Any]:
         "difference": None if found is None else found._asdict(),
         "reason": verdict.reason,
     }
+
+
+def _compare(a: Recipe, b: Recipe, resamples: int) -> Verdict:
+    try:
+        paths = [[run.path / "ranks.csv" for run in side.runs] for side in (a, b)]
+        ranks, caption_to_image = in_one_order({path: read_ranks_table(path) for side in paths for path in side})
+        sides = [[ranks[path] for path in side] for side in paths]
+        found = compare_ranks(sides[0], sides[1], caption_to_image, resamples)[PRIMARY_METRIC]
+    except TangkaMatchError as error:
+        return Verdict(a.runs, b.runs, None, None, str(error))
+    return Verdict(a.runs, b.runs, found, better(PRIMARY_METRIC, found), None)

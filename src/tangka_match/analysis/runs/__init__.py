@@ -1,1 +1,1 @@
-"""Runs side by side: what each says of itself, what differs between them, seeds folded; no torch."""
+"""List and compare runs by their records: filters, differing settings, recipes of several seeds. Without torch."""

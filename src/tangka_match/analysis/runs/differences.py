@@ -1,22 +1,19 @@
-"""Which settings tell runs apart."""
+"""Settings that differ between runs."""
 
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tangka_match.records.run_record import RunRecord
+from tangka_match.records.setting_names import NON_DECISIVE_KEYS, SEED_KEYS
 
-BESIDE_THE_POINT = ("paths", "logger", "debug", "resume", "tags")
-"""Settings that decide no number of a run."""
-OF_THE_DRAW = ("seed", "seeds")
-"""Settings that runs of one recipe differ in."""
 TARGET = "_target_"
 
 
 def differing_keys(runs: Sequence[RunRecord]) -> list[str]:
-    """Dotted names of the settings that are not the same in all runs that have a config, in the order of the configs.
+    """Return the dotted names of the settings that differ between the runs with a config, in config order.
 
-    A setting that only some runs have differs.
+    A setting that only some runs have counts as differing.
     """
     configs = [run.config for run in runs if run.config]
     names = dict.fromkeys(name for config in configs for name in config)
@@ -24,36 +21,36 @@ def differing_keys(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def choose_columns(runs: Sequence[RunRecord], keys: Iterable[str]) -> list[str]:
-    """Of the differing settings those that say something of a run, the most telling first.
+    """Choose the informative ones of the differing settings, the most informative first.
 
-    First what was swept: the overrides of the runs' commands, one of them at least not the same in all. Then the
-    settings that all runs have; then those that come and go with a choice such as ``loss=info_nce``.
+    Swept settings come first, that is, those among the overrides of the commands; then the settings that all runs have;
+    then those that depend on a choice such as ``loss=info_nce``.
 
     Args:
-        runs: To be told apart.
-        keys: What `differing_keys` found.
+        runs: Runs to compare.
+        keys: Differing settings, as returned by `differing_keys`.
 
     Returns:
-        Dotted names, without those of `BESIDE_THE_POINT` and `OF_THE_DRAW`, the data's path and the experiment's name.
+        Dotted names, without ignored settings, seeds, the path of the data and the name of the experiment.
     """
     swept = swept_keys(runs)
-    left_out = (*BESIDE_THE_POINT, *OF_THE_DRAW)
-    # Where the data lie says less than their fingerprint does.
-    telling = [key for key in keys if key.split(".")[0] not in left_out and key not in ("data.root", "name")]
+    left_out = (*NON_DECISIVE_KEYS, *SEED_KEYS)
+    # The fingerprint of the data is shown instead of their path.
+    informative = [key for key in keys if key.split(".")[0] not in left_out and key not in ("data.root", "name")]
     configs = [run.config for run in runs if run.config]
 
     def order(key: str) -> tuple[bool, bool, bool]:
         everywhere = all(key in config for config in configs)
         return key not in swept, not everywhere, not key.endswith(TARGET)
 
-    return sorted(telling, key=order)
+    return sorted(informative, key=order)
 
 
 def swept_keys(runs: Iterable[RunRecord]) -> set[str]:
-    """Dotted names of the settings that the commands changed; of a choice such as ``model=vse``, its ``_target_``.
+    """Return the dotted names of the settings changed on the command line; for a choice, its ``_target_``.
 
     Example:
-        ``loss.margin=0.1`` gives ``loss.margin`` and ``loss.margin._target_``, of which the second is no setting.
+        ``model=vse`` gives ``model`` and ``model._target_``.
     """
     names = {
         override.lstrip("+~").partition("=")[0].partition("@")[0].replace("/", ".")
@@ -64,7 +61,7 @@ def swept_keys(runs: Iterable[RunRecord]) -> set[str]:
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """The shortest endings of dotted names that tell them apart; of a ``_target_``, the group it belongs to.
+    """Shorten dotted names to their shortest unique endings; a ``_target_`` to its group.
 
     >>> short_names(["loss.margin", "optimizer.lr", "model._target_", "a.dropout", "b.dropout"])
     {'loss.margin': 'margin', 'optimizer.lr': 'lr', 'model._target_': 'model', 'a.dropout': 'a.dropout', \
@@ -81,7 +78,7 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def short_value(value: Any) -> str:
-    """A setting as one reads it: a class by its last name, numbers to four digits, lists without spaces.
+    """Format a setting briefly: classes without their module, numbers to four digits, lists without spaces.
 
     >>> [short_value(value) for value in ("tangka_match.models.VSE", 0.2154689873, [0.1, 0.2], None, True)]
     ['VSE', '0.2155', '[0.1,0.2]', 'null', 'true']

@@ -1,4 +1,4 @@
-"""Choosing runs: filters, order, and runs that differ only in their seed folded into one recipe."""
+"""Select, sort and group runs: runs that differ only in their seed form a recipe."""
 
 import json
 import statistics
@@ -7,55 +7,59 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tangka_match.analysis.runs.differences import BESIDE_THE_POINT, OF_THE_DRAW
 from tangka_match.errors import ConfigError
-from tangka_match.records.run_record import METRICS, RunRecord
+from tangka_match.metric_names import METRICS
+from tangka_match.records.run_record import RunRecord
+from tangka_match.records.setting_names import NON_DECISIVE_KEYS, SEED_KEYS
+
+FIELDS = ("started", "run_id", "name", "status", "seconds", "steps", "seed", "job")
+"""Attributes of a run that runs can be sorted by."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Runs of one config on the same data, by the same code.
+    """Runs of the same config, data and code with different seeds.
 
     Args:
-        runs: Its seeds, in the order given.
+        runs: Runs, in the given order.
     """
 
     runs: tuple[RunRecord, ...]
 
     @property
     def counted(self) -> tuple[RunRecord, ...]:
-        """The runs whose numbers stand for the recipe: those that finished, one a seed, or all where none did.
+        """Runs that represent the recipe: the finished ones, one per seed, or all if none has finished.
 
-        The recall of a run cut short is no sample of the recipe's, and a seed that ran twice is one sample: the
-        younger run is taken.
+        The recall of an interrupted run is not a sample of the recipe's recall, and a seed that ran twice is a single
+        sample: the most recent run counts.
         """
         finished = [run for run in self.runs if run.status == "finished"]
         youngest = {run.seed: run for run in sorted(finished, key=lambda run: run.started or 0.0)}
         return tuple(run for run in finished if run.seed is None or youngest[run.seed] is run) or self.runs
 
     def values(self, metric: str) -> list[float]:
-        """The metric of each run that counts and has it."""
+        """Return the metric of each run in `counted` that has it."""
         return [run.metrics[metric] for run in self.counted if metric in run.metrics]
 
     def mean(self, metric: str) -> float | None:
-        """Over `values`; ``None`` where there are none."""
+        """Return the mean of `values`; ``None`` without values."""
         values = self.values(metric)
         return statistics.fmean(values) if values else None
 
     def std(self, metric: str) -> float | None:
-        """Sample standard deviation (divisor n - 1); ``None`` below two values."""
+        """Return the sample standard deviation of `values` (divisor n - 1); ``None`` below two values."""
         values = self.values(metric)
         return statistics.stdev(values) if len(values) > 1 else None
 
 
 def fold_seeds(runs: Sequence[RunRecord]) -> list[Recipe]:
-    """Put runs that differ in their seed alone into one recipe.
+    """Group runs that differ only in their seed into recipes.
 
-    Where they write and log, and their tags, do not count; the data's fingerprint does, the path to them does not. Runs
-    of other code are another recipe. A run whose config cannot be read stays alone.
+    Output paths, loggers and tags are ignored; data are compared by fingerprint, not by path. Runs of different code
+    are different recipes. A run without a readable config is a recipe of its own.
 
     Args:
-        runs: In the order that recipes and their runs keep.
+        runs: Runs; recipes and their runs keep this order.
     """
     recipes: dict[str, list[RunRecord]] = {}
     for number, run in enumerate(runs):
@@ -64,21 +68,9 @@ def fold_seeds(runs: Sequence[RunRecord]) -> list[Recipe]:
 
 
 def best_first(recipes: Sequence[Recipe], metric: str = METRICS[0]) -> list[Recipe]:
-    """Recipes by their mean, highest first; without those that have none."""
+    """Sort recipes by the mean of a metric, highest first, without recipes that lack it."""
     known = {id(recipe): mean for recipe in recipes if (mean := recipe.mean(metric)) is not None}
     return sorted((recipe for recipe in recipes if id(recipe) in known), key=lambda recipe: -known[id(recipe)])
-
-
-def _recipe_key(run: RunRecord) -> str:
-    left_out = (*BESIDE_THE_POINT, *OF_THE_DRAW)
-    kept = {key: value for key, value in run.config.items() if key.split(".")[0] not in left_out}
-    if run.data is not None:
-        kept["data.root"] = run.data
-    kept["code"] = run.code
-    return json.dumps(kept, sort_keys=True, ensure_ascii=False, default=str)
-
-
-FIELDS = ("started", "run_id", "name", "status", "seconds", "steps", "seed", "job")
 
 
 def select_runs(
@@ -89,14 +81,14 @@ def select_runs(
     sweep: str | None = None,
     status: str | None = None,
 ) -> list[RunRecord]:
-    """Keep the runs that fit everything that is given.
+    """Return the runs that match all given filters.
 
     Args:
-        runs: To choose from.
-        name: Of the experiment; ``*`` stands for anything.
-        tag: One of the run's.
-        sweep: Id of its sweep.
-        status: Of the run.
+        runs: Runs to filter.
+        name: Name of the experiment, with ``*`` as wildcard.
+        tag: A tag of the run.
+        sweep: Id of the sweep.
+        status: Status of the run.
     """
     return [
         run
@@ -109,25 +101,34 @@ def select_runs(
 
 
 def sort_runs(runs: Sequence[RunRecord], order: str) -> list[RunRecord]:
-    """Sort by a field, a metric or a setting; runs without it come last.
+    """Sort runs by a field, a metric or a setting; runs without it come last.
 
     Args:
-        runs: To sort.
-        order: The name, with ``-`` before it for falling order.
+        runs: Runs to sort.
+        order: Name of the field, metric or setting, with ``-`` in front for descending order.
 
     Raises:
-        ConfigError: If no run has anything of this name.
+        ConfigError: If no run has a field, metric or setting of this name.
     """
     key = order.removeprefix("-")
     found = [(value, run) for run in runs if (value := _value(run, key)) is not None]
     if not found and runs and key not in (*FIELDS, *METRICS):
         raise ConfigError(
-            f"sort={order}: no run has it; allowed: {', '.join(FIELDS)}, a metric ({', '.join(METRICS)}), or a setting "
-            "by its dotted name, such as loss.margin; - before it for falling order"
+            f"sort={order}: no run has it; allowed: {', '.join(FIELDS)}, a metric ({', '.join(METRICS)}), or the "
+            "dotted name of a setting, such as loss.margin; with - in front for descending order"
         )
     found.sort(key=lambda pair: _comparable(pair[0]), reverse=order.startswith("-"))
     known = {id(run) for _, run in found}
     return [run for _, run in found] + [run for run in runs if id(run) not in known]
+
+
+def _recipe_key(run: RunRecord) -> str:
+    left_out = (*NON_DECISIVE_KEYS, *SEED_KEYS)
+    kept = {key: value for key, value in run.config.items() if key.split(".")[0] not in left_out}
+    if run.data is not None:
+        kept["data.root"] = run.data
+    kept["code"] = run.code
+    return json.dumps(kept, sort_keys=True, ensure_ascii=False, default=str)
 
 
 def _value(run: RunRecord, key: str) -> Any:
@@ -137,7 +138,7 @@ def _value(run: RunRecord, key: str) -> Any:
 
 
 def _comparable(value: Any) -> tuple[int, float, str]:
-    """Numbers before texts, so that a setting of both sorts can be sorted."""
+    """Return a sort key that puts numbers before strings, for settings of mixed types."""
     if isinstance(value, int | float):
         return (0, float(value), "")
     return (1, 0.0, str(value))

@@ -1,4 +1,4 @@
-"""Runs in the terminal: a table of many, everything about one."""
+"""Terminal output about runs: a table of runs, and the details of a run."""
 
 import time
 from collections.abc import Sequence
@@ -8,30 +8,33 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tangka_match.analysis.runs.differences import OF_THE_DRAW, choose_columns, differing_keys, short_names, short_value
-from tangka_match.records.run_record import METRICS, RunRecord
+from tangka_match.analysis.runs.differences import choose_columns, differing_keys, short_names, short_value
+from tangka_match.metric_names import METRICS
+from tangka_match.records.run_record import RunRecord
+from tangka_match.records.setting_names import SEED_KEYS
 
-MOST_SETTINGS = 5
-OF_TIME = len("20261124-034512")
+MAX_SETTINGS = 5
+"""Most differing settings shown per run."""
+TIMESTAMP_LENGTH = len("20261124-034512")
 STYLES = {"finished": "green", "running": "blue", "failed": "red", "killed": "yellow", "pruned": "magenta"}
 
 
 def run_table(runs: Sequence[RunRecord]) -> Table:
-    """A row a run: how it ended, what sets it apart, what it reached.
+    """Build a table with one row per run: status, mean R@1, steps, time, and the settings that differ.
 
     Args:
-        runs: In the order to show them.
+        runs: Runs, in display order.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for heading in ("run", "status", "mean R@1", "steps", "time"):
         table.add_column(heading, justify="left" if heading in ("run", "status") else "right", no_wrap=True)
-    table.add_column("what it is", overflow="fold")
+    table.add_column("experiment and settings", overflow="fold")
     ids = short_ids([run.run_id for run in runs])
-    columns = choose_columns(runs, differing_keys(runs))[:MOST_SETTINGS]
+    columns = choose_columns(runs, differing_keys(runs))[:MAX_SETTINGS]
     names = short_names(columns)
     for run in runs:
         settings = [f"{names[key]}={short_value(run.config[key])}" for key in columns if key in run.config]
-        seed = [] if run.seed is None else [f"{OF_THE_DRAW[0]}={run.seed}"]
+        seed = [] if run.seed is None else [f"{SEED_KEYS[0]}={run.seed}"]
         table.add_row(
             ids[run.run_id],
             Text(run.status, style=STYLES.get(run.status, "")),
@@ -44,7 +47,7 @@ def run_table(runs: Sequence[RunRecord]) -> Table:
 
 
 def short_ids(ids: Sequence[str]) -> dict[str, str]:
-    """The shortest beginnings, of a whole time at least, that tell the ids apart; ``show=`` and ``resume=`` take them.
+    """Shorten run ids to their shortest unique prefixes, at least the timestamp; ``show=`` and ``resume=`` accept them.
 
     >>> short_ids(["20261124-034512-3fa9c1-7be2", "20261124-034513-3fa9c1-0001", "20261124-034513-3fa9c1-9a02"])
     {'20261124-034512-3fa9c1-7be2': '20261124-034512', '20261124-034513-3fa9c1-0001': '20261124-034513-3fa9c1-0', \
@@ -54,7 +57,7 @@ def short_ids(ids: Sequence[str]) -> dict[str, str]:
         run_id: next(
             (
                 run_id[:length]
-                for length in range(min(OF_TIME, len(run_id)), len(run_id))
+                for length in range(min(TIMESTAMP_LENGTH, len(run_id)), len(run_id))
                 if sum(other.startswith(run_id[:length]) for other in ids) == 1
             ),
             run_id,
@@ -64,11 +67,11 @@ def short_ids(ids: Sequence[str]) -> dict[str, str]:
 
 
 def print_run(console: Console, run: RunRecord) -> None:
-    """Print what is known of a run.
+    """Print all details of a run.
 
     Args:
-        console: Where to.
-        run: To be shown.
+        console: Console to print to.
+        run: Run to print.
     """
     facts = Table(title=run.run_id, title_justify="left", show_header=False)
     for label, value in _facts(run):
@@ -76,7 +79,7 @@ def print_run(console: Console, run: RunRecord) -> None:
             facts.add_row(label, Text(value, overflow="fold"))
     console.print(facts)
     if run.metrics:
-        state = "best.ckpt on validation" if run.intervals else "best validation so far"
+        state = "validation of best.ckpt" if run.intervals else "best validation so far"
         table = Table(title=state, title_justify="left")
         for heading in ("metric", "value", "95 % interval"):
             table.add_column(heading, justify="left" if heading == "metric" else "right")
@@ -91,7 +94,7 @@ def print_run(console: Console, run: RunRecord) -> None:
 
 
 def _facts(run: RunRecord) -> list[tuple[str, str]]:
-    trouble = [*run.problems, *([f"{run.skipped} unreadable ledger lines, skipped"] if run.skipped else [])]
+    trouble = [*run.problems, *([f"{run.skipped} unreadable ledger lines skipped"] if run.skipped else [])]
     job = "" if run.job is None else f", job {run.job}"
     started = "" if run.started is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started))
     rate = run.clock.seconds_per_step()
@@ -99,7 +102,7 @@ def _facts(run: RunRecord) -> list[tuple[str, str]]:
         ("experiment", run.name),
         ("status", run.status),
         ("started", started),
-        ("time", duration(run.seconds) + ("" if rate is None else f", {rate:.3g} s a step")),
+        ("time", duration(run.seconds) + ("" if rate is None else f", {rate:.3g} s per step")),
         ("steps", f"{run.steps:,}" + ("" if run.best_step is None else f", best at {run.best_step:,}")),
         ("sweep", "" if run.sweep is None else run.sweep + job),
         ("overrides", " ".join(run.overrides)),
@@ -115,7 +118,7 @@ def _facts(run: RunRecord) -> list[tuple[str, str]]:
 
 
 def duration(seconds: float) -> str:
-    """Time in few words.
+    """Format a duration.
 
     >>> duration(45), duration(700), duration(11_100), duration(187_200)
     ('45 s', '12 min', '3 h 5 min', '52 h 0 min')

@@ -1,4 +1,4 @@
-"""SGRAF, the matcher of Diao et al. 2021, vectorised over images and captions."""
+"""SGRAF matcher (Diao et al. 2021), vectorised over images and captions."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,40 +27,37 @@ _PARTS = ("img_enc", "txt_enc", "sim_enc")
 
 
 class SGRAF(nn.Module):
-    """Similarity reasoning (SGR) or filtration (SAF) over similarity *vectors* of words and attended regions.
+    """Similarity graph reasoning (SGR) or attention filtration (SAF) over word and image similarity vectors.
 
     Diao, Zhang, Ma, Lu: "Similarity Reasoning and Filtration for Image-Text Matching", AAAI 2021, arXiv 2101.01368.
     The defaults are the published ones; with 1,562 words and 2,048 features there are 16,033,475 (SGR) or 15,441,606
-    (SAF) parameters. Published weights fit under the prefixes ``img_enc.``, ``txt_enc.`` and ``sim_enc.``. The
-    published ensemble is the mean of the score matrices of one SGR and one SAF model.
+    (SAF) parameters. Published weights load under the prefixes ``img_enc.``, ``txt_enc.`` and ``sim_enc.``. The
+    published ensemble averages the score matrices of one SGR and one SAF model.
 
-    Two things go beyond the published network: regions that are masked take no part in anything, and a single image
-    can be trained on (its pooled vector is then batch-normalised by running statistics).
-
-    Two are choices: ``reasoning="both"`` trains both modules on one encoder, the score is their mean; and
-    ``global_share`` puts a branch beside the reasoning that compares one vector an image with one a caption, pooled by
-    the maximum of each dimension, which Chen et al., "Learning the Best Pooling Strategy for Visual Semantic
-    Embedding" (VSE-infinity), arXiv 2011.04305, section 5.3, found nearly as good as their learnt pooling.
+    Differences from the published network: masked regions have no influence, and batches of one image can be trained
+    on. Two options are additions: ``reasoning="both"`` trains both modules on one encoder and averages their scores;
+    ``global_share`` adds the cosine of max-pooled image and caption vectors, a pooling that Chen et al. (VSE∞), arXiv
+    2011.04305, section 5.3, found nearly as good as a learnt one.
 
     Args:
-        vocab_size: Words in the vocabulary, the four special tokens included.
+        vocab_size: Number of words in the vocabulary, including the four special tokens.
         feature_dim: Dimensions of a region feature.
-        num_regions: Most regions an image may have; batch norm keeps statistics of each slot.
+        num_regions: Maximum number of regions per image; batch norm keeps statistics for each region slot.
         reasoning: ``"sgr"``, ``"saf"``, or ``"both"``.
         embed_dim: Dimensions of the joint space; units of the GRU in each direction.
         word_dim: Dimensions of a word vector.
         sim_dim: Dimensions of a similarity vector.
-        num_layers: Layers of the GRU.
-        bidirectional: Whether the GRU reads both ways; the directions are averaged.
-        graph_steps: Steps of graph reasoning; has no effect with ``"saf"``.
-        global_share: Share of the cosine of the pooled vectors in the score at the start of training, in [0, 1); it is
-            learnt. 0 leaves the branch out, as published.
-        dropout: Probability to drop a component of the word vectors and in the self-attention of both sides.
-        normalise_images: Whether embedded regions are L2-normalised.
-        normalise_texts: Whether embedded words are L2-normalised.
+        num_layers: Number of GRU layers.
+        bidirectional: Whether the GRU is bidirectional; directions are averaged.
+        graph_steps: Number of graph reasoning steps; not used by ``"saf"``.
+        global_share: Initial share of the global cosine in the score, in [0, 1); learnt. 0 = no global branch, as
+            published.
+        dropout: Dropout probability of word vectors and self-attention.
+        normalise_images: Whether to L2-normalise embedded regions.
+        normalise_texts: Whether to L2-normalise embedded words.
 
     Raises:
-        ConfigError: A size is not positive, ``dropout`` or ``global_share`` is not in [0, 1), or ``reasoning`` is
+        ConfigError: If a size is below 1, ``dropout`` or ``global_share`` is not in [0, 1), or ``reasoning`` is
             unknown.
 
     Example:
@@ -72,6 +69,7 @@ class SGRAF(nn.Module):
         torch.Size([2, 5])
     """
 
+    @check_sizes
     def __init__(
         self,
         *,
@@ -94,19 +92,6 @@ class SGRAF(nn.Module):
         check_choice("SGRAF", "reasoning", reasoning, ("sgr", "saf", "both"))
         if not 0 <= global_share < 1:
             raise ConfigError(f"SGRAF: global_share is {global_share!r}; it must be at least 0 and below 1")
-        check_sizes(
-            "SGRAF",
-            {
-                "vocab_size": vocab_size,
-                "feature_dim": feature_dim,
-                "num_regions": num_regions,
-                "embed_dim": embed_dim,
-                "word_dim": word_dim,
-                "sim_dim": sim_dim,
-                "num_layers": num_layers,
-                "graph_steps": graph_steps,
-            },
-        )
         check_dropout("SGRAF", dropout)
         self.feature_dim = feature_dim
         self.img_enc = RegionProjection(feature_dim, embed_dim, normalise_images)
@@ -131,46 +116,43 @@ class SGRAF(nn.Module):
         self.global_logit = None if logit is None else nn.Parameter(logit)
 
     def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
-        """Embed the regions of images, and pool them.
+        """Encode images.
 
         Returns:
-            ``tokens``, one vector a region (L2-normalised with ``normalise_images``); ``pooled``, the L2-normalised
-            vector of the image's self-attention.
+            ``tokens``: region embeddings, L2-normalised if ``normalise_images``. ``pooled``: their self-attention
+            pooling, L2-normalised.
 
         Raises:
-            ShapeError: The features have other dimensions, or there are more regions than the model was built for.
+            ShapeError: If the features do not have ``feature_dim`` dimensions, or there are more than ``num_regions``.
         """
         check_regions("SGRAF", regions, self.feature_dim)
         tokens = self.img_enc(regions, region_mask)
         return Encoded(pooled=self.sim_enc.v_global_w(tokens, region_mask), tokens=tokens, mask=region_mask)
 
     def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
-        """Embed the words of captions, and pool them.
+        """Encode captions.
 
         Returns:
-            ``tokens``, one vector a word (L2-normalised with ``normalise_texts``); ``pooled``, the L2-normalised
-            vector of the caption's self-attention.
+            ``tokens``: word embeddings, L2-normalised if ``normalise_texts``. ``pooled``: their self-attention pooling,
+            L2-normalised.
 
         Raises:
-            ShapeError: A caption has no real token.
+            ShapeError: If a caption has no real token.
         """
         tokens = self.txt_enc(token_ids, token_mask)
         return Encoded(pooled=self.sim_enc.t_global_w(tokens, token_mask), tokens=tokens, mask=token_mask)
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
-        """Score every image against every caption; higher = closer.
-
-        In (0, 1); with a global branch in [-1, 1].
-        """
+        """Score every image against every caption, (I, C), in (0, 1); with a global branch in [-1, 1]."""
         local = self.sim_enc(images, texts)
         if self.global_logit is None:
             return local
         share = self.global_logit.sigmoid()
-        overall = dot_products(_largest(images), _largest(texts))
+        overall = dot_products(_max_pool(images), _max_pool(texts))
         return (1 - share) * local + share * overall
 
     def word_attention(self, images: Encoded, texts: Encoded) -> WordAttention:
-        """Weights of the attention behind the local similarities (SGRAF, section 3.2)."""
+        """Return the word-to-region attention weights of the local similarities (SGRAF, section 3.2)."""
         assert images.tokens is not None and images.mask is not None
         assert texts.tokens is not None and texts.mask is not None
         weights = images.tokens.new_zeros(len(images), *texts.mask.shape, images.mask.shape[1])
@@ -179,18 +161,16 @@ class SGRAF(nn.Module):
             words = real_words(texts.tokens, texts.mask, columns, length)
             attention = word_region_attention(words, images.tokens, images.mask)
             weights[:, columns, :length] = attention.permute(0, 2, 3, 1)
-        return WordAttention(
-            weights, "SGRAF's attention from words to regions, which every local similarity is made of"
-        )
+        return WordAttention(weights, "word-to-region attention of SGRAF, on which all local similarities are based")
 
     def load_published_state(self, states: Sequence[Mapping[str, Tensor]]) -> None:
-        """Load the weights of a published checkpoint, its ``"model"`` entry.
+        """Load the ``"model"`` entry of a published checkpoint.
 
         Args:
-            states: The state dicts of the image encoder, the text encoder and the similarity encoder, in this order.
+            states: State dicts of the image encoder, the text encoder and the similarity encoder, in this order.
 
         Raises:
-            CheckpointError: There are not three dicts, or they belong to a network of another shape.
+            CheckpointError: If there are not three dicts, or their keys or shapes do not fit.
         """
         if len(states) != len(_PARTS):
             raise CheckpointError(f"a published SGRAF checkpoint holds 3 state dicts {_PARTS}, this one {len(states)}")
@@ -203,7 +183,7 @@ class SGRAF(nn.Module):
             raise CheckpointError(f"these published weights do not fit this SGRAF: {error}") from error
 
 
-def _largest(encoded: Encoded) -> Float[Tensor, "N D"]:
-    """One L2-normalised vector an item: the largest value of each dimension over its regions or words."""
+def _max_pool(encoded: Encoded) -> Float[Tensor, "N D"]:
+    """Max-pool regions or words, and L2-normalise."""
     assert encoded.tokens is not None and encoded.mask is not None
     return l2_normalise(masked_max(at_least_float32(encoded.tokens), encoded.mask))

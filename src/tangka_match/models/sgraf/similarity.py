@@ -1,4 +1,9 @@
-"""SGRAF similarity encoder: self-attention pooling, similarity graph reasoning (SGR) and attention filtration (SAF)."""
+"""SGRAF similarity encoder: self-attention pooling, similarity graph reasoning (SGR) and attention filtration (SAF).
+
+Axes: I images, R regions, C captions, T tokens, D joint space, S components of a similarity vector, Q nodes (similarity
+vectors per pair: one global, then one per word), W real words of a group of captions. Attributes are named as in the
+published weights.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, cast
@@ -26,13 +31,11 @@ from tangka_match.types import Encoded
 
 
 class TextSelfAttention(nn.Module):
-    """Weighted mean of the words: ``VisualSelfAttention`` without batch norm.
-
-    The attributes are named as in the published weights.
+    """Self-attention pooling of words: `VisualSelfAttention` without batch norm.
 
     Args:
         embed_dim: Dimensions of the joint space.
-        dropout: Probability to drop a component of a branch.
+        dropout: Dropout probability of the branches.
     """
 
     def __init__(self, embed_dim: int, dropout: float | int) -> None:
@@ -43,7 +46,7 @@ class TextSelfAttention(nn.Module):
         xavier_linears_(self)
 
     def forward(self, words: Float[Tensor, "C T D"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C D"]:
-        """Pool the real words of every caption into one L2-normalised vector."""
+        """Pool the real words of each caption to one L2-normalised vector."""
         local_branch = self.embedding_local(words)
         global_branch = self.embedding_global(masked_mean(words, token_mask))
         logits = self.embedding_common(local_branch * global_branch[:, None, :]).squeeze(2)
@@ -51,15 +54,15 @@ class TextSelfAttention(nn.Module):
 
 
 class VisualSelfAttention(nn.Module):
-    """Weighted mean of the regions; a region weighs more the better it agrees with the mean of all.
+    """Self-attention pooling of regions, with the mean region as the query.
 
-    A local and a global branch (linear, batch norm, tanh, dropout) are multiplied and scored by one linear layer;
-    the softmax of the scores weighs the regions. The attributes are named as in the published weights.
+    A local and a global branch (linear, batch norm, tanh, dropout) are multiplied and scored by a linear layer; the
+    softmax of the scores weights the regions.
 
     Args:
         embed_dim: Dimensions of the joint space.
-        num_regions: Most regions an image may have (batch norm keeps statistics of each).
-        dropout: Probability to drop a component of a branch.
+        num_regions: Maximum number of regions per image; batch norm keeps statistics for each region slot.
+        dropout: Dropout probability of the branches.
     """
 
     def __init__(self, embed_dim: int, num_regions: int, dropout: float | int) -> None:
@@ -73,7 +76,7 @@ class VisualSelfAttention(nn.Module):
         xavier_linears_(self)
 
     def forward(self, regions: Float[Tensor, "I R D"], region_mask: Bool[Tensor, "I R"]) -> Float[Tensor, "I D"]:
-        """Pool the real regions of every image into one L2-normalised vector."""
+        """Pool the real regions of each image to one L2-normalised vector."""
         linear, norm = self.embedding_local
         local_branch = self.dropout(torch.tanh(norm(linear(regions), region_mask)))
         global_branch = self.embedding_global(masked_mean(regions, region_mask))
@@ -82,10 +85,10 @@ class VisualSelfAttention(nn.Module):
 
 
 class SimilarityAttentionFiltration(nn.Module):
-    """Weighted mean of the similarity vectors of an image and a caption, so that meaningless words count less.
+    """Similarity attention filtration (SAF): weighted mean of the similarity vectors of a pair.
 
-    A vector's weight is the sigmoid of its batch-normalised linear score, divided by the sum over the pair's vectors.
-    The attributes are named as in the published weights.
+    A weight is the sigmoid of the batch-normalised linear score of a vector, divided by the sum over the pair. Words
+    with little meaning learn small weights.
 
     Args:
         sim_dim: Dimensions of a similarity vector.
@@ -100,13 +103,12 @@ class SimilarityAttentionFiltration(nn.Module):
     def forward(
         self, groups: LengthGroups, nodes: Sequence[Float[Tensor, "I _c _q S"]], mask: Bool[Tensor, "C Q"]
     ) -> list[Float[Tensor, "I _c S"]]:
-        """Pool the ``_q`` vectors of each pair into one L2-normalised vector of ``S`` = ``sim_dim``.
+        """Pool the ``_q`` vectors of each pair to one L2-normalised vector of ``S`` = ``sim_dim`` components.
 
         Args:
-            groups: Which captions belong together.
-            nodes: The vectors of the captions of each group, all of them real.
-            mask: ``True`` where a caption, in the order of the batch, has a vector; batch norm takes its statistics
-                from all of them.
+            groups: Captions grouped by length.
+            nodes: Similarity vectors of each group, all real.
+            mask: ``True`` where a caption, in the order of the batch, has a node.
         """
         longest = mask.shape[1]
         logits = [self.attn_sim_w(group).squeeze(3) for group in nodes]
@@ -121,7 +123,7 @@ class SimilarityAttentionFiltration(nn.Module):
 
 
 class GraphWeights(NamedTuple):
-    """The weights of a step, ready for many calls: query and key folded into one layer, in the dtype of the nodes."""
+    """Weights of a graph step, with query and key merged, in the dtype of the nodes."""
 
     query: Float[Tensor, "S S"]
     query_bias: Float[Tensor, " S"]
@@ -130,10 +132,10 @@ class GraphWeights(NamedTuple):
 
 
 class SimilarityGraphStep(nn.Module):
-    r"""One step of message passing between the similarity vectors of an image and a caption.
+    r"""Parameters of one step of similarity graph reasoning (SGR).
 
     Node :math:`p` becomes :math:`\mathrm{ReLU}(W_g \sum_q \mathrm{softmax}_q(W_q s_p \cdot W_k s_q)\, s_q)`; the dot
-    product is not scaled. The attributes are named as in the published weights.
+    product is not scaled.
 
     Args:
         sim_dim: Dimensions of a similarity vector.
@@ -147,14 +149,14 @@ class SimilarityGraphStep(nn.Module):
         xavier_linears_(self)
 
     def prepare(self, dtype: torch.dtype) -> GraphWeights:
-        r"""Fold query and key into one linear layer whose dot products with the nodes stand for query times key.
+        r"""Merge query and key into one linear layer.
 
         :math:`(W_q x + b_q) \cdot (W_k y + b_k) = (W_k^\top W_q x + W_k^\top b_q) \cdot y + c_x`, and the softmax over
-        :math:`y` forgets :math:`c_x`, all that the key's bias is in. With ``beta=0`` the bias still takes part, with a
-        gradient of zero: optimizers and DDP want one of every parameter.
+        :math:`y` does not depend on :math:`c_x`, which holds the key's bias. ``beta=0`` gives this bias a gradient of
+        zero, because DDP expects a gradient for every parameter.
 
         Args:
-            dtype: Of the nodes.
+            dtype: Dtype of the nodes.
         """
         query, key, out = self.graph_query_w, self.graph_key_w, self.sim_graph_w
         with torch.autocast(query.weight.device.type, enabled=False):
@@ -164,18 +166,18 @@ class SimilarityGraphStep(nn.Module):
 
 
 def reason_over_graph(steps: Sequence[GraphWeights], nodes: Float[Tensor, "I C Q S"]) -> Float[Tensor, "I C S"]:
-    """Apply ``SimilarityGraphStep`` s one after the other and read out node 0, the global one.
+    """Apply graph reasoning steps, and return node 0, the global one.
 
-    Nothing else is read after the last step, so only node 0 is updated there.
+    The last step updates node 0 only.
 
     Args:
-        steps: What ``SimilarityGraphStep.prepare`` gave for each step.
-        nodes: Similarity vectors of each pair, all of them real.
+        steps: Output of ``SimilarityGraphStep.prepare`` for each step.
+        nodes: Similarity vectors of each pair, all real.
     """
     pairs = nodes.flatten(0, 1)
     for step in steps[:-1]:
         pairs = _receive(step, pairs, pairs)
-    # Contiguous, because in half precision a product over a strided batch is one of its own for each pair.
+    # In half precision, a product over a strided batch would run once per pair.
     overall = pairs[:, :1].contiguous()
     return _receive(steps[-1], overall, pairs).squeeze(1).unflatten(0, nodes.shape[:2])
 
@@ -183,28 +185,26 @@ def reason_over_graph(steps: Sequence[GraphWeights], nodes: Float[Tensor, "I C Q
 def _receive(
     step: GraphWeights, receivers: Float[Tensor, "N P S"], nodes: Float[Tensor, "N Q S"]
 ) -> Float[Tensor, "N P S"]:
-    """Update ``receivers`` (some or all of a pair's nodes) by what they receive from ``nodes``."""
+    """Update ``receivers``, some or all nodes of a pair, by messages from ``nodes``."""
     affinity = functional.linear(receivers, step.query, step.query_bias) @ nodes.mT
     edges = at_least_float32(affinity).softmax(dim=-1).to(nodes.dtype)
     return functional.relu(functional.linear(edges @ nodes, step.out, step.out_bias), inplace=True)
 
 
 IMAGES_AT_ONCE, CAPTIONS_AT_ONCE = 16, 64
-"""Pairs that a CPU scores together when it is not training."""
+"""Block size on a CPU outside training."""
 
 
 class SimilarityEncoder(nn.Module):
-    """Similarity vectors of every image and caption, their reasoning, and the score (SGRAF, section 3.2 and 3.3).
-
-    The attributes are named as in the published weights.
+    """SGRAF similarity encoder: similarity vectors, reasoning and scores (sections 3.2 and 3.3).
 
     Args:
         embed_dim: Dimensions of the joint space.
-        num_regions: Most regions an image may have.
+        num_regions: Maximum number of regions per image.
         sim_dim: Dimensions of a similarity vector.
-        reasoning: ``"sgr"`` (graph reasoning), ``"saf"`` (attention filtration), or ``"both"``: their mean score.
-        graph_steps: Steps of graph reasoning; not for ``"saf"``.
-        dropout: Probability to drop a component in the self-attention of both sides.
+        reasoning: ``"sgr"`` (graph reasoning), ``"saf"`` (attention filtration), or ``"both"`` (mean of their scores).
+        graph_steps: Number of graph reasoning steps; not used by ``"saf"``.
+        dropout: Dropout probability of the self-attention pooling.
     """
 
     def __init__(
@@ -221,21 +221,21 @@ class SimilarityEncoder(nn.Module):
             self.SGR_module = nn.ModuleList(SimilarityGraphStep(sim_dim) for _ in range(graph_steps))
         if reasoning != "sgr":
             self.SAF_module = SimilarityAttentionFiltration(sim_dim)
-        if reasoning == "both":  # a read-out each: `sim_eval_w` is that of SGR
+        if reasoning == "both":  # `sim_eval_w` then belongs to SGR
             self.sim_eval_saf_w = nn.Linear(sim_dim, 1)
         xavier_linears_(self)
 
     def forward(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
-        """Score every image against every caption, in (0, 1); both come with pooled vectors and sequences."""
+        """Score every image against every caption, in (0, 1), from pooled vectors and sequences of both."""
         assert images.tokens is not None and texts.mask is not None
         dtype = autocast_dtype(images.tokens)
-        # Batch norm wants all images of a training batch at once, a GPU all it can get; a CPU what stays in its cache.
-        in_pieces = texts.mask.device.type == "cpu" and not self.training
-        groups = group_by_length(texts.mask, CAPTIONS_AT_ONCE if in_pieces else None)
+        # Batch norm needs all images of a training batch at once; a CPU is faster on blocks that stay in its cache.
+        in_blocks = texts.mask.device.type == "cpu" and not self.training
+        groups = group_by_length(texts.mask, CAPTIONS_AT_ONCE if in_blocks else None)
         captions = _gather_captions(texts, groups, dtype)
         weights = self._prepare(dtype)
         node_mask = functional.pad(texts.mask, (1, 0), value=True)
-        step = IMAGES_AT_ONCE if in_pieces else len(images)
+        step = IMAGES_AT_ONCE if in_blocks else len(images)
         reasoned: dict[str, list[Tensor]] = {head: [] for head in self._heads()}
         for start in range(0, len(images), step):
             block = _gather_images(images[start : start + step], dtype)
@@ -250,7 +250,7 @@ class SimilarityEncoder(nn.Module):
         return torch.stack(scores).mean(dim=0) if len(scores) > 1 else scores[0]
 
     def _heads(self) -> dict[str, nn.Linear]:
-        """The layers that make a score of a reasoned vector."""
+        """Return the read-out layers by name of the reasoning."""
         if self.reasoning == "both":
             return {"sgr": self.sim_eval_w, "saf": self.sim_eval_saf_w}
         return {self.reasoning: self.sim_eval_w}
@@ -262,7 +262,7 @@ class SimilarityEncoder(nn.Module):
 
 
 class _Weights(NamedTuple):
-    """Weights in the dtype of the computation, cast once a call: of the projections to similarity vectors, and more."""
+    """Weights in the dtype of the computation, cast once per call."""
 
     local: tuple[Float[Tensor, "S D"], Float[Tensor, " S"]]
     overall: tuple[Float[Tensor, "S D"], Float[Tensor, " S"]]
@@ -277,14 +277,14 @@ class _Images(NamedTuple):
 
 
 class _Captions(NamedTuple):
-    """Captions of one length: none of their words is padding."""
+    """Captions of the same length, without padding."""
 
     pooled: Float[Tensor, "c D"]
     words: Float[Tensor, "c L D"]
 
 
 def _read_out(layer: nn.Linear, vectors: Float[Tensor, "I C S"]) -> Float[Tensor, "I C"]:
-    # Scores in half precision would tie where a ranking must tell them apart.
+    # In half precision, different scores would tie.
     with torch.autocast(vectors.device.type, enabled=False):
         weight, bias = at_least_float32(layer.weight), at_least_float32(layer.bias)
         return functional.linear(at_least_float32(vectors), weight, bias).squeeze(2).sigmoid()
@@ -308,7 +308,7 @@ def _gather_captions(texts: Encoded, groups: LengthGroups, dtype: torch.dtype) -
 
 
 def _nodes(weights: _Weights, images: _Images, captions: _Captions) -> Float[Tensor, "I c Q S"]:
-    """Similarity vectors of the whole of every image and caption (node 0), and of each word (the others)."""
+    """Compute the similarity vectors of each pair: node 0 is global, the others belong to the words."""
     regions, words = images.regions, captions.words.flatten(0, 1)
     attention = unit_context_weights(
         word_region_attention(captions.words, regions, images.mask).flatten(2), images.gram

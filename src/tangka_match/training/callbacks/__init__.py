@@ -1,7 +1,7 @@
-"""Lightning callbacks: resume, hard batches, checkpoints, validation, guard, pruning, terminal lines."""
+"""Lightning callbacks; ``conf/callbacks`` holds those that a user chooses."""
 
 from tangka_match.training.callbacks.averaging import MovingAveraging, TailAveraging
-from tangka_match.training.callbacks.checkpoints import MONITORED, BestCheckpoint, LastCheckpoint
+from tangka_match.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from tangka_match.training.callbacks.guard import TrainingGuard
 from tangka_match.training.callbacks.hard_batches import HardBatches, check_neighbours
 from tangka_match.training.callbacks.resume import ExactResume
@@ -9,7 +9,6 @@ from tangka_match.training.callbacks.starts import ClosedFormStart, WordStart
 from tangka_match.training.callbacks.validation import EarlyStopping, LastValidation, Pruning, ValidationLines
 
 __all__ = [
-    "MONITORED",
     "BestCheckpoint",
     "ClosedFormStart",
     "EarlyStopping",

@@ -1,4 +1,4 @@
-"""Weight averaging: exponential moving average, and the mean over the last part of a run (SWA)."""
+"""Weight averaging: exponential moving average (EMA), and the mean over the last part of a run (SWA)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,22 +12,22 @@ AverageFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Averaging(WeightAveraging):
-    """Averages parameters, and fractions among the matcher's buffers, after each step; the rest is the running model's.
+    """Callback that averages parameters and floating-point buffers of the matcher after each step.
 
-    Lightning's own callback averages every buffer: the codes of words (`of_fractions`), and the rows of a loss's queue,
-    which are of other pairs after each step.
+    All other buffers are copied from the current model. Lightning's own callback averages every buffer, also integer
+    codes (`only_floating_point`) and the queue of a loss, whose rows belong to other pairs after each step.
 
     Args:
-        average: Makes the new average of the average, the current value and the number of earlier updates.
+        average: Function of the average, the current value and the number of earlier updates; returns the new average.
     """
 
     def __init__(self, average: AverageFunction) -> None:
-        super().__init__(avg_fn=of_fractions(average))
+        super().__init__(avg_fn=only_floating_point(average))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Update the average, then take over the buffers that are not the matcher's."""
+        """Update the average, then copy the buffers that do not belong to the matcher."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         assert self._average_model is not None
         averaged = dict(self._average_model.module.named_buffers())
@@ -36,20 +36,19 @@ class Averaging(WeightAveraging):
                 averaged[name].copy_(current)
 
 
-def of_fractions(average: AverageFunction) -> AverageFunction:
-    """Average fractions alone: the latest whole numbers and truth values, which are codes and counts, are taken over.
+def only_floating_point(average: AverageFunction) -> AverageFunction:
+    """Restrict an average to floating-point tensors; integers and booleans, which are codes and counts, are copied.
 
-    A mean of equal whole numbers, rounded to float32 and cut off, can be the number below: a word would get other
-    characters, a piece another position. Two truth values have no mean at all.
+    The mean of equal integers, rounded to float32 and truncated, can be one less: a word would get other characters.
 
     Args:
-        average: Makes the new average of the average, the current value and the number of earlier updates.
+        average: Function of the average, the current value and the number of earlier updates; returns the new average.
 
     Example:
         >>> import torch
         >>> from torch.optim.swa_utils import get_ema_avg_fn
         >>> average, code, updates = get_ema_avg_fn(0.9999), torch.tensor(11), torch.tensor(1)
-        >>> average(code, code, updates).long(), of_fractions(average)(code, code, updates)
+        >>> average(code, code, updates).long(), only_floating_point(average)(code, code, updates)
         (tensor(10), tensor(11))
     """
 
@@ -60,10 +59,10 @@ def of_fractions(average: AverageFunction) -> AverageFunction:
 
 
 class MovingAveraging(Averaging):
-    """Validates and keeps a moving average of the weights, which is updated after each step.
+    """Callback that keeps an exponential moving average of the weights; validation and ``best.ckpt`` use it.
 
     Args:
-        decay: Share of itself that the average keeps in a step, in (0, 1).
+        decay: Weight of the old average in each update, in (0, 1).
     """
 
     def __init__(self, decay: float) -> None:
@@ -71,12 +70,12 @@ class MovingAveraging(Averaging):
 
 
 class TailAveraging(Averaging):
-    """Validates and keeps the mean of the weights after each step of the last part of a run.
+    """Callback that keeps the mean of the weights over the last part of a run; validation and ``best.ckpt`` use it.
 
-    Before that part begins, validation sees the weights themselves. Source: Izmailov et al. 2018, arXiv:1803.05407.
+    Before that part begins, validation uses the weights themselves. Source: Izmailov et al. 2018, arXiv:1803.05407.
 
     Args:
-        begin: Share of the run's optimizer steps, in (0, 1).
+        begin: Share of the run's optimizer steps after which averaging starts, in (0, 1).
     """
 
     def __init__(self, begin: float) -> None:
@@ -85,10 +84,10 @@ class TailAveraging(Averaging):
         self._first_step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Learn how long the run is."""
+        """Compute the first step that is averaged."""
         self._first_step = round(self._begin * trainer.estimated_stepping_batches)
 
     def _average(self, averaged: Tensor, current: Tensor, updates: Tensor) -> Tensor:
-        """The new average after ``updates`` earlier steps."""
+        """Return the new average after ``updates`` earlier steps."""
         members = (updates - self._first_step).clamp(min=0)
         return averaged + (current - averaged) / (members + 1)

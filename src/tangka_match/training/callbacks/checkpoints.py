@@ -1,4 +1,4 @@
-"""``best.ckpt`` and ``last.ckpt``, written so that a failed write never costs the previous file."""
+"""Callbacks that write ``best.ckpt`` and ``last.ckpt``; a failed write keeps the previous file."""
 
 import contextlib
 import os
@@ -14,20 +14,27 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from tangka_match.errors import TrainingError
+from tangka_match.training.distributed import ends_step
+from tangka_match.training.settings import monitor_mode
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target, flushes to the disk, then renames: the target is the old file or the new, never half.
+    """Checkpoint writer whose target is always a complete file, the old or the new one.
 
-    Lightning's own writer goes through the system's temporary folder, from which a move is a copy when that is another
-    file system.
+    It writes to a file beside the target, flushes it to disk and renames it. Lightning's own writer goes through the
+    system's temporary folder, which may be on another file system, and then a move is a copy.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Write a checkpoint, or leave what is there.
+        """Write a checkpoint; if that fails, the previous file is kept.
+
+        Args:
+            checkpoint: Content of the checkpoint.
+            path: Path of the file.
+            storage_options: Ignored.
 
         Raises:
-            TrainingError: If the disk is full or the folder cannot be written to; the previous file is untouched.
+            TrainingError: If the disk is full or the folder is not writable.
         """
         target = Path(path)
         partial = target.with_name(target.name + ".partial")
@@ -39,43 +46,44 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 os.fsync(file.fileno())
             partial.replace(target)
         except (OSError, RuntimeError) as error:  # torch turns some write errors into RuntimeError
-            with contextlib.suppress(OSError):  # there may be no such folder
+            with contextlib.suppress(OSError):  # the folder may not exist
                 partial.unlink()
             reason = (str(error) or type(error).__name__).splitlines()[0]
             free = shutil.disk_usage(next(folder for folder in target.parents if folder.exists())).free
-            kept = "the previous one is untouched" if target.exists() else "there is no earlier one"
+            kept = "the previous one is kept" if target.exists() else "there is no earlier one"
             raise TrainingError(
                 f"{target}: cannot write the checkpoint ({reason}; {free:,} bytes are free on that disk); {kept}. "
-                "Free space on that disk and go on with resume=<run id>; or move the whole folder of checkpoints to "
-                "another disk, and give paths.checkpoints=<its new place> as well"
+                "Free space on that disk and continue with resume=<run id>; or move the whole folder of checkpoints to "
+                "another disk, and give paths.checkpoints=<new folder> as well"
             ) from error
 
 
-MONITORED = "val/mean_r1"
-
-
 class BestCheckpoint(pl.callbacks.ModelCheckpoint):
-    """Writes ``best.ckpt`` after each validation that beats all before, wherever in an epoch it falls.
+    """Callback that writes ``best.ckpt`` after each validation with a new best value of the monitored metric.
 
-    Lightning's own callback forgets the best score when its folder has moved, and a worse epoch of the resumed run
-    would then replace the best weights; this one goes by the folder where the run is now.
+    Lightning's own callback forgets the best value if the folder has been moved, and a worse epoch of the resumed run
+    then replaces the best weights. This one uses the current folder.
 
     Args:
-        folder: Of ``best.ckpt``.
+        folder: Folder of ``best.ckpt``.
+        monitor: Name of the monitored metric, such as ``val/mean_r1``.
+
+    Raises:
+        ConfigError: If ``monitor`` is not a metric of validation.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, monitor: str) -> None:
         super().__init__(
             folder,
             "best",
-            monitor=MONITORED,
-            mode="max",
+            monitor=monitor,
+            mode=monitor_mode(monitor),
             enable_version_counter=False,
             save_on_train_epoch_end=False,
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what ``state_dict`` returned, in the present folder."""
+        """Restore what ``state_dict`` returned, with paths in the current folder."""
 
         def here(path: str) -> str:
             return str(Path(str(self.dirpath)) / Path(path).name) if path else path
@@ -86,15 +94,16 @@ class BestCheckpoint(pl.callbacks.ModelCheckpoint):
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes ``last.ckpt`` at each epoch's end, every so many steps within an epoch, and on SIGTERM.
+    """Callback that writes ``last.ckpt`` at the end of each epoch, every n steps within an epoch, and on SIGTERM.
 
-    Not on Ctrl-C or an error: those can fall in the middle of an optimizer step, and a half-updated model must not
-    replace a good file. A killed run loses the steps since the last write and repeats them, with the same bits.
+    It does not write on Ctrl-C or an error, which can happen in the middle of an optimizer step, nor while gradients
+    are being accumulated, because a checkpoint does not hold them. A resumed run repeats the steps since the last
+    write, with bitwise equal results.
 
     Args:
-        path: Of ``last.ckpt``.
+        path: Path of ``last.ckpt``.
         every_n_steps: Optimizer steps between writes within an epoch.
-        written: Called after each write with the optimizer steps that the file holds.
+        written: Function called after each write with the number of optimizer steps done.
     """
 
     def __init__(self, path: Path, every_n_steps: int, written: Callable[[int], None]) -> None:
@@ -105,17 +114,22 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write within an epoch; the last batch is left to the epoch's end, after validation."""
-        if trainer.global_step % self._every == 0 and batch_idx + 1 < trainer.num_training_batches:
+        """Write within an epoch; the last batch is covered by the end of the epoch, after validation."""
+        is_last = batch_idx + 1 >= trainer.num_training_batches
+        if trainer.global_step % self._every == 0 and not is_last and ends_step(trainer, batch_idx):
             self._write(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write after the epoch's validation."""
+        """Write after the validation of the epoch."""
         self._write(trainer)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Write when asked to end: Lightning raises SIGTERM between batches, so the state is whole."""
-        if isinstance(exception, SIGTERMException) and not trainer.validating:
+        """Write on SIGTERM, which Lightning raises between batches, when the state is consistent."""
+        if not isinstance(exception, SIGTERMException) or trainer.validating:
+            return
+        loop: Any = trainer.fit_loop.epoch_loop
+        batches = int(loop.batch_progress.current.completed)
+        if batches == 0 or ends_step(trainer, batches - 1):
             self._write(trainer)
 
     def _write(self, trainer: pl.Trainer) -> None:

@@ -1,4 +1,4 @@
-"""Neighbours by the running model, for batches of pairs that it takes for each other."""
+"""Hard negatives mined with the current model, for batches of pairs that are hard to distinguish."""
 
 import logging
 from time import perf_counter
@@ -20,31 +20,31 @@ from tangka_match.types import Encoded, Matcher, TokenMatcher
 logger = logging.getLogger(__name__)
 
 NEIGHBOURS = 32
-"""Kept of each pair: many more than a batch takes of one, because others may have taken the nearest before."""
+"""Neighbours kept per pair: many more than a batch needs, because the nearest may be in other batches already."""
 
 _KEY = "hard_batches"
 
 
 class HardBatches(pl.Callback):
-    """Encodes the training pairs when an epoch's order is asked for, from the second on, and finds their neighbours.
+    """Callback that mines hard negatives: the nearest neighbours of all training pairs by the current model.
 
-    The weights are those that the run has then, not their average. Nothing random is drawn. A checkpoint within an
-    epoch carries the neighbours found at its begin, because the weights of that moment are gone. Each process of a
-    distributed run encodes all pairs itself, and takes what the first one finds.
+    Neighbours are found at the start of every epoch from the second on, with the current weights and not with their
+    average, and without drawing random numbers. A checkpoint within an epoch holds the neighbours of that epoch. Each
+    process of a distributed run encodes all pairs, and uses the neighbours that rank 0 finds.
 
     Args:
-        data: Set up, with ``hard_batches`` over 0.
+        data: Data module, set up, with ``hard_batches`` > 0.
     """
 
     def __init__(self, data: RegionTextDataModule) -> None:
         self._data = data
-        self._told = False
+        self._is_logged = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Encode a batch to see whether the model can do it, and let the sampler ask.
+        """Check with one batch that the model has pooled embeddings, and register the search with the sampler.
 
         Raises:
-            ConfigError: If the model has no vector an image and a caption.
+            ConfigError: If the model has no single vector per image and per caption.
         """
         if stage != "fit":
             return
@@ -61,7 +61,7 @@ class HardBatches(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the neighbours of the running epoch, if it has some."""
+        """Add the neighbours of the current epoch, if there are any."""
         kept = self._data.batch_sampler.neighbours
         if kept is not None:
             checkpoint[_KEY] = {"epoch": kept[0], "neighbours": torch.from_numpy(kept[1].astype(np.int32))}
@@ -69,13 +69,13 @@ class HardBatches(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Give them back to the sampler, before the loader is iterated."""
+        """Return the neighbours to the sampler before the data loader is iterated."""
         if _KEY in checkpoint:
             state = checkpoint[_KEY]
             self._data.batch_sampler.keep_neighbours(state["epoch"], state["neighbours"].numpy().astype(np.int64))
 
     def _find(self, matcher: Matcher, strategy: Strategy) -> npt.NDArray[np.int64]:
-        begun = perf_counter()
+        started = perf_counter()
         device = device_of(matcher, torch.device("cpu"))
         train = self._data.train
         images = _pooled(encode_image_batches(matcher, self._data.image_batches(), device))
@@ -87,22 +87,26 @@ class HardBatches(pl.Callback):
             torch.as_tensor(group_texts(train.captions), device=device),
             NEIGHBOURS,
         )
-        if not self._told:
-            self._told = True
+        if not self._is_logged:
+            self._is_logged = True
             logger.info(
-                "neighbours of %s pairs found by the running model in %.1f s; so again at the begin of every epoch",
+                "hard negatives of %s pairs mined with the current model in %.1f s; repeated in every epoch",
                 f"{train.num_captions:,}",
-                perf_counter() - begun,
+                perf_counter() - started,
             )
-        # All must draw the same order, and buffers, as of a batch norm, differ between processes.
+        # All processes need the same order, and buffers such as those of batch norm differ between them.
         return strategy.broadcast(neighbours)
 
 
 def check_neighbours(hard_batches: float, matcher: object) -> None:
-    """Make sure that a matcher has the vectors that neighbours are found by, before anything is read.
+    """Check that a matcher has the embeddings that hard negatives are mined with.
+
+    Args:
+        hard_batches: Value of ``data.hard_batches``.
+        matcher: Model.
 
     Raises:
-        ConfigError: If there are to be hard batches, and the matcher is a `TokenMatcher`.
+        ConfigError: If ``hard_batches`` > 0 and the matcher is a `TokenMatcher`.
     """
     if hard_batches > 0 and isinstance(matcher, TokenMatcher):
         raise _no_pooled_vectors(hard_batches, matcher)
@@ -110,9 +114,8 @@ def check_neighbours(hard_batches: float, matcher: object) -> None:
 
 def _no_pooled_vectors(hard_batches: float, matcher: object) -> ConfigError:
     return ConfigError(
-        f"data.hard_batches={hard_batches} compares one vector an image with one a caption, and "
-        f"{type(matcher).__name__} has none: take a model that pools (model=vse, dual_encoder), or set "
-        "data.hard_batches=0"
+        f"data.hard_batches={hard_batches} needs one vector per image and per caption, and {type(matcher).__name__} "
+        "has none: use a model that pools (model=vse, dual_encoder), or set data.hard_batches=0"
     )
 
 

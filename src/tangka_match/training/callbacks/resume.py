@@ -1,7 +1,8 @@
-"""Exact resume: the random state and the position in the data, saved with and restored from a checkpoint.
+"""Exact resume: the random state and the position in the data are part of a checkpoint.
 
-Lightning restores weights, optimizer, schedules and loop counters. It does not restore the random generators (dropout,
-augmentation) nor the position in the epoch's batches; with both, a resumed run ends with the bits of an unbroken one.
+Lightning restores weights, optimizer, schedules and loop counters, but neither the random generators (dropout,
+augmentation) nor the position in the batches of an epoch. With both, a resumed run has bitwise the same result as an
+uninterrupted one.
 """
 
 import random
@@ -16,7 +17,7 @@ from tangka_match.errors import CheckpointError
 
 
 def random_state() -> dict[str, Any]:
-    """States of torch's, NumPy's and Python's global generators, as tensors and plain values."""
+    """Return the states of the global generators of torch, NumPy and Python, as tensors and plain values."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()
     return {
@@ -28,7 +29,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Put the global generators back to what ``random_state`` returned."""
+    """Set the global generators to what ``random_state`` returned."""
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
@@ -39,10 +40,10 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 
 class ExactResume(pl.Callback):
-    """Saves and restores random state and data position.
+    """Callback that saves and restores the random state and the position in the data.
 
     Args:
-        sampler: The training batch sampler; told where to start before its first iteration.
+        sampler: Batch sampler of the training data.
     """
 
     def __init__(self, sampler: ResumableBatchSampler) -> None:
@@ -52,14 +53,14 @@ class ExactResume(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the state. Consumed batches are counted by the loop: workers read ahead of it."""
+        """Add the state; the loop counts the consumed batches, because workers read ahead of it."""
         fit_loop: Any = trainer.fit_loop
         epoch, consumed = (
             fit_loop.epoch_progress.current.processed,
             fit_loop.epoch_loop.batch_progress.current.processed,
         )
         between_epochs = fit_loop.epoch_progress.current.ready == epoch
-        if not between_epochs and consumed >= len(self._sampler):
+        if not between_epochs and consumed >= trainer.num_training_batches:
             epoch, between_epochs = epoch + 1, True
         first, *others = _of_all_processes(trainer.world_size, random_state())
         checkpoint["exact_resume"] = {
@@ -72,20 +73,19 @@ class ExactResume(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Tell the sampler where to go on, and keep the random state for the first batch."""
+        """Set the position of the sampler, and keep the random state for the first batch."""
         averages = any(isinstance(c, pl.callbacks.WeightAveraging) for c in trainer.callbacks)  # type: ignore[attr-defined]
         if averages != ("averaging_state" in checkpoint):
             raise CheckpointError(
                 f"the checkpoint was written {'without' if averages else 'with'} weight averaging, but here weights "
-                f"are {'averaged' if averages else 'not averaged'} (training.ema_decay, training.swa_begin): going on "
-                "from it would silently train other weights. Resume the run by its id (resume=<run id>), which keeps "
-                "its settings"
+                f"are {'averaged' if averages else 'not averaged'} (training.ema_decay, training.swa_begin): other "
+                "weights would be trained. Resume the run by its id (resume=<run id>), which keeps its settings"
             )
         state = checkpoint.get("exact_resume")
         if state is None:
             raise CheckpointError(
-                "the checkpoint does not say where in the data it was written, so nothing can go on from it exactly: "
-                "it was changed after this project wrote it. Start a new run"
+                "the checkpoint lacks the position in the data, so no run can continue from it exactly: it was changed "
+                "after it was written. Start a new run"
             )
         self._sampler.start_at(state["epoch"], state["batch"])
         states = [state["random"], *state.get("random_of_others", [])]
@@ -94,14 +94,14 @@ class ExactResume(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Restore at the first batch: loading the model and the first read may have drawn random numbers."""
+        """Restore the random state; loading the model and the first batch may have drawn random numbers."""
         if self._random is not None:
             restore_random_state(self._random)
             self._random = None
 
 
 def _of_all_processes(count: int, state: dict[str, Any]) -> list[Any]:
-    """The states of the processes that train together; captions of other lengths draw other numbers in each."""
+    """Gather the random states of all processes; they differ, because the captions of each differ in length."""
     if count == 1:
         return [state]
     states: list[Any] = [None] * count

@@ -1,4 +1,4 @@
-"""Starts before the first step: closed-form fits, and what a matcher learns of its words."""
+"""Callbacks that prepare a matcher before the first step: closed-form fits, and word vectors."""
 
 import logging
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ logger = logging.getLogger(__name__)
 
 
 class ClosedFormStart(pl.Callback):
-    """Fits a ``FittedMatcher`` to the training pairs when a run begins; other matchers are left alone.
+    """Callback that fits a ``FittedMatcher`` to the training pairs before the first step.
 
-    A run that goes on from a checkpoint has its weights from there. Each process of a distributed run fits the same
-    pairs with the same seed.
+    A run that continues from a checkpoint has the fitted weights already. All processes of a distributed run fit the
+    same pairs with the same seed.
 
     Args:
-        data: Set up.
-        resumed: Whether the run goes on from a checkpoint.
+        data: Data module, set up.
+        resumed: Whether the run continues from a checkpoint.
     """
 
     def __init__(self, data: RegionTextDataModule, *, resumed: bool) -> None:
@@ -30,7 +30,7 @@ class ClosedFormStart(pl.Callback):
         self._resumed = resumed
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Fit, before Lightning moves the model to its device and averages begin."""
+        """Fit before Lightning moves the model to its device and weight averaging starts."""
         if stage != "fit" or self._resumed or not isinstance(pl_module.matcher, FittedMatcher):
             return
         begun = perf_counter()
@@ -43,13 +43,13 @@ class ClosedFormStart(pl.Callback):
 
 
 class WordStart(pl.Callback):
-    """Shows a ``WordAware`` matcher the vocabulary, and the vectors of ``data.word_vectors_path``, when a run begins.
+    """Callback that gives a ``WordAware`` matcher the vocabulary and the vectors of ``data.word_vectors_path``.
 
-    A run that goes on from a checkpoint has all of it from there.
+    A run that continues from a checkpoint has both already.
 
     Args:
-        data: Set up.
-        resumed: Whether the run goes on from a checkpoint.
+        data: Data module, set up.
+        resumed: Whether the run continues from a checkpoint.
     """
 
     def __init__(self, data: RegionTextDataModule, *, resumed: bool) -> None:
@@ -57,21 +57,21 @@ class WordStart(pl.Callback):
         self._resumed = resumed
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Show the words, before Lightning moves the model to its device and averages begin.
+        """Pass the words on before Lightning moves the model to its device and weight averaging starts.
 
         Raises:
-            ConfigError: There are vectors, and the model takes none, or none of these dimensions.
+            ConfigError: If there are vectors, and the model takes none or none of these dimensions.
         """
         if stage != "fit" or self._resumed:
             return
         vectors = self._data.word_vectors
         if isinstance(pl_module.matcher, WordAware):
             pl_module.matcher.learn_words(self._data.vocabulary.words, vectors)
-            if vectors is not None:  # what the reader said was said before this run had a log
+            if vectors is not None:
                 known = int(vectors.known.sum())
                 logger.info("%s of %s words start from pretrained vectors", f"{known:,}", f"{len(vectors.known):,}")
         elif vectors is not None:
             raise ConfigError(
-                f"data.word_vectors_path is set, and {type(pl_module.matcher).__name__} takes no word vectors: "
-                "set it to null, or take model=dual_encoder"
+                f"data.word_vectors_path is set, but {type(pl_module.matcher).__name__} takes no word vectors: "
+                "set it to null, or use model=dual_encoder"
             )

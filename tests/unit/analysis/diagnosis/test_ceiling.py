@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from helpers.planted import codes
-from tangka_match.analysis.diagnosis.ceiling import ceiling, diagnose_ceiling
-from tangka_match.analysis.diagnosis.finding import Groups
+from tangka_match.analysis.diagnosis.ceiling import DuplicateGroups, ceiling, diagnose_ceiling
 from tangka_match.analysis.diagnosis.profile import read_profile, recall_profile
 from tangka_match.demo import DEFAULT_COMPLETENESS, make_captions, make_scenes, oracle_recalls
 from tangka_match.errors import ConfigError
@@ -91,19 +90,21 @@ def test_a_text_that_stands_elsewhere_fits_an_image_of_a_group_too():
 
 def test_the_ceiling_lies_between_its_bounds_where_a_copy_of_the_same_distance_is_told():
     group = np.array([0, 0, *range(2, 20)])
-    section = diagnose_ceiling("val", Groups(group, group, np.arange(20), frozenset({(0, 1)})), np.arange(20), None)
+    section = diagnose_ceiling(
+        "val", DuplicateGroups(group, group, np.arange(20), frozenset({(0, 1)})), np.arange(20), None
+    )
     low, high = section.values["mean_r1_bounds"]
     assert low < section.values["mean_r1"] <= high
 
 
 def test_the_section_says_between_what_the_ceiling_lies():
     near, own = np.array([0, 0, *range(2, 20)]), np.arange(20)
-    section = diagnose_ceiling("val", Groups(near, own, own, frozenset({(0, 1)})), own, None)
+    section = diagnose_ceiling("val", DuplicateGroups(near, own, own, frozenset({(0, 1)})), own, None)
     low, high = section.values["mean_r1_bounds"]
     assert (low, high) == pytest.approx((95.0, 100.0))
     assert section.values["mean_r1"] == pytest.approx(97.5)
-    assert "95.0 % if no near copy could be told from another, 100.0 % if every one could" in section.findings[0].why
-    assert "1 caption of near copies found to name" in dict(section.facts)["best mean R@1 on val"]
+    assert "95.0 % if no near-duplicates can be distinguished, 100.0 % if all can" in section.findings[0].why
+    assert "1 caption found that mention" in dict(section.facts)["best possible mean R@1 on val"]
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
@@ -139,22 +140,22 @@ def test_what_a_profile_looks_like(profile, sizes, best, looks_like):
 
 @pytest.mark.parametrize("profile", [(33.88, 79.61), (50.0, 40.0, 60.0), (-1.0, 4.0, 5.0), (1.0, 4.0, 500.0)])
 def test_exception_no_profile(profile):
-    with pytest.raises(ConfigError, match=rf"profile=\[{profile[0]}.*three percentages that rise"):
+    with pytest.raises(ConfigError, match=rf"profile=\[{profile[0]}.*three rising percentages"):
         read_profile(profile, 363, [1] * 363, 100.0)
 
 
 def test_the_section_of_a_clean_split_has_no_finding():
-    section = diagnose_ceiling("val", Groups(*[np.arange(50)] * 3), np.arange(50), None)
+    section = diagnose_ceiling("val", DuplicateGroups(*[np.arange(50)] * 3), np.arange(50), None)
     assert section.findings == []
     assert section.values["t2i_r1"] == 100.0
 
 
 def test_the_section_says_what_duplicates_and_the_profile_mean():
     group = np.arange(363) // 2
-    section = diagnose_ceiling("val", Groups(group, group, np.arange(363)), np.arange(363), USERS)
+    section = diagnose_ceiling("val", DuplicateGroups(group, group, np.arange(363)), np.arange(363), USERS)
     assert codes(section.findings) == ["ceiling", "profile_duplicates"], "every picture twice explains such a profile"
     lost, profile = section.findings
     assert lost.points == pytest.approx(100 - 50 - 50 / 363, abs=0.01)
     assert "33.88 / 79.61 / 91.18" in profile.seen
-    assert "44 to 63 where nothing is alike" in profile.seen
+    assert "44 to 63 without duplicates" in profile.seen
     assert profile.points == pytest.approx(10.6, abs=0.3)

@@ -21,22 +21,22 @@ def rising(n):
 
 
 @pytest.mark.parametrize(
-    ("recall", "spread", "target", "code", "said"),
+    ("recall", "spread", "target", "code", "expected"),
     [
         (rising, 0.02, 60, "pairs_needed", r"about [\d,]+ pairs \(95 % interval [\d,]+ to [\d,]+\), 3\.\d times"),
         (rising, 0.02, 40, "target_reached", "about 1,[23]00 pairs"),
-        (rising, 1.5, 60, "target_open", "at least 6,[0-9]00 pairs, [0-9,]+ by the best curve; these points do not"),
-        (lambda n: 37.0, 0.3, 70, "target_not_reachable", "not reachable this way, not with 100 times as many"),
+        (rising, 1.5, 60, "target_open", r"at least 6,\d00 pairs \([\d,]+ by the best curve\); the points do not"),
+        (lambda n: 37.0, 0.3, 70, "target_not_reachable", "not reachable even with 100 times as many"),
     ],
 )
-def test_the_answer(recall, spread, target, code, said):
+def test_pairs_needed_for_target(recall, spread, target, code, expected):
     found = section(recall, target, spread)
     assert [finding.code for finding in found.findings] == [code]
-    assert re.search(said, found.findings[0].seen), found.findings[0].seen
-    assert re.search(said, dict(found.facts)[f"pairs for {target} %"])
+    assert re.search(expected, found.findings[0].seen), found.findings[0].seen
+    assert re.search(expected, dict(found.facts)[f"pairs for {target} %"])
 
 
-def test_every_size_is_shown_with_its_seeds_and_the_sizes_ahead_with_their_bands():
+def test_facts_list_each_size_and_the_extrapolations():
     found = section(rising, 60, 0.02)
     facts = dict(found.facts)
     assert facts["100 %, 2,910 pairs"].startswith("49.15 % [49.1, 49.2]; seeds 49.05 / 49.25")
@@ -46,17 +46,17 @@ def test_every_size_is_shown_with_its_seeds_and_the_sizes_ahead_with_their_bands
     assert points[3]["recalls"] == pytest.approx([49.05, 49.25], abs=0.01)
 
 
-def test_runs_that_the_guard_doubts_and_growth_of_another_form_are_said():
+def test_guard_verdicts_and_bad_fit_are_reported():
     found = section(rising, 60, verdicts=["short_schedule", "collapse"])
     doubts = {finding.code: finding.seen for finding in found.findings[1:]}
     assert doubts == {
-        "curve_collapse": "the guard found collapse in 4 of 8 runs",
-        "curve_short_schedule": "the guard found short_schedule in 4 of 8 runs",
+        "curve_collapse": "the guard reported collapse in 4 of 8 runs",
+        "curve_short_schedule": "the guard reported short_schedule in 4 of 8 runs",
     }
     assert "curve_misfit" in [f.code for f in section(lambda n: 5 + 40 * (n / 2910) ** 3, 60).findings]
 
 
-def test_the_chart_has_a_dot_a_run_a_band_and_the_target_inside_the_frame():
+def test_chart_shows_runs_interval_and_target_inside_the_frame():
     (chart,) = section(rising, 60, 0.02).charts
     assert chart.count("<circle") == 8
     assert chart.count("<polygon") == 1

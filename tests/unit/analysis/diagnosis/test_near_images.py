@@ -101,7 +101,7 @@ def test_a_picture_of_another_split(tmp_path):
 
 
 def test_of_a_large_split_a_sample_is_compared(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "MOST_QUERIES", 10)
+    monkeypatch.setattr(module, "MAX_QUERIES", 10)
     split = planted_split(tmp_path, "val", change=copy((0, 59), (4, 5)))
     assert within(split) == [(0, 59)], "0 and 59 are in an even sample of ten, 4 and 5 are not"
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tangka_match.analysis.diagnosis.charts import histogram, lines
 from tangka_match.analysis.diagnosis.finding import Finding, Section
-from tangka_match.analysis.diagnosis.output import CLEAN, check_out, print_diagnosis, render_page, write_diagnosis
+from tangka_match.analysis.diagnosis.output import NO_PROBLEMS, check_out, print_diagnosis, render_page, write_diagnosis
 from tangka_match.errors import ConfigError
 
 LEAK = Finding("image_leak", "fault", "4 of 363 <img src=x>", "so", "remove", points=1.1, ids=("图-1", "图-2"))
@@ -33,11 +33,11 @@ def test_findings_come_gravest_first_and_text_is_escaped():
     assert "图-1, 图-2" in page
     assert "up to 1.1 points of R@1" in page
     assert [f"1 {noun}<" in page for noun in ("fault", "warning", "note")] == [True] * 3
-    assert CLEAN not in page
+    assert NO_PROBLEMS not in page
 
 
 def test_notes_alone_are_a_clean_bill():
-    assert CLEAN in render_page("t", "a", [section(NOTE)])
+    assert NO_PROBLEMS in render_page("t", "a", [section(NOTE)])
 
 
 def test_the_page_asks_for_nothing():
@@ -50,11 +50,11 @@ def test_the_terminal_has_the_order_of_the_page_and_ends_with_a_tally():
     print_diagnosis(console, [section(NOTE, LEAK)])
     text = console.file.getvalue()
     assert text.index("image_leak") < text.index("few_queries")
-    assert text.endswith("1 fault, 0 warnings, 1 note; first see to image_leak\n")
+    assert text.endswith("1 fault, 0 warnings, 1 note; fix first: image_leak\n")
     assert "<img src=x>" in text
-    assert CLEAN not in text
+    assert NO_PROBLEMS not in text
     print_diagnosis(console, [section(NOTE)])
-    assert CLEAN in console.file.getvalue()
+    assert NO_PROBLEMS in console.file.getvalue()
 
 
 def test_the_folder_holds_json_and_html(tmp_path):

@@ -37,8 +37,8 @@ def test_the_interval_holds_the_truth_in_95_of_100_cases(recall):
 def test_few_queries_are_said_to_be_few():
     (finding,) = diagnose_power("val", 363, 37.19).findings
     assert (finding.code, finding.severity) == ("few_queries", "info")
-    assert "37.2 % is known to ± 4.9 points" in finding.seen
-    assert "must differ by 7.1 points" in finding.seen
+    assert "37.2 % a 95 % interval of ± 4.9 points" in finding.seen
+    assert "detects a difference of 7.1 points" in finding.seen
     assert "18,362 images" in finding.do
 
 

@@ -7,7 +7,7 @@ LOSS = {"learn_temperature": True, "min_temperature": 0.01}
 
 
 def events(*verdicts, steps=200, status="finished", **series):
-    """A ledger: a metrics line every ten steps, whose values are given as functions of the step's share of the run."""
+    """Return a ledger with metrics every ten steps; each value is a function of the relative step in [0, 1]."""
     usual = {
         "train/loss": lambda t: 5 - 3 * t,
         "train/lr": lambda t: 5e-4 * (1 - t),
@@ -28,10 +28,10 @@ def events(*verdicts, steps=200, status="finished", **series):
 
 
 def verdict(code):
-    return {"event": "verdict", "code": code, "message": f"what the guard said of {code}", "step": 1_200}
+    return {"event": "verdict", "code": code, "message": f"message of {code}", "step": 1_200}
 
 
-def test_a_healthy_run_gets_a_clean_bill():
+def test_healthy_run_has_no_findings():
     section = diagnose_training("run-1", events(), LOSS, 2.5)
     assert section.findings == []
     assert section.values["profile"] == pytest.approx([2.85, 14.25, 28.5])
@@ -43,48 +43,49 @@ def test_a_healthy_run_gets_a_clean_bill():
 @pytest.mark.parametrize(
     ("code", "severity"), [("collapse", "fault"), ("short_schedule", "warning"), ("overfitting", "warning")]
 )
-def test_the_guards_verdicts_are_findings(code, severity):
+def test_guard_verdicts_become_findings(code, severity):
     (finding,) = diagnose_training("run-1", events(verdict(code)), LOSS, None).findings
     assert (finding.code, finding.severity) == (code, severity)
-    assert finding.seen == f"at step 1,200: what the guard said of {code}"
+    assert finding.seen == f"at step 1,200: message of {code}"
 
 
 FAULTS = [
     ({"train__temperature": lambda t: 0.07}, "dead_temperature", "stayed at 0.0700"),
-    ({"train__temperature": lambda t: max(0.01, 0.07 - t)}, "temperature_at_floor", "at its floor of 0.01"),
+    ({"train__temperature": lambda t: max(0.01, 0.07 - t)}, "temperature_at_floor", "at its minimum of 0.01"),
     ({"train__grad_norm": lambda t: 1e-9 if t > 0.5 else 1.0}, "vanishing_gradient", "gradient norm is 1.0e-09"),
     (
         {"train__grad_norm": lambda t: 900.0 if t == 0.5 else 1.0},
         "gradient_spikes",
-        "1 logged gradient over 50 times the median of 1, the largest 900, the first at step 100",
+        "1 gradient spike after the first tenth of the run: norms over 50 times the median of 1, the largest 900, the "
+        "first at step 101",
     ),
-    ({"status": None}, "unfinished_run", "was killed, or is still going"),
-    ({"status": "failed"}, "unfinished_run", "ended as failed"),
+    ({"status": None}, "unfinished_run", "was killed or is still running"),
+    ({"status": "failed"}, "unfinished_run", "ended with status failed"),
 ]
 
 
-@pytest.mark.parametrize(("plant", "code", "seen"), FAULTS, ids=[fault[1] for fault in FAULTS])
-def test_a_planted_fault_is_found_and_no_other(plant, code, seen):
-    (finding,) = diagnose_training("run-1", events(**plant), LOSS, None).findings
+@pytest.mark.parametrize(("changes", "code", "seen"), FAULTS, ids=[fault[1] for fault in FAULTS])
+def test_planted_fault_is_the_only_finding(changes, code, seen):
+    (finding,) = diagnose_training("run-1", events(**changes), LOSS, None).findings
     assert finding.code == code
     assert seen in finding.seen
 
 
-def test_one_large_gradient_at_the_start_is_no_spike():
+def test_large_gradient_at_the_start_is_no_spike():
     assert diagnose_training("run-1", events(train__grad_norm=lambda t: 1.0 if t else 900.0), LOSS, None).findings == []
 
 
-def test_a_temperature_that_is_fixed_may_stay():
+def test_fixed_temperature_is_no_finding():
     still = events(train__temperature=lambda t: 0.07)
     assert diagnose_training("run-1", still, {"learn_temperature": False}, None).findings == []
 
 
-def test_a_temperature_has_no_time_to_move_in_a_few_steps():
+def test_constant_temperature_in_a_short_run_is_no_finding():
     still = events(steps=60, train__temperature=lambda t: 0.07)
     assert diagnose_training("run-1", still, LOSS, None).findings == []
 
 
-def test_a_run_that_was_killed_before_its_first_line():
+def test_run_killed_before_its_first_metrics():
     section = diagnose_training("run-1", [{"event": "start"}], LOSS, None)
     assert codes(section.findings) == ["unfinished_run"]
     assert section.charts == []
@@ -95,7 +96,7 @@ def shares(triplet):
     return {"train__grad_share_triplet": triplet, "train__grad_share_info_nce": lambda t: 100 - triplet(t)}
 
 
-def test_the_share_of_each_loss_is_told_and_drawn():
+def test_gradient_shares_are_reported_and_plotted():
     section = diagnose_training("run-1", events(**shares(lambda t: 60 * t)), LOSS, None)
     assert section.findings == []
     facts = dict(section.facts)
@@ -104,12 +105,12 @@ def test_the_share_of_each_loss_is_told_and_drawn():
     assert len(section.charts) == 6
 
 
-def test_a_part_that_never_pulls_is_found():
+def test_inactive_loss_term_is_reported():
     section = diagnose_training("run-1", events(**shares(lambda t: 0.4 * t)), LOSS, None)
     assert codes(section.findings) == ["idle_loss"]
-    assert "the triplet part never has more than 0.38 %" in section.findings[0].seen
+    assert "the triplet term never has more than 0.38 %" in section.findings[0].seen
 
 
-def test_of_a_run_that_was_stopped_a_part_may_still_have_come():
+def test_inactive_loss_term_of_an_unfinished_run_is_not_reported():
     section = diagnose_training("run-1", events(status="interrupted", **shares(lambda t: 0.0)), LOSS, None)
     assert codes(section.findings) == ["unfinished_run"]

@@ -14,7 +14,7 @@ from tangka_match.errors import ConfigError
 SCRIPTS = Path(report_package.__file__).parent
 
 
-def test_each_module_stands_once_and_after_those_it_needs():
+def test_bundle_contains_each_module_once_after_its_imports():
     text = bundle("main")
     names = sorted(path.stem for path in SCRIPTS.glob("*.js"))
     for name in names:
@@ -25,7 +25,7 @@ def test_each_module_stands_once_and_after_those_it_needs():
     assert places["statistics"] < places["data"] < places["state"] < places["table"] < places["main"]
 
 
-def test_exported_names_differ():
+def test_exported_names_are_unique():
     exported = [
         name
         for path in SCRIPTS.glob("*.js")
@@ -34,7 +34,7 @@ def test_exported_names_differ():
     assert len(exported) == len(set(exported)) > 40
 
 
-def test_every_word_has_two_languages_and_is_used():
+def test_each_text_is_translated_and_used():
     text = (SCRIPTS / "words.js").read_text("utf-8")
     table = text[text.index("const WORDS") : text.index("};")]
     words = dict(re.findall(r'^  (\w+): \[\s*(".*?",?\s*".*?"),?\s*\]', table, re.MULTILINE | re.DOTALL))
@@ -51,7 +51,7 @@ def test_every_word_has_two_languages_and_is_used():
     assert untranslated == []
 
 
-def test_an_earlier_report_is_written_anew_and_nothing_else(tmp_path):
+def test_only_an_earlier_report_is_overwritten(tmp_path):
     folder = write_run(tmp_path / "runs", "a")
     out = tmp_path / "new" / "report.html"
     check_out(out)
@@ -59,7 +59,7 @@ def test_an_earlier_report_is_written_anew_and_nothing_else(tmp_path):
     check_out(out)
     assert [path.name for path in out.parent.iterdir()] == ["report.html"]
     (tmp_path / "notes.html").write_text("<p>mine</p>")
-    with pytest.raises(ConfigError, match=r"notes\.html is not a report, and nothing else is overwritten"):
+    with pytest.raises(ConfigError, match=r"notes\.html is not a report and is not overwritten"):
         check_out(tmp_path / "notes.html")
-    with pytest.raises(ConfigError, match=r"runs is a folder; give a file, such as out=.*runs/report\.html"):
+    with pytest.raises(ConfigError, match=r"runs is a folder; choose a file, such as out=.*runs/report\.html"):
         check_out(tmp_path / "runs")

@@ -12,7 +12,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from helpers.small_runs import quiet_trainer, small_data, small_module
 from tangka_match.errors import TrainingError
-from tangka_match.retrieval.metadata import PASSPORT_KEY, read_checkpoint
+from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
 from tangka_match.training import module
 from tangka_match.training.callbacks import BestCheckpoint, LastCheckpoint
 from tangka_match.training.callbacks.checkpoints import AtomicCheckpointIO
@@ -97,7 +97,7 @@ def test_the_file_is_a_checkpoint_of_this_project(tmp_path):
     events_of(tmp_path, 100, max_epochs=1)
     checkpoint = read_checkpoint(tmp_path / "last.ckpt")
     assert checkpoint["global_step"] == 3
-    assert checkpoint[PASSPORT_KEY] == {"format": 1}
+    assert checkpoint[METADATA_KEY] == {"format": 1}
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_full_disk_costs_neither_the_previous_file_nor_space(path, monkeypatch
     monkeypatch.setattr(torch, "save", fail_with(error))
     with pytest.raises(
         TrainingError,
-        match=r"last\.ckpt: cannot write .*No space left on device.*\); the previous one is untouched",
+        match=r"last\.ckpt: cannot write .*No space left on device.*\); the previous one is kept",
     ):
         save(path)
     assert path.read_bytes() == before

@@ -2,10 +2,18 @@ import math
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.errors import TrainingError
-from tangka_match.losses import CurriculumLoss, InfoNCELoss, TripletMarginLoss
+from tangka_match.losses import (
+    AlignmentUniformityLoss,
+    CurriculumLoss,
+    InfoNCELoss,
+    LossInputs,
+    TripletMarginLoss,
+    collapse_value,
+)
 from tangka_match.models import CCA
 from tangka_match.training.callbacks.guard import COLLAPSED_CHECKS, TrainingGuard, Verdict, steps_needed
 
@@ -16,9 +24,9 @@ class Watched:
     def __init__(self, *, every=1, steps=10_000, loss=None):
         self.said = []
         self.guard = TrainingGuard(self.said.append)
-        self.module = SimpleNamespace(
-            loss=loss or TripletMarginLoss(0.2, 0.0), collapse_value=0.2, matcher=PooledMatcher(8, 4, 60)
-        )
+        loss = loss or TripletMarginLoss(0.2, 0.0)
+        inputs = LossInputs(torch.rand(4, 4), torch.eye(4, dtype=torch.bool))
+        self.module = SimpleNamespace(loss=loss, last_inputs=inputs, matcher=PooledMatcher(8, 4, 60))
         self.trainer = SimpleNamespace(
             global_step=0,
             current_epoch=0,
@@ -60,7 +68,7 @@ def test_collapse_is_found_at_the_third_check_in_a_row():
     run.step(0.2, spread=1e-6)
     assert run.codes == ["collapse"]
     assert run.said[0].step == 3
-    assert "(spread 1.0e-06) and the loss sits at its collapse value 0.200" in run.said[0].message
+    assert "(standard deviation 1.0e-06) and the loss is at its collapse value 0.200" in run.said[0].message
 
 
 def test_collapse_is_said_once():
@@ -87,8 +95,7 @@ def test_spread_scores_or_a_loss_off_its_collapse_value_are_no_collapse(loss, sp
 
 def test_a_collapse_value_of_0_is_met_by_a_loss_of_nearly_0():
     """As alignment and uniformity have it: equal vectors cost nothing."""
-    run = Watched()
-    run.module.collapse_value = 0.0
+    run = Watched(loss=AlignmentUniformityLoss())
     for _ in range(COLLAPSED_CHECKS):
         run.step(-1e-4, spread=1e-6)
     assert run.codes == ["collapse"]
@@ -105,16 +112,17 @@ def test_what_teachers_add_is_no_part_of_the_collapse():
     ("loss", "advice"),
     [
         (TripletMarginLoss(0.2, 1.0), "Start from all negatives (loss.hard_negatives=0.0 or loss=curriculum), lower"),
-        (TripletMarginLoss(0.2, 0.0), "Lower optimizer.lr, or lengthen scheduler.warmup_steps"),
+        (TripletMarginLoss(0.2, 0.0), "Lower optimizer.lr, or raise scheduler.warmup_steps"),
         (CurriculumLoss(), "Reach the hardest negatives later or not at all (loss.until, loss.hard_negatives), lower"),
-        (InfoNCELoss(), "Lower optimizer.lr, or lengthen scheduler.warmup_steps"),
+        (InfoNCELoss(), "Lower optimizer.lr, or raise scheduler.warmup_steps"),
     ],
 )
 def test_the_way_out_of_a_collapse_names_settings_that_the_loss_has(loss, advice):
     run = Watched(loss=loss)
+    value = collapse_value(run.module.loss, run.module.last_inputs)
     for _ in range(COLLAPSED_CHECKS):
-        run.step(0.2, spread=1e-6)
-    assert f"the model tells no pair apart. {advice}" in run.said[0].message
+        run.step(value, spread=1e-6)
+    assert f"the model does not separate matching from other pairs. {advice}" in run.said[0].message
 
 
 def test_scores_are_looked_at_where_they_are_logged():
@@ -134,7 +142,7 @@ def test_a_loss_that_is_no_number_ends_the_run_at_any_step(loss, step):
     for _ in range(step - 1):
         run.step(0.5)
     with pytest.raises(
-        TrainingError, match=rf"the training loss is {loss} at step {step}, .*new run with a lower optimizer\.lr"
+        TrainingError, match=rf"the training loss is {loss} at step {step}; .*new run with a lower optimizer\.lr"
     ):
         run.step(loss)
 
@@ -157,8 +165,8 @@ def test_a_short_schedule_is_said_with_its_numbers():
     run.guard.on_train_start(run.trainer, run.module)
     message = run.said[0].message
     assert run.codes == ["short_schedule"]
-    assert "this run has 800 optimizer steps, and its loss may need about 7,900" in message
-    assert "An epoch here is 20 steps" in message
+    assert "this run has 800 optimizer steps, but its loss may need about 7,900" in message
+    assert "An epoch has 20 steps" in message
     assert message.endswith("raise trainer.max_epochs to 395")  # 7,900 / 20
 
 
@@ -189,7 +197,7 @@ def test_a_loss_that_is_no_number_names_the_weights_from_before_where_there_are_
     with pytest.raises(TrainingError) as nothing:
         run.step(math.nan)
     run.trainer.checkpoint_callback.best_model_path = "somewhere/best.ckpt"
-    with pytest.raises(TrainingError, match=r"from before are in somewhere/best\.ckpt"):
+    with pytest.raises(TrainingError, match=r"the best weights so far are in somewhere/best\.ckpt"):
         run.step(math.nan)
     assert "best" not in str(nothing.value)
 

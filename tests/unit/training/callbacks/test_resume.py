@@ -198,5 +198,5 @@ def test_a_checkpoint_with_or_without_averages_is_not_mistaken_for_the_other(cal
 
 def test_a_checkpoint_that_lost_its_place_is_refused():
     resume = ExactResume(ResumableBatchSampler(num_pairs=12, batch_size=4))
-    with pytest.raises(CheckpointError, match="does not say where in the data it was written"):
+    with pytest.raises(CheckpointError, match="lacks the position in the data"):
         resume.on_load_checkpoint(SimpleNamespace(callbacks=[], global_rank=0), None, {})

@@ -1,4 +1,4 @@
-"""Where words look in a picture, or, for models whose words look nowhere, which regions a score hangs on."""
+"""Word-to-region attention weights; for models without attention, the effect of each region on the score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,23 +17,24 @@ from tangka_match.retrieval.trained_matcher import TrainedMatcher
 from tangka_match.types import Attentive
 
 EXAMPLES = 4
-"""Pairs shown of those that are found first, and of those that are not."""
-MOST_WORDS = 6
+"""Example pairs of captions ranked correctly, and of captions ranked incorrectly."""
+MAX_WORDS = 6
+"""Most words drawn per pair."""
 SAMPLE = 500
-"""Pairs that the mean focus is measured on."""
+"""Pairs for the mean number of attended regions."""
 OCCLUSION = (
-    "by occlusion: how much the score falls when a region is left out (after Zeiler and Fergus, arXiv 1311.2901), "
-    "since no word of this model looks at a region"
+    "by occlusion: the decrease of the score without a region (after Zeiler and Fergus, arXiv 1311.2901), since this "
+    "model has no word-to-region attention"
 )
 
 
 @dataclass(frozen=True)
-class Look:
-    """Where one word, or a whole caption, looks.
+class WordAttention:
+    """Attention of a word, or of a whole caption, over the regions.
 
     Args:
-        text: The word.
-        weights: (R,) shares of the regions.
+        text: Word, or a name for the whole caption.
+        weights: (R,) weights of the regions, with sum 1.
     """
 
     text: str
@@ -42,29 +43,29 @@ class Look:
 
 @dataclass(frozen=True)
 class Example:
-    """A caption over a picture.
+    """Pair of a caption and an image, with attention weights.
 
     Args:
-        caption: Its number.
-        image: Row of the picture.
-        title: What the pair is an example of.
-        looks: Words to draw.
+        caption: Row of the caption.
+        image: Row of the image.
+        title: Description of the pair.
+        words: Attention of the words to draw.
     """
 
     caption: int
     image: int
     title: str
-    looks: tuple[Look, ...]
+    words: tuple[WordAttention, ...]
 
 
 @dataclass(frozen=True)
 class Attention:
-    """Where a model looks.
+    """Attention of a model over regions.
 
     Args:
-        note: What the weights are.
-        regions: Mean number of regions that a word looks at, exp of the entropy of its weights; ``None`` by occlusion.
-        examples: Pairs to draw.
+        note: Definition of the weights.
+        regions: Mean number of regions a word attends to, exp of the entropy of its weights; ``None`` by occlusion.
+        examples: Example pairs.
     """
 
     note: str
@@ -72,33 +73,31 @@ class Attention:
     examples: Sequence[Example]
 
 
-def look(matcher: TrainedMatcher, scored: Scored) -> Attention:
-    """Choose pairs and measure where their captions look.
+def measure_attention(matcher: TrainedMatcher, scored: Scored) -> Attention:
+    """Choose example pairs and compute their attention weights.
 
-    Shown are pairs that are found first, those with the clearest lead, and of the worst caption queries the right
-    picture and the one that stood first.
+    The examples are the correctly ranked captions with the largest score lead, and the worst caption queries with their
+    own image and with the image ranked first.
 
     Args:
-        matcher: The model.
-        scored: Its view of a split.
+        matcher: Model.
+        scored: Scores and ranks of a split.
     """
     model, device = matcher.matcher, matcher.device
-    note, focus = OCCLUSION, None
+    note, mean_regions = OCCLUSION, None
     if isinstance(model, Attentive):
         with inference(model, device, matcher.dtype):
             note = model.word_attention(scored.images[:1].to(device), scored.texts[:1].to(device)).note
-        focus = _focus(matcher, scored)
+        mean_regions = _mean_regions(matcher, scored)
     examples = []
     for caption, image, title in _pairs(scored):
-        looks = (
-            _words(matcher, scored, caption, image) if focus is not None else _occluded(matcher, scored, caption, image)
-        )
-        examples.append(Example(caption, image, title, looks))
-    return Attention(note, focus, examples)
+        weigh = _occlusion_weights if mean_regions is None else _sharpest_words
+        examples.append(Example(caption, image, title, weigh(matcher, scored, caption, image)))
+    return Attention(note, mean_regions, examples)
 
 
 def entropy_regions(weights: Float[Tensor, "*N R"]) -> Float[Tensor, "*N"]:
-    """How many regions weights are spread over: exp of their entropy, from 1 to R.
+    """Compute the effective number of attended regions: exp of the entropy of the weights, from 1 to R.
 
     >>> entropy_regions(torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]))
     tensor([2., 1.])
@@ -111,15 +110,15 @@ def _pairs(scored: Scored) -> list[tuple[int, int, str]]:
     right = scores.masked_fill(~own, float("-inf")).amax(dim=1)
     lead = right - scores.masked_fill(own, float("-inf")).amax(dim=1)
     found = [c for c in lead.argsort(descending=True, stable=True).tolist() if ranks[c] == 1][:EXAMPLES]
-    pairs = [(caption, int(scored.owners[caption]), "found first") for caption in found]
+    pairs = [(caption, int(scored.owners[caption]), "own image, rank 1") for caption in found]
     for query in worst_queries(scored, "t2i", EXAMPLES // 2):
-        pairs.append((query.item, query.right.item, f"its own picture, place {query.rank:,}"))
-        pairs.append((query.item, query.answers[0].item, "what the model put first instead"))
+        pairs.append((query.item, query.right.item, f"own image, rank {query.rank:,}"))
+        pairs.append((query.item, query.answers[0].item, "image ranked first instead"))
     return pairs
 
 
 def _weights(matcher: TrainedMatcher, scored: Scored, caption: int, image: int) -> Float[Tensor, "T R"]:
-    """Of the caption's words alone, without ``<start>`` and ``<end>``."""
+    """Return the weights of the words of a caption, without ``<start>`` and ``<end>``."""
     model = matcher.matcher
     assert isinstance(model, Attentive)
     assert scored.texts.mask is not None
@@ -131,8 +130,8 @@ def _weights(matcher: TrainedMatcher, scored: Scored, caption: int, image: int) 
     return attention.weights[0, 0, 1 : real - 1].float().cpu()
 
 
-def _focus(matcher: TrainedMatcher, scored: Scored) -> float:
-    """Mean over the words of at most ``SAMPLE`` captions, spread over the split, on their own pictures."""
+def _mean_regions(matcher: TrainedMatcher, scored: Scored) -> float:
+    """Average over the words of at most ``SAMPLE`` captions, evenly sampled, on their own images."""
     step = -(-len(scored.owners) // SAMPLE)
     spread = [
         entropy_regions(_weights(matcher, scored, caption, int(scored.owners[caption])))
@@ -141,18 +140,18 @@ def _focus(matcher: TrainedMatcher, scored: Scored) -> float:
     return torch.cat(spread).mean().item()
 
 
-def _words(matcher: TrainedMatcher, scored: Scored, caption: int, image: int) -> tuple[Look, ...]:
-    """The words of sharpest sight, in the order of the caption; function words and repetitions are left out."""
+def _sharpest_words(matcher: TrainedMatcher, scored: Scored, caption: int, image: int) -> tuple[WordAttention, ...]:
+    """Return the words with the most concentrated attention, in caption order, without function words and repeats."""
     weights = _weights(matcher, scored, caption, image)
     words = list(scored.words[caption])[: len(weights)]
     first = {word: place for place, word in reversed(list(enumerate(words))) if word not in FUNCTION_WORDS}
     sharpness = entropy_regions(weights)
-    chosen = sorted(first.values(), key=lambda place: (float(sharpness[place]), place))[:MOST_WORDS]
-    return tuple(Look(words[place], tuple(weights[place].tolist())) for place in sorted(chosen))
+    chosen = sorted(first.values(), key=lambda place: (float(sharpness[place]), place))[:MAX_WORDS]
+    return tuple(WordAttention(words[place], tuple(weights[place].tolist())) for place in sorted(chosen))
 
 
-def _occluded(matcher: TrainedMatcher, scored: Scored, caption: int, image: int) -> tuple[Look, ...]:
-    """Shares of the whole caption: how much each region adds to the score."""
+def _occlusion_weights(matcher: TrainedMatcher, scored: Scored, caption: int, image: int) -> tuple[WordAttention, ...]:
+    """Compute the contribution of each region to the score of the whole caption."""
     rows = ImageDataset(scored.split).__getitems__(np.array([image]))
     regions, real = torch.from_numpy(rows.regions).float(), torch.from_numpy(rows.region_mask)
     number = regions.shape[1]
@@ -161,5 +160,5 @@ def _occluded(matcher: TrainedMatcher, scored: Scored, caption: int, image: int)
     with inference(matcher.matcher, device, matcher.dtype):
         encoded = matcher.matcher.encode_images(regions.expand(number + 1, -1, -1).to(device), mask.to(device))
         scores = matcher.matcher.similarity(encoded, scored.texts[caption : caption + 1].to(device))[:, 0].cpu()
-    falls = ((scores[0] - scores[1:]).clamp(min=0) * real[0]).double()
-    return (Look("the whole caption", tuple((falls / falls.sum().clamp(min=1e-12)).tolist())),)
+    drops = ((scores[0] - scores[1:]).clamp(min=0) * real[0]).double()
+    return (WordAttention("whole caption", tuple((drops / drops.sum().clamp(min=1e-12)).tolist())),)

@@ -1,4 +1,4 @@
-"""Hubs, worst queries and attention as parts of the page."""
+"""HTML and SVG for the hubs, slices, worst queries and attention weights of a model."""
 
 import base64
 import io
@@ -10,25 +10,30 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from tangka_match.analysis.diagnosis.model.attention import Example, Look
+from tangka_match.analysis.diagnosis.model.attention import Example, WordAttention
 from tangka_match.analysis.diagnosis.model.failures import Query, Slice
-from tangka_match.analysis.diagnosis.model.hubs import WORDS, Hubs, name_of
+from tangka_match.analysis.diagnosis.model.hubs import NOUNS, Hubs, name_of
 from tangka_match.analysis.diagnosis.model.scored import Scored
 from tangka_match.data.layout import find_thumbnail
 from tangka_match.data.split import Split
 from tangka_match.retrieval.answers import Answer
 
-MOST = (168, 210)
-"""Width and height that a thumbnail is brought down to, in pixels."""
-BLANK = (168, 210)
-"""Of the sheet that boxes are drawn on where there is no picture."""
+MAX_SIZE = (168, 210)
+"""Largest width and height of a thumbnail, in pixels."""
+PLACEHOLDER_SIZE = (168, 210)
+"""Width and height of the placeholder for an image without a thumbnail, in pixels."""
+MAX_OPEN = 5
+"""Worst queries shown directly; the others are collapsed."""
+MAX_BOXES = 4
+"""Regions drawn per word, those with the largest weights."""
+WORST_TITLES = {"t2i": "Captions with the worst ranks", "i2t": "Images with the worst ranks"}
 
 
 class Album:
-    """Pictures of a split's images, as SVG symbols.
+    """Thumbnails of a split, as SVG symbols.
 
     Args:
-        split: Whose thumbnails lie beside its files, see ``data.thumbnails``.
+        split: Split with thumbnails in its folder; see ``data.thumbnails``.
     """
 
     def __init__(self, split: Split) -> None:
@@ -37,20 +42,20 @@ class Album:
         self._pictures: dict[int, tuple[str, int, int] | None] = {}
 
     def has(self, image: int) -> bool:
-        """Whether there is a picture of an image that can be read."""
+        """Whether an image has a readable thumbnail."""
         return self._read(image) is not None
 
     def size(self, image: int) -> tuple[int, int]:
-        """Width and height of a picture, or of the blank sheet in its place."""
+        """Return the width and height of the thumbnail, or of the placeholder."""
         picture = self._read(image)
-        return BLANK if picture is None else picture[1:]
+        return PLACEHOLDER_SIZE if picture is None else picture[1:]
 
     def draw(self, image: int, marks: str = "") -> str:
-        """A picture as an SVG element, or a blank sheet.
+        """Draw a thumbnail as an SVG element, or a placeholder.
 
         Args:
             image: Row of the image.
-            marks: SVG drawn over it, in pixels of the picture.
+            marks: SVG drawn over it, in pixels of the thumbnail.
         """
         width, height = self.size(image)
         ground = (
@@ -60,7 +65,7 @@ class Album:
         return f'<svg class="thumb" viewBox="0 0 {width} {height}" role="img" aria-label="{name}">{ground}{marks}</svg>'
 
     def symbols(self) -> str:
-        """The pictures drawn so far, to be put into the page once."""
+        """Return the thumbnails drawn so far as SVG symbols, to be inserted into the page once."""
         parts = [
             f'<symbol id="image-{image}" viewBox="0 0 {width} {height}"><image href="{data}" {_whole(width, height)}/>'
             "</symbol>"
@@ -78,14 +83,14 @@ class Album:
 
 
 def _shrink(path: Path) -> tuple[str, int, int] | None:
-    """A small copy as a data address, and its size; ``None`` where the file is no picture."""
+    """Return a small copy as a data URL, and its size; ``None`` if the file is not an image."""
     try:
         with Image.open(path) as opened:
-            opened.draft("RGB", MOST)
+            opened.draft("RGB", MAX_SIZE)
             small = opened.convert("RGB")
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
         return None
-    small.thumbnail(MOST)
+    small.thumbnail(MAX_SIZE)
     written = io.BytesIO()
     small.save(written, "JPEG", quality=80, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(written.getvalue()).decode()}", *small.size
@@ -95,30 +100,24 @@ def _whole(width: int, height: int) -> str:
     return f'width="{width}" height="{height}"'
 
 
-OPEN = 5
-"""Worst queries shown at once; the others are folded."""
-BOXES = 4
-"""Regions drawn for a word, those that it looks at most."""
-ASKS = {"t2i": "Captions whose picture is not found", "i2t": "Pictures whose caption is not found"}
-
-
 def draw_hubs(scored: Scored, album: Album, hubs: Mapping[str, Hubs]) -> str:
-    """The items that answer most queries, with how many."""
+    """Draw the strongest hubs of both directions, with their k-occurrences."""
     parts = []
     for direction, counted in hubs.items():
-        one, asking = WORDS[direction]
+        item_noun, query_noun = NOUNS[direction]
         kind = "captions" if direction == "i2t" or not album.has(counted.strongest(1)[0]) else "ten"
         items = "".join(
-            f"<li>{_item(scored, album, direction, item)}<b>first of {int(counted.first[item]):,}</b> among ten of "
-            f"{int(counted.among[item]):,}</li>"
+            f"<li>{_item(scored, album, direction, item)}<b>{int(counted.first[item]):,} × first</b> "
+            f"{int(counted.among[item]):,} × in the top ten</li>"
             for item in counted.strongest()
         )
-        parts.append(f'<h3>{one.capitalize()}s that answer most {asking}</h3><ol class="answers {kind}">{items}</ol>')
+        heading = f"{item_noun.capitalize()}s that most {query_noun} rank first"
+        parts.append(f'<h3>{heading}</h3><ol class="answers {kind}">{items}</ol>')
     return "".join(parts)
 
 
 def draw_slices(title: str, slices: Sequence[Slice]) -> str:
-    """Recall of slices as a table, with bars."""
+    """Draw the recall of slices as a table with bars."""
     if not slices:
         return ""
     rows = "".join(
@@ -127,41 +126,41 @@ def draw_slices(title: str, slices: Sequence[Slice]) -> str:
         f"<td>{_bar(made)}</td></tr>"
         for made in slices
     )
-    head = "<tr><th>captions with</th><th>how many</th><th>R@1, %</th><th>all others</th><th></th></tr>"
+    head = "<tr><th>captions with</th><th>number</th><th>R@1, %</th><th>all others</th><th></th></tr>"
     return f'<h3>{escape(title)}</h3><table class="slices">{head}{rows}</table>'
 
 
 def draw_worst(scored: Scored, album: Album, direction: str, queries: Sequence[Query]) -> str:
-    """Queries with their right answer and what stood first instead."""
+    """Draw queries with their correct answer and their top answers."""
     if not queries:
         return ""
     drawn = [_query(scored, album, query) for query in queries]
-    more = "".join(drawn[OPEN:])
-    folded = f"<details><summary>{len(drawn) - OPEN} more</summary>{more}</details>" if more else ""
-    return f"<h3>{ASKS[direction]}</h3>{''.join(drawn[:OPEN])}{folded}"
+    more = "".join(drawn[MAX_OPEN:])
+    folded = f"<details><summary>{len(drawn) - MAX_OPEN} more</summary>{more}</details>" if more else ""
+    return f"<h3>{WORST_TITLES[direction]}</h3>{''.join(drawn[:MAX_OPEN])}{folded}"
 
 
 def draw_attention(scored: Scored, album: Album, boxes: npt.NDArray[np.float32], examples: Sequence[Example]) -> str:
-    """Pictures with the regions that words look at.
+    """Draw images with the regions that words attend to.
 
     Args:
-        scored: The model's view of a split.
-        album: Its pictures.
-        boxes: (I, R, 4), left, top, right, bottom as shares.
-        examples: What to draw.
+        scored: Scores and ranks of a split.
+        album: Thumbnails of the split.
+        boxes: (I, R, 4) region boxes, xyxy in [0, 1].
+        examples: Pairs to draw.
     """
     parts = []
     for example in examples:
-        looks = "".join(
-            f"<li>{album.draw(example.image, _marks(boxes[example.image], look, album.size(example.image)))}"
-            f"<b>{escape(look.text)}</b>{max(look.weights):.0%} on one region</li>"
-            for look in example.looks
+        words = "".join(
+            f"<li>{album.draw(example.image, _marks(boxes[example.image], word, album.size(example.image)))}"
+            f"<b>{escape(word.text)}</b>max. weight {100 * max(word.weights):.0f} %</li>"
+            for word in example.words
         )
         caption = escape(scored.split.captions[example.caption])
         identity = escape(scored.split.image_ids[example.image])
         parts.append(
             f'<article class="query"><div><p class="asked">{caption}</p><p class="note">{identity}, '
-            f'{escape(example.title)}</p><ol class="answers six">{looks}</ol></div></article>'
+            f'{escape(example.title)}</p><ol class="answers six">{words}</ol></div></article>'
         )
     return "".join(parts)
 
@@ -171,10 +170,9 @@ def _query(scored: Scored, album: Album, query: Query) -> str:
     named = escape(name_of(scored, "t2i" if asks_with_picture else "i2t", query.item))
     asked = f"<p>{named}</p>" if asks_with_picture else f'<p class="asked">{_caption(scored, query.item)}</p>'
     picture = album.draw(query.item) if asks_with_picture and album.has(query.item) else ""
-    right = _answer(scored, album, query.direction, query.right, f"right, place {query.rank:,}")
+    right = _answer(scored, album, query.direction, query.right, f"correct, rank {query.rank:,}")
     answers = "".join(
-        _answer(scored, album, query.direction, answer, f"place {place}")
-        for place, answer in enumerate(query.answers, 1)
+        _answer(scored, album, query.direction, answer, f"rank {rank}") for rank, answer in enumerate(query.answers, 1)
     )
     kind = "six" if not asks_with_picture and album.has(query.right.item) else "captions"
     return (
@@ -182,13 +180,13 @@ def _query(scored: Scored, album: Album, query: Query) -> str:
     )
 
 
-def _answer(scored: Scored, album: Album, direction: str, answer: Answer, place: str) -> str:
+def _answer(scored: Scored, album: Album, direction: str, answer: Answer, label: str) -> str:
     kind = ' class="right"' if answer.right else ""
-    return f"<li{kind}>{_item(scored, album, direction, answer.item)}<b>{place}</b> score {answer.score:.3f}</li>"
+    return f"<li{kind}>{_item(scored, album, direction, answer.item)}<b>{label}</b> score {answer.score:.3f}</li>"
 
 
 def _item(scored: Scored, album: Album, direction: str, item: int) -> str:
-    """A picture with its id, or with its caption where there is none to see; or a caption with its line."""
+    """Draw an image with its id, or its caption if it has no thumbnail; or a caption with its id."""
     named = f"<small>{escape(name_of(scored, direction, item))}</small>"
     if direction == "i2t":
         return f"<q>{_caption(scored, item)}</q>{named}"
@@ -203,7 +201,7 @@ def _caption(scored: Scored, caption: int) -> str:
 
 
 def _bar(made: Slice) -> str:
-    """R@1 of the slice as a bar, that of the others as a mark, on a scale of 0 to 100 %."""
+    """Draw the R@1 of the slice as a bar and that of the others as a mark, from 0 to 100 %."""
     return (
         f'<svg class="bar" viewBox="0 0 200 12" preserveAspectRatio="none" aria-hidden="true">'
         f'<rect class="track" width="200" height="12"/><rect class="fill" width="{2 * made.recall:.1f}" height="12"/>'
@@ -211,12 +209,12 @@ def _bar(made: Slice) -> str:
     )
 
 
-def _marks(boxes: npt.NDArray[np.float32], look: Look, size: tuple[int, int]) -> str:
-    """The regions that a word looks at most; what it looks at less is fainter."""
+def _marks(boxes: npt.NDArray[np.float32], word: WordAttention, size: tuple[int, int]) -> str:
+    """Draw the regions with the largest weights; smaller weights are fainter."""
     width, height = size
-    weights = np.array(look.weights)[: len(boxes)]
+    weights = np.array(word.weights)[: len(boxes)]
     parts = []
-    for region in np.argsort(-weights, kind="stable")[:BOXES][::-1]:
+    for region in np.argsort(-weights, kind="stable")[:MAX_BOXES][::-1]:
         share = float(weights[region] / max(weights.max(), 1e-12))
         if share <= 0:
             continue

@@ -1,4 +1,4 @@
-"""Which captions and queries a model fails on."""
+"""Failures of a model: slices of captions with low recall, and the queries with the worst ranks."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,28 +18,32 @@ from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.data.word_classes import word_kinds
 from tangka_match.retrieval.answers import Answer, list_answers
 
-FEWEST = 20
-"""Captions that a slice, and what is left beside it, must have."""
+MIN_CAPTIONS = 20
+"""Fewest captions of a slice, and of its complement."""
 RARE = 2
-"""Times a word occurs in training at most, to be called rare."""
+"""Most occurrences in training of a word that counts as rare."""
 LEVEL = 0.05
-"""Chance of a false alarm over all slices of one sort together (Bonferroni)."""
-TOLD = 1.0
-"""Points of R@1 that a slice must cost for a finding."""
-UNKNOWN, SELDOM = "words the model does not know", f"words seen at most {RARE} times in training"
+"""Family-wise error rate over all slices of a kind (Bonferroni)."""
+MIN_LOSS = 1.0
+"""Smallest loss of R@1 (points) due to a slice that is reported."""
+OUT_OF_VOCABULARY, RARE_WORDS = "out-of-vocabulary words", f"words seen at most {RARE} times in training"
+MAX_WORST = 50
+"""Worst queries reported per direction."""
+MAX_ANSWERS = 5
+"""Answers reported per query."""
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Some captions against all others.
+    """Subset of the captions, compared with all other captions.
 
     Args:
-        name: What they have in common.
-        captions: How many they are.
-        recall: Their R@1, text→image, in percent.
-        others: That of all other captions.
-        p: Chance that two equal groups differ as much, by a z-test whose error is clustered by image.
-        images: Images that the captions belong to: captions of one image succeed and fail together.
+        name: Property that the captions share.
+        captions: Number of captions.
+        recall: Text→image R@1 of the slice, in percent.
+        others: Text→image R@1 of all other captions, in percent.
+        p: p-value of the difference, by a z-test with standard errors clustered by image.
+        images: Number of images of these captions; captions of an image are correlated.
     """
 
     name: str
@@ -51,24 +55,24 @@ class Slice:
 
     @property
     def half_width(self) -> float:
-        """Half of the 95 % interval of ``recall``, in points; as wide as that of one caption an image."""
+        """Half-width of the 95 % interval of ``recall``, in points, as with one caption per image."""
         return half_width(self.recall, self.images)
 
     def points(self, total: int) -> float:
-        """Points of R@1 that all captions together would win if these were found as often as the others."""
+        """Gain in the R@1 of all ``total`` captions, in points, if the slice had the recall of the others."""
         return (self.others - self.recall) * self.captions / total
 
 
 def slice_of(
     name: str, member: npt.NDArray[np.bool_], found: npt.NDArray[np.bool_], owners: npt.NDArray[np.int64]
 ) -> Slice | None:
-    """Compare the captions of a slice with the others; ``None`` where either side has too few.
+    """Compare the captions of a slice with the others; ``None`` if either side has too few.
 
     Args:
-        name: Of the slice.
-        member: (C,) which captions are in it.
-        found: (C,) which captions find their image first.
-        owners: (C,) the image of each caption.
+        name: Name of the slice.
+        member: (C,) ``True`` for captions in the slice.
+        found: (C,) ``True`` for captions that rank their image first.
+        owners: (C,) image of each caption.
 
     >>> member = np.arange(60) < 20
     >>> made = slice_of("short", member, ~member, owners=np.arange(60))
@@ -76,12 +80,12 @@ def slice_of(
     (0.0, 100.0, True, 33.33...)
     """
     inside, outside = int(member.sum()), int((~member).sum())
-    if min(inside, outside) < FEWEST:
+    if min(inside, outside) < MIN_CAPTIONS:
         return None
     recall, others = float(found[member].mean()), float(found[~member].mean())
-    # The captions of one image are no independent draws: errors clustered by image (Liang and Zeger 1986).
-    pull = (found - found.mean()) * np.where(member, 1 / inside, -1 / outside)
-    error = sqrt(float((np.bincount(owners, pull) ** 2).sum()))
+    # Captions of an image are correlated, hence standard errors clustered by image (Liang and Zeger 1986).
+    influence = (found - found.mean()) * np.where(member, 1 / inside, -1 / outside)
+    error = sqrt(float((np.bincount(owners, influence) ** 2).sum()))
     p = erfc(abs(recall - others) / error / sqrt(2)) if error > 0 else 1.0
     return Slice(name, inside, 100 * recall, 100 * others, p, len(np.unique(owners[member])))
 
@@ -89,7 +93,7 @@ def slice_of(
 def by_length(
     words: Sequence[Sequence[str]], found: npt.NDArray[np.bool_], owners: npt.NDArray[np.int64]
 ) -> list[Slice]:
-    """Captions in four groups of about the same size, from the shortest to the longest."""
+    """Divide the captions into four groups of about the same size, from the shortest to the longest."""
     lengths = np.array([len(caption) for caption in words])
     edges = np.unique(np.quantile(lengths, [0.25, 0.5, 0.75], method="lower"))
     group = np.searchsorted(edges, lengths)
@@ -109,22 +113,22 @@ def by_kind(
     vocabulary: Vocabulary,
     seen: Mapping[str, int],
 ) -> list[Slice]:
-    """Captions that hold a word of a kind, against those that hold none; the worst first.
+    """Compare captions that contain a kind of word with those that do not; the worst kind first.
 
-    Kinds are the classes of the Thangka dictionary, for other words jieba's parts of speech; beside them, words that
-    the model does not know, and words that training hardly showed it.
+    Kinds are the classes of the Thangka dictionary and, for other words, jieba's parts of speech; also
+    out-of-vocabulary words and words that are rare in training.
 
     Args:
-        words: Of each caption.
-        found: (C,) which captions find their image first.
-        owners: (C,) the image of each caption.
-        vocabulary: What the model knows.
-        seen: How often each word stands in the training captions.
+        words: Words of each caption.
+        found: (C,) ``True`` for captions that rank their image first.
+        owners: (C,) image of each caption.
+        vocabulary: Vocabulary of the model.
+        seen: Number of occurrences of each word in the training captions.
     """
     kinds = word_kinds(word for caption in words for word in caption)
     tests: dict[str, Callable[[str], bool]] = {
-        UNKNOWN: lambda word: word not in vocabulary,
-        SELDOM: lambda word: word in vocabulary and seen.get(word, 0) <= RARE,
+        OUT_OF_VOCABULARY: lambda word: word not in vocabulary,
+        RARE_WORDS: lambda word: word in vocabulary and seen.get(word, 0) <= RARE,
     }
     tests |= {kind: lambda word, kind=kind: kinds.get(word) == kind for kind in sorted(set(kinds.values()))}  # type: ignore[misc]
     slices = []
@@ -140,36 +144,35 @@ def worst_words(
     owners: npt.NDArray[np.int64],
     count: int = 12,
 ) -> list[Slice]:
-    """Words whose captions fail most, among those that at least ``FEWEST`` captions hold."""
+    """Find the words whose captions fail most, among words in at least ``MIN_CAPTIONS`` captions."""
     holders = Counter(word for caption in words for word in set(caption))
-    frequent = sorted(word for word, number in holders.items() if number >= FEWEST)
+    frequent = sorted(word for word, number in holders.items() if number >= MIN_CAPTIONS)
     slices = (slice_of(word, np.array([word in caption for caption in words]), found, owners) for word in frequent)
     failing = [made for made in slices if made is not None and made.recall < made.others]
     return sorted(failing, key=lambda made: (made.p, made.name))[:count]
 
 
 def judge_slices(code: str, slices: Sequence[Slice], captions: int, do: str) -> list[Finding]:
-    """Slices that fail for certain, of one sort.
+    """Report the slices with a significantly lower recall.
 
     Args:
-        code: Of the findings.
-        slices: All that were looked at.
-        captions: Of the split.
-        do: What to do about it.
+        code: Code of the findings.
+        slices: All slices of a kind.
+        captions: Number of captions of the split.
+        do: Remedy.
     """
     failing = [
         made
         for made in slices
-        if made.recall < made.others and made.p < LEVEL / len(slices) and made.points(captions) >= TOLD
+        if made.recall < made.others and made.p < LEVEL / len(slices) and made.points(captions) >= MIN_LOSS
     ]
     return [
         Finding(
             code,
             "info",
-            f"captions with {made.name} find their image first in {made.recall:.1f} % (± {made.half_width:.1f}; "
-            f"{made.captions:,} captions), all others in {made.others:.1f} %",
-            "these captions are where the model fails; the difference is one of captions and may have another cause "
-            "that they share",
+            f"captions with {made.name} have an R@1 of {made.recall:.1f} % (± {made.half_width:.1f}; "
+            f"{made.captions:,} captions), all others {made.others:.1f} %",
+            "the model fails on these captions more often; the cause may be another property that they share",
             do,
             points=made.points(captions),
         )
@@ -177,20 +180,16 @@ def judge_slices(code: str, slices: Sequence[Slice], captions: int, do: str) -> 
     ]
 
 
-WORST = 50
-ANSWERS = 5
-
-
 @dataclass(frozen=True)
 class Query:
-    """A query, its right answer and its first answers.
+    """Query with its correct answer and its top answers.
 
     Args:
         direction: ``i2t`` or ``t2i``.
-        item: Row of the image or caption that asks.
-        rank: Of its best right answer, from 1.
-        right: That answer.
-        answers: The first five, the best first.
+        item: Row of the query image or caption.
+        rank: Rank of its best correct answer, from 1.
+        right: Best correct answer.
+        answers: Top five answers, best first.
     """
 
     direction: str
@@ -200,13 +199,13 @@ class Query:
     answers: tuple[Answer, ...]
 
 
-def worst_queries(scored: Scored, direction: str, count: int = WORST) -> list[Query]:
-    """Queries by falling rank of their right answer; among equal ranks by how far the first answer's score is ahead.
+def worst_queries(scored: Scored, direction: str, count: int = MAX_WORST) -> list[Query]:
+    """Return the queries with the worst ranks; ties are sorted by the score lead of the first answer.
 
     Args:
-        scored: The model's view of a split.
+        scored: Scores and ranks of a split.
         direction: ``i2t`` or ``t2i``.
-        count: At most so many; those that are answered rightly are never among them.
+        count: Largest number of queries; queries answered correctly are excluded.
     """
     scores, own, ranks = scored.direction(direction)
     right_scores, right_items = scores.masked_fill(~own, float("-inf")).max(dim=1)
@@ -217,14 +216,14 @@ def worst_queries(scored: Scored, direction: str, count: int = WORST) -> list[Qu
         return []
     rows = torch.tensor(chosen)
     found = []
-    for query, answers in zip(chosen, list_answers(scores[rows], own[rows], ANSWERS), strict=True):
+    for query, answers in zip(chosen, list_answers(scores[rows], own[rows], MAX_ANSWERS), strict=True):
         right = Answer(int(right_items[query]), float(right_scores[query]), right=True)
         found.append(Query(direction, query, int(ranks[query]), right, answers))
     return found
 
 
 def to_dict(scored: Scored, query: Query) -> dict[str, Any]:
-    """Plain values, for JSON: items by their ids."""
+    """Return plain values for JSON, with items by their ids."""
     other = "t2i" if query.direction == "i2t" else "i2t"
     return {
         "query": name_of(scored, other, query.item),

@@ -1,4 +1,4 @@
-"""Hubs: items that are among the first answers of far too many queries."""
+"""Hubs: gallery items that are among the top answers of disproportionately many queries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,24 +13,25 @@ from tangka_match.analysis.significance import Difference, compare_ranks
 from tangka_match.retrieval.answers import first_answers
 
 K = 10
-SHOWN = 10
-"""Hubs told of, a direction."""
-ANSWERS_MUCH = 10.0
-"""Percent of all queries that one item answers first, above which it is a warning; above half of them, a fault."""
-TOLD = 2.0
-"""Points of mean R@1 that a correction must win, beyond chance, for a warning."""
+"""Top answers counted by the k-occurrence."""
+MAX_LISTED = 10
+"""Hubs listed per direction."""
+MAX_EXCESS = 10.0
+"""Percentage of wrongly answered queries with the same first answer above which it is a warning; above 50, a fault."""
+MIN_GAIN = 2.0
+"""Smallest significant gain of mean R@1 (points) by a hubness correction that is a warning."""
 RESAMPLES = 2_000
-WORDS = {"i2t": ("caption", "images"), "t2i": ("image", "captions")}
+NOUNS = {"i2t": ("caption", "images"), "t2i": ("image", "captions")}
 
 
 @dataclass(frozen=True, eq=False)
 class Hubs:
-    """How often the items of a gallery are answers.
+    """k-occurrences of the G items of a gallery.
 
     Args:
-        first: (G,) how many queries each item answers first, N₁.
-        among: (G,) how many queries have it among their first ten, N₁₀.
-        queries: Q.
+        first: (G,) number of queries that rank each item first, N₁.
+        among: (G,) number of queries with the item in the top ten, N₁₀.
+        queries: Number of queries Q.
     """
 
     first: Int[Tensor, " G"]
@@ -39,23 +40,23 @@ class Hubs:
 
     @property
     def skewness(self) -> float:
-        """Of N₁₀, the usual measure of hubness."""
+        """Skewness of N₁₀, the usual measure of hubness."""
         return skewness(self.among)
 
     @property
     def unanswered(self) -> float:
-        """Percent of items that are no query's first answer."""
+        """Percentage of items that no query ranks first."""
         return 100.0 * (self.first == 0).double().mean().item()
 
-    def strongest(self, count: int = SHOWN) -> list[int]:
-        """Items that answer most queries first, by N₁ and then N₁₀."""
+    def strongest(self, count: int = MAX_LISTED) -> list[int]:
+        """Return the items that most queries rank first, by N₁ and then N₁₀."""
         return sorted(range(len(self.first)), key=lambda g: (-int(self.first[g]), -int(self.among[g]), g))[:count]
 
 
 def k_occurrence(scores: Float[Tensor, "Q G"], k: int) -> Int[Tensor, " G"]:
-    """How many queries have each item among their first ``k`` answers, N_k.
+    """Count the queries with each item in their top ``k``, N_k.
 
-    Radovanović, Nanopoulos, Ivanović: "Hubs in Space", JMLR 11 (2010), section 2. Its mean is k · Q / G.
+    Radovanović, Nanopoulos, Ivanović: "Hubs in Space", JMLR 11 (2010), section 2. The mean is k · Q / G.
 
     >>> k_occurrence(torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.4]]), 1).tolist()
     [2, 1]
@@ -64,7 +65,7 @@ def k_occurrence(scores: Float[Tensor, "Q G"], k: int) -> Int[Tensor, " G"]:
 
 
 def skewness(counts: Int[Tensor, " G"]) -> float:
-    """Third standardised moment; about 0 where all items are asked for alike, over 1 where there are hubs.
+    """Compute the third standardised moment; near 0 without hubs, above 1 with hubs.
 
     >>> skewness(torch.tensor([0, 0, 0, 4])), skewness(torch.tensor([1, 1]))
     (1.154..., 0.0)
@@ -75,9 +76,9 @@ def skewness(counts: Int[Tensor, " G"]) -> float:
 
 
 def count_hubs(scored: Scored) -> dict[str, Hubs]:
-    """Count the answers of both directions."""
+    """Compute the k-occurrences of both directions."""
     found = {}
-    for direction in WORDS:
+    for direction in NOUNS:
         scores = scored.direction(direction)[0]
         k = min(K, scores.shape[1])
         found[direction] = Hubs(k_occurrence(scores, 1), k_occurrence(scores, k), len(scores))
@@ -85,15 +86,15 @@ def count_hubs(scored: Scored) -> dict[str, Hubs]:
 
 
 def judge_hubs(scored: Scored, hubs: Mapping[str, Hubs]) -> tuple[list[Finding], dict[str, Difference]]:
-    """What hubs cost, and whether one item answers far too much.
+    """Report the recall lost to hubs, and single items that dominate the answers.
 
-    The cost is at least what a correction wins that knows nothing of the test queries: query-bank normalisation or
-    NNN with training queries, whichever wins more. It counts where the 95 % interval of the gain in mean R@1, by the
+    The loss is at least the gain of a correction that does not use the test queries: query-bank normalisation or NNN
+    with training queries, whichever gains more. It is reported if the 95 % interval of the gain in mean R@1, by the
     paired permutation test, is above 0.
 
     Args:
-        scored: The model's view of a split.
-        hubs: As ``count_hubs`` found them.
+        scored: Scores and ranks of a split.
+        hubs: k-occurrences, as returned by `count_hubs`.
 
     Returns:
         Findings, and the gain of each correction.
@@ -114,19 +115,19 @@ def judge_hubs(scored: Scored, hubs: Mapping[str, Hubs]) -> tuple[list[Finding],
 
 
 def name_of(scored: Scored, direction: str, item: int) -> str:
-    """Id of an answer: an image's, or ``caption n`` by its line in the file."""
+    """Return the id of an answer: the image id, or ``caption n`` by its line in the file."""
     return scored.split.image_ids[item] if direction == "t2i" else f"caption {item + 1}"
 
 
 def _cost(name: str, gain: Difference) -> Finding:
     return Finding(
         "hubs",
-        "warning" if gain.difference >= TOLD else "info",
-        f"corrected for hubs with training queries ({name}) the mean R@1 is {gain.b:.1f} % instead of {gain.a:.1f} % "
+        "warning" if gain.difference >= MIN_GAIN else "info",
+        f"hubness correction with training queries ({name}) changes the mean R@1 from {gain.a:.1f} % to {gain.b:.1f} % "
         f"(difference {gain.difference:+.1f}, 95 % interval {gain.low:+.1f} … {gain.high:+.1f})",
-        "some items are near to everything and stand before the right answer of queries that do not mean them",
-        f"search with the correction: tangka_match.evaluate 'hubness=[{name}]' reports it, tuned on val; it needs no "
-        "training",
+        "hubs are similar to almost every query and rank above the correct answer",
+        f"use the correction, which needs no training: tangka_match.evaluate 'hubness=[{name}]' reports it, tuned on "
+        "val",
         points=gain.difference,
     )
 
@@ -135,19 +136,19 @@ def _dominant(scored: Scored, direction: str, counted: Hubs) -> list[Finding]:
     item = counted.strongest(1)[0]
     first, own = int(counted.first[item]), int(scored.direction(direction)[1][:, item].sum())
     share, excess = 100.0 * first / counted.queries, 100.0 * (first - own) / counted.queries
-    if excess <= ANSWERS_MUCH or first < 3:
+    if excess <= MAX_EXCESS or first < 3:
         return []
-    one, asking = WORDS[direction]
+    item_noun, query_noun = NOUNS[direction]
     named = name_of(scored, direction, item)
     return [
         Finding(
-            f"dominant_{one}",
+            f"dominant_{item_noun}",
             "fault" if excess > 50 else "warning",
-            f"the {one} {named} is the first answer of {first:,} of {counted.queries:,} {asking} "
-            f"({share:.0f} %); {own:,} would be its share",
-            f"of those {asking} at most the ones that belong to it are answered rightly",
-            "see what it shows: a blank or a very common picture, a caption of function words alone; if it is neither, "
-            "training is close to collapse",
+            f"the {item_noun} {named} is the first answer of {first:,} of {counted.queries:,} {query_noun} "
+            f"({share:.0f} %); it matches {own:,} of them",
+            f"all other {query_noun} with this first answer are answered incorrectly",
+            "inspect it: a blank or very common image, or a caption of function words only; if it is neither, training "
+            "is close to collapse",
             points=excess,
             ids=tuple(name_of(scored, direction, hub) for hub in counted.strongest()),
         )

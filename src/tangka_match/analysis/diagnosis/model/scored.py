@@ -1,4 +1,4 @@
-"""Everything that the parts of a model's diagnosis look at: encodings, scores, ranks, answers."""
+"""Encodings, scores and ranks of a split, on which the diagnosis of a model is based."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,22 +17,22 @@ from tangka_match.retrieval.trained_matcher import TrainedMatcher
 from tangka_match.types import Encoded
 
 BANK = 512
-"""Training images, and captions, that the corrections for hubs are told of."""
+"""Training images, and training captions, in the query bank of the hubness corrections."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A model's view of a split.
+    """Encodings, scores and ranks of a split.
 
     Args:
-        split: Of I images and C captions.
-        words: The words of each caption, as the model's tokenizer cuts them.
-        images: Encoded.
-        texts: Encoded.
-        similarity: Scores, (I, C).
+        split: Split of I images and C captions.
+        words: Words of each caption, by the tokenizer of the model.
+        images: Encoded images.
+        texts: Encoded captions.
+        similarity: (I, C) scores.
         owners: (C,) row of each caption's image.
-        ranks: Of the raw scores.
-        corrected: Ranks after each correction for hubs that needs training queries only; none without a bank.
+        ranks: Ranks by the raw scores.
+        corrected: Ranks after each hubness correction that needs training queries only; empty without a bank.
     """
 
     split: Split
@@ -45,21 +45,21 @@ class Scored:
     corrected: Mapping[str, Ranks]
 
     def direction(self, name: str) -> tuple[Float[Tensor, "Q G"], Bool[Tensor, "Q G"], Int[Tensor, " Q"]]:
-        """Scores, right answers and ranks of ``i2t`` or ``t2i``: rows queries, columns what they choose from."""
+        """Return scores, relevance and ranks of ``i2t`` or ``t2i``; rows are queries, columns gallery items."""
         own = self.owners[None, :] == torch.arange(len(self.similarity))[:, None]
         return (self.similarity, own, self.ranks.i2t) if name == "i2t" else (self.similarity.T, own.T, self.ranks.t2i)
 
 
 def score_split(matcher: TrainedMatcher, split: Split, bank: Bank | None) -> Scored:
-    """Encode and score a split, chunk by chunk, and correct the scores for hubs.
+    """Encode and score a split in chunks, and apply the hubness corrections.
 
     Args:
-        matcher: The model.
-        split: Of undamaged features, at least two images and captions.
-        bank: Training queries; ``None`` corrects nothing.
+        matcher: Model.
+        split: Split with undamaged features, and at least two images and captions.
+        bank: Training queries; ``None`` for no correction.
 
     Raises:
-        CheckpointError: If the model and the split do not fit each other.
+        CheckpointError: If the model does not fit the split.
         TrainingError: If a score is NaN.
     """
     images, texts = matcher.encode_split(split)
@@ -80,23 +80,23 @@ def score_split(matcher: TrainedMatcher, split: Split, bank: Bank | None) -> Sco
 
 
 def undamaged_bank(train: Split, scan: FeatureScan, size: int = BANK, seed: int = 0) -> Bank | None:
-    """Draw training queries whose features can be read; ``None`` where fewer than two are left.
+    """Sample training queries with undamaged features; ``None`` if fewer than two are left.
 
     Args:
-        train: The split to draw from.
-        scan: Of its features.
-        size: Images, and captions, at most.
-        seed: Of the draw.
+        train: Training split.
+        scan: Statistics of its features.
+        size: Most images, and most captions.
+        seed: Seed of the sampling.
     """
-    fine = undamaged(scan)
+    usable = undamaged(scan)
     random = np.random.default_rng(seed)
     rows, columns = (
         np.sort(random.permutation(np.flatnonzero(allowed))[:size]).astype(np.int64)
-        for allowed in (fine, fine[train.caption_to_image])
+        for allowed in (usable, usable[train.caption_to_image])
     )
     return Bank(train, rows, columns) if min(len(rows), len(columns)) > 1 else None
 
 
 def undamaged(scan: FeatureScan) -> npt.NDArray[np.bool_]:
-    """(N,), ``True`` for images that a model can read: no NaN or Inf, and not all zeros."""
+    """Return a mask (N,) of the images that a model can encode: no NaN or Inf, and not all zeros."""
     return np.logical_and(scan.finite.all(axis=1), scan.real.any(axis=1))

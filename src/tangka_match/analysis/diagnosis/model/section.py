@@ -1,4 +1,4 @@
-"""The model's part of a diagnosis."""
+"""Sections about the model: hubs, joint space, failing captions, worst queries, attention."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 from tangka_match.analysis.diagnosis.charts import histogram, lines
 from tangka_match.analysis.diagnosis.finding import Finding, Section
-from tangka_match.analysis.diagnosis.model.attention import look
+from tangka_match.analysis.diagnosis.model.attention import measure_attention
 from tangka_match.analysis.diagnosis.model.drawing import Album, draw_attention, draw_hubs, draw_slices, draw_worst
 from tangka_match.analysis.diagnosis.model.failures import (
     Slice,
@@ -20,23 +20,24 @@ from tangka_match.analysis.diagnosis.model.failures import (
 from tangka_match.analysis.diagnosis.model.hubs import Hubs, count_hubs, judge_hubs, name_of
 from tangka_match.analysis.diagnosis.model.scored import Scored
 from tangka_match.analysis.diagnosis.model.space import Space, judge_collapse, judge_space, measure_space
-from tangka_match.metrics import CUTOFFS, summarise
+from tangka_match.metric_names import CUTOFFS
+from tangka_match.metric_names import DIRECTION_LABELS as DIRECTIONS
+from tangka_match.metrics import summarise
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 
-MOST_DRAWN = 50_000
-"""Scores of wrong pairs that are drawn."""
-DIRECTIONS = {"i2t": "image→text", "t2i": "text→image"}
+MAX_PLOTTED = 50_000
+"""Most scores of non-matching pairs in the histogram."""
 
 
 def diagnose_model(matcher: TrainedMatcher, scored: Scored, train_words: Sequence[Sequence[str]]) -> list[Section]:
-    """Hubs, the joint space, what fails, the worst queries, and where words look.
+    """Diagnose hubs, the joint space, failing captions, the worst queries and attention.
 
-    Of a model that ranks as chance does, only that is said.
+    A model at chance level gets this finding only.
 
     Args:
-        matcher: The model.
-        scored: Its view of a split.
-        train_words: The words of the training captions, as its tokenizer cuts them.
+        matcher: Model.
+        scored: Scores and ranks of a split.
+        train_words: Words of each training caption, by the tokenizer of the model.
     """
     recalls = summarise(scored.ranks)
     facts = [
@@ -54,7 +55,7 @@ def diagnose_model(matcher: TrainedMatcher, scored: Scored, train_words: Sequenc
     findings, gains = judge_hubs(scored, hubs)
     facts += _hub_facts(scored, hubs)
     facts += [
-        (f"mean R@1, corrected for hubs by {name}", f"{gain.b:.2f} % ({gain.difference:+.2f})")
+        (f"mean R@1 with hubness correction {name}", f"{gain.b:.2f} % ({gain.difference:+.2f})")
         for name, gain in gains.items()
     ]
     charts = [_score_chart(scored)]
@@ -68,8 +69,8 @@ def diagnose_model(matcher: TrainedMatcher, scored: Scored, train_words: Sequenc
     blocks = [
         draw_hubs(scored, album, hubs),
         draw_slices("Captions by length", lengths),
-        draw_slices("Captions by the kinds of words they hold, the worst first", kinds),
-        draw_slices("Words whose captions fail most", words),
+        draw_slices("Captions by kind of word, the worst first", kinds),
+        draw_slices("Words whose captions fail most often", words),
     ]
     values |= {
         "hubs": {direction: _hub_values(scored, direction, counted) for direction, counted in hubs.items()},
@@ -81,24 +82,24 @@ def diagnose_model(matcher: TrainedMatcher, scored: Scored, train_words: Sequenc
     }
     worst = _worst_section(scored, album)
     attention = _attention_section(matcher, scored, album)
-    # The pictures come first; by now the album knows which are needed.
+    # Symbols must precede their use; the album knows all thumbnails only now.
     blocks.insert(0, album.symbols())
     return [Section("model", "Model", facts, findings, charts, values, blocks), worst, attention]
 
 
 def not_measured(name: str, damaged: int) -> Section:
-    """What stands in place of a model's diagnosis where features cannot be read.
+    """Return the section of a model that was not run because features are damaged.
 
     Args:
-        name: Of the split.
-        damaged: Images of it with NaN, Inf or nothing but zeros.
+        name: Name of the split.
+        damaged: Number of images with NaN, Inf or zero features only.
     """
     finding = Finding(
         "model_not_measured",
         "warning",
         f"{damaged:,} images of {name} are damaged, so the model was not run",
-        "scores of such images are NaN or mean nothing",
-        "mend the images that the findings about features name, and diagnose again",
+        "the scores of such images are NaN or meaningless",
+        "fix the images listed in the findings about features, and run the diagnosis again",
     )
     return Section("model", "Model", [], [finding])
 
@@ -113,9 +114,9 @@ def _hub_facts(scored: Scored, hubs: Mapping[str, Hubs]) -> list[tuple[str, str]
         top = counted.strongest(1)[0]
         facts.append(
             (
-                f"{DIRECTIONS[direction]}: answers among ten",
-                f"skewness {counted.skewness:.2f}; {name_of(scored, direction, top)} is first of "
-                f"{int(counted.first[top]):,} queries; {counted.unanswered:.0f} % are first of none",
+                f"{DIRECTIONS[direction]}: hubness of the top ten",
+                f"skewness {counted.skewness:.2f}; {name_of(scored, direction, top)} is the first answer of "
+                f"{int(counted.first[top]):,} queries; {counted.unanswered:.0f} % of the items are never the first",
             )
         )
     return facts
@@ -142,11 +143,11 @@ def _space_facts(space: Space) -> list[tuple[str, str]]:
             f"effective rank of the {space.of}, images / captions",
             f"{space.ranks[0]:.1f} / {space.ranks[1]:.1f} of {space.dims:,} dimensions",
         ),
-        ("modality gap", f"{space.gap:.2f} (0 to 2; CLIP has 0.82)"),
+        ("modality gap", f"{space.gap:.2f} (0 to 2; CLIP: 0.82)"),
         (
-            f"what the cosine of the {space.of} says",
-            f"{space.explained:.0f} % of the scores' variance; alone a mean R@1 of {space.mean_r1[0]:.1f} %, "
-            f"{space.mean_r1[1]:.1f} % with the gap closed",
+            f"cosine of the {space.of}",
+            f"explains {space.explained:.0f} % of the variance of the scores; its own mean R@1 is "
+            f"{space.mean_r1[0]:.1f} %, {space.mean_r1[1]:.1f} % with the modality gap closed",
         ),
     ]
 
@@ -164,17 +165,17 @@ def _slices(
 
 
 def _slice_findings(lengths: Sequence[Slice], kinds: Sequence[Slice], captions: int) -> list[Finding]:
-    longer = "say more in short captions, or give an image several; train with captions of this length"
-    words = "caption more training pictures with such words, or write them as training does; look at the worst queries"
-    return judge_slices("caption_length", lengths, captions, longer) + judge_slices("word_kind", kinds, captions, words)
+    length = "write more detailed short captions, or several captions per image; train with captions of this length"
+    words = "add training captions with such words, or use the wording of training; inspect the worst queries"
+    return judge_slices("caption_length", lengths, captions, length) + judge_slices("word_kind", kinds, captions, words)
 
 
 def _score_chart(scored: Scored) -> str:
     own = scored.direction("i2t")[1]
     wrong = scored.similarity[~own]
-    shown = wrong[:: -(-len(wrong) // MOST_DRAWN)]
+    shown = wrong[:: -(-len(wrong) // MAX_PLOTTED)]
     return histogram(
-        {"pairs that match": scored.similarity[own].tolist(), "all others": shown.tolist()}, "score", "% of pairs", 40
+        {"matching pairs": scored.similarity[own].tolist(), "other pairs": shown.tolist()}, "score", "% of pairs", 40
     )
 
 
@@ -183,7 +184,7 @@ def _spectrum_chart(space: Space) -> str:
     for name, values in zip(("images", "captions"), space.spectra, strict=True):
         kept = [100 * value for value in values if value > 0]
         curves[name] = (range(1, len(kept) + 1), kept)
-    return lines(curves, "dimension, the strongest first", "% of all singular values", logarithmic=True)
+    return lines(curves, "dimension, by singular value", "% of the sum of singular values", logarithmic=True)
 
 
 def _worst_section(scored: Scored, album: Album) -> Section:
@@ -192,22 +193,24 @@ def _worst_section(scored: Scored, album: Album) -> Section:
     for direction, found in queries.items():
         ranks = [query.rank for query in found]
         if ranks:
-            facts.append((f"{DIRECTIONS[direction]}: the worst {len(ranks)}", f"places {ranks[-1]:,} to {ranks[0]:,}"))
+            facts.append((f"{DIRECTIONS[direction]}: the worst {len(ranks)}", f"ranks {ranks[-1]:,} to {ranks[0]:,}"))
     blocks = [draw_worst(scored, album, direction, found) for direction, found in queries.items()]
     values = {direction: [to_dict(scored, query) for query in found] for direction, found in queries.items()}
-    return Section("worst_queries", "Worst queries, and what they got", facts, [], values=values, blocks=blocks)
+    return Section("worst_queries", "Worst queries and their answers", facts, [], values=values, blocks=blocks)
 
 
 def _attention_section(matcher: TrainedMatcher, scored: Scored, album: Album) -> Section:
-    attention = look(matcher, scored)
+    attention = measure_attention(matcher, scored)
     facts = [("weights", attention.note)]
     if attention.regions is not None:
         regions = scored.split.features.num_regions
-        facts.append(("regions a word looks at", f"{attention.regions:.1f} of {regions} (exp of the entropy, mean)"))
+        facts.append(
+            ("regions a word attends to", f"{attention.regions:.1f} of {regions} on average (exp of the entropy)")
+        )
     blocks = []
     if scored.split.boxes is None:
-        facts.append(("pictures", "none: the set has no boxes (<split>_boxes.npy), so regions have no place"))
+        facts.append(("images", "not drawn: the set has no region boxes (<split>_boxes.npy)"))
     else:
         blocks.append(draw_attention(scored, album, scored.split.boxes, attention.examples))
     values = {"note": attention.note, "regions": attention.regions}
-    return Section("attention", "Where words look", facts, [], values=values, blocks=blocks)
+    return Section("attention", "Word-to-region attention", facts, [], values=values, blocks=blocks)

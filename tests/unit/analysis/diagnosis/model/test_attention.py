@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tangka_match.analysis.diagnosis.model.attention import OCCLUSION, entropy_regions, look
+from tangka_match.analysis.diagnosis.model.attention import OCCLUSION, entropy_regions, measure_attention
 from tangka_match.analysis.diagnosis.model.scored import score_split
 
 
@@ -14,7 +14,7 @@ def test_spread_worked_by_hand():
 def test_words_of_a_caption_and_their_weights(small_matchers, small_set):
     matcher = small_matchers["vse"]
     scored = score_split(matcher, small_set, None)
-    attention = look(matcher, scored)
+    attention = measure_attention(matcher, scored)
     assert 1 <= attention.regions <= 4
     assert attention.examples
     model = matcher.matcher
@@ -24,9 +24,9 @@ def test_words_of_a_caption_and_their_weights(small_matchers, small_set):
             weights = model.word_attention(
                 scored.images[example.image :][:1], scored.texts[example.caption :][:1]
             ).weights
-        shown = [look.text for look in example.looks]
+        shown = [word.text for word in example.words]
         assert shown == [word for word in words if word in shown], "in the caption's order"
-        for one in example.looks:
+        for one in example.words:
             # Token 0 is <start>: word n stands at n + 1.
             expected = weights[0, 0, words.index(one.text) + 1]
             assert one.weights == pytest.approx(tuple(expected.tolist()))
@@ -35,11 +35,11 @@ def test_words_of_a_caption_and_their_weights(small_matchers, small_set):
 def test_a_model_whose_words_look_nowhere_is_shown_by_occlusion(small_matchers, small_set):
     matcher = small_matchers["dual_path"]
     scored = score_split(matcher, small_set, None)
-    attention = look(matcher, scored)
+    attention = measure_attention(matcher, scored)
     assert attention.note == OCCLUSION
     assert attention.regions is None
     example = attention.examples[0]
-    (one,) = example.looks
+    (one,) = example.words
     falls = []
     for region in range(4):
         left = [r for r in range(4) if r != region]

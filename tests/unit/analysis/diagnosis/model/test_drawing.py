@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from helpers.scored import make_scored
-from tangka_match.analysis.diagnosis.model.attention import Example, Look
+from tangka_match.analysis.diagnosis.model.attention import Example, WordAttention
 from tangka_match.analysis.diagnosis.model.drawing import (
-    MOST,
+    MAX_SIZE,
     Album,
     draw_attention,
     draw_hubs,
@@ -30,7 +30,7 @@ def test_a_picture_stands_in_the_page_once(small_set):
     fromstring(symbols)  # noqa: S314 - our own
     data = re.search(r"base64,([^\"]+)", symbols)[1]
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
-    assert picture.shape[0] <= MOST[1]
+    assert picture.shape[0] <= MAX_SIZE[1]
     assert picture.shape[1] == 140, "200 x 300 becomes 140 x 210"
     assert abs(int(picture.mean()) - 60) <= 1, "the colour of image 3"
 
@@ -60,7 +60,7 @@ def test_worst_queries_show_the_right_answer_and_text_is_escaped():
     html = well_formed(draw_worst(scored, Album(scored.split), "t2i", worst_queries(scored, "t2i")))
     assert "&lt;b&gt;绿度母&lt;/b&gt;" in html
     assert "<summary>4 more</summary>" in html
-    assert html.count("right, place 9") == 9
+    assert html.count("correct, rank 9") == 9
     assert "image-0" in html
 
 
@@ -74,7 +74,7 @@ def test_hubs_show_how_often_they_answer():
     scores[2] = 2.0
     scored = make_scored(scores)
     html = well_formed(draw_hubs(scored, Album(scored.split), count_hubs(scored)))
-    assert re.search(r"第2句</q><small>image-2</small><b>first of 6</b>", html)
+    assert re.search(r"第2句</q><small>image-2</small><b>6 × first</b>", html)
 
 
 def test_a_bar_is_as_long_as_its_recall():
@@ -89,10 +89,10 @@ def test_boxes_lie_where_the_regions_are(small_set):
     scored = make_scored(torch.eye(12))
     boxes = np.zeros((12, 3, 4), np.float32)
     boxes[0] = [[0, 0, 0.5, 0.5], [0.5, 0.2, 1, 1], [0, 0, 1, 1]]
-    example = Example(0, 0, "found first", (Look("龙", (0.25, 0.75, 0.0)),))
+    example = Example(0, 0, "found first", (WordAttention("龙", (0.25, 0.75, 0.0)),))
     html = well_formed(draw_attention(scored, Album(small_set), boxes, [example]))
     drawn = re.findall(
         r'class="look" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)" opacity="([\d.]+)"', html
     )
     assert [tuple(map(float, box)) for box in drawn] == [(0, 0, 70, 105, 0.33), (70, 42, 70, 168, 1)]
-    assert "75% on one region" in html
+    assert "max. weight 75 %" in html

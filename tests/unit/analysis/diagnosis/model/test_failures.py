@@ -4,8 +4,8 @@ import torch
 
 from helpers.scored import make_scored
 from tangka_match.analysis.diagnosis.model.failures import (
-    SELDOM,
-    UNKNOWN,
+    OUT_OF_VOCABULARY,
+    RARE_WORDS,
     by_kind,
     by_length,
     judge_slices,
@@ -43,7 +43,7 @@ def test_captions_are_cut_into_lengths():
     slices = by_length(words, found, np.arange(100))
     assert [made.name for made in slices] == ["3 words", "5 words", "8 words", "12 words"]
     (finding,) = judge_slices("caption_length", slices, 100, "do")
-    assert "captions with 3 words find their image first in 0.0 %" in finding.seen
+    assert "captions with 3 words have an R@1 of 0.0 %" in finding.seen
     assert finding.points == pytest.approx(25.0)
 
 
@@ -58,12 +58,12 @@ def test_kinds_that_fail_come_first_and_are_found():
     vocabulary = Vocabulary(["结跏趺坐", "红色", "跑"])
     seen = {"结跏趺坐": 9, "红色": 9, "跑": 2}
     slices = {made.name: made for made in by_kind(captions, found, np.arange(150), vocabulary, seen)}
-    assert slices[UNKNOWN].recall == slices["坐姿与立姿 Postures"].recall == 0.0
-    assert slices[SELDOM].captions == 75
+    assert slices[OUT_OF_VOCABULARY].recall == slices["坐姿与立姿 Postures"].recall == 0.0
+    assert slices[RARE_WORDS].captions == 75
     assert slices["nouns"].recall == 100.0
     failing = judge_slices("word_kind", list(slices.values()), 150, "do")
-    assert {finding.seen.split(" find ")[0] for finding in failing} >= {
-        f"captions with {UNKNOWN}",
+    assert {finding.seen.split(" have ")[0] for finding in failing} >= {
+        f"captions with {OUT_OF_VOCABULARY}",
         "captions with 坐姿与立姿 Postures",
     }
     assert not [finding for finding in failing if "nouns" in finding.seen]

@@ -6,7 +6,7 @@ from torch.nn.functional import normalize
 
 from helpers.scored import make_scored
 from tangka_match.analysis.diagnosis.model.space import (
-    closed,
+    close_gap,
     effective_rank,
     judge_collapse,
     judge_space,
@@ -26,13 +26,13 @@ def test_constant_scores_are_named():
     finding = judge_collapse(make_scored(torch.full((40, 40), 0.5)))
     assert (finding.code, finding.severity) == ("collapsed", "fault")
     assert "all 1,600 scores of val are 0.5 " in finding.seen
-    assert "at place 20 of 40 on average, 20.5 is chance" in finding.seen
+    assert "is 20 of 40, and 20.5 is chance level" in finding.seen
 
 
 def test_scores_that_differ_by_rounding_alone_have_collapsed():
     finding = judge_collapse(make_scored(0.5 + 1e-6 * noise()))
     assert finding.code == "collapsed"
-    assert "lie between 0.5 and 0.500001" in finding.seen
+    assert "are between 0.5 and 0.500001" in finding.seen
 
 
 def test_noise_ranks_as_chance_does():
@@ -89,7 +89,7 @@ def test_the_gap_worked_by_hand():
     left = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     right = torch.tensor([[0.0, 1.0]])
     assert modality_gap(left, right) == pytest.approx(math.sqrt(2))
-    moved_left, moved_right = closed(left, right)
+    moved_left, moved_right = close_gap(left, right)
     assert modality_gap(moved_left, moved_right) == pytest.approx(0.0, abs=1e-6)
 
 

@@ -1,0 +1,233 @@
+"""Records of a run: ledger, metrics table, experiment tracker, ``meta.json`` and ``result.json``."""
+
+import json
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+from torch import Tensor, nn
+
+from tangka_match.errors import CheckpointError, ConfigError
+from tangka_match.metrics import Ranks
+from tangka_match.records.environment import describe_environment
+from tangka_match.records.ledger import Ledger, read_ledger
+from tangka_match.records.metrics_table import MetricsTable
+from tangka_match.records.run_folder import RunFolder, config_hash
+from tangka_match.retrieval.evaluation_files import write_ranks_table
+from tangka_match.retrieval.metadata import METADATA_KEY, check_metadata, read_checkpoint
+from tangka_match.training.callbacks.guard import Verdict
+from tangka_match.training.distributed import is_main_process, rank_zero_only
+from tangka_match.training.loggers import LedgerLogger, finish_service_logger, keep_result, make_service_logger
+from tangka_match.training.plan import RunPlan, SweepJob
+from tangka_match.training.result import RunResult
+
+logger = logging.getLogger(__name__)
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+
+
+class Recorder:
+    """Writes down what a run is, what happens in it, and how it ends.
+
+    Args:
+        plan: The run; its data are set up.
+        folder: Run folder.
+        job: Place in a sweep, if the run is part of one.
+        metadata: What every checkpoint of the run says about itself.
+    """
+
+    def __init__(self, plan: RunPlan, folder: RunFolder, job: SweepJob | None, metadata: dict[str, Any]) -> None:
+        self.folder = folder
+        self.result: RunResult | None = None
+        self._plan, self._job, self._metadata = plan, job, metadata
+        self._ledger = Ledger(folder.ledger)
+        self._environment = describe_environment()  # now: the checkout may change while the run is going
+        table = None if plan.settings.logger.kind == "none" else MetricsTable(folder.path / "metrics.csv")
+        self._ledger_logger = LedgerLogger(self._ledger, table)
+        self._service: Logger | None = None
+
+    @property
+    def loggers(self) -> list[Logger]:
+        """Lightning loggers: the ledger's, and that of the experiment tracker if there is one."""
+        return [self._ledger_logger] if self._service is None else [self._ledger_logger, self._service]
+
+    def find_checkpoint(self) -> str | None:
+        """Find the checkpoint that a resumed run continues from; ``None`` if none was written.
+
+        Raises:
+            ConfigError: If the run has finished.
+            CheckpointError: If ``last.ckpt`` has been removed or belongs to another model, vocabulary or data set.
+        """
+        folder = self.folder
+        events = read_ledger(folder.ledger) if folder.ledger.exists() else []
+        ended = [event for event in events if event["event"] == "end"]
+        if ended and ended[-1]["status"] == "finished":
+            raise ConfigError(
+                f"resume={folder.run_id}: this run has finished; its checkpoints are in {folder.checkpoints}"
+            )
+        if not folder.last.exists():
+            written = [event["step"] for event in events if event["event"] == "checkpoint"]
+            if written:
+                raise CheckpointError(
+                    f"{folder.last} does not exist, but run {folder.run_id} wrote it at step {written[-1]:,}: set "
+                    "paths.checkpoints=<folder that holds the checkpoints now>, or start a new run"
+                )
+            logger.info("run %s has no last.ckpt yet: it starts again from its first step", folder.run_id)
+            self._ledger_logger.rewind(0)
+            return None
+        checkpoint = read_checkpoint(folder.last)
+        check_metadata(folder.last, checkpoint[METADATA_KEY], self._metadata)
+        self._ledger_logger.rewind(checkpoint["global_step"])
+        logger.info("run %s continues at step %d", folder.run_id, checkpoint["global_step"])
+        return str(folder.last)
+
+    @rank_zero_only
+    def open(self, matcher: nn.Module, init_from: dict[str, Any] | None, *, resumed: bool) -> None:
+        """Write the config, the environment and the first event.
+
+        Args:
+            matcher: Model of the run.
+            init_from: What was taken over from the checkpoint of ``init_from``.
+            resumed: Whether the run has been opened before.
+        """
+        if resumed:
+            self._ledger.write("environment", **self._environment)
+            return
+        self.folder.config.write_text(self._plan.config_yaml, encoding="utf-8")
+        _write_json(self.folder.path / "environment.json", self._environment)
+        settings, job = self._plan.settings, self._job
+        place = {} if job is None else {"sweep": job.sweep, "job": job.number}
+        self._ledger.write(
+            "start",
+            run_id=self.folder.run_id,
+            name=settings.name,
+            tags=list(settings.tags),
+            seed=settings.seed,
+            config_hash=config_hash(self._plan.config),
+            data_fingerprint=self._metadata["data_fingerprint"],
+            git_commit=self._environment["git_commit"],
+            sources=self._environment["sources"],
+            num_parameters=count_parameters(matcher),
+            init_from=init_from,
+            **place,
+            overrides=list(self._plan.overrides if job is None else job.overrides),
+        )
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Start the experiment tracker, and write how the block ends to the ledger and the tracker.
+
+        Raises:
+            SystemExit: With 143 on SIGTERM, with 130 on Ctrl-C.
+        """
+        status = "failed"
+        try:
+            self._service = self._start_service()
+            yield
+            assert self.result is not None
+            status = "pruned" if self.result.pruned else "finished"
+        except SIGTERMException as stop:
+            status = "stopped"
+            raise SystemExit(TERMINATED) from stop
+        except (KeyboardInterrupt, SystemExit) as stop:  # Lightning turns Ctrl-C into an exit with 1
+            status = "stopped"
+            raise SystemExit(INTERRUPTED) from stop
+        finally:
+            self._close(status)
+
+    def note(self, event: str, **fields: Any) -> None:
+        """Append an event to the ledger; only the main process does."""
+        if is_main_process():
+            self._ledger.write(event, **fields)
+
+    def report(self, verdict: Verdict) -> None:
+        """Log a verdict of the guard, and append it to the ledger."""
+        if is_main_process():
+            logger.warning("guard (%s): %s", verdict.code, verdict.message)
+        self.note("verdict", **verdict._asdict())
+
+    def keep(self, result: RunResult, similarity: Float[Tensor, "I C"], ranks: Ranks) -> None:
+        """Write the result of a run.
+
+        Args:
+            result: Result of ``best.ckpt`` on the validation split.
+            similarity: Scores of the same, (I, C).
+            ranks: Ranks of the same.
+        """
+        self.result = result
+        val = self._plan.data.val
+        if is_main_process():
+            write_ranks_table(self.folder.ranks, ranks, similarity, val)
+            self._write_meta(result)
+        keep_result(self._service, self.folder, similarity, ranks, val)
+
+    def _write_meta(self, result: RunResult) -> None:
+        metadata = self._metadata
+        content = {
+            "run_id": self.folder.run_id,
+            "name": self._plan.settings.name,
+            "config_hash": config_hash(self._plan.config),
+            "git_commit": self._environment["git_commit"],
+            "best_epoch": result.best_epoch,
+            "best_step": result.best_step,
+            "total_steps": result.total_steps,
+            "val_metrics": result.metrics,
+            "val_ci95": {name: list(interval) for name, interval in result.intervals.items()},
+            "num_parameters": result.num_parameters,
+            "num_images": result.num_images,
+            "num_captions": result.num_captions,
+            "verdicts": [verdict._asdict() for verdict in result.verdicts],
+            "data_fingerprint": metadata["data_fingerprint"],
+            "vocabulary_fingerprint": metadata["vocabulary_fingerprint"],
+            "init_from": self._start_event().get("init_from"),
+            "feature_shape": [metadata["num_regions"], metadata["feature_dim"]],
+            "config": self._plan.config,
+        }
+        _write_json(self.folder.checkpoints / "meta.json", content)
+        _write_json(self.folder.path / "result.json", {k: v for k, v in content.items() if k != "config"})
+
+    def _start_event(self) -> dict[str, Any]:
+        return next((event for event in read_ledger(self.folder.ledger) if event["event"] == "start"), {})
+
+    def _start_service(self) -> Logger | None:
+        if not is_main_process():
+            return None
+        settings, start = self._plan.settings, self._start_event()
+        model = str(self._plan.model["_target_"]).rsplit(".", 1)[-1]
+        return make_service_logger(
+            settings.logger,
+            self.folder,
+            name=settings.name,
+            group=start.get("sweep", settings.name),
+            tags=(settings.name, model, f"seed{settings.seed}", *settings.tags),
+            overrides=start.get("overrides", ()),  # a resumed run keeps those that it was started with
+            config=self._plan.config,
+        )
+
+    def _close(self, status: str) -> None:
+        ended_well = status in ("finished", "pruned")
+        if not ended_well:
+            command = f"resume={self.folder.run_id}" if self._job is None else "the same command"
+            hint = f"; continue it with {command}" if status == "stopped" else ""
+            logger.info("run %s has %s%s", self.folder.run_id, status, hint)
+        summary = {} if self.result is None else {f"val/{name}": value for name, value in self.result.metrics.items()}
+        try:
+            self.note("end", status=status)
+        finally:  # the disk may be full
+            finish_service_logger(
+                self._service, exit_code=0 if ended_well else 1, summary=summary if ended_well else {}
+            )
+
+
+def count_parameters(matcher: nn.Module) -> int:
+    """Count the parameters of a model."""
+    return sum(parameter.numel() for parameter in matcher.parameters())
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

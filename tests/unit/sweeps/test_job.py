@@ -1,0 +1,54 @@
+import json
+
+import pytest
+
+from tangka_match.errors import TrainingError
+from tangka_match.sweeps.job import is_full_disk, is_retryable, read_run_metrics
+
+
+def write_run(folder, times):
+    (folder / "result.json").write_text(json.dumps({"val_metrics": {"mean_r1": 3.5}, "num_parameters": 17}))
+    lines = [{"event": "metrics", "time": t, "step": s, "epoch": 0, "values": {"train/loss": 1}} for s, t in times]
+    (folder / "ledger.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+
+
+def test_step_seconds_is_the_median_between_logged_steps(tmp_path):
+    write_run(tmp_path, [(0, 10.0), (10, 11.0), (20, 12.5), (30, 99.0)])  # 0.1, 0.15, and the pause of a resumed run
+    assert read_run_metrics(tmp_path) == {"mean_r1": 3.5, "parameters": 17.0, "step_seconds": pytest.approx(0.15)}
+
+
+def test_run_that_logged_once_has_no_step_seconds(tmp_path):
+    write_run(tmp_path, [(0, 10.0)])
+    assert read_run_metrics(tmp_path) == {"mean_r1": 3.5, "parameters": 17.0}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"val_metrics": 3}', "{}"])
+def test_damaged_result_is_refused(tmp_path, text):
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(TrainingError, match=rf"{tmp_path}/result\.json: not the result of a run .*delete the folder"):
+        read_run_metrics(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        (None, False),
+        ({"status": "finished"}, False),
+        ({"status": "pruned"}, False),
+        ({"status": "failed"}, True),
+        ({"status": "failed", "users_mistake": True}, False),
+        ({"status": "failed", "full_disk": True}, False),
+    ],
+)
+def test_only_crashed_jobs_are_retryable(end, expected):
+    assert is_retryable(end) is expected
+
+
+def test_full_disk_is_recognised_in_error_and_its_cause():
+    full = OSError(28, "No space left on device")
+    wrapped = RuntimeError("cannot write")
+    wrapped.__cause__ = full
+    assert is_full_disk(full)
+    assert is_full_disk(wrapped)
+    assert not is_full_disk(OSError(2, "No such file"))
+    assert not is_full_disk("exit code 1")
