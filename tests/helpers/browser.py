@@ -1,4 +1,4 @@
-"""Opens a page in headless Chromium, as a double-click would."""
+"""Open local pages in headless Chromium."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 class Opened(NamedTuple):
-    """What a page did, and how wide things are drawn, in pixels.
+    """Errors and requests of a page, and widths of its parts in pixels.
 
     Args:
-        errors: On the console.
-        requests: Addresses asked for beside its own.
-        charts: Widths of curves.
-        pictures: Widths of thumbnails.
-        boxes: Widths of regions marked on them.
-        width: Of the page.
+        errors: Errors on the console.
+        requests: Requested URLs, except its own.
+        charts: Widths of the curves.
+        pictures: Widths of the thumbnails.
+        boxes: Widths of the regions drawn on thumbnails.
+        width: Width of the page.
     """
 
     errors: list[str]
@@ -35,7 +35,7 @@ class Opened(NamedTuple):
 
 @dataclass
 class Visit:
-    """A page that is open, and what it did so far: errors on the console, addresses asked for beside its own."""
+    """Open page, with its console errors and requested URLs (except its own) so far."""
 
     page: Page
     errors: list[str] = field(default_factory=list)
@@ -44,14 +44,14 @@ class Visit:
 
 @contextmanager
 def browsing() -> Iterator[Browser]:
-    """A browser, until the block ends; starting it is what takes the time.
+    """Yield a browser for the duration of the block; starting it is slow.
 
-    Skips the test where there is no Chromium.
+    Skips the test without Chromium.
     """
     if CHROMIUM is None:
-        pytest.skip("no chromium here: apt-get install chromium")
+        pytest.skip("no chromium found; run apt-get install chromium")
     with sync_playwright() as playwright:
-        # A browser that runs as root, as in a container, starts only without its sandbox; the pages are our own.
+        # As root, for example in a container, Chromium starts only without its sandbox; the pages are our own.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -69,9 +69,9 @@ def visit(browser: Browser, path: Path, width: int, locale: str = "en-GB") -> Vi
 
 
 def open_page(path: Path, width: int, picture: Path) -> Opened:
-    """Open a local page in a window of this width, open all its details, and take a picture of all of it.
+    """Open a local page in a window of this width, expand all details, and take a full-page screenshot.
 
-    Skips the test where there is no Chromium.
+    Skips the test without Chromium.
     """
     with browsing() as browser:
         seen = visit(browser, path, width)

@@ -1,4 +1,4 @@
-"""Whole runs of a tiny matcher, shared between two processes by Lightning's DDP; see ``test_two_processes``."""
+"""Runs of a tiny matcher in two processes of Lightning's DDP; see ``test_two_processes``."""
 
 import os
 from functools import partial
@@ -22,7 +22,7 @@ PAIRS = 24
 
 
 class NormedMatcher(PooledMatcher):
-    """Has statistics of what a process has seen, other ones in each, and a weight that only scores go through."""
+    """Matcher with batch norm, whose statistics differ between processes, and a scale of the scores."""
 
     def __init__(self) -> None:
         super().__init__(8, 4, 60)
@@ -37,7 +37,7 @@ class NormedMatcher(PooledMatcher):
 
 
 class Watch(pl.Callback):
-    """Notes the captions of every step, and the word vectors before it."""
+    """Callback that records the captions of every step, and the word vectors before it."""
 
     def __init__(self) -> None:
         self.captions: list[Tensor] = []
@@ -57,7 +57,7 @@ def fit(
     hard: float = 0.0,
     resume: Path | None = None,
 ) -> dict[str, Tensor]:
-    """Three epochs of three steps, with dropout, validated once; returns this process's weights at the end."""
+    """Train three epochs of three steps with dropout; return the final weights of this process."""
     data = RegionTextDataModule(str(root / "data"), batch_size=4, hard_batches=hard)
     data.setup("fit")
     loss = TripletMarginLoss(0.2, 0.0) if loss is None else loss
@@ -75,8 +75,8 @@ def fit(
 
 
 def one_of_two(rank: int, root: Path) -> dict[str, Any]:
-    """Runs of each kind, one after the other: what a process saw, and what it ended with."""
-    # What a launcher would have set; the processes are connected already.
+    """Train one run of each kind; return what this process recorded, and its final weights."""
+    # Set by a launcher otherwise; the processes are connected already.
     os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT="1")
     frozen, hard = Watch(), Watch()
     return {
@@ -89,7 +89,7 @@ def one_of_two(rank: int, root: Path) -> dict[str, Any]:
 
 
 def _stopped(rank: int, root: Path) -> dict[str, Any]:
-    """An unbroken run and a resumed one; seeds differ, as captions of other lengths draw other numbers for dropout."""
+    """Train an uninterrupted and a resumed run; seeds differ between processes as dropout does."""
     torch.manual_seed(rank)
     whole = fit(root, PooledMatcher(8, 4, 60))
     torch.manual_seed(rank)

@@ -1,4 +1,4 @@
-"""Small sets without any fault, into which tests plant one."""
+"""Small clean sets into which tests plant a fault."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,15 +22,15 @@ def planted_split(
     change: Callable[[npt.NDArray[Any]], object] = lambda features: None,
     seed: int = 0,
 ) -> Split:
-    """Write a split of independent random pictures, let ``change`` alter the features in place, and open it.
+    """Write a split of independent random images, with features altered in place by ``change``, and open it.
 
     Args:
         root: Folder of the set.
-        split: Its name; two splits are drawn from one pool and share no picture.
-        images: How many, one caption each.
-        captions: Sentences; distinct ones where ``None``.
-        change: Gets the features (N, R, F) float32 before they are written.
-        seed: Of the pictures, beside the split's name.
+        split: Name of the split; splits have the same distribution and share no image.
+        images: Number of images, with one caption each.
+        captions: Captions; ``None`` for distinct ones.
+        change: Function that alters the features (N, R, F) float32 in place before they are written.
+        seed: Seed of the images, combined with the name of the split.
     """
     features = np.random.default_rng([seed, *split.encode()]).normal(size=(images, REGIONS, DIM)).astype(np.float32) + 1
     change(features)
@@ -41,5 +41,5 @@ def planted_split(
 
 
 def codes(findings: Sequence[Any]) -> list[str]:
-    """Codes of findings."""
+    """Return the codes of findings."""
     return [finding.code for finding in findings]

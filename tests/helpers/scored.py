@@ -1,4 +1,4 @@
-"""A model's view of a split, made of a score matrix alone."""
+"""Scores and ranks of a split, made from a score matrix."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ def make_scored(
     root: Path = Path("/nowhere"),
     captions: list[str] | None = None,
 ) -> Scored:
-    """Scores (I, C) as of a model, for images ``image-0`` … and their captions, one each by default."""
+    """Wrap scores (I, C) of images ``image-0`` … and their captions, by default one per image."""
     images, texts = similarity.shape
     rows = torch.arange(texts) if owners is None else torch.tensor(owners)
     sentences = [f"第{n}句" for n in range(texts)] if captions is None else captions

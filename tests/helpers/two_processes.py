@@ -1,4 +1,4 @@
-"""Run a function in two processes that are connected by gloo, and collect what each returned."""
+"""Runs a function in two processes connected by gloo, and collects the results."""
 
 import os
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Work = Callable[[int], Any]
 
 
 class Gatherer(pl.LightningModule):
-    """A module whose ``all_gather`` is the one that Lightning's DDP strategy would call, without a trainer."""
+    """Module with the ``all_gather`` of Lightning's DDP strategy, without a trainer."""
 
     def all_gather(self, data: Tensor, group: Any = None, sync_grads: bool = False) -> Tensor:  # type: ignore[override]
         return _all_gather_ddp_if_available(data, group=group, sync_grads=sync_grads)
@@ -36,4 +36,4 @@ def _worker(rank: int, work: Work, folder: Path) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
     torch.save(work(rank), folder / f"{rank}.pt")
-    distributed.destroy_process_group()  # not after an error: it would wait for the other process
+    distributed.destroy_process_group()  # after an error it would wait for the other process

@@ -1,4 +1,4 @@
-"""Read back what an offline W&B run has written, without wandb's own (private, moving) reader.
+"""Reads the files of offline W&B runs without wandb's private reader.
 
 A ``.wandb`` file is a header, then records cut into blocks of 32 KiB as LevelDB's log does: a piece is a CRC-32, a
 length, a kind (whole, first, middle, last) and the bytes. Each record is a protobuf message.
@@ -21,7 +21,7 @@ WHOLE, FIRST, LAST = 1, 2, 4
 
 @dataclass
 class OfflineArtifact:
-    """An artifact that waits for its upload; ``files`` says under what name which file is uploaded."""
+    """Artifact to be uploaded; ``files`` maps the name in the artifact to the local file."""
 
     name: str
     kind: str
@@ -32,7 +32,7 @@ class OfflineArtifact:
 
 @dataclass
 class OfflineRun:
-    """What a run's file says of it; ``exit_code`` is ``None`` where the run has never ended."""
+    """Content of a run's file; ``exit_code`` is ``None`` if the run has not ended."""
 
     run_id: str = ""
     name: str = ""
@@ -102,7 +102,7 @@ def _records(content: bytes) -> Iterator[Record]:
 def _pieces(content: bytes) -> Iterator[tuple[int, bytes]]:
     place = FILE_HEADER.size
     while place + PIECE_HEADER.size <= len(content):
-        if BLOCK - place % BLOCK < PIECE_HEADER.size:  # a header never crosses a block's end
+        if BLOCK - place % BLOCK < PIECE_HEADER.size:  # a header never crosses the end of a block
             place += BLOCK - place % BLOCK
             continue
         checksum, length, kind = PIECE_HEADER.unpack_from(content, place)

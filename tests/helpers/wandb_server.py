@@ -1,4 +1,4 @@
-"""A stand-in for W&B's server that takes what `wandb sync` uploads, and forgets everything but names and sizes."""
+"""Fake W&B server that accepts uploads of `wandb sync`, and keeps names and sizes only."""
 
 import json
 import re
@@ -22,7 +22,7 @@ MUTATIONS = (
 
 
 class WandbServer(ThreadingHTTPServer):
-    """Listens on a free port of this machine."""
+    """Server on a free local port."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -31,11 +31,11 @@ class WandbServer(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """For ``WANDB_BASE_URL``."""
+        """Address for ``WANDB_BASE_URL``."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def answer(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
-        """The answer to a GraphQL request, as far as `wandb sync` of 0.31 reads it."""
+        """Return the parts of a GraphQL response that `wandb sync` 0.31 reads."""
         if operation not in MUTATIONS:
             return {"serverInfo": {"features": []}, "model": None}
         self.committed += operation == "CommitArtifact"
@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def wandb_server() -> Iterator[WandbServer]:
-    """A running server."""
+    """Run a server."""
     server = WandbServer()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

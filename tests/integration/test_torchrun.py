@@ -1,4 +1,4 @@
-"""Two processes that torchrun starts are one run; the demo set, which both miss, is written once."""
+"""Two processes started by torchrun are one run, and write the missing demo set once."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ def torchrun(folder, **environment):
             "torch.distributed.run",
             *words,
             "trainer.max_steps=3",
-            "loss=alignment_uniformity",  # leaves a part of the model without gradient
+            "loss=alignment_uniformity",  # a part of the model gets no gradient
             "data.writer.thumbnails=false",
             *places,
         ],
@@ -35,16 +35,16 @@ def torchrun(folder, **environment):
     )
 
 
-def test_two_processes_are_one_run(tmp_path):
+def test_two_processes_make_one_run(tmp_path):
     done = torchrun(tmp_path, **{RUN_ID_VARIABLE: "together"})
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["together"]
     events = [event["event"] for event in read_ledger(tmp_path / "runs" / "together" / "ledger.jsonl")]
     assert (events.count("start"), events.count("end")) == (1, 1)
-    assert done.stdout.count("mean R@1 ") == 2  # one line of the validation, one of the table
+    assert done.stdout.count("mean R@1 ") == 2  # one in the log line of the validation, one in the table
 
 
-def test_without_a_run_id_they_say_what_to_do(tmp_path):
+def test_missing_run_id_is_reported(tmp_path):
     done = torchrun(tmp_path, **{RUN_ID_VARIABLE: ""})
     assert done.returncode != 0
     assert f"ConfigError: {RUN_ID_VARIABLE}=''" in done.stderr

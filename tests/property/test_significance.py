@@ -1,4 +1,4 @@
-"""Invariances of a comparison, and its calibration: on equal systems it finds a difference in 5 % of simulations."""
+"""Invariances of the significance tests, and their calibration: a type I error of 5 % in simulations."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ RAGGED = ONE_EACH.repeat_interleave(1 + torch.arange(IMAGES) % 5)
 
 @st.composite
 def sides(draw):
-    """Owners, and one to three seeds a side."""
+    """Draw owners, and one to three seeds per side."""
     images = draw(st.integers(2, 12))
     owners = torch.arange(images).repeat_interleave(
         torch.tensor(draw(st.lists(st.integers(1, 3), min_size=images, max_size=images)))
@@ -33,7 +33,7 @@ def sides(draw):
 
 @settings(max_examples=30, deadline=None)
 @given(sides())
-def test_exchanging_the_sides_turns_the_signs(drawn):
+def test_exchanging_sides_flips_signs(drawn):
     owners, a, b, _ = drawn
     there, back = compare_ranks(a, b, owners, resamples=1000), compare_ranks(b, a, owners, resamples=1000)
     for metric in METRICS:
@@ -44,7 +44,7 @@ def test_exchanging_the_sides_turns_the_signs(drawn):
 
 @settings(max_examples=20, deadline=None)
 @given(sides())
-def test_a_side_against_itself(drawn):
+def test_side_compared_with_itself(drawn):
     owners, a, _, _ = drawn
     for found in compare_ranks(a, a, owners, resamples=1000).values():
         assert (found.difference, found.p) == (0.0, 1.0)
@@ -53,7 +53,7 @@ def test_a_side_against_itself(drawn):
 
 @settings(max_examples=20, deadline=None)
 @given(sides())
-def test_the_order_of_captions_changes_nothing(drawn):
+def test_result_does_not_depend_on_caption_order(drawn):
     owners, a, b, generator = drawn
     order = torch.randperm(len(owners), generator=generator)
     shuffled = ([Ranks(r.i2t, r.t2i[order]) for r in side] for side in (a, b))
@@ -69,10 +69,10 @@ def test_the_order_of_captions_changes_nothing(drawn):
 
 
 def answers(simulations, owners, generator, *, gain=0.0, seeds=1, of_recipe=1.0, of_seed=0.0):
-    """Which queries one recipe answers, (simulations, seeds, queries) of images and of captions, near R@1 37 %.
+    """Simulate correct queries of a recipe, (simulations, seeds, queries) for images and captions, near R@1 37 %.
 
-    A query succeeds by how easy its image is (`easy`, which both recipes share), by how well the recipe suits the
-    image, by how good the seed is, and by chance.
+    The success of a query depends on the easiness of its image (shared by both recipes), on the affinity of the recipe
+    to the image, on the quality of the seed, and on chance.
     """
     suits = of_recipe * torch.randn(simulations, 1, IMAGES, generator=generator)
     level = gain + of_seed * torch.randn(simulations, seeds, 1, generator=generator)
@@ -89,38 +89,38 @@ def answers(simulations, owners, generator, *, gain=0.0, seeds=1, of_recipe=1.0,
 
 
 def equal_or_not(simulations, owners, generator, gain=0.0, **variation):
-    """Answers of two recipes that differ by ``gain`` on the scale of log-odds."""
+    """Simulate two recipes that differ by ``gain`` in log-odds."""
     easy = 2 * torch.randn(simulations, 1, IMAGES, generator=generator) - 0.9
     a = answers(simulations, owners, generator, **variation)(easy)
     return a, answers(simulations, owners, generator, gain=gain, **variation)(easy)
 
 
 def by_image(hits, owners):
-    """What each image adds to mean R@1, (images, simulations x seeds), from both directions."""
+    """Compute the contribution of each image to mean R@1, (images, simulations x seeds)."""
     of_images, of_captions = (part.flatten(0, 1).T for part in hits)
     captions = torch.zeros_like(of_images).index_add_(0, owners, of_captions)
     return 50 * (of_images / IMAGES + captions / len(owners))
 
 
-def alarms(p_values):
+def rejected_percent(p_values):
     return 100 * (p_values < 0.05).double().mean().item()
 
 
 @pytest.mark.parametrize("owners", [ONE_EACH, RAGGED], ids=["one caption", "ragged captions"])
-def test_two_equal_models_are_told_apart_in_5_percent(owners):
+def test_type_i_error_of_equal_models(owners):
     generator = torch.Generator().manual_seed(0)
     p_values = []
     for _ in range(8):
         a, b = equal_or_not(500, owners, generator)
         p_values.append(sign_flip_test(by_image(b, owners) - by_image(a, owners), 4000, generator).p_values())
-    assert alarms(torch.cat(p_values)) == pytest.approx(5, abs=1)
+    assert rejected_percent(torch.cat(p_values)) == pytest.approx(5, abs=1)
 
 
 @pytest.mark.parametrize("metric", ["i2t_r1", "t2i_r5", "mean_r1", "rsum", "i2t_mean_rank"])
-def test_every_metric_of_two_equal_models(all_metrics, metric):
-    """The whole comparison; 400 simulations know 5 % to three standard errors of 1.1 points."""
+def test_type_i_error_of_each_metric(all_metrics, metric):
+    """With 400 simulations the standard error of 5 % is 1.1 points; three are allowed."""
     found = [comparison[metric] for comparison in all_metrics]
-    assert alarms(torch.tensor([f.p for f in found])) == pytest.approx(5, abs=3.3)
+    assert rejected_percent(torch.tensor([f.p for f in found])) == pytest.approx(5, abs=3.3)
     for f in found:
         assert (f.low >= 0 or f.high <= 0) if f.p < 0.05 else f.low <= 0 <= f.high
 
@@ -130,7 +130,7 @@ def all_metrics():
     generator = torch.Generator().manual_seed(0)
 
     def model(easy):
-        """Ranks that are lognormal about what the image makes easy and what the model makes of it."""
+        """Draw lognormal ranks around the easiness of the image and the affinity of the model to it."""
         liked = easy + torch.randn(IMAGES, generator=generator)
         noise = (torch.randn(size, generator=generator) for size in (IMAGES, len(RAGGED)))
         i2t, t2i = (base + part for base, part in zip((liked, liked[RAGGED]), noise, strict=True))
@@ -144,10 +144,10 @@ def all_metrics():
 
 
 RECIPES = {
-    "answers vary": {"of_recipe": 0.0, "of_seed": 0.0},
+    "single results vary": {"of_recipe": 0.0, "of_seed": 0.0},
     "seeds vary": {"of_recipe": 0.0, "of_seed": 0.15},
     "seeds vary much": {"of_recipe": 0.0, "of_seed": 0.8},
-    "recipes suit different images": {"of_recipe": 1.5, "of_seed": 0.0},
+    "recipes have different easy images": {"of_recipe": 1.5, "of_seed": 0.0},
     "all vary": {"of_recipe": 1.0, "of_seed": 0.15},
 }
 
@@ -170,10 +170,10 @@ def p_of_recipes(simulations, generator, gain=0.0, seeds=3, **variation):
 
 @pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize("variation", RECIPES.values(), ids=RECIPES)
-def test_two_equal_recipes_are_told_apart_in_5_percent(variation, seeds):
+def test_type_i_error_of_equal_recipes(variation, seeds):
     generator = torch.Generator().manual_seed(0)
     p_values = torch.cat([p_of_recipes(250, generator, seeds=seeds, **variation) for _ in range(8)])
-    assert alarms(p_values) == pytest.approx(5, abs=1)
+    assert rejected_percent(p_values) == pytest.approx(5, abs=1)
 
 
 class TestPower:
@@ -181,10 +181,10 @@ class TestPower:
         """A gain of 0.6 in log-odds, 8 points of mean R@1."""
         generator = torch.Generator().manual_seed(0)
         a, b = equal_or_not(500, RAGGED, generator, gain=0.6)
-        shares = by_image(b, RAGGED) - by_image(a, RAGGED)
-        assert 6 < shares.sum(dim=0).mean() < 10
-        assert alarms(sign_flip_test(shares, 2000, generator).p_values()) > 80
+        contributions = by_image(b, RAGGED) - by_image(a, RAGGED)
+        assert 6 < contributions.sum(dim=0).mean() < 10
+        assert rejected_percent(sign_flip_test(contributions, 2000, generator).p_values()) > 80
 
     def test_two_recipes(self):
         p_values = p_of_recipes(250, torch.Generator().manual_seed(0), gain=0.6, of_recipe=1.0, of_seed=0.1)
-        assert alarms(p_values) > 80
+        assert rejected_percent(p_values) > 80

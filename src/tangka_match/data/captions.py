@@ -1,4 +1,4 @@
-"""Caption and id files, caption text in one normal form, and which image each caption belongs to."""
+"""Caption and id files, caption normalisation, and grouping of captions by text and by image."""
 
 import re
 import unicodedata
@@ -10,88 +10,26 @@ import numpy.typing as npt
 
 from tangka_match.errors import DataFormatError
 
-_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs"})  # control, format (zero width, byte order mark), lone surrogate
+_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs"})  # control, format (zero width, byte order mark), surrogate
 _VARIATION_SELECTOR = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-
-
-def normalise_caption(text: str) -> str:
-    r"""Bring a caption into one form.
-
-    Unicode NFKC (full-width letters, digits and compatibility characters become their plain forms), invisible
-    characters removed (controls, zero-width characters, byte order marks, variation selectors), runs of white space
-    made one space, ends stripped, lower case. Normalising twice changes nothing more.
-
-    NFKC also turns the full-width ``，！？：；（）`` into ASCII, while ``。、「」《》`` have no other form and stay.
-    This is wanted: writers mix both widths of a comma, and one mark must not become two words of the vocabulary. jieba
-    cuts at either width, so the words around the mark come out the same.
-
-    Args:
-        text: A caption as written; may be empty.
-
-    Returns:
-        The normalised caption; empty where nothing visible was written.
-
-    >>> normalise_caption("  ＧＰＵ绘制的　唐卡，\u200b高１２０ｃｍ！\n")
-    'gpu绘制的 唐卡,高120cm!'
-    >>> normalise_caption("主尊。") == normalise_caption("主尊\ufeff。")
-    True
-    """
-    visible = "".join(c for c in text if c.isspace() or unicodedata.category(c) not in _INVISIBLE_CATEGORIES)
-    folded = unicodedata.normalize("NFKC", _VARIATION_SELECTOR.sub("", visible)).lower()
-    # Lower-casing can leave a letter and an accent that NFKC joins, hence the second pass.
-    return " ".join(unicodedata.normalize("NFKC", folded).split())
-
-
-def is_punctuation(text: str) -> bool:
-    """Whether a text is punctuation, symbols or white space alone, or empty: no letter, mark or digit of any script.
-
-    Combining marks count as content: jieba cuts Tibetan into single characters, and a vowel sign is such a mark.
-
-    >>> [is_punctuation(token) for token in ("。", ",", " ", "唐卡", "3", "ཨ")]
-    [True, True, True, False, False, False]
-    """
-    return all(_is_filler(c) for c in text)
-
-
-def text_key(text: str) -> str:
-    """The key by which two captions count as the same text: normalised, without punctuation, symbols and spaces.
-
-    Captions of one key are positives of each other in training, whatever image they were written for. A caption that
-    holds nothing else than punctuation keeps its normalised form, so that such captions do not all become one.
-
-    >>> text_key("一个男人，坐着。") == text_key("一个男人 坐着")
-    True
-    >>> text_key("一个男人") == text_key("两个男人")
-    False
-    """
-    normalised = normalise_caption(text)
-    return "".join(c for c in normalised if not _is_filler(c)) or normalised
-
-
-def _is_filler(character: str) -> bool:
-    """Punctuation, symbol, separator or invisible character; private-use characters may be letters and are kept."""
-    category = unicodedata.category(character)
-    return category[0] in "PSZ" or category in _INVISIBLE_CATEGORIES
-
-
 _BOM = b"\xef\xbb\xbf"
-_SHOWN = 5
+_MAX_LISTED = 5
 
 
 def read_lines(path: str | Path) -> list[str]:
-    r"""Read a text file, one entry a line, without the space around each.
+    r"""Read a text file with one entry per line, stripped.
 
-    Only ``\n`` and ``\r\n`` end a line: other separators that Unicode knows may stand in a caption. A byte-order mark
-    at the start is skipped, and a newline at the end is fine.
+    Only ``\n`` and ``\r\n`` end a line, because captions may contain other Unicode separators. A byte order mark at the
+    start is skipped.
 
     Args:
-        path: A UTF-8 file.
+        path: UTF-8 file.
 
     Returns:
-        The entries, none of them empty; at least one.
+        Entries, none of them empty; at least one.
 
     Raises:
-        DataFormatError: If the file is missing or empty, a byte is not UTF-8, or a line is empty.
+        DataFormatError: If the file is missing or empty, is not UTF-8, or has an empty line.
     """
     path = Path(path)
     try:
@@ -105,28 +43,92 @@ def read_lines(path: str | Path) -> list[str]:
         byte = error.start - data.rfind(b"\n", 0, error.start)
         raise DataFormatError(
             f"{path}: line {line}, byte {byte} (0x{data[error.start]:02x}) is not UTF-8 ({error.reason}). "
-            f"Convert the file, for instance: iconv -f GB18030 -t UTF-8 {path.name}"
+            f"Convert the file, for example: iconv -f GB18030 -t UTF-8 {path.name}"
         ) from error
     lines = [line.strip() for line in text.removesuffix("\n").split("\n")]
     empty = [number for number, line in enumerate(lines, 1) if not line]
     if len(lines) == len(empty):
-        raise DataFormatError(f"{path}: holds no text. Write one entry a line, UTF-8.")
+        raise DataFormatError(f"{path}: the file is empty. Write one entry per line, UTF-8.")
     if empty:
         raise DataFormatError(
-            f"{path}: {len(empty)} of {len(lines)} lines are empty: {_some(empty)}. "
-            "Every line must hold an entry; fill or remove them, and keep the files of a split in step."
+            f"{path}: {len(empty)} of {len(lines)} lines are empty: {_list(empty)}. "
+            "Every line must have an entry; fill or remove them, and keep the files of the split consistent."
         )
     return lines
 
 
+def _list(numbers: Sequence[int]) -> str:
+    more = f" and {len(numbers) - _MAX_LISTED} more" if len(numbers) > _MAX_LISTED else ""
+    return ", ".join(map(str, numbers[:_MAX_LISTED])) + more
+
+
+def normalise_caption(text: str) -> str:
+    r"""Normalise a caption.
+
+    Applies Unicode NFKC (full-width letters and digits become their plain forms), removes invisible characters
+    (controls, zero-width characters, byte order marks, variation selectors), collapses white space, strips, and
+    converts to lower case. The function is idempotent.
+
+    NFKC also converts the full-width ``，！？：；（）`` to ASCII (``。、「」《》`` have no other form). Writers mix
+    both widths, and one mark must not become two words of the vocabulary. jieba splits at either width.
+
+    Args:
+        text: Caption as written; may be empty.
+
+    Returns:
+        Normalised caption; empty if nothing visible was written.
+
+    >>> normalise_caption("  ＧＰＵ绘制的　唐卡，\u200b高１２０ｃｍ！\n")
+    'gpu绘制的 唐卡,高120cm!'
+    >>> normalise_caption("主尊。") == normalise_caption("主尊\ufeff。")
+    True
+    """
+    visible = "".join(c for c in text if c.isspace() or unicodedata.category(c) not in _INVISIBLE_CATEGORIES)
+    folded = unicodedata.normalize("NFKC", _VARIATION_SELECTOR.sub("", visible)).lower()
+    # Lower-casing can create a letter and an accent that NFKC combines, hence the second pass.
+    return " ".join(unicodedata.normalize("NFKC", folded).split())
+
+
+def is_punctuation(text: str) -> bool:
+    """Whether a text contains no letter, digit or combining mark of any script.
+
+    Combining marks count as content, because jieba splits Tibetan into single characters, including vowel signs.
+
+    >>> [is_punctuation(token) for token in ("。", ",", " ", "唐卡", "3", "ཨ")]
+    [True, True, True, False, False, False]
+    """
+    return all(_is_filler(c) for c in text)
+
+
+def text_key(text: str) -> str:
+    """Return the key that is equal for captions with the same text: normalised, without punctuation and spaces.
+
+    In training, captions with the same key are positives of each other, whatever their images. A caption of only
+    punctuation keeps its normalised form, so that such captions are not all equal.
+
+    >>> text_key("一个男人，坐着。") == text_key("一个男人 坐着")
+    True
+    >>> text_key("一个男人") == text_key("两个男人")
+    False
+    """
+    normalised = normalise_caption(text)
+    return "".join(c for c in normalised if not _is_filler(c)) or normalised
+
+
+def _is_filler(character: str) -> bool:
+    """Whether a character is punctuation, a symbol, a separator or invisible; private-use characters are not."""
+    category = unicodedata.category(character)
+    return category[0] in "PSZ" or category in _INVISIBLE_CATEGORIES
+
+
 def group_texts(captions: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Number captions such that those of the same text share a number.
+    """Assign captions with the same text to the same group.
 
     Args:
         captions: C captions.
 
     Returns:
-        (C,) numbers from 0, in order of first appearance; texts are compared by ``text_key``.
+        Group of each caption, (C,), numbered from 0 by first occurrence; texts are compared by ``text_key``.
 
     >>> group_texts(["狗在跑", "猫", "狗在跑"]).tolist()
     [0, 1, 0]
@@ -136,17 +138,17 @@ def group_texts(captions: Sequence[str]) -> npt.NDArray[np.int64]:
 
 
 def group_ids(ids: Sequence[str], path: str | Path) -> npt.NDArray[np.int64]:
-    """Number the images that ids given once a caption name.
+    """Convert image ids, one per caption, to image indices.
 
     Args:
-        ids: C image ids, those of one image on consecutive lines.
-        path: Where they come from, for messages.
+        ids: Image ids of C captions; equal ids must be consecutive.
+        path: File of the ids, for messages.
 
     Returns:
-        (C,) image numbers from 0, ascending.
+        Image index of each caption, (C,), ascending from 0.
 
     Raises:
-        DataFormatError: If an id returns after another one.
+        DataFormatError: If equal ids are not consecutive.
 
     >>> group_ids(["a", "a", "b"], "ids.txt").tolist()
     [0, 0, 1]
@@ -156,8 +158,8 @@ def group_ids(ids: Sequence[str], path: str | Path) -> npt.NDArray[np.int64]:
     for line, image_id in enumerate(ids, 1):
         if last_line.get(image_id, line - 1) != line - 1:
             raise DataFormatError(
-                f"{path}: image id {image_id!r} on line {last_line[image_id]} comes back on line {line}. Captions of "
-                "one image must be consecutive, and two images must not share an id."
+                f"{path}: image id {image_id!r} on line {last_line[image_id]} occurs again on line {line}. Captions of "
+                "one image must be consecutive, and two images must not have the same id."
             )
         groups.append(groups[-1] + (image_id not in last_line) if groups else 0)
         last_line[image_id] = line
@@ -165,24 +167,19 @@ def group_ids(ids: Sequence[str], path: str | Path) -> npt.NDArray[np.int64]:
 
 
 def check_unique(ids: Sequence[str], path: str | Path) -> None:
-    """Make sure that ids given once an image differ.
+    """Check that image ids, one per image, are unique.
 
     Args:
         ids: N image ids.
-        path: Where they come from, for messages.
+        path: File of the ids, for messages.
 
     Raises:
-        DataFormatError: If an id stands on two lines.
+        DataFormatError: If an id occurs twice.
     """
     first_line: dict[str, int] = {}
     for line, image_id in enumerate(ids, 1):
         if (first := first_line.setdefault(image_id, line)) != line:
             raise DataFormatError(
-                f"{path}: image id {image_id!r} stands on line {first} and again on line {line}, but with one id an "
-                f"image ({len(ids)} ids) they must be unique. Rename one of them."
+                f"{path}: image id {image_id!r} occurs on line {first} and on line {line}, but with one id per image "
+                f"({len(ids)} ids) they must be unique. Rename one of them."
             )
-
-
-def _some(numbers: Sequence[int]) -> str:
-    more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
-    return ", ".join(map(str, numbers[:_SHOWN])) + more

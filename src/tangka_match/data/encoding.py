@@ -1,4 +1,4 @@
-"""Captions as token ids, encoded once and held in two flat arrays."""
+"""Captions as token ids, encoded once and stored in two flat arrays."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,18 +14,18 @@ from tangka_match.errors import ConfigError, DataFormatError
 logger = logging.getLogger(__name__)
 
 MIN_TOKENS = 3
-"""``<start>``, one word, ``<end>``."""
+"""Minimum caption length: ``<start>``, one word, ``<end>``."""
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedCaptions:
     """Token ids of C captions; item c is a (T_c,) int64 array from ``<start>`` to ``<end>``.
 
-    Two arrays instead of a list of lists, because half a million lists take long to send to a worker.
+    Two flat arrays are sent to a worker much faster than half a million lists.
 
     Args:
-        ids: Ids of all captions, one after the other.
-        offsets: (C + 1,) where each caption begins in ``ids``, and where the last one ends.
+        ids: Token ids of all captions, concatenated.
+        offsets: Start of each caption in ``ids``, and the end of the last one, (C + 1,).
 
     >>> encoded = EncodedCaptions(np.array([1, 7, 2, 1, 8, 9, 2]), np.array([0, 3, 7]))
     >>> len(encoded), encoded[1].tolist()
@@ -37,7 +37,7 @@ class EncodedCaptions:
 
     @classmethod
     def join(cls, parts: "Sequence[EncodedCaptions]") -> "EncodedCaptions":
-        """The captions of all parts, one part after the other."""
+        """Concatenate the captions of all parts."""
         starts = np.cumsum([0, *(len(part.ids) for part in parts)])
         offsets = [part.offsets[1:] + start for part, start in zip(parts, starts, strict=False)]
         return cls(np.concatenate([part.ids for part in parts]), np.concatenate([[0], *offsets]))
@@ -59,13 +59,13 @@ def encode_captions(
 
     Args:
         tokenised: Words of C captions.
-        vocabulary: Turns words into ids.
-        max_tokens: Longest encoded caption, tokens with ``<start>`` and ``<end>``; longer ones lose their last words
-            and keep ``<end>``, and a warning says how many.
-        path: Where the captions come from, for messages.
+        vocabulary: Vocabulary that converts words to ids.
+        max_tokens: Maximum length in tokens, including ``<start>`` and ``<end>``; longer captions are truncated and
+            keep ``<end>``, and a warning says how many.
+        path: Caption file, for messages.
 
     Raises:
-        ConfigError: If ``max_tokens`` is under 3.
+        ConfigError: If ``max_tokens`` is < 3.
         DataFormatError: If a caption has no word.
     """
     check_max_tokens(max_tokens)
@@ -75,14 +75,14 @@ def encode_captions(
         if len(ids) < MIN_TOKENS:
             raise DataFormatError(
                 f"{path}: line {line} has no word left after tokenising. "
-                "Write a caption there, or remove the line together with what belongs to it."
+                "Write a caption with at least one word, or remove the line and its image."
             )
         encoded.append(ids)
     long = sum(len(ids) > max_tokens for ids in encoded)
     if long:
         logger.warning(
-            "%s: %d of %d captions have more than %d tokens and lose their end (data.max_tokens, or what a "
-            "pretrained model reads)",
+            "%s: %d of %d captions have more than %d tokens and are truncated (limit of data.max_tokens or of the "
+            "pretrained model)",
             path,
             long,
             len(encoded),
@@ -94,10 +94,10 @@ def encode_captions(
 
 
 def check_max_tokens(max_tokens: int) -> None:
-    """Make sure that a caption cut to this length still has a word.
+    """Check that a caption of this length can have a word.
 
     Raises:
-        ConfigError: If ``max_tokens`` is under 3.
+        ConfigError: If ``max_tokens`` is < 3.
     """
     if max_tokens < MIN_TOKENS:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Region features on disk: opened by their header, memory-mapped, read a batch at a time."""
+"""Memory-mapped region features, read one batch at a time."""
 
 import hashlib
 import math
@@ -15,56 +15,56 @@ from tangka_match.data.npy import NpyHeader, read_ahead, read_npy_header
 from tangka_match.errors import DataFormatError
 
 SAMPLED_ROWS = 64
-"""Rows that are looked at when a set is opened or fingerprinted."""
+"""Number of rows that are read to check or fingerprint a set."""
 
 
 class Features(Protocol):
-    """The region features of N images, (N, R, F), wherever they lie: in one file, or in several."""
+    """Region features of N images, (N, R, F), in one file or several."""
 
     @property
     def path(self) -> Path:
-        """A file that holds some of them, for messages about all."""
+        """File of the (first) features, for messages."""
         ...
 
     @property
     def num_images(self) -> int:
-        """N, images."""
+        """Number of images, N."""
         ...
 
     @property
     def num_regions(self) -> int:
-        """R, regions an image, padding included."""
+        """Regions per image including padding, R."""
         ...
 
     @property
     def feature_dim(self) -> int:
-        """F, dimensions of a region."""
+        """Dimensions per region, F."""
         ...
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of what ``read`` returns: float16 or float32."""
+        """Dtype that ``read`` returns: float16 or float32."""
         ...
 
     def read(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.floating[Any]]:
-        """Copy these images into memory, (B, R, F)."""
+        """Read these images into memory, (B, R, F)."""
         ...
 
     def origin(self, image: int) -> tuple[Path, int]:
-        """File of an image, and its row there."""
+        """Return the file of an image, and its row in that file."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class RegionFeatures:
-    """The region features of a split, (N, R, F), left on disk until rows of them are read.
+    """Region features of a split, (N, R, F), in one memory-mapped file.
 
-    The array is mapped on first use, and mapped anew in every process that unpickles the object, so that passing it
-    to workers costs nothing. A set larger than memory is fine.
+    The file is mapped on first use in each process, so that sending the object to workers is cheap. A set may be
+    larger than memory.
 
     Args:
-        header: Header of the ``.npy`` file, as ``read_npy_header`` gives it.
-        row_map: (N,) int64, the file row of each image, where they are not one and the same.
+        header: Header of the ``.npy`` file, from ``read_npy_header``.
+        row_map: File row of each image, (N,) int64; ``None`` if row n is image n.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "train_ims.npy"
@@ -81,13 +81,13 @@ class RegionFeatures:
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Check the header of an array of region features; no row is read.
+        """Open a file of region features and check its header; no row is read.
 
         Args:
-            path: A ``.npy`` file, (N, R, F), float16 or float32, in C order.
+            path: File ``.npy`` of shape (N, R, F), float16 or float32, in C order.
 
         Raises:
-            DataFormatError: If the file is no such array, is empty or is shorter than its header promises.
+            DataFormatError: If the file is not such an array, is empty, or does not have the size of its header.
         """
         header = read_npy_header(path)
         if len(header.shape) != 3 or header.dtype not in (np.float16, np.float32):
@@ -98,48 +98,48 @@ class RegionFeatures:
             )
         if 0 in header.shape:
             raise DataFormatError(
-                f"{header.path}: shape {header.shape} holds nothing; at least 1 image, region and dimension are needed."
+                f"{header.path}: shape {header.shape} is empty; at least 1 image, region and dimension are needed."
             )
         return cls(header)
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """File of the features."""
         return self.header.path
 
     @property
     def num_images(self) -> int:
-        """N, images; fewer than rows in the file where the file repeats them."""
+        """Number of images, N; fewer than the rows of the file if images are repeated per caption."""
         return self.num_rows if self.row_map is None else len(self.row_map)
 
     @property
     def num_rows(self) -> int:
-        """Rows in the file."""
+        """Number of rows in the file."""
         return self.header.shape[0]
 
     @property
     def num_regions(self) -> int:
-        """R, regions an image, padding included."""
+        """Regions per image including padding, R."""
         return self.header.shape[1]
 
     @property
     def feature_dim(self) -> int:
-        """F, dimensions of a region."""
+        """Dimensions per region, F."""
         return self.header.shape[2]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """As stored: float16 or float32."""
+        """Stored dtype: float16 or float32."""
         return self.header.dtype
 
     def read(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.floating[Any]]:
-        """Copy images into memory, by one fancy index.
+        """Read images into memory.
 
         Args:
-            rows: (B,) image indices in [0, N).
+            rows: Image indices in [0, N), (B,).
 
         Returns:
-            (B, R, F), the stored dtype.
+            Features (B, R, F) in the stored dtype.
         """
         file_rows = rows if self.row_map is None else self.row_map[rows]
         array = self._array
@@ -147,27 +147,27 @@ class RegionFeatures:
         return array[file_rows]
 
     def origin(self, image: int) -> tuple[Path, int]:
-        """File of an image, and its row there."""
+        """Return the file of an image, and its row in that file."""
         return self.path, image if self.row_map is None else int(self.row_map[image])
 
     def first_regions(self, start: int, stop: int) -> npt.NDArray[np.floating[Any]]:
-        """First region of file rows ``start`` to ``stop``, (rows, F): a cheap look at many rows."""
+        """Read the first region of file rows ``start`` to ``stop``, (rows, F)."""
         return self._array[start:stop, 0]
 
     def with_row_map(self, row_map: npt.NDArray[np.int64]) -> Self:
-        """The same file seen as the images at these file rows, (N,); nothing is copied."""
+        """Return the same file with the images at these file rows, (N,); nothing is copied."""
         return replace(self, row_map=row_map)
 
     def select(self, images: npt.NDArray[np.int64]) -> Self:
-        """These images of the set, (N,) indices in [0, N), as a set of their own; nothing is copied."""
+        """Return a set of only these images, indices in [0, N); nothing is copied."""
         return self.with_row_map(images if self.row_map is None else self.row_map[images])
 
     def sample_indices(self) -> npt.NDArray[np.int64]:
-        """At most ``SAMPLED_ROWS`` image indices, evenly spread, first and last included."""
+        """Return at most ``SAMPLED_ROWS`` evenly spaced image indices, including the first and the last."""
         return np.unique(np.linspace(0, self.num_images - 1, SAMPLED_ROWS).astype(np.int64))
 
     def fingerprint(self) -> str:
-        """16 hex digits from shape, dtype and sampled images: the same on every machine and for every copy."""
+        """Hash shape, dtype and a sample of the images; 16 hex digits, the same on every machine."""
         shape = (self.num_images, self.num_regions, self.feature_dim, self.dtype.str)
         digest = hashlib.sha256(repr(shape).encode())
         digest.update(self.read(self.sample_indices()).tobytes())
@@ -180,7 +180,7 @@ class RegionFeatures:
 
     @cached_property
     def _array(self) -> npt.NDArray[np.floating[Any]]:
-        """The mapped file as a plain array: indexing a ``np.memmap`` costs a third more."""
+        """The mapped file as a plain array: indexing a ``np.memmap`` takes a third longer."""
         flat = np.frombuffer(self._mapping, self.dtype, math.prod(self.header.shape), self.header.offset)
         return flat.reshape(self.header.shape)
 

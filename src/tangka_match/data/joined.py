@@ -1,4 +1,4 @@
-"""Several data sets seen as one: nothing is copied, and images and captions are numbered through."""
+"""Several data sets joined to one without copying, with consecutive image and caption indices."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from tangka_match.errors import DataFormatError
 
 @dataclass(frozen=True, eq=False)
 class JoinedFeatures:
-    """The region features of several sets as those of one; each stays in its file.
+    """Region features of several sets as one set; each remains in its file.
 
     Args:
-        parts: Of the sets, all with the same R and F; their images follow one another.
+        parts: Features of the sets, all with the same R and F; their images are numbered consecutively.
 
     >>> import tempfile
     >>> from tangka_match.data.features import RegionFeatures
@@ -41,32 +41,32 @@ class JoinedFeatures:
 
     @property
     def num_images(self) -> int:
-        """N, over all parts."""
+        """Number of images over all parts, N."""
         return int(self._starts[-1])
 
     @property
     def num_regions(self) -> int:
-        """R, regions an image, padding included."""
+        """Regions per image including padding, R."""
         return self.parts[0].num_regions
 
     @property
     def feature_dim(self) -> int:
-        """F, dimensions of a region."""
+        """Dimensions per region, F."""
         return self.parts[0].feature_dim
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """float16 where all parts are, else float32."""
+        """float16 if all parts are, otherwise float32."""
         return np.result_type(*(part.dtype for part in self.parts))
 
     def read(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.floating[Any]]:
-        """Copy images into memory, by one fancy index a part.
+        """Read images into memory.
 
         Args:
-            rows: (B,) image indices in [0, N).
+            rows: Image indices in [0, N), (B,).
 
         Returns:
-            (B, R, F), in ``dtype``.
+            Features (B, R, F) in ``dtype``.
         """
         found = np.empty((len(rows), self.num_regions, self.feature_dim), self.dtype)
         owners = self._owners(rows)
@@ -76,7 +76,7 @@ class JoinedFeatures:
         return found
 
     def origin(self, image: int) -> tuple[Path, int]:
-        """File of an image, and its row there."""
+        """Return the file of an image, and its row in that file."""
         owner = int(self._owners(np.array([image]))[0])
         return self.parts[owner].origin(image - int(self._starts[owner]))
 
@@ -85,18 +85,18 @@ class JoinedFeatures:
 
     @cached_property
     def _starts(self) -> npt.NDArray[np.int64]:
-        """First image of each part, and N."""
+        """First image of each part, and the number of images."""
         return np.cumsum([0, *(part.num_images for part in self.parts)])
 
 
 def join_splits(splits: Sequence[Split]) -> Split:
-    """See several sets as one; the images and captions of the first keep their numbers.
+    """Join several splits; images and captions of the first keep their indices.
 
     Args:
-        splits: With the same regions and dimensions (``check_same_shape``). One alone is returned as it is.
+        splits: Splits with the same regions and dimensions (``check_same_shape``). A single split is returned as is.
 
     Returns:
-        A split without boxes, whose name and captions file are those of the first.
+        Joined split without boxes, with the name and caption file of the first.
     """
     if len(splits) == 1:
         return splits[0]
@@ -116,14 +116,14 @@ def join_splits(splits: Sequence[Split]) -> Split:
 
 
 def check_same_shape(first: Split, other: Split) -> None:
-    """Make sure that one model can read both.
+    """Check that one model can read both splits.
 
     Raises:
-        DataFormatError: If regions or dimensions differ.
+        DataFormatError: If the numbers of regions or dimensions differ.
     """
     shapes = [(s.features.num_regions, s.features.feature_dim) for s in (first, other)]
     if shapes[0] != shapes[1]:
         raise DataFormatError(
             f"{first.features.path} has (regions, dimensions) {shapes[0]}, {other.features.path} has {shapes[1]}. "
-            "A model reads both: extract them with the same settings, or pad regions with zeros at the end."
+            "They must be equal: extract both with the same settings, or pad regions with zeros at the end."
         )

@@ -1,4 +1,4 @@
-"""Where the files of a split lie: the precomp layout of SCAN and SGRAF."""
+"""File names of the precomp layout of SCAN and SGRAF, and thumbnails."""
 
 import os
 from dataclasses import dataclass
@@ -12,19 +12,22 @@ IDS_SUFFIX = "_ids.txt"
 BOXES_SUFFIX = "_boxes.npy"
 
 STEMS = {"val": ("dev", "val")}
-"""File stems of a split in order of preference, where they are not simply the split's own name."""
+"""File stems of a split in order of preference, if they differ from its name."""
+
+THUMBNAIL_FOLDER = "thumbnails"
+THUMBNAIL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True)
 class SplitFiles:
-    """The files of one split.
+    """Files of one split.
 
     Args:
-        split: Name of the split, as the project says it (``val``, where files may say ``dev``).
-        features: ``<stem>_ims.npy``, region features (N, R, F).
-        captions: ``<stem>_caps.txt``, UTF-8, one caption a line.
-        ids: ``<stem>_ids.txt``, one id an image or one a caption; ``None`` where there is no such file.
-        boxes: ``<stem>_boxes.npy``, region boxes (N, R, 4); ``None`` where there is no such file.
+        split: Name of the split in this project (``val``, even if the files are called ``dev``).
+        features: Region features ``<stem>_ims.npy``, (N, R, F).
+        captions: Captions ``<stem>_caps.txt``, UTF-8, one per line.
+        ids: Image ids ``<stem>_ids.txt``, one per image or one per caption; ``None`` if the file is missing.
+        boxes: Region boxes ``<stem>_boxes.npy``, (N, R, 4); ``None`` if the file is missing.
     """
 
     split: str
@@ -35,10 +38,10 @@ class SplitFiles:
 
 
 def available_splits(root: str | Path) -> list[str]:
-    """Names of the splits whose features lie in a folder, sorted; ``dev`` files count as ``val``.
+    """List the splits with features in a folder, sorted; ``dev`` files count as ``val``.
 
     Args:
-        root: Folder of the data set. A missing folder holds no split.
+        root: Folder of the data set; a missing folder has no splits.
     """
     stems = {path.name.removesuffix(FEATURES_SUFFIX) for path in Path(root).glob(f"*{FEATURES_SUFFIX}")}
     aliases = {stem: split for split, names in STEMS.items() for stem in names}
@@ -46,23 +49,23 @@ def available_splits(root: str | Path) -> list[str]:
 
 
 def find_split(root: str | Path, split: str, setting: str = "data.root") -> SplitFiles:
-    """Find the files of a split; nothing is opened.
+    """Find the files of a split, without opening them.
 
     Args:
         root: Folder of the data set.
-        split: ``train``, ``val`` (files say ``dev``; ``val`` is taken when there is no ``dev``), ``test``, or the stem
-            of any other files, such as ``test5``.
-        setting: That gives the folder, for messages.
+        split: ``train``, ``val`` (files ``dev``, otherwise ``val``), ``test``, or the stem of any other files, such
+            as ``test5``.
+        setting: Name of the setting that gives the folder, for messages.
 
     Raises:
-        DataFormatError: If the folder, or the split's features or captions in it, are missing.
+        DataFormatError: If the folder, the features or the captions are missing.
     """
     folder = Path(root).absolute()
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
         raise DataFormatError(
             f"{setting} must be a folder in the precomp layout; found {found} at {folder}. "
-            f"Give the folder that holds train{FEATURES_SUFFIX} and train{CAPTIONS_SUFFIX}."
+            f"Set it to the folder with train{FEATURES_SUFFIX} and train{CAPTIONS_SUFFIX}."
         )
     stems = STEMS.get(split, (split,))
     stem = next((name for name in stems if (folder / f"{name}{FEATURES_SUFFIX}").is_file()), None)
@@ -77,7 +80,7 @@ def find_split(root: str | Path, split: str, setting: str = "data.root") -> Spli
     if not captions.is_file():
         raise DataFormatError(
             f"split {split!r} has features but no captions: {captions} is missing. "
-            "Write it as UTF-8, one caption a line, the captions of one image on consecutive lines."
+            "Write it as UTF-8, one caption per line, with the captions of an image on consecutive lines."
         )
     ids, boxes = folder / f"{stem}{IDS_SUFFIX}", folder / f"{stem}{BOXES_SUFFIX}"
     return SplitFiles(
@@ -89,23 +92,20 @@ def find_split(root: str | Path, split: str, setting: str = "data.root") -> Spli
     )
 
 
-FOLDER = "thumbnails"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-
-
 def find_thumbnail(root: Path, image_id: str) -> Path | None:
-    """Find ``<root>/thumbnails/<image id>``, with a suffix of its own or one of ``SUFFIXES``.
+    """Find ``<root>/thumbnails/<image id>``, with its own suffix or one of ``THUMBNAIL_SUFFIXES``.
 
     Args:
         root: Folder of the data set.
-        image_id: As in ``_ids.txt``; one with a slash in it never leads out of the folder.
+        image_id: Image id as in ``_ids.txt``; ids with a slash are ignored, so that no file outside is found.
 
     Returns:
-        The file, or ``None`` where there is none.
+        The file, or ``None`` if it is missing.
     """
     if not image_id or Path(image_id).name != image_id:
         return None
-    own = [image_id] if image_id.lower().endswith(SUFFIXES) else []
-    candidates = (root / FOLDER / name for name in [*own, *(f"{image_id}{suffix}" for suffix in SUFFIXES)])
-    # Unlike Path.is_file, False also for a name that is longer than the file system takes.
+    own = [image_id] if image_id.lower().endswith(THUMBNAIL_SUFFIXES) else []
+    names = [*own, *(f"{image_id}{suffix}" for suffix in THUMBNAIL_SUFFIXES)]
+    candidates = (root / THUMBNAIL_FOLDER / name for name in names)
+    # Unlike Path.is_file, this is also False for a name longer than the file system allows.
     return next((path for path in candidates if os.path.isfile(path)), None)  # noqa: PTH113

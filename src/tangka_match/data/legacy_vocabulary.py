@@ -1,4 +1,4 @@
-"""The pickled vocabularies of SGRAF, SCAN and VSE++, read without running anything that the file says."""
+"""Safe reader of the pickled vocabularies of SGRAF, SCAN and VSE++: no code of the file is executed."""
 
 import pickle
 from collections.abc import Callable
@@ -7,15 +7,15 @@ from typing import Any, NoReturn
 
 from tangka_match.errors import DataFormatError
 
-# The class by its module, by the module's name on a case-blind disk, and as `python vocab.py` itself pickles it.
+# The class under its module name, under that name on a case-insensitive disk, and as pickled by `python vocab.py`.
 _VOCABULARY = {("vocab", "Vocabulary"), ("Vocabulary", "Vocabulary"), ("__main__", "Vocabulary")}
-# Protocols 0 and 1 build an object by a call of these two, under their Python 2 or Python 3 names.
+# Pickle protocols 0 and 1 create an object with these two, under their Python 2 or Python 3 names.
 _RECONSTRUCTOR = {("copy_reg", "_reconstructor"), ("copyreg", "_reconstructor")}
 _OBJECT = {("__builtin__", "object"), ("builtins", "object")}
 
 
 class _InertVocabulary:
-    """Stands in for the pickled class: keeps the state that the file gives and does nothing with it."""
+    """Replacement of the pickled class that only stores the state."""
 
     state: object = None
 
@@ -26,17 +26,17 @@ class _InertVocabulary:
 def read_legacy_vocabulary(path: str | Path) -> dict[str, int]:
     """Read the words and ids of a pickled ``vocab.Vocabulary`` object, protocols 0 to 4, Python 2 or 3.
 
-    A pickle is a programme; this reader lets it name the vocabulary class alone, and puts a class of ours that does
-    nothing in its place. A file that names anything else is refused before that could be loaded or called.
+    A pickle can execute arbitrary code. This reader only resolves the vocabulary class, replaced by an inert class; a
+    file that refers to anything else is refused before it is loaded or called.
 
     Args:
-        path: The pickle, as SGRAF's ``vocab.py`` wrote it.
+        path: Pickle file written by SGRAF's ``vocab.py``.
 
     Returns:
-        Ids by word, as found; ``Vocabulary`` checks that they are complete.
+        Id of each word; ``Vocabulary`` checks that they are complete.
 
     Raises:
-        DataFormatError: The file is missing, damaged, names another class or function, or holds something else than a
+        DataFormatError: If the file is missing or damaged, refers to another class or function, or is not a
             vocabulary.
     """
     try:
@@ -53,7 +53,7 @@ def read_legacy_vocabulary(path: str | Path) -> dict[str, int]:
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
-    """Resolves the vocabulary class to an inert one and refuses every other name."""
+    """Unpickler that resolves the vocabulary class to an inert class and refuses every other name."""
 
     def __init__(self, file: Any, path: str | Path) -> None:
         super().__init__(file, encoding="utf-8")  # Python 2 wrote words as UTF-8 bytes
@@ -66,8 +66,8 @@ class _RestrictedUnpickler(pickle.Unpickler):
         if name in _RECONSTRUCTOR:
             return _reconstruct
         raise DataFormatError(
-            f"{self._path}: the pickle asks for {module_name}.{global_name}, which a vocabulary never needs; nothing "
-            "was run. Only vocab.Vocabulary is read: take the vocabulary from a source you trust, or use its JSON form."
+            f"{self._path}: the pickle refers to {module_name}.{global_name}, but only vocab.Vocabulary is allowed; "
+            "nothing was executed. Use a vocabulary from a trusted source, or its JSON form."
         )
 
     def persistent_load(self, pid: object) -> NoReturn:
@@ -75,17 +75,17 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
 
 def _reconstruct(*_: object) -> _InertVocabulary:
-    """What protocols 0 and 1 call to make the object; whatever they pass, it is an empty stand-in."""
+    """Create an inert vocabulary, whatever protocols 0 and 1 pass."""
     return _InertVocabulary()
 
 
 def _word_ids(content: object, path: str | Path) -> dict[str, int]:
     if not isinstance(content, _InertVocabulary):
-        raise DataFormatError(f"{path}: holds a {type(content).__name__}, expected a vocab.Vocabulary object.")
+        raise DataFormatError(f"{path}: found an object of type {type(content).__name__}, expected vocab.Vocabulary.")
     word_ids = content.state.get("word2idx") if isinstance(content.state, dict) else None
     if not isinstance(word_ids, dict):
-        raise DataFormatError(f"{path}: the Vocabulary object has no dictionary 'word2idx'; it is not SGRAF's.")
+        raise DataFormatError(f"{path}: the Vocabulary object has no dictionary 'word2idx', unlike SGRAF's.")
     for word, index in word_ids.items():
         if not isinstance(word, str) or type(index) is not int:
-            raise DataFormatError(f"{path}: word2idx holds {word!r}: {index!r}; expected a word and a whole number.")
+            raise DataFormatError(f"{path}: word2idx has {word!r}: {index!r}; expected a string and an integer.")
     return word_ids

@@ -1,4 +1,4 @@
-"""Which rows of the features are images, and which image each caption describes."""
+"""Assignment of captions to images, for all variants of the precomp layout."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,17 +13,17 @@ from tangka_match.data.features import SAMPLED_ROWS, RegionFeatures
 from tangka_match.errors import DataFormatError
 
 _BLOCK = 512
-"""Rows whose first regions are compared at a time."""
+"""Number of rows whose first regions are compared at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pairing:
-    """The images of a split and the captions that belong to them.
+    """Images of a split and the captions that belong to them.
 
     Args:
-        row_map: (N,) file row of each image, or ``None`` where row n is image n.
-        caption_to_image: (C,) int64, image of each caption.
-        image_ids: N ids; the image's number as text where no ids are given.
+        row_map: File row of each image, (N,); ``None`` if row n is image n.
+        caption_to_image: Image index of each caption, (C,) int64.
+        image_ids: Ids of N images; the image index as text if no ids are given.
     """
 
     row_map: npt.NDArray[np.int64] | None
@@ -32,20 +32,20 @@ class Pairing:
 
 
 def pair(features: RegionFeatures, num_captions: int, ids: list[str] | None, ids_path: Path | None) -> Pairing:
-    """Decide which image each caption belongs to.
+    """Assign each caption to its image.
 
-    Four layouts are known, with M rows of features and C captions: C = M·k, k captions an image; ids one a caption
-    (any number of captions an image); and each of these with rows repeated once a caption (M = C), of which the first
-    row stands for the image. Repetition without ids is recognised when every image has the same number of captions.
+    With M rows of features and C captions, there are four layouts: k captions per image (C = M·k), one id per caption
+    (any number of captions per image), and both of these with images repeated per caption (M = C), where the first
+    row of each image is used. Without ids, repeated images are detected if every image has the same number of captions.
 
     Args:
-        features: Region features, as in the file.
-        num_captions: C, lines of the caption file.
-        ids: Lines of the id file, or ``None`` without one.
-        ids_path: The id file, for messages.
+        features: Region features as in the file.
+        num_captions: Number of captions, C.
+        ids: Lines of the id file, or ``None``.
+        ids_path: Id file, for messages.
 
     Raises:
-        DataFormatError: If rows, captions and ids do not fit together.
+        DataFormatError: If the numbers of rows, captions and ids are inconsistent.
     """
     rows = features.num_rows
     if (
@@ -66,7 +66,7 @@ def pair(features: RegionFeatures, num_captions: int, ids: list[str] | None, ids
     if ids is not None and len(ids) != images:
         raise DataFormatError(
             f"{ids_path}: {len(ids)} ids for {images} images and {num_captions} captions ({features.path.name}: {rows} "
-            f"rows). Allowed: {images} ids, one an image, or {num_captions}, one a caption."
+            f"rows). Allowed: {images} ids (one per image) or {num_captions} (one per caption)."
         )
     return Pairing(
         row_map=None if repeats == 1 else np.arange(0, rows, repeats, dtype=np.int64),
@@ -76,18 +76,18 @@ def pair(features: RegionFeatures, num_captions: int, ids: list[str] | None, ids
 
 
 def count_repeats(features: RegionFeatures) -> int:
-    """How often each image is repeated on consecutive rows: k ≥ 1, the same for all.
+    """Count how often each image is repeated on consecutive rows: k >= 1, the same for all images.
 
-    Rows are compared by their first region, in blocks; the first row that differs from both neighbours ends the
-    search, so that a set without repetition costs one block. Whole rows are compared for a sample of the rest.
+    The first regions of the rows are compared in blocks until a row differs from both neighbours, so that a set without
+    repetition reads one block. Complete rows are compared for a sample of the repeated rows.
 
     Args:
-        features: Region features, as in the file.
+        features: Region features as in the file.
 
     Returns:
-        The greatest k such that rows 0 … k - 1 are equal, k … 2k - 1 are, and so on.
+        The largest k such that rows 0 … k - 1 are equal, rows k … 2k - 1 are equal, and so on.
     """
-    common = features.num_rows  # the greatest common divisor of all places where a new image begins
+    common = features.num_rows  # greatest common divisor of the rows at which a new image starts
     for begin in range(1, features.num_rows, _BLOCK):
         block = features.first_regions(begin - 1, begin + _BLOCK)
         changes = begin + np.flatnonzero((block[1:] != block[:-1]).any(axis=1))
@@ -108,19 +108,19 @@ def _pair_by_caption_ids(features: RegionFeatures, ids: list[str], ids_path: Pat
         if (row := _unequal_neighbour(features, repeated)) is not None:
             raise DataFormatError(
                 f"{ids_path}: image id {ids[row]!r} is on lines {row} and {row + 1}, but rows {row - 1} and {row} of "
-                f"{features.path.name} differ. With as many ids as rows ({len(ids)}), an id may only repeat where the "
-                "row does: give every image its own id, or repeat its row unchanged."
+                f"{features.path.name} differ. With as many ids as rows ({len(ids)}), equal ids need equal rows: give "
+                "every image its own id, or repeat its row unchanged."
             )
     elif features.num_rows != len(first_rows):
         raise DataFormatError(
-            f"{ids_path}: {len(ids)} ids, one a caption, name {len(first_rows)} images; {features.path} holds "
-            f"{features.num_rows} rows. Allowed: one row an image ({len(first_rows)}) or one a caption ({len(ids)})."
+            f"{ids_path}: {len(ids)} ids, one per caption, name {len(first_rows)} images; {features.path} has "
+            f"{features.num_rows} rows. Allowed: one row per image ({len(first_rows)}) or per caption ({len(ids)})."
         )
     return Pairing(row_map, groups, tuple(ids[row] for row in first_rows))
 
 
 def _unequal_neighbour(features: RegionFeatures, rows: npt.NDArray[np.int64]) -> int | None:
-    """First of a sample of these rows that differs from the row before it; ``None`` if all agree."""
+    """Return the first of a sample of these rows that differs from the row before it, or ``None``."""
     if len(rows) > SAMPLED_ROWS:
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, SAMPLED_ROWS).astype(np.int64))]
     return next((int(row) for row in rows if not np.array_equal(*features.read(np.array([row - 1, row])))), None)
@@ -133,7 +133,7 @@ def _repeats(ids: list[str]) -> bool:
 def _mismatch(features: RegionFeatures, num_captions: int) -> str:
     rows = features.num_rows
     return (
-        f"{features.path}: {rows} rows do not fit {num_captions} captions. Allowed: N·k captions for N images (k lines "
-        f"an image, the same k for all: {rows}, {2 * rows}, …); any number an image, with one id a caption in an "
-        "_ids.txt file; or rows repeated once a caption, as many rows as captions."
+        f"{features.path}: {rows} rows do not fit {num_captions} captions. Allowed: k captions per image, the same k "
+        f"for all images ({rows}, {2 * rows}, … captions); any number per image, with one id per caption in an "
+        "_ids.txt file; or images repeated per caption, as many rows as captions."
     )

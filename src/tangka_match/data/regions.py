@@ -1,4 +1,4 @@
-"""Region masks and boxes: which regions are real, and where they lie."""
+"""Checked reading of region features, with region masks and boxes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,18 +13,18 @@ from tangka_match.errors import DataFormatError
 
 
 def read_boxes(path: Path, num_images: int, num_regions: int) -> npt.NDArray[np.float32]:
-    """Read where in its image each region lies.
+    """Read region boxes.
 
     Args:
-        path: A ``.npy`` file, (N, R, 4): left, top, right, bottom, as shares of the image's width and height in [0, 1].
-        num_images: N, rows of the features in file order.
-        num_regions: R.
+        path: File ``.npy`` of shape (N, R, 4): left, top, right, bottom, relative to the image size, in [0, 1].
+        num_images: Number of rows of the features, N.
+        num_regions: Regions per image, R.
 
     Returns:
-        (N, R, 4) float32.
+        Boxes (N, R, 4) float32.
 
     Raises:
-        DataFormatError: If the shape is another, or a box is not within the image or is turned inside out.
+        DataFormatError: If the shape differs, or a box is outside the image or inverted.
     """
     header = read_npy_header(path)
     wanted = (num_images, num_regions, 4)
@@ -41,24 +41,24 @@ def read_boxes(path: Path, num_images: int, num_regions: int) -> npt.NDArray[np.
         row, region = bad[0]
         raise DataFormatError(
             f"{path}: row {row}, region {region}: box {boxes[row, region].tolist()} ({len(bad):,} such boxes). "
-            "Boxes are left, top, right, bottom with left ≤ right and top ≤ bottom, all in [0, 1]; divide pixels by "
-            "the image's width and height."
+            "Boxes must be left, top, right, bottom in [0, 1] with left <= right and top <= bottom; divide pixels by "
+            "the width and height of the image."
         )
     return boxes.astype(np.float32)
 
 
 def real_regions(regions: npt.NDArray[np.floating[Any]]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Tell real regions from padding, and finite ones from damaged ones, in one pass.
+    """Compute the masks of real (not all-zero) and of finite regions in one pass.
 
-    Without its sign bit, an IEEE number's bits read as an integer grow with its magnitude, Inf and NaN on top. So the
-    largest integer of a region is 0 exactly for padding, and reaches Inf's exactly where a value is not finite. On
+    The bits of an IEEE number without its sign, read as an integer, increase with its magnitude, Inf and NaN last. The
+    largest integer of a region is 0 only for padding, and at least that of Inf only if a value is not finite. For
     float16 this is 5 times as fast as ``np.isfinite``.
 
     Args:
-        regions: (B, R, F), float16 or float32.
+        regions: Region features (B, R, F), float16 or float32.
 
     Returns:
-        Two (B, R) masks: ``True`` where a region is real (any value other than zero), ``True`` where it is finite.
+        Two masks (B, R): ``True`` = real region (any value other than zero), ``True`` = finite region.
 
     >>> real, finite = real_regions(np.array([[[1, -2], [0, 0], [np.nan, 1]]], dtype=np.float16))
     >>> real.tolist(), finite.tolist()
@@ -73,18 +73,18 @@ def real_regions(regions: npt.NDArray[np.floating[Any]]) -> tuple[npt.NDArray[np
 def read_regions(
     features: Features, rows: npt.NDArray[np.int64], image_ids: Sequence[str]
 ) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.bool_]]:
-    """Read images and make sure of them.
+    """Read and check the regions of images.
 
     Args:
         features: Region features of a split.
-        rows: (B,) image indices.
-        image_ids: Ids of all images of the split, to name a bad one.
+        rows: Image indices, (B,).
+        image_ids: Ids of all images of the split, for messages.
 
     Returns:
-        The regions (B, R, F) as stored, and their mask (B, R), ``False`` where a region is all zeros, that is padding.
+        Regions (B, R, F) as stored, and their mask (B, R), ``False`` = padding (all-zero region).
 
     Raises:
-        DataFormatError: If a value is NaN or infinite, or if an image has no real region at all.
+        DataFormatError: If a value is NaN or infinite, or an image has no real region.
     """
     regions = features.read(rows)
     mask, finite = real_regions(regions)
@@ -95,7 +95,7 @@ def read_regions(
         raise DataFormatError(
             f"{_where(features, int(rows[first]), image_ids)}, region {int(np.argmin(finite[first]))}: NaN or Inf; "
             f"{count:,} such values in {len(bad_images)} of the {len(rows)} images read. "
-            "Features must be finite: extract this image again, or look for an overflow on conversion to float16."
+            "Features must be finite: extract this image again, or check for an overflow on conversion to float16."
         )
     if not mask.any(axis=1).all():
         bad_images = rows[~mask.any(axis=1)]
@@ -108,14 +108,14 @@ def read_regions(
 
 
 def check_sample(features: RegionFeatures, image_ids: Sequence[str]) -> None:
-    """Read a few images of a set as it is opened, so that most damage shows before training starts.
+    """Read and check a sample of the images, so that most damage is reported before training starts.
 
     Args:
         features: Region features of a split.
         image_ids: Ids of all its images.
 
     Raises:
-        DataFormatError: As ``read_regions`` does, for the images sampled.
+        DataFormatError: If a sampled image is damaged, as in ``read_regions``.
     """
     read_regions(features, features.sample_indices(), image_ids)
 

@@ -1,6 +1,6 @@
-"""Tokenizers: jieba words with the terms of Thangka painting, or the word pieces of a pretrained model."""
+"""Caption tokenizers: jieba words with a Thangka dictionary, or the WordPiece tokens of a pretrained text encoder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, Self
 
 from tangka_match.data.captions import is_punctuation, normalise_caption
@@ -20,34 +20,57 @@ from tangka_match.hub import SPECIALS, WordPieces
 from tangka_match.registry import ENTRY_POINT_GROUP, find_registered, registered_names
 
 _BACKENDS = ("auto", "jieba", "rjieba")
-_SWITCHES = ("hmm", "normalise", "keep_punctuation")
+_JIEBA_SWITCHES = ("hmm", "normalise", "keep_punctuation")
+_PIECE_SETTINGS = ("definition", "specials", "max_tokens")
+
+
+class CaptionTokenizer(Protocol):
+    """Splits captions into tokens; ``settings()`` contains all that is needed to rebuild it, as plain values."""
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """Vocabulary of the tokenizer; ``None`` if one is built from the captions."""
+        ...
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Maximum caption length of its model, including ``<start>`` and ``<end>``; ``None`` if unlimited."""
+        ...
+
+    def __call__(self, text: str) -> list[str]:
+        """Split a caption into tokens."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """Return all settings that determine the output."""
+        ...
 
 
 class JiebaTokenizer:
-    """Cuts Chinese captions into words.
+    """Chinese word tokenizer.
 
-    Constructing is cheap: the dictionaries are loaded at the first call, in each process anew, so that a tokenizer can
-    be sent to the workers of a ``DataLoader``.
+    The dictionaries are loaded at the first call in each process, so that constructing a tokenizer and sending it to
+    the workers of a ``DataLoader`` are cheap.
 
-    The captions of published SGRAF vocabularies were segmented by plain jieba after ``lower()``, which is
+    The captions of the published SGRAF vocabularies were segmented by plain jieba after ``lower()``:
     ``JiebaTokenizer(domain_dictionary=False, normalise=False, keep_punctuation=True)``.
 
     Args:
-        domain_dictionary: Whether the terms of Thangka painting that come with the package are known.
-        user_dictionaries: A list of paths of further dictionaries in jieba's format (see ``read_user_dictionary``).
-            Where two name the same word, the later one holds; all of them take precedence over the domain dictionary.
-        hmm: Whether characters that form no known word are joined by jieba's hidden Markov model.
-        normalise: Whether captions and dictionary words go through ``normalise_caption`` first; ``False`` only makes
-            them lower case.
-        keep_punctuation: Whether tokens of punctuation alone are kept. Off by default: a full stop says nothing about
-            an image, costs SGRAF one more attended word a caption, and would tell apart captions that differ in
-            nothing else. White space is never a token.
-        backend: ``"jieba"``, ``"rjieba"`` (the optional package, same output, over twice as fast), or ``"auto"``:
-            rjieba where it is installed.
+        domain_dictionary: Whether to use the Thangka terms of the package.
+        user_dictionaries: Paths of additional dictionaries in jieba's format (see ``read_user_dictionary``). Later
+            entries of the same word replace earlier ones, including those of the domain dictionary.
+        hmm: Whether jieba's hidden Markov model joins characters that form no known word.
+        normalise: Whether captions and dictionary words are normalised by ``normalise_caption``; ``False`` only
+            converts them to lower case.
+        keep_punctuation: Whether to keep tokens that are only punctuation. Punctuation does not describe an image,
+            costs SGRAF one more attended word per caption, and separates captions that are otherwise equal. White
+            space is never a token.
+        backend: ``"jieba"``, ``"rjieba"`` (optional package, same output, more than twice as fast), or ``"auto"``,
+            which uses rjieba if it is installed.
 
     Raises:
-        ConfigError: An unknown backend, ``"rjieba"`` where it is not installed, or a path that is not in a list.
-        DataFormatError: A user dictionary is missing, is not UTF-8, or holds a bad line.
+        ConfigError: If the backend is unknown or not installed, or ``user_dictionaries`` is not a list.
+        DataFormatError: If a user dictionary is missing, is not UTF-8, or has an invalid line.
 
     >>> tokenizer = JiebaTokenizer()
     >>> tokenizer("绿度母右手持乌巴拉花，结跏趺坐。")
@@ -68,11 +91,11 @@ class JiebaTokenizer:
         backend: str = "auto",
     ) -> None:
         if backend not in _BACKENDS:
-            raise ConfigError(f"backend={backend!r} is unknown; choose one of {', '.join(_BACKENDS)}.")
+            raise ConfigError(f"backend={backend!r} must be one of {', '.join(_BACKENDS)}.")
         if backend == "rjieba" and not rjieba_available():
             raise ConfigError("backend='rjieba', but rjieba is not installed; pip install rjieba, or set backend=auto.")
         if isinstance(user_dictionaries, str):
-            raise ConfigError(f"user_dictionaries={user_dictionaries!r} is one text; give a list of paths.")
+            raise ConfigError(f"user_dictionaries={user_dictionaries!r} must be a list of paths.")
         self.hmm = hmm
         self.normalise = normalise
         self.keep_punctuation = keep_punctuation
@@ -81,7 +104,7 @@ class JiebaTokenizer:
         self._segmenter: Segmenter | None = None
 
     def __call__(self, text: str) -> list[str]:
-        """Words of a caption, in order; an empty list where nothing but white space (or punctuation) is written."""
+        """Split a caption into words; an empty list if it has only white space (or punctuation)."""
         if self._segmenter is None:
             use_rjieba = self.backend == "rjieba" or (self.backend == "auto" and rjieba_available())
             self._segmenter = (rjieba_segmenter if use_rjieba else jieba_segmenter)(self._entries, hmm=self.hmm)
@@ -91,31 +114,29 @@ class JiebaTokenizer:
         return [token for token in tokens if not is_punctuation(token)]
 
     def settings(self) -> dict[str, Any]:
-        """All that decides the output, as plain values: the words of the dictionaries are inside, paths are not.
+        """Return all settings that determine the output, with the words of the dictionaries instead of their paths.
 
-        Two tokenizers cut alike if their settings are equal. ``backend`` is left out, since it changes nothing.
+        Tokenizers with equal settings give equal output. ``backend`` is omitted because it does not change the output.
         """
-        switches = {name: getattr(self, name) for name in _SWITCHES}
+        switches = {name: getattr(self, name) for name in _JIEBA_SWITCHES}
         return {"name": "jieba", **switches, "words": [list(entry) for entry in self._entries]}
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """Rebuild a tokenizer from ``settings()``; needs no file.
+        """Rebuild a tokenizer from ``settings()``; reads no file.
 
         Raises:
-            ConfigError: A setting is missing, unknown, or of the wrong kind.
+            ConfigError: If a setting is missing, unknown, or of the wrong type.
         """
-        expected = {"name", "words", *_SWITCHES}
-        if set(settings) != expected:
-            raise ConfigError(f"tokenizer settings are {sorted(settings)}, expected exactly {sorted(expected)}.")
+        _check_keys(settings, ("words", *_JIEBA_SWITCHES))
         if settings["name"] != "jieba":
-            raise ConfigError(f"tokenizer settings have name={settings['name']!r}; this is the reader of 'jieba'.")
-        for name in _SWITCHES:
+            raise ConfigError(f"tokenizer settings: name={settings['name']!r} must be 'jieba'.")
+        for name in _JIEBA_SWITCHES:
             if not isinstance(settings[name], bool):
-                raise ConfigError(f"tokenizer settings have {name}={settings[name]!r}; expected true or false.")
+                raise ConfigError(f"tokenizer settings: {name}={settings[name]!r} must be true or false.")
         if not isinstance(settings["words"], list):
-            raise ConfigError(f"tokenizer settings have words={settings['words']!r}; expected a list.")
-        tokenizer = cls(domain_dictionary=False, **{name: settings[name] for name in _SWITCHES})
+            raise ConfigError(f"tokenizer settings: words={settings['words']!r} must be a list.")
+        tokenizer = cls(domain_dictionary=False, **{name: settings[name] for name in _JIEBA_SWITCHES})
         tokenizer._entries = tuple(_entry_from_settings(item) for item in settings["words"])
         return tokenizer
 
@@ -123,7 +144,7 @@ class JiebaTokenizer:
         return normalise_caption(text) if self.normalise else text.lower()
 
     def _prepare(self, entries: Sequence[DictionaryEntry]) -> tuple[DictionaryEntry, ...]:
-        """Words in the form that captions will have, each once; the last entry of a word holds."""
+        """Clean the words like captions, and keep the last entry of each word."""
         cleaned = (entry._replace(word=self._clean(entry.word)) for entry in entries)
         return tuple({entry.word: entry for entry in cleaned if entry.word}.values())
 
@@ -139,35 +160,32 @@ def _collect(with_domain: bool, user_dictionaries: Sequence[str]) -> list[Dictio
 
 
 def _entry_from_settings(item: Any) -> DictionaryEntry:
-    """Check one ``[word, frequency, tag]`` of the settings as strictly as a line of a file."""
+    """Convert ``[word, frequency, tag]``, checked as strictly as a line of a dictionary file."""
     match item:
         case [str(word), int() | None as frequency, str(tag)] if word and not isinstance(frequency, bool):
             fields = [word, "" if frequency is None else str(frequency), tag]
         case _:
-            raise ConfigError(f"tokenizer settings: words hold {item!r}; expected [word, frequency or null, tag].")
+            raise ConfigError(f"tokenizer settings: words has {item!r}; expected [word, frequency or null, tag].")
     try:
         return parse_entry([field for field in fields if field])
     except ValueError as error:
-        raise ConfigError(f"tokenizer settings: words hold {item!r}: {error}.") from error
-
-
-_KEYS = {"name", "definition", "specials", "max_tokens"}
+        raise ConfigError(f"tokenizer settings: words has {item!r}: {error}.") from error
 
 
 class PieceTokenizer:
-    """Cuts captions as a pretrained text encoder was trained: for Chinese, mostly into characters.
+    """WordPiece tokenizer of a pretrained text encoder; for Chinese, mostly characters.
 
-    The whole vocabulary of the model is kept, also the pieces that no training caption has: they are pretrained, and a
-    test caption may have them. Captions longer than the model reads are cut, and the number of those is a warning.
-    Cutting was chosen over windows whose vectors are averaged: a window that begins in the middle of a sentence is text
-    such as the encoder never saw, and the average would no longer be the vector that its pretraining gave a meaning;
-    Thangka captions are shorter than either limit (512 pieces for BERT, 52 for Chinese-CLIP).
+    The complete pretrained vocabulary is kept, including tokens that no training caption contains, because test
+    captions may contain them. Captions longer than the model's limit are truncated, with a warning that says how many.
+    They are not split into windows with averaged vectors: a window that starts within a sentence differs from the
+    pretraining data, and an averaged vector is not what the encoder was trained for. Thangka captions are shorter than
+    the limits (512 tokens for BERT, 52 for Chinese-CLIP).
 
     Args:
-        source: The model's folder, or its name on the Hugging Face hub.
+        source: Folder of the model, or its name on the Hugging Face hub.
 
     Raises:
-        ConfigError: The model's vocabulary cannot be read, or transformers is not installed.
+        ConfigError: If the model's vocabulary cannot be read, or transformers is not installed.
     """
 
     def __init__(self, source: str) -> None:
@@ -176,15 +194,15 @@ class PieceTokenizer:
 
     @property
     def max_tokens(self) -> int:
-        """Most pieces of a caption that the model reads, start and end included."""
+        """Maximum caption length of the model in tokens, including start and end."""
         return self._pieces.max_tokens
 
     def __call__(self, text: str) -> list[str]:
-        """Pieces of a caption, in order, without start and end."""
+        """Split a caption into tokens, without start and end."""
         return self._pieces.cut(text)
 
     def settings(self) -> dict[str, Any]:
-        """All that decides the output, as plain values; the pieces are inside."""
+        """Return all settings that determine the output, including the vocabulary."""
         pieces = self._pieces
         return {
             "name": "pieces",
@@ -195,13 +213,12 @@ class PieceTokenizer:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """Rebuild a tokenizer from ``settings()``; needs no file.
+        """Rebuild a tokenizer from ``settings()``; reads no file.
 
         Raises:
-            ConfigError: A setting is missing, unknown, or of the wrong kind, or transformers is not installed.
+            ConfigError: If a setting is missing, unknown, or of the wrong type, or transformers is not installed.
         """
-        if set(settings) != _KEYS:
-            raise ConfigError(f"tokenizer settings are {sorted(settings)}, expected exactly {sorted(_KEYS)}.")
+        _check_keys(settings, _PIECE_SETTINGS)
         match settings:
             case {"definition": str(definition), "specials": [*specials], "max_tokens": int(max_tokens)} if (
                 all(isinstance(piece, str) for piece in specials) and len(specials) == SPECIALS
@@ -211,30 +228,14 @@ class PieceTokenizer:
                 tokenizer.vocabulary = Vocabulary(tokenizer._pieces.words)
                 return tokenizer
         raise ConfigError(
-            "tokenizer settings: definition must be text, specials four texts, max_tokens a whole number."
+            f"tokenizer settings: definition must be a string, specials {SPECIALS} strings, max_tokens an integer."
         )
 
 
-class CaptionTokenizer(Protocol):
-    """Cuts captions; ``settings()`` is all that it takes to build it again, as plain values."""
-
-    @property
-    def vocabulary(self) -> Vocabulary | None:
-        """The vocabulary that belongs to it; ``None`` where one is built from the captions."""
-        ...
-
-    @property
-    def max_tokens(self) -> int | None:
-        """Most tokens of a caption that its model reads, sentinels included; ``None`` for any number."""
-        ...
-
-    def __call__(self, text: str) -> list[str]:
-        """Words of a caption, in order."""
-        ...
-
-    def settings(self) -> dict[str, Any]:
-        """All that decides the output."""
-        ...
+def _check_keys(settings: Mapping[str, Any], expected: Iterable[str]) -> None:
+    keys = {"name", *expected}
+    if set(settings) != keys:
+        raise ConfigError(f"tokenizer settings have the keys {sorted(settings)}; must be exactly {sorted(keys)}.")
 
 
 def tokenizer_from_settings(settings: Mapping[str, Any]) -> CaptionTokenizer:

@@ -1,4 +1,4 @@
-"""Words to ids and back, in SGRAF's JSON form."""
+"""Vocabulary: mapping between words and ids, stored in SGRAF's JSON form."""
 
 import json
 from collections import Counter
@@ -11,20 +11,20 @@ from tangka_match.data.legacy_vocabulary import read_legacy_vocabulary
 from tangka_match.errors import ConfigError, DataFormatError
 
 _SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
-_FORM = "the form is {'word2idx': {word: id}, 'idx2word': {'id': word}, 'idx': size}"
+_FORM = "expected {'word2idx': {word: id}, 'idx2word': {'id': word}, 'idx': size}"
 
 
 class Vocabulary:
-    """The words a text encoder knows, numbered from 0 without a gap.
+    """Vocabulary of a text encoder, with consecutive ids from 0.
 
-    Ids 0 to 3 are ``<pad>``, ``<start>``, ``<end>``, ``<unk>``; words follow. Two vocabularies are equal if they give
-    every word the same id.
+    Ids 0 to 3 are the special tokens ``<pad>``, ``<start>``, ``<end>``, ``<unk>``; the words follow. Two vocabularies
+    are equal if every word has the same id in both.
 
     Args:
-        words: The words after the four special ones, in the order of their ids.
+        words: Words in the order of their ids, without the special tokens.
 
     Raises:
-        DataFormatError: A word comes twice, or is one of the special ones.
+        DataFormatError: If a word occurs twice, or is a special token.
 
     >>> vocabulary = Vocabulary.build([["一个", "男人"], ["一个", "女人"]])
     >>> vocabulary.encode(["一个", "孩子"])
@@ -44,27 +44,28 @@ class Vocabulary:
         for index, word in enumerate(self._words):
             if self._ids[word] != index:
                 raise DataFormatError(
-                    f"vocabulary: {word!r} has the ids {index} and {self._ids[word]}; each word needs one."
+                    f"vocabulary: {word!r} has the ids {index} and {self._ids[word]}; each word must have one id."
                 )
 
     @classmethod
     def build(cls, tokenised: Iterable[Sequence[str]], min_count: int = 1) -> Self:
-        """Collect the words of captions, numbered in the order in which they are first seen, as SGRAF does.
+        """Build a vocabulary from tokenised captions, in order of first occurrence as in SGRAF.
 
         Args:
-            tokenised: The words of each caption; training captions only, or held-out text leaks into the model.
-            min_count: Words seen less often become ``<unk>``; at least 1. SGRAF uses 4 on Flickr30K and COCO.
+            tokenised: Words of each caption; use training captions only, so that no held-out text leaks in.
+            min_count: Minimum number of occurrences, >= 1; rarer words become ``<unk>``. SGRAF uses 4 on Flickr30K
+                and COCO.
 
         Raises:
-            ConfigError: ``min_count`` is below 1.
+            ConfigError: If ``min_count`` is < 1.
         """
         if min_count < 1:
-            raise ConfigError(f"min_count={min_count} is below 1; 1 keeps every word.")
+            raise ConfigError(f"min_count={min_count} must be >= 1; 1 keeps every word.")
         counts = Counter(word for tokens in tokenised for word in tokens)
         return cls(word for word, count in counts.items() if count >= min_count and word not in _SPECIALS)
 
     def with_words(self, words: Iterable[str]) -> Self:
-        """This vocabulary, followed by those of ``words`` that it lacks; the ids of its own words stay.
+        """Append the words that are missing in this vocabulary; existing ids do not change.
 
         >>> Vocabulary(["一个", "男人"]).with_words(["<pad>", "女人", "一个"]).words[4:]
         ('一个', '男人', '女人')
@@ -74,7 +75,7 @@ class Vocabulary:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """All words in the order of their ids, the four special ones first."""
+        """All words in the order of their ids, including the special tokens."""
         return self._words
 
     def __len__(self) -> int:
@@ -93,27 +94,27 @@ class Vocabulary:
         return f"Vocabulary({len(self)} words, fingerprint {self.fingerprint()})"
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
-        """Ids of a caption, wrapped in ``<start>`` and ``<end>``; unknown words become ``<unk>``."""
+        """Convert the words of a caption to ids, between ``<start>`` and ``<end>``; unknown words become ``<unk>``."""
         return [self.START, *(self._ids.get(token, self.UNK) for token in tokens), self.END]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
-        """Words of encoded ids, without ``<pad>``, ``<start>`` and ``<end>``.
+        """Convert ids to words, without ``<pad>``, ``<start>`` and ``<end>``.
 
         Raises:
-            DataFormatError: An id is outside the vocabulary; the ids were made with another one.
+            DataFormatError: If an id is outside the vocabulary.
         """
         words = []
         for index in ids:
             if not 0 <= index < len(self):
                 raise DataFormatError(
-                    f"id {index} is outside this vocabulary of {len(self)} words (0 to {len(self) - 1})."
+                    f"id {index} is outside this vocabulary of {len(self)} words (ids 0 to {len(self) - 1})."
                 )
             if index not in (self.PAD, self.START, self.END):
                 words.append(self._words[index])
         return words
 
     def unknown_share(self, tokenised: Iterable[Sequence[str]]) -> float:
-        """Share of the tokens that the vocabulary does not know, in percent; 0 where there are no tokens.
+        """Return the share of out-of-vocabulary tokens in percent; 0 if there are no tokens.
 
         >>> Vocabulary(["一个"]).unknown_share([["一个", "男人"], ["一个", "一个"]])
         25.0
@@ -122,11 +123,11 @@ class Vocabulary:
         return 100 * known.count(False) / len(known) if known else 0.0
 
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits of the SHA-256 of the words in order; equal exactly for equal vocabularies."""
+        """Hash the words in order (SHA-256, 16 hex digits); equal for equal vocabularies."""
         return sha256(json.dumps(self._words).encode("ascii")).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
-        """SGRAF's form: ``word2idx``, ``idx2word`` with ids as text, and ``idx``, the number of words."""
+        """Convert to SGRAF's form: ``word2idx``, ``idx2word`` with ids as text, and ``idx``, the number of words."""
         return {
             "word2idx": dict(self._ids),
             "idx2word": {str(index): word for index, word in enumerate(self._words)},
@@ -135,22 +136,22 @@ class Vocabulary:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], source: str = "vocabulary") -> Self:
-        """Rebuild from ``to_dict()``.
+        """Rebuild a vocabulary from ``to_dict()``.
 
         Args:
-            content: SGRAF's form.
-            source: Where it comes from, for error messages.
+            content: Vocabulary in SGRAF's form.
+            source: Name of the source, for messages.
 
         Raises:
-            DataFormatError: A key is missing, the two directions disagree, ids have a gap, or a special word is not in
-                its place.
+            DataFormatError: If a key is missing, the two mappings disagree, ids are not consecutive, or a special
+                token does not have its id.
         """
         if not isinstance(content, Mapping) or not {"word2idx", "idx2word", "idx"} <= set(content):
             found = sorted(content) if isinstance(content, Mapping) else type(content).__name__
-            raise DataFormatError(f"{source}: found {found}, but {_FORM}.")
+            raise DataFormatError(f"{source}: found {found}, {_FORM}.")
         for key in ("word2idx", "idx2word"):
             if not isinstance(content[key], Mapping):
-                raise DataFormatError(f"{source}: {key} is a {type(content[key]).__name__}, but {_FORM}.")
+                raise DataFormatError(f"{source}: {key} is of type {type(content[key]).__name__}, {_FORM}.")
         vocabulary = cls._from_word_ids(content["word2idx"], source)
         expected = vocabulary.to_dict()
         for index in sorted({*expected["idx2word"], *content["idx2word"]}):
@@ -158,11 +159,11 @@ class Vocabulary:
             if word != listed:
                 raise DataFormatError(f"{source}: id {index} is {word!r} in word2idx, but {listed!r} in idx2word.")
         if content["idx"] != len(vocabulary):
-            raise DataFormatError(f"{source}: idx is {content['idx']!r}, but word2idx holds {len(vocabulary)} words.")
+            raise DataFormatError(f"{source}: idx is {content['idx']!r}, but word2idx has {len(vocabulary)} words.")
         return vocabulary
 
     def save_json(self, path: str | Path) -> None:
-        """Write SGRAF's JSON; folders are made as needed. The text is ASCII, so that any reader's encoding will do."""
+        """Write SGRAF's JSON as ASCII text, which reads the same in any encoding; missing folders are created."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps(self.to_dict()), encoding="ascii")
@@ -172,7 +173,7 @@ class Vocabulary:
         """Read SGRAF's JSON.
 
         Raises:
-            DataFormatError: The file is missing, is not JSON, or does not hold a complete vocabulary.
+            DataFormatError: If the file is missing, is not JSON, or is not a complete vocabulary.
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
@@ -184,31 +185,31 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a vocabulary file: ``.json``, or the old pickle as ``.pkl`` or ``.pickle``, which is never executed.
+        """Read a vocabulary file: ``.json``, or SGRAF's pickle (``.pkl``, ``.pickle``), without executing it.
 
         Raises:
-            DataFormatError: Another suffix, or a file that does not hold a complete vocabulary.
+            DataFormatError: If the suffix is unknown, or the file is not a complete vocabulary.
         """
         suffix = Path(path).suffix.lower()
         if suffix == ".json":
             return cls.load_json(path)
         if suffix in (".pkl", ".pickle"):
             return cls._from_word_ids(read_legacy_vocabulary(path), str(path))
-        raise DataFormatError(f"{path}: suffix {suffix!r} is not a vocabulary's; expected .json, .pkl or .pickle.")
+        raise DataFormatError(f"{path}: unknown vocabulary suffix {suffix!r}; must be .json, .pkl or .pickle.")
 
     @classmethod
     def _from_word_ids(cls, word_ids: Mapping[str, int], source: str) -> Self:
         for word, index in word_ids.items():
             if type(index) is not int:
-                raise DataFormatError(f"{source}: {word!r} has the id {index!r}; expected a whole number.")
+                raise DataFormatError(f"{source}: {word!r} has the id {index!r}; ids must be integers.")
         ordered = sorted(word_ids.items(), key=lambda item: item[1])
-        for place, (word, index) in enumerate(ordered):
-            if index != place:
+        for position, (word, index) in enumerate(ordered):
+            if index != position:
                 raise DataFormatError(
-                    f"{source}: {word!r} has the id {index}, where {place} should follow; ids run from 0, each once."
+                    f"{source}: {word!r} has the id {index}, expected {position}; ids must be consecutive from 0."
                 )
-        for place, special in enumerate(_SPECIALS):
-            if place >= len(ordered) or ordered[place][0] != special:
-                found = repr(ordered[place][0]) if place < len(ordered) else "nothing"
-                raise DataFormatError(f"{source}: id {place} is {found}; it must be {special!r}.")
+        for position, special in enumerate(_SPECIALS):
+            if position >= len(ordered) or ordered[position][0] != special:
+                found = repr(ordered[position][0]) if position < len(ordered) else "missing"
+                raise DataFormatError(f"{source}: id {position} is {found}; it must be {special!r}.")
         return cls(word for word, _ in ordered[len(_SPECIALS) :])

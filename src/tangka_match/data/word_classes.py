@@ -1,4 +1,4 @@
-"""Synonyms, and the classes of words: terms of Thangka painting, else the part of speech."""
+"""Synonyms, and word classes: classes of Thangka terms, otherwise parts of speech."""
 
 from collections.abc import Iterable
 from importlib import import_module
@@ -8,22 +8,34 @@ from tangka_match.data.captions import normalise_caption
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import DataFormatError
 
+PARTS_OF_SPEECH = {
+    "n": "nouns",
+    "v": "verbs",
+    "a": "adjectives",
+    "m": "numbers and measures",
+    "q": "numbers and measures",
+    "f": "places and directions",
+    "s": "places and directions",
+}
+"""Word class by the first letter of jieba's tag; other tags have none. Names count as nouns, because jieba's dictionary
+lists many common words, such as 小狗, as names."""
+
 
 def domain_synonyms() -> tuple[tuple[str, ...], ...]:
-    """The groups that come with the package (``resources/synonyms.txt``)."""
+    """Return the synonym groups of the package (``resources/synonyms.txt``)."""
     resource = files("tangka_match.data") / "resources" / "synonyms.txt"
     return parse_synonyms(resource.read_text(encoding="utf-8"), resource.name)
 
 
 def parse_synonyms(text: str, source: str) -> tuple[tuple[str, ...], ...]:
-    r"""Read groups, one a line, words separated by ``=``; empty lines and lines that begin with ``#`` are skipped.
+    r"""Parse synonym groups, one per line, separated by ``=``; empty lines and lines starting with ``#`` are skipped.
 
     Args:
-        text: Lines like ``月轮=月轮座``.
-        source: Where they come from, for messages.
+        text: Lines such as ``月轮=月轮座``.
+        source: Name of the source, for messages.
 
     Raises:
-        DataFormatError: A group has fewer than two words, or a word stands twice.
+        DataFormatError: If a group has fewer than two words, or a word occurs twice.
 
     >>> parse_synonyms("# seats\n莲花座=莲座 = 莲台\n", "x")
     (('莲花座', '莲座', '莲台'),)
@@ -36,13 +48,11 @@ def parse_synonyms(text: str, source: str) -> tuple[tuple[str, ...], ...]:
             continue
         group = tuple(word.strip() for word in stripped.split("="))
         if len(group) < 2 or "" in group:
-            raise DataFormatError(
-                f"{source}, line {number}: {stripped!r}; expected two and more words, word=word=word."
-            )
+            raise DataFormatError(f"{source}, line {number}: {stripped!r}; expected two or more words, word=word=word.")
         for word in group:
             if word in seen:
                 raise DataFormatError(
-                    f"{source}, line {number}: {word!r} is on line {seen[word]} already; a word has one group."
+                    f"{source}, line {number}: {word!r} is already on line {seen[word]}; a word must be in one group."
                 )
             seen[word] = number
         groups.append(group)
@@ -50,7 +60,7 @@ def parse_synonyms(text: str, source: str) -> tuple[tuple[str, ...], ...]:
 
 
 def known_synonyms(groups: Iterable[tuple[str, ...]], vocabulary: Vocabulary) -> dict[int, tuple[int, ...]]:
-    """Ids of the other words of a word's group, as far as the vocabulary knows them.
+    """Map the id of each word to the ids of its synonyms in the vocabulary.
 
     >>> known_synonyms([("头光", "圆光", "背光")], Vocabulary(["头光", "云", "背光"]))
     {4: (6,), 6: (4,)}
@@ -60,30 +70,17 @@ def known_synonyms(groups: Iterable[tuple[str, ...]], vocabulary: Vocabulary) ->
     return {word: tuple(other for other in group if other != word) for group in known for word in group if group[1:]}
 
 
-PARTS_OF_SPEECH = {
-    "n": "nouns",
-    "v": "verbs",
-    "a": "adjectives",
-    "m": "numbers and measures",
-    "q": "numbers and measures",
-    "f": "places and directions",
-    "s": "places and directions",
-}
-"""By the first letter of jieba's tag; of all other words nothing is said. Names are nouns, since jieba's dictionary
-takes many common words, such as 小狗, for names."""
-
-
 def term_classes() -> dict[str, str]:
-    """Class of each term of Thangka painting that comes with the package, such as ``坐姿与立姿 Postures``.
+    """Return the class of each Thangka term of the package, such as ``坐姿与立姿 Postures``.
 
-    The headings of ``resources/thangka_terms.txt``; words are normalised as captions are.
+    The classes are the headings of ``resources/thangka_terms.txt``; words are normalised like captions.
 
     >>> term_classes()["结跏趺坐"]
     '坐姿与立姿 Postures'
     """
     text = (files("tangka_match.data") / "resources" / "thangka_terms.txt").read_text(encoding="utf-8")
     classes = {}
-    for block in text.split("\n\n")[1:]:  # the first one is about the file
+    for block in text.split("\n\n")[1:]:  # the first block describes the file
         heading, *lines = block.strip().split("\n")
         for line in lines:
             if not line.startswith("#"):
@@ -92,12 +89,12 @@ def term_classes() -> dict[str, str]:
 
 
 def word_kinds(words: Iterable[str]) -> dict[str, str]:
-    """Kind of each word; words of which nothing is known are left out.
+    """Return the class of each word; words without a known class are omitted.
 
-    Parts of speech are those of jieba's dictionary, by the word alone: what it is in its sentence is not looked at.
+    Parts of speech are those of jieba's dictionary, independent of context.
 
     Args:
-        words: Normalised, in any order.
+        words: Normalised words.
 
     >>> word_kinds(["结跏趺坐", "红色", "跑", "的"])
     {'结跏趺坐': '坐姿与立姿 Postures', '红色': 'nouns', '跑': 'verbs'}
@@ -113,7 +110,7 @@ def word_kinds(words: Iterable[str]) -> dict[str, str]:
 
 
 def _tags(wanted: dict[str, None]) -> dict[str, str]:
-    """Tags that jieba's dictionary gives to words; a third of a second."""
+    """Look up the tags of words in jieba's dictionary, in about 0.3 s."""
     tags = {}
     with import_module("jieba").Tokenizer().get_dict_file() as file:
         for line in file:

@@ -1,4 +1,4 @@
-"""Pretrained word vectors from a text file, as word2vec, fastText and Tencent AI Lab give theirs out."""
+"""Pretrained word vectors in the text format of word2vec, fastText and Tencent AI Lab."""
 
 import logging
 import math
@@ -14,23 +14,23 @@ from tangka_match.errors import DataFormatError
 from tangka_match.types import WordVectors, is_special
 
 logger = logging.getLogger(__name__)
-_FORM = "the form is UTF-8 text, 'word v1 ... vn' a line, after an optional first line 'words n'"
+_FORM = "expected UTF-8 text, one 'word v1 ... vn' per line, after an optional first line 'words n'"
 
 
 def read_word_vectors(path: str | Path, words: Sequence[str]) -> WordVectors:
-    """Read the vectors of a vocabulary's words; lines of other words are passed over, and never kept.
+    """Read the vectors of the words of a vocabulary, without keeping those of other words in memory.
 
-    A word that the file does not have gets the mean of its characters' vectors, if it has any of those. Where a word
-    comes twice, its first line counts. Says in the log how many words were found.
+    A word that is not in the file gets the mean of the vectors of its characters, if the file has any of them. If a
+    word occurs twice, the first line is used. The numbers of words found are logged.
 
     Args:
-        path: Text, one ``word v1 ... vn`` a line, separated by single spaces; a first line of two whole numbers is
-            taken for ``number of words, n``.
-        words: The vocabulary by id; words in angle brackets are special tokens and get none.
+        path: Text file, one ``word v1 ... vn`` per line, separated by single spaces; a first line of two integers is
+            read as number of words and ``n``.
+        words: Words of the vocabulary in the order of their ids; special tokens in angle brackets get no vector.
 
     Raises:
-        DataFormatError: The file cannot be read, has no word of the vocabulary, or a line of such a word does not hold
-            ``n`` finite numbers.
+        DataFormatError: If the file cannot be read, has no word of the vocabulary, or the line of such a word does
+            not have ``n`` finite numbers.
     """
     plain = [word for word in words if not is_special(word)]
     wanted = {part.encode() for word in plain for part in (word, *word)}
@@ -38,16 +38,16 @@ def read_word_vectors(path: str | Path, words: Sequence[str]) -> WordVectors:
         found = _find(Path(path), wanted)
     except OSError as error:
         raise DataFormatError(
-            f"{path}: cannot read the word vectors ({error.strerror}); check data.word_vectors_path"
+            f"{path}: cannot read the word vectors ({error.strerror}); check data.word_vectors_path."
         ) from error
     whole = sum(word.encode() in found for word in plain)
     vectors = {word: vector for word in plain if (vector := _vector_of(word, found)) is not None}
     if not vectors:
         raise DataFormatError(
-            f"{path}: holds none of the vocabulary's {len(plain):,} words, nor their characters; {_FORM}"
+            f"{path}: has none of the vocabulary's {len(plain):,} words or of their characters; {_FORM}"
         )
     logger.info(
-        "word vectors of %s: %s of %s words, %s more from their characters; %s have none",
+        "word vectors of %s: %s of %s words found, %s more from their characters, %s without a vector",
         path,
         f"{whole:,}",
         f"{len(plain):,}",
@@ -86,7 +86,7 @@ def _find(path: Path, wanted: set[bytes]) -> dict[bytes, Tensor]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines, numbered from 1, with a bar for the bytes read; no part of the file is kept."""
+    """Yield the lines, numbered from 1, with a progress bar over the bytes read."""
     hidden = not rich.get_console().is_terminal
     with path.open("rb") as file, Progress(transient=True, disable=hidden) as progress:
         bar = progress.add_task(f"reading {path.name}", total=path.stat().st_size)
@@ -104,9 +104,9 @@ def _parse(numbers: bytes, dim: int, place: str) -> Tensor:
     except ValueError as error:
         raise DataFormatError(f"{place}: {error}; {_FORM}") from error
     if len(values) != dim:
-        raise DataFormatError(f"{place}: {len(values)} numbers, the first line says {dim}; {_FORM}")
+        raise DataFormatError(f"{place}: {len(values)} numbers, but the first line has {dim}; {_FORM}")
     if not all(math.isfinite(value) for value in values):
-        raise DataFormatError(f"{place}: a number is not finite; {_FORM}")
+        raise DataFormatError(f"{place}: not all numbers are finite; {_FORM}")
     return torch.tensor(values)
 
 

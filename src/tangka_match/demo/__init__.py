@@ -1,8 +1,8 @@
-"""The demo set: painted scenes in the language of Thangka, with captions, region features, boxes and thumbnails.
+"""Synthetic Thangka set: scenes with captions, region features, boxes and thumbnails.
 
-Read in this order: ``figures`` and ``lexicon`` (what there is), ``grammar`` (which things are painted together),
-``caption_writer``, ``placement``, ``feature_writer``, ``painting`` (what is made of a scene), ``oracle`` (how well
-anybody could match them), ``write`` (the files).
+Suggested reading order: ``lexicon`` (concepts and figures), ``grammar`` (random scenes), ``caption_writer``,
+``placement``, ``feature_writer`` and ``painting`` (captions, boxes, features and thumbnails of a scene), ``oracle``
+(upper bound of recall), ``write`` (files), ``writer`` (the writer named in the data configs).
 """
 
 from tangka_match.demo.grammar import Scene, make_scenes

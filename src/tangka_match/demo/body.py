@@ -1,4 +1,4 @@
-"""Drawing a being: the deity in the middle, the small figures above, the attendants beside."""
+"""Drawing of bodies: central figure, small figures and attendants."""
 
 from dataclasses import dataclass
 from math import cos, pi, sin
@@ -12,18 +12,18 @@ _FIERCE = frozenset(("glaring", "wrathful", "furious", "laughing"))
 
 @dataclass(frozen=True)
 class Body:
-    """How a being looks; the words are concept keys of ``lexicon.py``.
+    """Appearance of a body, as concept keys of ``lexicon.py``.
 
     Args:
-        colour: Skin.
+        colour: Colour of the skin.
         cloth: Colour of the garment.
-        posture: How it sits or stands.
+        posture: Posture, sitting or standing.
         faces: Number of faces.
         arms: Number of arms.
-        temper: Expression.
-        crown: Shape and colour of what it wears on the head.
-        right: Where the first hand on the picture's left is, in the unit square.
-        left: Where the first hand on the picture's right is.
+        temper: Facial expression.
+        crown: Shape and colour of the headdress.
+        right: Position of the right hand (left side of the picture), in the unit square.
+        left: Position of the left hand.
     """
 
     colour: Colour
@@ -38,7 +38,7 @@ class Body:
 
 
 def draw_body(pen: Pen, body: Body) -> None:
-    """Draw a being that fills the pen's square: head on top, legs at the bottom."""
+    """Draw a body that fills the unit square of the pen, head at the top."""
     pen = pen.within(0, 0, 1, 1, body.colour)
     _far_arms(pen, body)
     _legs(pen, body)

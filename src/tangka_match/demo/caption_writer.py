@@ -1,8 +1,8 @@
-"""Captions of scenes: which elements a writer mentions, with which words, in which order.
+"""Random captions of scenes: mentioned elements, their words and their order.
 
-The writer mentions an element with a probability that depends on its role (``mention_probability``), never says what is
-not painted, and picks synonyms, patterns and adjectives at random. So the mentioned facts are all that the oracle needs
-to compare a caption with a scene.
+An element is mentioned with a probability that depends on its role (``mention_probability``). Only elements of the
+scene are mentioned; synonyms, sentence patterns and adjectives are independent of the scene. The mentioned facts are
+therefore sufficient for the oracle to compare a caption with a scene.
 """
 
 from bisect import bisect
@@ -19,13 +19,13 @@ PROMINENCE = {
     "border": 0.3, "technique": 0.7, "school": 0.6, "era": 0.5, "mood": 0.7, "above": 1.1, "attendant": 1.3,
     "offering": 1.2, "landscape": 1.2, "sky": 1.1, "plant": 1.1, "animal": 1.2, "building": 1.3,
 }  # fmt: skip
-"""How readily each role is mentioned, relative to the others."""
+"""Relative probability of each role to be mentioned."""
 
 ADJECTIVE_SHARE = 0.3
-"""Share of the mentioned things that get an adjective."""
+"""Share of the mentioned elements that get an adjective."""
 
 FEWEST_CHARACTERS, MOST_CHARACTERS = 20, 62
-"""Bounds of a caption's length without punctuation; about 10 and 37 words of jieba."""
+"""Minimum and maximum caption length in characters, without punctuation; about 10 and 37 jieba words."""
 
 _PHRASES = read_table("phrases")
 _CERTAIN = 0.97
@@ -52,11 +52,11 @@ _BLOCKS = {
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption and what it tells.
+    """Caption with the elements it mentions.
 
     Args:
-        text: The Chinese sentence.
-        mentioned: The elements it speaks of, a part of the scene's.
+        text: Chinese sentence.
+        mentioned: Mentioned elements, a subset of the scene's elements.
     """
 
     text: str
@@ -64,10 +64,10 @@ class Caption:
 
 
 def mention_probability(scene: Scene, completeness: float) -> dict[Element, float]:
-    """Probability that a caption of the scene mentions each of its elements, before the caption's length is bounded.
+    """Compute the probability of each element to be mentioned, before the caption length is limited.
 
-    The mean over the elements is ``completeness`` (up to the ceiling of 0.97 for each one). The family is named
-    exactly when the figure is not, so it is left out.
+    The mean over the elements is ``completeness``, except that no probability exceeds 0.97. The family is omitted: it
+    is mentioned if and only if the figure is not.
     """
     weights = {element: PROMINENCE[element.role] for element in scene.elements if element.role != "family"}
     scale = completeness * len(weights) / sum(weights.values())
@@ -78,18 +78,18 @@ def write_caption(scene: Scene, completeness: float, rng: np.random.Generator) -
     """Write one caption of 8 to 40 words.
 
     Args:
-        scene: What is painted.
-        completeness: Share of the elements to set out to mention, in (0, 1]; what does not fit into 40 words is left
-            out, the least urgent first, so that more than about 0.45 makes no difference.
-        rng: The scene's stream for captions.
+        scene: Scene to describe.
+        completeness: Intended share of mentioned elements, in (0, 1]. The length limit removes elements, so that values
+            above about 0.45 make no difference.
+        rng: Random stream of the scene for captions.
 
     Returns:
-        The text and the mentioned elements.
+        Text and mentioned elements.
     """
     probabilities = mention_probability(scene, completeness)
-    urge = {element: rng.random() / probability for element, probability in probabilities.items()}
-    ranked = sorted(urge, key=lambda element: urge[element])
-    chosen = [element for element in ranked if urge[element] < 1.0]
+    priority = {element: rng.random() / probability for element, probability in probabilities.items()}
+    ranked = sorted(priority, key=lambda element: priority[element])
+    chosen = [element for element in ranked if priority[element] < 1.0]
     figure, family = scene.elements[0], scene.elements[1]
     if figure not in chosen:
         chosen.insert(0, family)
@@ -111,14 +111,14 @@ def _length(text: str) -> int:
 
 
 class _Writer:
-    """Words of one caption; an element keeps its words when the caption is written again with others beside it."""
+    """Words of one caption; an element keeps its words if the caption is rewritten with other elements."""
 
     def __init__(self, scene: Scene, rng: np.random.Generator) -> None:
         self._rng = rng
         self._words = {element: self._term(element) for element in scene.elements}
         self._patterns = {element: float(rng.random()) for element in scene.elements}
         self._order = _ORDERS[int(rng.integers(len(_ORDERS)))]
-        self._turn = int(rng.integers(3))  # how late the description of the person comes
+        self._turn = int(rng.integers(3))  # position of the description of the person
         self._shuffle = {element: float(rng.random()) for element in scene.elements}
         self._stop = "，" if rng.random() < 0.8 else "；"
 

@@ -1,20 +1,19 @@
-"""Region features of scenes, in kind like those of a bottom-up-attention detector.
+"""Synthetic region features of scenes, similar to those of a bottom-up-attention detector.
 
-A region is a sum of few vectors of a fixed bank, made non-negative:
+A region is the sum of a few vectors of a fixed bank, passed through a ReLU:
 
-``relu(STRENGTH · (codes of what is seen + context + variation) + noise · N(0, 1) − THRESHOLD)``
+``relu(STRENGTH * (codes of the visible concepts + context + variation) + noise * N(0, 1) - THRESHOLD)``
 
-- *codes*: each concept has a sparse non-negative code; concepts of a kind share a part of it, so that two implements
-  look more alike than an implement and a cloud. A region sees one concept or a few: a face shows number, expression and
-  colour.
-- *context*: weak codes of two other elements of the scene, as a detector's wide receptive field mixes in neighbours.
-- *variation*: directions common to all regions (light, age, hand of the painter), strong, and in part constant over a
-  scene. They carry nothing; a model can learn from all pictures together to look past them.
-- *noise*: independent in every dimension. It is the knob, see ``write_demo_set``.
+- *codes*: Sparse non-negative code of each concept. Concepts of the same kind share a part of it, so that two
+  implements are more similar than an implement and a cloud. A region shows one or several concepts.
+- *context*: Weak codes of two other elements of the scene, like the wide receptive field of a detector.
+- *variation*: Directions common to all regions (light, age, style), strong and partly constant over a scene. They carry
+  no information; a model can learn to ignore them.
+- *noise*: Independent in every dimension; its strength is a setting of ``write_demo_set``.
 
-Half of the regions that the scene leaves free show concepts once more, the others show textures that no caption names.
-Region order is shuffled. Only additions of gathered rows are used, no matrix products, so that the numbers do not
-depend on the BLAS library or on the number of threads.
+Half of the unused regions repeat concepts, the others show textures that no caption mentions. The order of the regions
+is random. Rows are gathered and added without matrix products, so that the numbers do not depend on the BLAS library or
+the number of threads.
 """
 
 from collections.abc import Sequence
@@ -31,13 +30,13 @@ NUM_REGIONS = 36
 FEATURE_DIM = 2048
 
 STRENGTH = 12.0
-"""L2 norm of a concept's code in a region."""
+"""L2 norm of the code of a concept."""
 THRESHOLD = 0.2
-"""What is subtracted before the rectifier, so that about half of a region is zero."""
+"""Value subtracted before the ReLU, so that about half of a region is zero."""
 CONTEXT = 0.3
-"""Weight of each of the two neighbours, where the region's own concept weighs 1."""
+"""Weight of each of the two context codes, relative to the concept of the region."""
 SCENE_VARIATION, REGION_VARIATION = 0.1, 0.25
-"""Standard deviations of the weights of variation. With more of the first, models learn pictures by their light."""
+"""Standard deviations of the variation weights. With a larger scene variation, models memorise images by it."""
 
 _KIND_SHARE = 0.2
 _ACTIVE_SHARE = 0.08
@@ -46,7 +45,7 @@ _NUM_VARIATIONS = 96
 _NUM_SCENE_VARIATIONS = 4
 _NUM_REGION_VARIATIONS = 3
 
-_VIEWS: tuple[dict[str, float], ...] = (  # what the regions of the figure and of the canvas see, by slot
+_VIEWS: tuple[dict[str, float], ...] = (  # weights of the slots that regions of the figure and the canvas show
     {"figure": 1.0, "family": 0.5, "body_colour": 0.5, "posture": 0.5},
     {"body_colour": 0.9, "arms": 0.7, "figure": 0.4},
     {"temper": 1.0, "faces": 0.8, "body_colour": 0.3},
@@ -55,16 +54,16 @@ _VIEWS: tuple[dict[str, float], ...] = (  # what the regions of the figure and o
     {"school": 0.8, "era": 0.8},
     {"mood": 1.0, "era": 0.5},
 )
-_ALONE = (
+_SINGLE_SLOTS = (
     "gesture", "right_hand", "left_hand", "seat", "crown", "garment", "ornament", "halo", "aureole", "border", "above",
     "attendant", "offering", "landscape", "sky", "plant", "animal", "building",
 )  # fmt: skip
-_SLOTS_OF_A_REGION = 4 + 2 + _NUM_SCENE_VARIATIONS + _NUM_REGION_VARIATIONS
+_VECTORS_PER_REGION = 4 + 2 + _NUM_SCENE_VARIATIONS + _NUM_REGION_VARIATIONS
 
 
 @dataclass(frozen=True)
 class _Recipe:
-    """What a region adds up: rows of the bank with their weights, and its box."""
+    """Content of a region: rows of the bank with their weights, and its box."""
 
     rows: list[int]
     weights: list[float]
@@ -72,11 +71,11 @@ class _Recipe:
 
 
 class FeatureWriter:
-    """Turns scenes into region features and boxes.
+    """Generator of region features and boxes.
 
     Args:
-        seed: Seed of the set; it fixes the codes.
-        noise: Standard deviation of the independent noise in each dimension; 0 is noiseless.
+        seed: Seed of the set, which determines the codes.
+        noise: Standard deviation of the noise in each dimension, >= 0.
     """
 
     def __init__(self, seed: int, noise: float) -> None:
@@ -85,11 +84,10 @@ class FeatureWriter:
         self._bank = _make_bank(seed)
 
     def __call__(self, scenes: Sequence[Scene]) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float32]]:
-        """Draw the features of some scenes.
+        """Generate the features of scenes.
 
         Returns:
-            Regions (N, 36, 2048) float16, non-negative and mostly zero or small, and boxes (N, 36, 4) float32 within
-            [0, 1], both in shuffled region order.
+            Regions (N, 36, 2048) float16, non-negative, and boxes (N, 36, 4) float32 in [0, 1], in random region order.
         """
         features = np.zeros((len(scenes), NUM_REGIONS, FEATURE_DIM), dtype=np.float32)
         boxes = np.empty((len(scenes), NUM_REGIONS, 4), dtype=np.float32)
@@ -97,22 +95,22 @@ class FeatureWriter:
             rng = stream(self.seed, scene.split, scene.index, "features")
             recipes = self._recipes(scene, rng)
             boxes[row] = np.stack([recipe.box for recipe in recipes])
-            self._add_up(recipes, rng, features[row])
+            self._sum_vectors(recipes, rng, features[row])
         return features.astype(np.float16), boxes
 
     def _recipes(self, scene: Scene, rng: np.random.Generator) -> list[_Recipe]:
         places = place(scene, stream(self.seed, scene.split, scene.index, "layout"))
-        recipes = _seen(scene, places)
+        recipes = _visible_regions(scene, places)
         free = NUM_REGIONS - len(recipes)
         repeats = rng.integers(len(recipes), size=free // 2)
         recipes += [_Recipe(recipes[r].rows, recipes[r].weights, _shifted(recipes[r].box, rng)) for r in repeats]
         recipes += [_texture(rng) for _ in range(free - len(repeats))]
         return [recipes[r] for r in rng.permutation(NUM_REGIONS)]
 
-    def _add_up(self, recipes: list[_Recipe], rng: np.random.Generator, out: npt.NDArray[np.float32]) -> None:
+    def _sum_vectors(self, recipes: list[_Recipe], rng: np.random.Generator, out: npt.NDArray[np.float32]) -> None:
         first_variation = len(CONCEPTS) + _NUM_TEXTURES
-        rows = np.zeros((NUM_REGIONS, _SLOTS_OF_A_REGION), dtype=np.int64)
-        weights = np.zeros((NUM_REGIONS, _SLOTS_OF_A_REGION), dtype=np.float32)
+        rows = np.zeros((NUM_REGIONS, _VECTORS_PER_REGION), dtype=np.int64)
+        weights = np.zeros((NUM_REGIONS, _VECTORS_PER_REGION), dtype=np.float32)
         for region, recipe in enumerate(recipes):
             rows[region, : len(recipe.rows)] = recipe.rows
             weights[region, : len(recipe.rows)] = recipe.weights
@@ -126,14 +124,14 @@ class FeatureWriter:
         weights[:, own] = REGION_VARIATION * rng.standard_normal((NUM_REGIONS, _NUM_REGION_VARIATIONS))
         rng.standard_normal(out=out, dtype=np.float32)
         out *= np.float32(self.noise)
-        for slot in range(_SLOTS_OF_A_REGION):
+        for slot in range(_VECTORS_PER_REGION):
             out += weights[:, slot, None] * self._bank[rows[:, slot]]
         out -= np.float32(THRESHOLD)
         np.maximum(out, 0.0, out=out)
 
 
 def _make_bank(seed: int) -> npt.NDArray[np.float32]:
-    """Codes of all concepts, then textures, then variations: (rows, 2048), each of norm ``STRENGTH``."""
+    """Generate the codes of all concepts, then textures, then variations: (rows, 2048), each of norm ``STRENGTH``."""
     rng = np.random.default_rng([seed, *b"codes"])
     kinds = dict(zip(KINDS, _sparse(rng, len(KINDS)), strict=True))
     shared = np.stack([kinds[concept.kind] for concept in CONCEPTS])
@@ -144,19 +142,19 @@ def _make_bank(seed: int) -> npt.NDArray[np.float32]:
 
 
 def _sparse(rng: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
-    """Vectors of norm 1 with few positive entries."""
+    """Generate sparse non-negative vectors of norm 1."""
     values = rng.gamma(2.0, size=(count, FEATURE_DIM)) * (rng.random((count, FEATURE_DIM)) < _ACTIVE_SHARE)
     return values / np.linalg.norm(values, axis=1, keepdims=True)
 
 
-def _seen(scene: Scene, places: npt.NDArray[np.float32]) -> list[_Recipe]:
+def _visible_regions(scene: Scene, places: npt.NDArray[np.float32]) -> list[_Recipe]:
     at = {element.slot: position for position, element in reversed(list(enumerate(scene.elements)))}
     recipes = []
     for view in _VIEWS:
         rows = [scene.elements[at[slot]].concept for slot in view]
         recipes.append(_Recipe(rows, list(view.values()), places[at[next(iter(view))]]))
     for position, element in enumerate(scene.elements):
-        if element.slot in _ALONE:
+        if element.slot in _SINGLE_SLOTS:
             recipes.append(_Recipe([element.concept], [1.0], places[position]))
     return recipes
 

@@ -1,7 +1,7 @@
-"""The scene grammar: which concepts are painted together.
+"""Random scenes: which concepts occur together.
 
-A scene is a list of elements, each a concept in a slot. It is drawn from a random stream of its own, made from the
-seed, the split and the scene's index, so asking for more scenes never changes those that were there before.
+A scene is a list of elements, each a concept in a slot. It is generated from its own random stream, seeded by the seed,
+the split and the index of the scene, so that the number of scenes does not change the earlier ones.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from tangka_match.demo.lexicon import CONCEPTS, FIGURES, KINDS, NUMBER, Figure
 
 SPLITS = ("train", "val", "test")
 
-FOLLOWS_TYPE = 0.72
-"""Probability that an attribute is the one typical of the figure, rather than any of its kind."""
+TYPICAL_SHARE = 0.72
+"""Probability that an attribute is the typical one of the figure, instead of a random one of its kind."""
 
 _SKEW = 0.6
-_SURROUNDINGS = {  # slot: (kind, how many at least, how many at most)
+_SURROUNDINGS = {  # slot: (kind, minimum number, maximum number)
     "above": ("figure", 0, 2),
     "attendant": ("attendant", 0, 3),
     "offering": ("offering", 1, 3),
@@ -29,7 +29,7 @@ _SURROUNDINGS = {  # slot: (kind, how many at least, how many at most)
     "building": ("building", 0, 1),
 }
 _ALWAYS = ("halo", "aureole", "border", "technique", "school", "era", "mood")
-_DRESS = {  # family: (crowns, garments, ornaments) that are usual
+_DRESS = {  # family: typical (crowns, garments, ornaments)
     "buddha": (("ushnisha",), ("monk_robe", "patched_robe"), ("jewel_chain",)),
     "bodhisattva": (("five_leaf", "tiara"), ("silk_robe", "shawl"), ("necklace", "bracelets")),
     "tara": (("tiara", "five_leaf"), ("silk_robe", "long_skirt"), ("earrings", "flower_chain")),
@@ -44,11 +44,11 @@ _DRESS = {  # family: (crowns, garments, ornaments) that are usual
 
 @dataclass(frozen=True)
 class Element:
-    """A concept in its place.
+    """Concept in a slot of a scene.
 
     Args:
-        slot: Where it stands, such as ``figure``, ``right_hand`` or ``offering``.
-        concept: Its position in ``lexicon.CONCEPTS``.
+        slot: Slot such as ``figure``, ``right_hand`` or ``offering``.
+        concept: Index of the concept in ``lexicon.CONCEPTS``.
     """
 
     slot: str
@@ -56,24 +56,24 @@ class Element:
 
     @property
     def role(self) -> str:
-        """What a caption can be about: the slot, but the two hands are one role."""
+        """Role in a caption: the slot, except that both hands are one role."""
         return "hand" if self.slot.endswith("hand") else self.slot
 
     @property
     def fact(self) -> str:
-        """``role=kind:key``, the unit of truth in ``scenes.jsonl`` and in the oracle."""
+        """Fact ``role=kind:key``, as in ``scenes.jsonl`` and in the oracle."""
         return f"{self.role}={CONCEPTS[self.concept].name}"
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One painting's content.
+    """Content of one painting.
 
     Args:
         split: ``train``, ``val`` or ``test``.
-        index: Position in the split.
-        elements: Everything that is painted; no fact twice.
-        group: Index of the scene that this one copies, itself where it copies none.
+        index: Index in the split.
+        elements: Elements of the scene; no fact occurs twice.
+        group: Index of the scene that this one is a near copy of, otherwise its own index.
     """
 
     split: str
@@ -83,7 +83,7 @@ class Scene:
 
     @property
     def identifier(self) -> str:
-        """Name of the image in ``_ids.txt``.
+        """Image id in ``_ids.txt``.
 
         >>> Scene("val", 7, (), 7).identifier
         'demo-val-00007'
@@ -91,24 +91,24 @@ class Scene:
         return f"demo-{self.split}-{self.index:05d}"
 
     def concept(self, slot: str) -> int:
-        """The first concept in a slot."""
+        """Return the first concept in a slot."""
         return next(element.concept for element in self.elements if element.slot == slot)
 
 
 def stream(seed: int, split: str, index: int, purpose: str) -> np.random.Generator:
-    """The random stream of one scene for one purpose; no two of them share numbers."""
+    """Create the random stream of one scene for one purpose, independent of all others."""
     return np.random.default_rng([seed, SPLITS.index(split), index, *purpose.encode()])
 
 
 def make_scenes(seed: int, split: str, count: int, duplicate_share: float) -> list[Scene]:
-    """Draw the first ``count`` scenes of a split.
+    """Generate the first ``count`` scenes of a split.
 
     Args:
         seed: Seed of the set.
         split: ``train``, ``val`` or ``test``.
-        count: How many scenes.
-        duplicate_share: Probability that a scene copies an earlier one of its split, with none or one of its concepts
-            changed. Copies stay inside their split, so that remembering the training pictures does not pay.
+        count: Number of scenes.
+        duplicate_share: Probability that a scene is a near copy of an earlier one of its split, with at most one
+            concept changed. Copies do not cross splits, so that memorising the training images does not help.
 
     Returns:
         Scenes in order.
@@ -127,7 +127,7 @@ def make_scenes(seed: int, split: str, count: int, duplicate_share: float) -> li
 def _near_copy(rng: np.random.Generator, origin: Scene, index: int) -> Scene:
     elements = list(origin.elements)
     if rng.random() < 0.5:
-        position = int(rng.integers(2, len(elements)))  # the figure and its family stay
+        position = int(rng.integers(2, len(elements)))  # figure and family are never changed
         old = elements[position]
         taken = {element.fact for element in elements}
         others = [Element(old.slot, NUMBER[other.name]) for other in KINDS[CONCEPTS[old.concept].kind]]
@@ -162,7 +162,7 @@ def _dress(rng: np.random.Generator, figure: Figure) -> list[tuple[str, str]]:
 
 
 def _usually(rng: np.random.Generator, kind: str, typical: Sequence[str]) -> str:
-    if typical and rng.random() < FOLLOWS_TYPE:
+    if typical and rng.random() < TYPICAL_SHARE:
         return f"{kind}:{typical[int(rng.integers(len(typical)))]}"
     return _any(rng, kind)
 
@@ -177,7 +177,7 @@ def _rank(rng: np.random.Generator, count: int) -> int:
 
 @cache
 def _cumulative(count: int) -> np.ndarray:
-    """Zipf-like: rank r is drawn in proportion to (r + 3) ** -0.6, so that rare concepts exist but are not hopeless."""
+    """Cumulative Zipf-like distribution, proportional to (rank + 3) ** -0.6: rare concepts are still learnable."""
     weights = (np.arange(count) + 3.0) ** -_SKEW
     cumulative = np.cumsum(weights / weights.sum())
     cumulative[-1] = 1.0

@@ -31,7 +31,7 @@ def test_verdict(metric, found, expected):
 
 
 @pytest.mark.parametrize(("p", "winner"), [(0.0499, "b"), (0.05, None)])
-def test_p_decides(p, winner):
+def test_better_depends_on_p(p, winner):
     assert better("mean_r1", B_WINS._replace(p=p)) == winner
 
 
@@ -42,7 +42,7 @@ def lines_of(differences):
     return [line.strip() for line in captured.get().splitlines()]
 
 
-def test_every_metric_has_a_row_and_80_columns_hold_it():
+def test_table_has_all_metrics_within_80_columns():
     wide = Difference(100.0, 100.0, -100.0, -112.5, -100.0, 0.0001)
     lines = lines_of(dict.fromkeys(METRICS, wide))
     assert set(LABELS) == set(METRICS)
@@ -53,7 +53,7 @@ def test_every_metric_has_a_row_and_80_columns_hold_it():
     assert not any("…" in re.sub(r" … ", "", line) for line in lines)
 
 
-def test_the_metric_of_the_verdict_comes_first_and_the_rest_is_called_orientation():
+def test_metric_of_the_verdict_comes_first():
     text = "\n".join(lines_of(dict.fromkeys(METRICS, CHANCE)))
     assert text.index("mean R@1 %") < text.index("image→text R@1 %")
     assert "9 rows are exploratory" in " ".join(text.split())
@@ -68,7 +68,7 @@ def table(queries=QUERIES):
     return {query: 10 + QUERIES.index(query) if query in QUERIES else 1 for query in queries}
 
 
-def test_rows_in_another_order():
+def test_tables_in_different_order_are_aligned():
     ranks, caption_to_image = in_one_order({A: table(), B: table(QUERIES[::-1])})
     assert [part.tolist() for part in ranks[B]] == [part.tolist() for part in ranks[A]] == [[10, 11], [12, 13]]
     assert caption_to_image.tolist() == [1, 0]
@@ -85,6 +85,6 @@ def test_rows_in_another_order():
         ((*QUERIES[:2], Query("t2i", "0", "x"), QUERIES[3]), r"a/ranks\.csv has the t2i query '0' of image 'y', and c"),
     ],
 )
-def test_the_first_query_that_differs_is_named(queries, message):
+def test_exception_different_queries(queries, message):
     with pytest.raises(DataFormatError, match=message):
         in_one_order({A: table(), B: table(), C: table(queries)})

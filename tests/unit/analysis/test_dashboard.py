@@ -24,7 +24,7 @@ SMALL = {
 
 
 def without_ids(value):
-    """W&B's library draws the ids of panels and of the list of runs anew each time."""
+    """Remove the ids of panels and run sets, which the W&B library draws at random."""
     if isinstance(value, dict):
         return {key: without_ids(item) for key, item in value.items() if key not in ("__id__", "id")}
     return [without_ids(item) for item in value] if isinstance(value, list) else value
@@ -35,14 +35,14 @@ def panels_of(view):
     return [(panel["viewType"], panel["config"]) for section in sections for panel in section["panels"]]
 
 
-def test_the_view_of_the_shipped_settings_is_the_golden_one():
-    """After a change that is meant: write ``without_ids(view)`` to the file again, and look at the difference."""
+def test_view_of_default_settings_equals_golden():
+    """After an intended change, write ``without_ids(view)`` to the file again and inspect the difference."""
     config = compose_config(config_name="dashboard")
     view = view_of(build_dashboard(**{name: config[name] for name in SMALL}))
     assert without_ids(view) == json.loads(GOLDEN.read_text("utf-8"))
 
 
-def test_there_is_a_line_a_metric_a_bar_a_recall_and_a_point_a_run():
+def test_view_has_all_panels():
     panels = panels_of(view_of(build_dashboard(**SMALL)))
     assert [kind for kind, _ in panels] == [
         "Run History Line Plot",
@@ -72,7 +72,7 @@ def test_grouped_runs_show_mean_and_standard_deviation():
     assert [key["name"] for key in runs["grouping"]] == ["recipe.value"]
 
 
-def test_without_groups_each_run_is_shown():
+def test_runs_are_ungrouped_by_default():
     view = view_of(build_dashboard(**SMALL))
     assert not any("groupBy" in config for _, config in panels_of(view))
     assert view["spec"]["section"]["runSets"][0]["grouping"] == []
@@ -98,7 +98,7 @@ def test_exception_wandb_error(monkeypatch):
     monkeypatch.setattr(wandb, "login", lambda **settings: True)
     monkeypatch.setattr(Workspace, "save", refuse)
     with pytest.raises(
-        ConfigError, match=r"did not accept the view \(permission denied\): .*whether us has the project p"
+        ConfigError, match=r"did not accept the view \(permission denied\); .*whether us has the project p"
     ):
         push_dashboard(build_dashboard(**SMALL), "us")
 

@@ -6,7 +6,7 @@ import re
 from tangka_match.analysis.html_page import html_page, json_block
 
 
-def test_only_the_pages_own_script_may_run():
+def test_policy_allows_only_the_script_of_the_page():
     page = html_page("t", "<main></main>", "p{}", script="const a = 1;\n", data={"block": {"a": 1}})
     digest = base64.b64encode(hashlib.sha256(b"const a = 1;\n").digest()).decode()
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page).group(1)
@@ -15,13 +15,13 @@ def test_only_the_pages_own_script_may_run():
     assert '<script type="module">const a = 1;\n</script>' in page
 
 
-def test_a_page_without_a_script_allows_none():
+def test_policy_allows_no_script_without_a_script():
     page = html_page("<t>", "", "")
     assert "script" not in page
     assert "<title>&lt;t&gt;</title>" in page
 
 
-def test_text_cannot_end_a_block_and_comes_back_whole():
+def test_json_block_round_trip():
     value = {"名": "</script><script>alert(1)</script><!--", "x": [1.5, float("inf"), None, True]}
     text = json_block(value)
     assert "<" not in text

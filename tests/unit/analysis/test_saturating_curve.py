@@ -11,13 +11,13 @@ OWNERS = torch.arange(IMAGES).repeat_interleave(2)
 
 
 def run(share, generator, hard=None):
-    """Ranks of a run that answers a share of the queries; ``hard`` makes images succeed and fail together."""
+    """Return ranks with a share of correct queries; ``hard`` gives the difficulty of the images, shared by runs."""
     level = torch.rand(IMAGES, generator=generator) if hard is None else hard
     i2t, t2i = (torch.where(level[rows] < share, 1, 7) for rows in (torch.arange(IMAGES), OWNERS))
     return Ranks(i2t, t2i)
 
 
-def test_recalls_are_those_of_the_metrics():
+def test_recalls_equal_the_metrics():
     generator = torch.Generator().manual_seed(0)
     runs = [[run(share, generator) for _ in range(3)] for share in (0.2, 0.4)]
     measured = measure_points(runs, OWNERS)
@@ -26,8 +26,8 @@ def test_recalls_are_those_of_the_metrics():
     assert measured.freedom == 4
 
 
-def test_runs_that_fail_on_the_same_images_move_together():
-    """Where seeds agree, only the draw of images is left: the variance of a share, and covariance between sizes."""
+def test_failures_on_the_same_images_give_covariance():
+    """Identical seeds leave the variance of the images only: that of a proportion, and a covariance between sizes."""
     hard = torch.rand(IMAGES, generator=torch.Generator().manual_seed(0))
     measured = measure_points([[run(share, None, hard)] * 2 for share in (0.4, 0.5)], OWNERS)
     shares = measured.recalls[:, 0] / 100
@@ -36,8 +36,8 @@ def test_runs_that_fail_on_the_same_images_move_together():
     np.testing.assert_allclose(measured.covariance, expected, rtol=0.1)
 
 
-def test_seeds_that_differ_more_than_their_answers_add_their_variance():
-    """Seeds of 20 and 60 %: standard deviation 28 points, so 20 for the mean of two, whatever the queries say."""
+def test_excess_seed_variance_is_added():
+    """Seeds of 20 and 60 %: standard deviation 28 points, hence a standard error of 20 for their mean."""
     generator = torch.Generator().manual_seed(0)
     runs = [[run(0.2, generator), run(0.6, generator)] for _ in range(3)]
     measured = measure_points(runs, OWNERS)
@@ -45,16 +45,16 @@ def test_seeds_that_differ_more_than_their_answers_add_their_variance():
     assert abs(measured.covariance[0, 1]) < 10
 
 
-def test_recalls_of_zero_everywhere_are_not_known_for_certain():
+def test_recalls_of_zero_have_a_positive_variance():
     nothing = Ranks(torch.full((IMAGES,), 9), torch.full((2 * IMAGES,), 9))
     measured = measure_points([[nothing] * 2] * 3, OWNERS)
     assert np.linalg.eigvalsh(measured.covariance).min() >= (50 / IMAGES) ** 2 * 0.999
 
 
-@pytest.mark.parametrize(("counts", "said"), [([1, 1, 1], "1 seeds"), ([2, 3, 2], "2, 3 seeds")])
-def test_exception_seeds(counts, said):
+@pytest.mark.parametrize(("counts", "expected"), [([1, 1, 1], "1 seeds"), ([2, 3, 2], "2, 3 seeds")])
+def test_exception_seeds(counts, expected):
     one = run(0.5, torch.Generator().manual_seed(0))
-    with pytest.raises(ConfigError, match=f"the sizes have {said}; allowed: at least two"):
+    with pytest.raises(ConfigError, match=f"the sizes have {expected}; allowed: at least two"):
         measure_points([[one] * count for count in counts], OWNERS)
 
 
@@ -65,7 +65,7 @@ def curve_of(recall, spread=0.3, sizes=SIZES, freedom=8):
     return SaturatingCurve(sizes, [recall(n) for n in sizes], spread**2 * np.eye(len(sizes)), freedom)
 
 
-def test_points_of_a_power_law_give_it_back():
+def test_power_law_is_recovered():
     curve = curve_of(lambda n: 90 - 300 * n**-0.25, spread=0.05)
     for times in (0.3, 1, 2, 4):
         n = times * 2910
@@ -87,36 +87,36 @@ def test_flat_points_never_reach_the_target():
     assert curve.misfit > 0.9
 
 
-def test_flat_points_above_the_target_are_there_from_the_first_pair_on():
+def test_flat_points_above_the_target_need_one_pair():
     assert curve_of(lambda n: 60.0).pairs_for(58).pairs == 1.0
 
 
-def test_an_asymptote_below_the_target_is_not_reachable_and_one_above_is():
+def test_target_is_reachable_only_below_the_asymptote():
     assert curve_of(lambda n: 50 - 2e6 * n**-2.0, spread=0.1).pairs_for(70).low is None
     assert curve_of(lambda n: 50 - 2e6 * n**-2.0, spread=0.1).pairs_for(49).high < 2910
 
 
-def test_noise_opens_the_interval_to_infinity():
+def test_noise_makes_the_interval_unbounded():
     quiet, loud = (curve_of(lambda n: 90 - 300 * n**-0.25, spread).pairs_for(60) for spread in (0.05, 2.0))
     assert quiet.high is not None
     assert loud.low < quiet.low < quiet.high
     assert loud.high is None
 
 
-def test_a_target_below_what_is_reached_needs_fewer_pairs():
+def test_reached_target_needs_fewer_pairs():
     needed = curve_of(lambda n: 90 - 300 * n**-0.25).pairs_for(40)
     assert needed.pairs == pytest.approx((300 / 50) ** 4, rel=0.1)
     assert needed.high < 2910
 
 
-def test_growth_that_speeds_up_is_a_misfit():
+def test_accelerating_growth_does_not_fit():
     curve = curve_of(lambda n: 5 + 40 * (n / 2910) ** 3)
     assert curve.misfit < 0.001
     assert curve_of(lambda n: 40.0, sizes=SIZES[:3]).misfit > 0.9
 
 
-def test_errors_that_all_points_share_widen_but_do_not_bend_the_curve():
-    """A draw of queries that lifts every point: the height is uncertain, its growth is not."""
+def test_shared_errors_affect_height_not_growth():
+    """A sample of queries that raises all points: the height is uncertain, the growth is not."""
     points = [20 + 5 * np.log(n / 728) for n in SIZES]
     own = SaturatingCurve(SIZES, points, 4.0 * np.eye(4), 8)
     shared = SaturatingCurve(SIZES, points, 0.01 * np.eye(4) + 3.99, 8)

@@ -10,7 +10,7 @@ from tangka_match.errors import ConfigError
 from tangka_match.metrics import Ranks, summarise
 
 RAGGED = torch.tensor([2, 0, 0, 1, 2, 2, 3, 4, 4, 5])
-"""Ten captions, one to three an image, in no order."""
+"""Ten captions, one to three per image, in random order."""
 
 
 def ranks(i2t, t2i):
@@ -22,23 +22,24 @@ def some_ranks(seed):
     return Ranks(*(torch.randint(1, 14, (size,), generator=generator) for size in (6, 10)))
 
 
-def reach(shares):
-    return 20 * (shares - shares.mean(dim=0)).square().sum(dim=0).sqrt()
+def radius(contributions):
+    return 20 * (contributions - contributions.mean(dim=0)).square().sum(dim=0).sqrt()
 
 
-def exact_mid_p(shares):
-    """Every way to throw the coins, one by one."""
-    observed = abs(sum(shares))
+def exact_mid_p(contributions):
+    """Enumerate all sign patterns."""
+    observed = abs(sum(contributions))
     sums = [
-        abs(sum(s * x for s, x in zip(signs, shares, strict=True))) for signs in product((1, -1), repeat=len(shares))
+        abs(sum(s * x for s, x in zip(signs, contributions, strict=True)))
+        for signs in product((1, -1), repeat=len(contributions))
     ]
-    further = sum(s > observed + 1e-9 for s in sums)
-    as_far = sum(abs(s - observed) <= 1e-9 for s in sums)
-    return (further + as_far / 2) / len(sums)
+    larger = sum(s > observed + 1e-9 for s in sums)
+    equal = sum(abs(s - observed) <= 1e-9 for s in sums)
+    return (larger + equal / 2) / len(sums)
 
 
-class TestByHand:
-    """Three images, the last with two captions. Image 0 is found by b only, both ways; caption 3 by a only."""
+class TestWorkedExample:
+    """Three images, the last with two captions. Only b finds image 0, in both directions; only a finds caption 3."""
 
     A = ranks([2, 1, 1], [6, 1, 1, 1])
     B = ranks([1, 1, 1], [1, 1, 1, 11])
@@ -59,74 +60,75 @@ class TestByHand:
         for metric, (a, b) in expected.items():
             assert found[metric][:3] == pytest.approx((a, b, b - a)), metric
 
-    def test_p_is_that_of_all_exchanges(self):
-        """Of mean R@1 image 0 adds 1/6 + 1/8, image 2 takes 1/8. Of four exchanges two are as far, two further: 3/4."""
-        shares = [100 / 6 + 100 / 8, 0.0, -100 / 8]
-        assert exact_mid_p(shares) == 0.75
+    def test_p_value_equals_exact_enumeration(self):
+        """Mean R@1: image 0 adds 1/6 + 1/8, image 2 subtracts 1/8. Two of four patterns are equal, two larger: 3/4."""
+        contributions = [100 / 6 + 100 / 8, 0.0, -100 / 8]
+        assert exact_mid_p(contributions) == 0.75
         found = compare_ranks([self.A], [self.B], self.OWNERS, resamples=20_000)
         assert found["mean_r1"].p == pytest.approx(0.75, abs=0.01)
         assert found["t2i_r1"].p == 1.0
 
-    def test_images_change_sides_with_all_their_captions(self):
-        """Three captions of one image, all better in b, are one throw: 1/2 at best, where 3 throws would say 1/8."""
+    def test_captions_of_an_image_are_exchanged_together(self):
+        """Three captions of one image, all better in b, are one sign: p is 1/2, where three signs would give 1/8."""
         a, b = ranks([1, 1], [9, 9, 9, 1]), ranks([1, 1], [1, 1, 1, 1])
         found = compare_ranks([a], [b], torch.tensor([0, 0, 0, 1]), resamples=20_000)
         assert found["t2i_r1"].p == pytest.approx(0.5, abs=0.01)
 
 
-class TestOneModelASide:
+class TestOneModelPerSide:
     @pytest.mark.parametrize("seed", range(3))
-    def test_values_are_those_of_summarise(self, seed):
+    def test_values_equal_summarise(self, seed):
         a, b = some_ranks(seed), some_ranks(seed + 50)
         for metric, found in compare_ranks([a], [b], RAGGED, resamples=1000).items():
             assert (found.a, found.b) == pytest.approx((summarise(a)[metric], summarise(b)[metric]))
 
-    def test_p_against_all_exchanges(self):
+    def test_p_value_against_exact_enumeration(self):
         generator = torch.Generator().manual_seed(0)
-        shares = torch.randint(-2, 3, (8, 5), generator=generator).double()
-        p_values = sign_flip_test(shares, 100_000, generator).p_values()
+        contributions = torch.randint(-2, 3, (8, 5), generator=generator).double()
+        p_values = sign_flip_test(contributions, 100_000, generator).p_values()
         assert p_values.tolist() == pytest.approx(
-            [1.0 if column.sum() == 0 else exact_mid_p(column.tolist()) for column in shares.T], abs=0.006
+            [1.0 if column.sum() == 0 else exact_mid_p(column.tolist()) for column in contributions.T], abs=0.006
         )
 
-    def test_the_interval_holds_what_all_exchanges_do_not_refuse(self):
+    def test_interval_against_exact_enumeration(self):
         generator = torch.Generator().manual_seed(0)
-        shares = torch.randn(10, 3, generator=generator, dtype=torch.float64) + torch.tensor([0.0, 0.3, 1.5])
-        low, high = sign_flip_test(shares, 200_000, generator).interval(reach(shares))
-        for column, *ends in zip(shares.T, low.tolist(), high.tolist(), strict=True):
+        contributions = torch.randn(10, 3, generator=generator, dtype=torch.float64) + torch.tensor([0.0, 0.3, 1.5])
+        low, high = sign_flip_test(contributions, 200_000, generator).interval(radius(contributions))
+        for column, *ends in zip(contributions.T, low.tolist(), high.tolist(), strict=True):
             for end, outwards in zip(ends, (-1, 1), strict=True):
                 within, beyond = (end + outwards * step for step in (-0.1, 0.1))
                 assert exact_mid_p((column - within / 10).tolist()) > 0.049
                 assert exact_mid_p((column - beyond / 10).tolist()) < 0.051
 
-    def test_the_interval_leaves_out_0_exactly_when_p_is_small(self):
+    def test_interval_excludes_zero_iff_significant(self):
         generator = torch.Generator().manual_seed(0)
-        shares = torch.randint(-1, 2, (100, 400), generator=generator).double()
-        shares[::7] += 0.7
-        flips = sign_flip_test(shares, 2000, generator)
-        p_values, (low, high) = flips.p_values(), flips.interval(reach(shares))
+        contributions = torch.randint(-1, 2, (100, 400), generator=generator).double()
+        contributions[::7] += 0.7
+        test = sign_flip_test(contributions, 2000, generator)
+        p_values, (low, high) = test.p_values(), test.interval(radius(contributions))
         assert 0.1 < (p_values < 0.05).double().mean() < 0.9
         assert torch.equal(p_values < 0.05, (low > 0) | (high < 0))
 
     def test_intervals_move_with_the_difference(self):
-        shares = torch.randn(50, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        contributions = torch.randn(50, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         ends = [
-            sign_flip_test(s, 2000, torch.Generator().manual_seed(1)).interval(reach(s)) for s in (shares, shares + 0.2)
+            sign_flip_test(s, 2000, torch.Generator().manual_seed(1)).interval(radius(s))
+            for s in (contributions, contributions + 0.2)
         ]
         assert [float(e) for e in ends[1]] == pytest.approx([float(e) + 10 for e in ends[0]], abs=1e-6)
 
-    def test_images_too_few_for_any_p_below_5_percent_leave_the_interval_wide(self):
-        shares = torch.tensor([[1.0], [2.0], [1.5], [1.0]], dtype=torch.float64)
-        flips = sign_flip_test(shares, 2000, torch.Generator().manual_seed(0))
-        low, high = flips.interval(torch.tensor([20.0]))
-        assert flips.p_values() > 0.05
+    def test_too_few_images_have_an_unbounded_interval(self):
+        contributions = torch.tensor([[1.0], [2.0], [1.5], [1.0]], dtype=torch.float64)
+        test = sign_flip_test(contributions, 2000, torch.Generator().manual_seed(0))
+        low, high = test.interval(torch.tensor([20.0]))
+        assert test.p_values() > 0.05
         assert (float(low), float(high)) == pytest.approx((5.5 - 20, 5.5 + 20), abs=1e-4)
 
-    def test_chunks_change_nothing(self, monkeypatch):
-        shares = torch.randn(30, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        whole = sign_flip_test(shares, 1000, torch.Generator().manual_seed(1))
+    def test_result_does_not_depend_on_chunk_size(self, monkeypatch):
+        contributions = torch.randn(30, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        whole = sign_flip_test(contributions, 1000, torch.Generator().manual_seed(1))
         monkeypatch.setattr(significance, "CHUNK_ELEMENTS", 3000)
-        in_chunks = sign_flip_test(shares, 1000, torch.Generator().manual_seed(1))
+        in_chunks = sign_flip_test(contributions, 1000, torch.Generator().manual_seed(1))
         torch.testing.assert_close(tuple(whole), tuple(in_chunks))
         assert torch.equal(whole.p_values(), in_chunks.p_values())
 
@@ -138,8 +140,8 @@ class TestSeveralSeeds:
         means = [sum(summarise(ranks)["rsum"] for ranks in side) / len(side) for side in (a, b)]
         assert found[:3] == pytest.approx((*means, means[1] - means[0]))
 
-    def test_seeds_that_agree_leave_the_variance_of_images(self):
-        """Copies of one model show no seeds' part, and every answer is the side's mean: one model a side remains."""
+    def test_identical_seeds_equal_single_models(self):
+        """Copies of a model have no seed variance, so the result equals that of single models."""
         owners = torch.arange(300)
         generator = torch.Generator().manual_seed(0)
         a, b = (random_ranks(owners, 0.4, generator) for _ in range(2))
@@ -148,8 +150,8 @@ class TestSeveralSeeds:
         assert (copies.low, copies.high) == pytest.approx((single.low, single.high), abs=0.4)
         assert copies.p == pytest.approx(single.p, abs=0.03)
 
-    def test_seeds_that_differ_widen_the_interval_by_students_t(self):
-        """No variance between images, and seeds at -1, 0, 1 and 9, 10, 11: t of 4 degrees of freedom is 2.776."""
+    def test_seed_variance_gives_students_t_interval(self):
+        """No image variance, and seeds at -1, 0, 1 and 9, 10, 11: t with 4 degrees of freedom is 2.776."""
         full_a, full_b = (torch.tensor([[-1.0], [0.0], [1.0]], dtype=torch.float64) + shift for shift in (0, 10))
         drawn = [full.expand(1000, 3, 1) for full in (full_a, full_b)]
         error, freedom = standard_error(full_a, full_b, *drawn, images=100)
@@ -158,16 +160,16 @@ class TestSeveralSeeds:
         _, low, high = t_test(torch.tensor([10.0], dtype=torch.float64), error, freedom)
         assert float(high - low) / 2 == pytest.approx(2.776 * (2 / 3) ** 0.5, abs=0.001)
 
-    def test_both_variances_add_with_degrees_of_freedom_between_theirs(self):
-        """Seeds 2/3 as above; images, the same draw of which moves all seeds of side b, 4: freedom of Satterthwaite."""
+    def test_variances_add_with_satterthwaite_freedom(self):
+        """Seed variance 2/3 as above, and image variance 4, shared by all seeds of side b."""
         full = torch.tensor([[-1.0], [0.0], [1.0]], dtype=torch.float64)
         moves = 2 * torch.randn(20_000, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         error, freedom = standard_error(full, full, full.expand(20_000, 3, 1), full + moves, images=100)
         assert float(error) ** 2 == pytest.approx(4 + 2 / 3, rel=0.02)
         assert float(freedom) == pytest.approx((4 + 2 / 3) ** 2 / ((2 / 3) ** 2 / 4 + 16 / 99), rel=0.02)
 
-    def test_chance_of_single_answers_is_not_counted_as_a_difference_of_images(self):
-        """Seeds whose answers on drawn images vary independently: nothing is left for the images' own part."""
+    def test_variance_of_single_results_is_not_counted_twice(self):
+        """Seeds that vary independently over bootstrap samples leave no image variance."""
         generator = torch.Generator().manual_seed(0)
         drawn = [torch.randn(4000, 50, 1, generator=generator, dtype=torch.float64) for _ in range(2)]
         full = torch.zeros(50, 1, dtype=torch.float64)
@@ -175,12 +177,12 @@ class TestSeveralSeeds:
         assert float(error) < 0.3 * (2 / 50) ** 0.5
 
 
-class TestMistakes:
+class TestExceptions:
     @pytest.mark.parametrize(("seeds_a", "seeds_b"), [(1, 3), (2, 1), (0, 1)])
-    def test_one_seed_against_several(self, seeds_a, seeds_b):
+    def test_one_seed_and_several_seeds(self, seeds_a, seeds_b):
         with pytest.raises(ConfigError, match=rf"side a has {seeds_a} and side b has {seeds_b} seeds; .* at least two"):
             compare_ranks([some_ranks(0)] * seeds_a, [some_ranks(1)] * seeds_b, RAGGED)
 
-    def test_resamples(self):
+    def test_too_few_resamples(self):
         with pytest.raises(ConfigError, match="resamples=999 must be >= 1000"):
             compare_ranks([some_ranks(0)], [some_ranks(1)], RAGGED, resamples=999)

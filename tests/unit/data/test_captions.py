@@ -34,7 +34,7 @@ def test_read_lines(tmp_path, content):
 
 
 def test_only_newlines_end_a_caption(tmp_path):
-    """``str.splitlines`` would make three captions of this one, and shift all that follow."""
+    """``str.splitlines`` would split this caption into three and shift all following ones."""
     path = tmp_path / "caps.txt"
     write_lines(path, ["绿度母\u2028坐在\x85莲花座上"])
     assert len(read_lines(path)) == 1
@@ -43,8 +43,8 @@ def test_only_newlines_end_a_caption(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "holds no text"),
-        (b"\n", "holds no text"),
+        (b"", "the file is empty"),
+        (b"\n", "the file is empty"),
         ("狗\n\n猫\n \n".encode(), "2 of 4 lines are empty: 2, 4"),
         ("狗\n".encode() + b"\n" * 7, "7 of 8 lines are empty: 2, 3, 4, 5, 6 and 2 more"),
         ("绿度母\n".encode() + "金刚".encode("gb18030"), r"line 2, byte 1 \(0xbd\) is not UTF-8"),
@@ -52,7 +52,7 @@ def test_only_newlines_end_a_caption(tmp_path):
         ("绿度母".encode("utf-16"), r"line 1, byte 1 \(0xff\) is not UTF-8"),
     ],
 )
-def test_bad_files(tmp_path, content, said):
+def test_invalid_files(tmp_path, content, said):
     path = tmp_path / "caps.txt"
     path.write_bytes(content)
     with pytest.raises(DataFormatError, match=rf"{path}: .*{said}|{path}: {said}"):
@@ -74,14 +74,14 @@ def test_group_ids():
     assert group_ids(["b", "a", "a", "c", "c", "c"], "ids").tolist() == [0, 1, 1, 2, 2, 2]
 
 
-def test_an_id_that_comes_back_is_named():
-    with pytest.raises(DataFormatError, match=r"x_ids\.txt: image id 'a' on line 2 comes back on line 4"):
+def test_non_consecutive_id():
+    with pytest.raises(DataFormatError, match=r"x_ids\.txt: image id 'a' on line 2 occurs again on line 4"):
         group_ids(["a", "a", "b", "a"], "x_ids.txt")
 
 
-def test_an_image_id_that_is_not_unique_is_named():
+def test_duplicate_image_id():
     check_unique(["a", "b"], "x_ids.txt")
-    with pytest.raises(DataFormatError, match=r"x_ids\.txt: image id 'b' stands on line 2 and again on line 4.*4 ids"):
+    with pytest.raises(DataFormatError, match=r"x_ids\.txt: image id 'b' occurs on line 2 and on line 4.*4 ids"):
         check_unique(["a", "b", "c", "b"], "x_ids.txt")
 
 
@@ -104,19 +104,19 @@ def test_normalise_caption_examples(written, normalised):
     assert normalise_caption(written) == normalised
 
 
-def test_full_width_punctuation_becomes_ascii_and_chinese_marks_stay():
+def test_full_width_punctuation_becomes_ascii_and_chinese_marks_are_kept():
     assert normalise_caption("，！？：；（）") == ",!?:;()"
     assert normalise_caption("。、「」《》“”") == "。、「」《》“”"
 
 
-def test_normalising_every_character_twice_changes_nothing_more():
+def test_normalising_twice_changes_nothing():
     for code in range(0x30000):
         for text in (chr(code), f"e{chr(code)}\u0301"):
             once = normalise_caption(text)
             assert normalise_caption(once) == once, hex(code)
 
 
-def test_nothing_invisible_is_left():
+def test_invisible_characters_are_removed():
     everything = normalise_caption("".join(map(chr, range(0x20000))))
     assert {unicodedata.category(c) for c in everything}.isdisjoint({"Cc", "Cf", "Cs", "Zl", "Zp"})
     assert "  " not in everything
@@ -140,7 +140,7 @@ def test_text_key_ignores_punctuation_spaces_and_width():
     assert text_key("ＡB３") == "ab3"
 
 
-def test_text_key_tells_different_texts_apart():
+def test_text_key_differs_between_texts():
     assert text_key("一个男人坐着") != text_key("一个女人坐着")
     assert text_key("。") != text_key("?")
     assert text_key("ཨོ") != text_key("ཨི")

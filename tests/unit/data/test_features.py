@@ -25,23 +25,23 @@ def test_properties_and_reading(tmp_path, dtype):
     np.testing.assert_array_equal(batch, written.features[[4, 0, 4]])
 
 
-def test_a_batch_is_memory_of_its_own(tmp_path):
-    """Torch refuses to own read-only memory, and writing to a batch must not reach the file."""
+def test_read_returns_a_writable_copy(tmp_path):
+    """Torch does not accept read-only memory, and writing to a batch must not change the file."""
     written = write_precomp(tmp_path)
     features = RegionFeatures.open(written.path("_ims.npy"))
     features.read(np.array([0]))[:] = 7
     np.testing.assert_array_equal(features.read(np.array([0])), written.features[:1])
 
 
-def test_a_row_map_shows_other_images_of_the_same_file(tmp_path):
+def test_row_map_selects_rows_of_the_file(tmp_path):
     written = write_precomp(tmp_path, images=6)
     features = RegionFeatures.open(written.path("_ims.npy")).with_row_map(np.array([0, 2, 4]))
     assert (features.num_images, features.num_rows) == (3, 6)
     np.testing.assert_array_equal(features.read(np.array([2, 1])), written.features[[4, 2]])
 
 
-def test_a_set_far_larger_than_memory_opens_and_reads(tmp_path):
-    """A sparse file of 200 GB: whoever reads it whole, even once, does not come back."""
+def test_set_larger_than_memory(tmp_path):
+    """A sparse file of 200 GB, which must never be read completely."""
     path = tmp_path / "train_ims.npy"
     shape = (1_400_000, 36, 2048)
     with path.open("wb") as file:
@@ -55,7 +55,7 @@ def test_a_set_far_larger_than_memory_opens_and_reads(tmp_path):
     assert len(features.fingerprint()) == 16
 
 
-def test_pickling_carries_no_array_and_reads_the_same(tmp_path):
+def test_pickle_contains_no_features(tmp_path):
     written = write_precomp(tmp_path, images=40, regions=36, dim=64)
     features = RegionFeatures.open(written.path("_ims.npy"))
     features.read(np.array([0]))
@@ -64,7 +64,7 @@ def test_pickling_carries_no_array_and_reads_the_same(tmp_path):
     np.testing.assert_array_equal(pickle.loads(pickled).read(np.arange(40)), written.features)
 
 
-def test_opening_by_a_relative_path_survives_a_change_of_folder(tmp_path, monkeypatch):
+def test_relative_path_still_works_in_another_folder(tmp_path, monkeypatch):
     written = write_precomp(tmp_path / "set")
     monkeypatch.chdir(tmp_path)
     features = RegionFeatures.open("set/train_ims.npy")
@@ -72,7 +72,7 @@ def test_opening_by_a_relative_path_survives_a_change_of_folder(tmp_path, monkey
     np.testing.assert_array_equal(features.read(np.array([1])), written.features[[1]])
 
 
-def test_fingerprint_is_the_same_for_a_copy_and_another_for_other_data(tmp_path):
+def test_fingerprint_is_equal_for_copies_only(tmp_path):
     path = write_precomp(tmp_path, seed=1).path("_ims.npy")
     copy = shutil.copy(path, tmp_path / "copy.npy")
     other = write_precomp(tmp_path, "other", seed=2).path("_ims.npy")
@@ -85,7 +85,7 @@ def test_fingerprint_is_the_same_on_every_machine(tmp_path):
     assert RegionFeatures.open(path).fingerprint() == "4c1b6db7bf50a0c4"
 
 
-def test_fingerprint_sees_the_sampled_images_only(tmp_path):
+def test_fingerprint_depends_on_the_sampled_images(tmp_path):
     array = np.ones((1000, 2, 3), np.float16)
     features = RegionFeatures.open(save(tmp_path / "a.npy", array))
     sample = features.sample_indices()
@@ -102,11 +102,11 @@ def test_fingerprint_sees_the_sampled_images_only(tmp_path):
         (np.zeros((4, 8), np.float16), r"found shape \(4, 8\), dtype <f2"),
         (np.zeros((4, 2, 8), np.float64), r"found shape \(4, 2, 8\), dtype <f8"),
         (np.zeros((4, 2, 8), np.int16), r"dtype <i2"),
-        (np.zeros((0, 2, 8), np.float16), r"shape \(0, 2, 8\) holds nothing"),
-        (np.zeros((4, 0, 8), np.float16), r"shape \(4, 0, 8\) holds nothing"),
+        (np.zeros((0, 2, 8), np.float16), r"shape \(0, 2, 8\) is empty"),
+        (np.zeros((4, 0, 8), np.float16), r"shape \(4, 0, 8\) is empty"),
     ],
 )
-def test_arrays_that_are_no_region_features(tmp_path, array, said):
+def test_arrays_that_are_not_region_features(tmp_path, array, said):
     path = save(tmp_path / "train_ims.npy", array)
     with pytest.raises(DataFormatError, match=rf"{path}: .*{said}"):
         RegionFeatures.open(path)

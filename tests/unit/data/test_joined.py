@@ -18,7 +18,7 @@ def parts(tmp_path):
     return [load_split(tmp_path / name, "train") for name in "abc"]
 
 
-def test_images_and_captions_are_numbered_through(parts):
+def test_images_and_captions_are_numbered_consecutively(parts):
     joined = join_splits(parts)
     assert (joined.num_images, joined.num_captions) == (9, 14)
     assert joined.caption_to_image.tolist() == [0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 7, 7, 8, 8]
@@ -26,7 +26,7 @@ def test_images_and_captions_are_numbered_through(parts):
     assert joined.image_ids[3] == parts[1].image_ids[0] == "train-0000"
 
 
-def test_rows_come_from_their_own_file_in_the_order_asked_for(parts):
+def test_rows_are_read_from_their_files_in_the_requested_order(parts):
     joined = join_splits(parts)
     rows = np.array([8, 0, 3, 8, 2])
     expected = [parts[2].features, parts[0].features, parts[1].features, parts[2].features, parts[0].features]
@@ -35,22 +35,22 @@ def test_rows_come_from_their_own_file_in_the_order_asked_for(parts):
     assert joined.features.read(rows).dtype == np.float16
 
 
-def test_nothing_is_loaded_to_join(parts, monkeypatch):
+def test_joining_reads_no_features(parts, monkeypatch):
     monkeypatch.setattr("tangka_match.data.features.RegionFeatures.read", pytest.fail)
     assert join_splits(parts).features.num_images == 9
 
 
-def test_one_set_alone_is_itself(parts):
+def test_single_split_is_returned_unchanged(parts):
     assert join_splits(parts[:1]) is parts[0]
 
 
-def test_the_fingerprint_is_over_all_parts_and_their_order(parts):
+def test_fingerprint_depends_on_all_parts_and_their_order(parts):
     prints = {join_splits(chosen).fingerprint for chosen in (parts, parts[:2], parts[1:], parts[::-1])}
     assert len(prints) == 4
     assert join_splits(parts).fingerprint == join_splits(list(parts)).fingerprint
 
 
-def test_damage_is_reported_with_the_file_and_row_of_its_set(tmp_path, parts):
+def test_damage_is_reported_with_file_and_row(tmp_path, parts):
     array = np.load(tmp_path / "c" / "train_ims.npy")
     array[2, 1, 3] = np.nan  # row of image 1 of the third set, image 8 of all
     np.save(tmp_path / "c" / "train_ims.npy", array)
@@ -59,27 +59,27 @@ def test_damage_is_reported_with_the_file_and_row_of_its_set(tmp_path, parts):
         pairs.__getitems__([0, 12])
 
 
-def test_equal_texts_of_two_sets_are_one_group_and_no_image_is_shared(parts):
+def test_equal_texts_of_two_sets_share_a_group(parts):
     pairs = PairDataset(join_splits(parts), EncodedCaptions(np.tile([1, 5, 2], 14), np.arange(0, 43, 3)))
     rows = pairs.__getitems__(range(14))
     assert pairs.text_group[[0, 6]].tolist() == [0, 0]  # the first caption of the first two sets
     assert rows.images.image_index.tolist() == [0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 7, 7, 8, 8]
 
 
-def test_they_can_be_kept_on_a_device(parts):
+def test_joined_features_can_be_kept_on_a_device(parts):
     joined = join_splits(parts)
     kept = DeviceFeatures.load(joined, torch.device("cpu"))
     np.testing.assert_array_equal(kept.regions, joined.features.read(np.arange(9)))
 
 
-def test_a_float32_set_widens_what_is_read(tmp_path, parts):
+def test_float32_part_makes_all_features_float32(tmp_path, parts):
     write_precomp(tmp_path / "wide", images=2, dtype="float32")
     joined = join_splits([parts[0], load_split(tmp_path / "wide", "train")])
     assert joined.features.read(np.array([0, 3])).dtype == np.float32
 
 
 @pytest.mark.parametrize("shape", [{"regions": 5}, {"dim": 6}])
-def test_other_shapes_do_not_fit(tmp_path, parts, shape):
+def test_splits_of_different_shapes(tmp_path, parts, shape):
     write_precomp(tmp_path / "other", images=2, **shape)
     other = load_split(tmp_path / "other", "train")
     found = rf"\({shape.get('regions', 4)}, {shape.get('dim', 8)}\)"

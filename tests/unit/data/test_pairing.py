@@ -15,7 +15,7 @@ def paired(written):
 
 
 def features_of(tmp_path, numbers):
-    """An image of one region for each number: equal numbers, equal images."""
+    """Write one-region images, equal for equal numbers."""
     path = tmp_path / "train_ims.npy"
     np.save(path, np.repeat(np.array(numbers, np.float16)[:, None, None], 3, axis=2))
     return RegionFeatures.open(path)
@@ -24,7 +24,7 @@ def features_of(tmp_path, numbers):
 @pytest.mark.parametrize("repeat_rows", [False, True])
 @pytest.mark.parametrize("ids", [None, "image", "caption"])
 @pytest.mark.parametrize("per_image", [1, 3, 5])
-def test_every_layout_of_k_captions_an_image_pairs_alike(tmp_path, per_image, ids, repeat_rows):
+def test_all_layouts_with_k_captions_per_image_give_the_same_pairs(tmp_path, per_image, ids, repeat_rows):
     written = write_precomp(tmp_path, images=4, captions_per_image=per_image, ids=ids, repeat_rows=repeat_rows)
     found = paired(written)
     assert found.caption_to_image.dtype == np.int64
@@ -37,7 +37,7 @@ def test_every_layout_of_k_captions_an_image_pairs_alike(tmp_path, per_image, id
 
 
 @pytest.mark.parametrize("repeat_rows", [False, True])
-def test_ragged_captions_through_an_id_for_each(tmp_path, repeat_rows):
+def test_any_number_of_captions_per_image_with_one_id_per_caption(tmp_path, repeat_rows):
     written = write_precomp(tmp_path, captions_per_image=[2, 1, 4], ids="caption", repeat_rows=repeat_rows)
     found = paired(written)
     assert found.caption_to_image.tolist() == [0, 0, 1, 2, 2, 2, 2]
@@ -45,7 +45,7 @@ def test_ragged_captions_through_an_id_for_each(tmp_path, repeat_rows):
     assert (None if found.row_map is None else found.row_map.tolist()) == ([0, 2, 3] if repeat_rows else None)
 
 
-def test_equal_images_with_ids_of_their_own_stay_apart(tmp_path):
+def test_equal_images_with_different_ids_are_not_merged(tmp_path):
     features = features_of(tmp_path, [1, 1, 2, 2])
     found = pair(features, 4, ["a", "b", "c", "d"], tmp_path / "train_ids.txt")
     assert found.row_map is None
@@ -72,14 +72,14 @@ def test_count_repeats(tmp_path, numbers, repeats):
     assert count_repeats(features_of(tmp_path, numbers)) == repeats
 
 
-def test_images_that_share_their_first_region_only_are_not_repeats(tmp_path):
+def test_images_with_equal_first_regions_only_are_not_repeats(tmp_path):
     array = np.ones((6, 3, 4), np.float16)
     array[:, 2, 3] = range(6)
     np.save(tmp_path / "a.npy", array)
     assert count_repeats(RegionFeatures.open(tmp_path / "a.npy")) == 1
 
 
-def test_recognising_a_set_without_repeats_reads_one_block(tmp_path, monkeypatch):
+def test_detecting_no_repeats_reads_one_block(tmp_path, monkeypatch):
     features = features_of(tmp_path, range(1, 2000))
     seen = []
     monkeypatch.setattr(
@@ -89,7 +89,7 @@ def test_recognising_a_set_without_repeats_reads_one_block(tmp_path, monkeypatch
     assert seen == [(0, 513)]
 
 
-def test_counts_that_do_not_fit_name_both_and_the_three_ways_out(tmp_path):
+def test_inconsistent_counts_are_reported_with_the_alternatives(tmp_path):
     with pytest.raises(
         DataFormatError,
         match=r"4 rows do not fit 6 captions\. Allowed: N·k .*4, 8, ….*one id a caption.*rows repeated once a caption",
@@ -107,14 +107,14 @@ def test_fewer_captions_than_rows(tmp_path):
     [
         ([1, 2], 4, "abc", r"3 ids for 2 images and 4 captions \(train_ims\.npy: 2 rows\)\. Allowed: 2 ids.* or 4,"),
         ([1, 1, 2, 2], 4, "a", r"1 ids for 2 images and 4 captions"),
-        ([1, 2, 3], 3, "aba", r"image id 'a' stands on line 1 and again on line 3"),
-        ([1, 2], 4, "aa", r"image id 'a' stands on line 1 and again on line 2"),
-        ([1, 2], 4, "aaba", r"image id 'a' on line 2 comes back on line 4"),
-        ([1, 2], 4, "aabc", r"4 ids, one a caption, name 3 images; .*train_ims\.npy holds 2 rows\. Allowed: .*3.*4"),
+        ([1, 2, 3], 3, "aba", r"image id 'a' occurs on line 1 and on line 3"),
+        ([1, 2], 4, "aa", r"image id 'a' occurs on line 1 and on line 2"),
+        ([1, 2], 4, "aaba", r"image id 'a' on line 2 occurs again on line 4"),
+        ([1, 2], 4, "aabc", r"4 ids, one per caption, name 3 images; .*train_ims\.npy has 2 rows\. Allowed: .*3.*4"),
         ([1, 2, 3, 4], 4, "abbc", r"'b' is on lines 2 and 3, but rows 1 and 2 of train_ims\.npy differ.*\(4\)"),
     ],
 )
-def test_ids_that_do_not_match(tmp_path, numbers, captions, ids, said):
+def test_inconsistent_ids(tmp_path, numbers, captions, ids, said):
     path = tmp_path / "train_ids.txt"
     with pytest.raises(DataFormatError, match=rf"{path}: .*{said}|{path}: {said}"):
         pair(features_of(tmp_path, numbers), captions, list(ids), path)

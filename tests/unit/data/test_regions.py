@@ -33,7 +33,7 @@ def test_boxes_are_read_as_float32(tmp_path):
         ([[[-0.5, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1]]], r"row 0, region 0: box \[-0\.5, 0\.0"),
     ],
 )
-def test_bad_boxes(tmp_path, boxes, said):
+def test_invalid_boxes(tmp_path, boxes, said):
     boxes = np.asarray(boxes, np.float32) if isinstance(boxes, list) else boxes
     np.save(tmp_path / "b.npy", boxes)
     with pytest.raises(DataFormatError, match=rf"b\.npy: .*{said}|b\.npy: {said}"):
@@ -49,7 +49,7 @@ def opened(path, array):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_real_and_finite_agree_with_numpy_on_every_kind_of_number(dtype):
+def test_real_and_finite_masks_equal_those_of_numpy(dtype):
     limits = np.finfo(dtype)
     odd = [0, -0.0, 1, -1, np.inf, -np.inf, np.nan, -np.nan, limits.max, limits.min, limits.smallest_subnormal]
     pairs = np.array([(a, b) for a in odd for b in odd], dtype=dtype)[None]
@@ -66,7 +66,7 @@ def test_all_zero_regions_are_padding(tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_the_first_bad_row_is_named_whatever_the_order_of_the_batch(tmp_path, value):
+def test_first_damaged_row_is_reported_in_any_batch_order(tmp_path, value):
     array = np.ones((9, 4, 8), np.float16)
     array[7, 0, 0] = array[3, 2, 5:] = value
     features = opened(tmp_path / "a.npy", array)
@@ -77,7 +77,7 @@ def test_the_first_bad_row_is_named_whatever_the_order_of_the_batch(tmp_path, va
         read_regions(features, np.array([8, 7, 0, 3, 1]), IDS)
 
 
-def test_the_row_named_is_the_files_where_images_are_repeated(tmp_path):
+def test_reported_row_is_that_of_the_file_for_repeated_images(tmp_path):
     array = np.ones((6, 4, 8), np.float16)
     array[4] = np.nan
     features = opened(tmp_path / "a.npy", array).with_row_map(np.array([0, 2, 4]))
@@ -85,7 +85,7 @@ def test_the_row_named_is_the_files_where_images_are_repeated(tmp_path):
         read_regions(features, np.array([2]), IDS)
 
 
-def test_an_image_without_any_real_region_is_named(tmp_path):
+def test_image_without_real_regions_is_reported(tmp_path):
     array = np.ones((9, 4, 8), np.float32)
     array[[5, 6]] = 0
     features = opened(tmp_path / "a.npy", array)
@@ -95,7 +95,7 @@ def test_an_image_without_any_real_region_is_named(tmp_path):
         read_regions(features, np.array([6, 5, 0]), IDS)
 
 
-def test_opening_looks_at_a_sample_and_reading_at_everything(tmp_path):
+def test_opening_checks_a_sample_and_reading_checks_all(tmp_path):
     array = np.ones((200, 2, 3), np.float16)
     sample = opened(tmp_path / "a.npy", array).sample_indices()
     unseen = int(np.setdiff1d(np.arange(200), sample)[0])

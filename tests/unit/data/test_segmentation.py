@@ -33,13 +33,13 @@ def assert_same(pair, texts):
 
 
 @needs_rjieba
-def test_same_on_all_terms_in_all_carriers(pair):
+def test_same_output_for_all_terms(pair):
     assert_same(pair, [carrier.format(entry.word) for entry in domain_terms() for carrier in CARRIERS])
 
 
 @needs_rjieba
 @needs_f8kcn
-def test_same_on_real_captions(pair):
+def test_same_output_for_real_captions(pair):
     captions = (SHARED / "data/f8kcn/train_caps.txt").read_text(encoding="utf-8").splitlines()[::6]
     assert len(captions) >= 4_999
     assert_same(pair, captions)
@@ -51,7 +51,7 @@ def test_same_on_real_captions(pair):
     [
         "",
         " \n",
-        "6.4Y4人",  # the rest of these are cut differently by rjieba itself
+        "6.4Y4人",  # rjieba alone splits these and the following differently
         "C-74金1",
         "2_1",
         "㐂金刚",
@@ -62,12 +62,12 @@ def test_same_on_real_captions(pair):
         "唐\ud800卡",
     ],
 )
-def test_same_where_the_libraries_part(pair, text):
+def test_same_output_where_rjieba_differs(pair, text):
     assert_same(pair, [text])
 
 
 @needs_rjieba
-def test_same_on_random_mixtures(pair):
+def test_same_output_for_random_mixtures(pair):
     generator = random.Random(0)  # noqa: S311 - a seeded test
     pieces = [entry.word for entry in domain_terms()] + list("的在是和有一二三，。、！ab12Z. -&《》😀㐂 \n")
     texts = ["".join(generator.choices(pieces, k=generator.randint(1, 8))) for _ in range(3_000)]
@@ -76,15 +76,19 @@ def test_same_on_random_mixtures(pair):
 
 
 @needs_rjieba
-def test_same_where_many_replaced_words_change_the_total():
+def test_same_output_if_replaced_words_change_the_total():
     entries = [DictionaryEntry(word, 1, "") for word in "的了在是我和有他不这人也上你说"]
     exact, fast = jieba_segmenter(entries, hmm=True), rjieba_segmenter(entries, hmm=True)
-    for text in ("悬在半空中的年轻男人。", "三个小黑女孩。", "发短命令行"):  # cut otherwise if old frequencies counted
+    for text in (
+        "悬在半空中的年轻男人。",
+        "三个小黑女孩。",
+        "发短命令行",
+    ):  # needs corrected total
         assert exact(text) == fast(text)
 
 
 @needs_rjieba
-def test_same_with_words_that_replace_jiebas_own_or_have_no_frequency():
+def test_same_output_with_replaced_words_and_without_frequency():
     entries = [
         DictionaryEntry("莲花", 900_000, "n"),
         DictionaryEntry("莲花上师", None, ""),
@@ -97,7 +101,7 @@ def test_same_with_words_that_replace_jiebas_own_or_have_no_frequency():
     assert "莲花上师" in fast(texts[0])
 
 
-def test_loading_leaves_the_global_tokenizer_and_the_log_alone(caplog, capfd):
+def test_loading_does_not_change_the_global_tokenizer_or_log(caplog, capfd):
     import jieba  # noqa: PLC0415 - this import is part of what is tested
 
     caplog.set_level(logging.DEBUG)
@@ -114,7 +118,7 @@ def write(folder, content):
     return path
 
 
-def test_domain_terms_are_many_unique_and_complete():
+def test_domain_terms_are_unique_and_complete():
     entries = domain_terms()
     words = [entry.word for entry in entries]
     assert len(words) >= 300
@@ -124,7 +128,7 @@ def test_domain_terms_are_many_unique_and_complete():
     assert {"结跏趺坐", "嘎巴拉碗", "乌巴拉花"} <= set(words)
 
 
-def test_every_form_of_a_line_is_read(tmp_path):
+def test_all_line_formats_are_read(tmp_path):
     path = write(tmp_path, "\ufeff# 唐卡\r\n度母\r\n\n  大黑天 20\t nz \n手印 n\n宝幢 7\n")
     assert read_user_dictionary(path) == (
         DictionaryEntry("度母", None, ""),
@@ -146,24 +150,24 @@ def test_every_form_of_a_line_is_read(tmp_path):
         ("大黑天 1.5", "'1.5' is neither a frequency nor a tag"),
     ],
 )
-def test_a_bad_line_is_named(tmp_path, line, reason):
+def test_invalid_line_is_reported(tmp_path, line, reason):
     path = write(tmp_path, f"度母 5\n{line}\n手印\n")
     with pytest.raises(DataFormatError, match=re.escape(f"{path}, line 2: {line!r}: ") + ".*" + re.escape(reason)):
         read_user_dictionary(path)
 
 
-def test_missing_file_is_named(tmp_path):
+def test_missing_file(tmp_path):
     with pytest.raises(DataFormatError, match=r"absent\.txt: cannot read .*No such file.*user_dictionaries"):
         read_user_dictionary(tmp_path / "absent.txt")
 
 
-def test_other_encoding_is_named(tmp_path):
+def test_wrong_encoding(tmp_path):
     path = write(tmp_path, b"abc\n" + "度母".encode("gb18030"))
     with pytest.raises(DataFormatError, match=r"words\.txt: user dictionary is not UTF-8 \(byte 0xb6 at position 4\)"):
         read_user_dictionary(path)
 
 
-def test_parse_entry_leaves_the_fields_alone():
+def test_parse_entry_does_not_modify_its_input():
     fields = ["大黑天", "20", "nz"]
     parse_entry(fields)
     assert fields == ["大黑天", "20", "nz"]

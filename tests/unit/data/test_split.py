@@ -13,7 +13,7 @@ from tangka_match.data.split import load_split, subsample_images
 from tangka_match.errors import ConfigError, DataFormatError
 
 
-def test_a_split_holds_what_was_written(tmp_path):
+def test_load_split(tmp_path):
     written = write_precomp(tmp_path, "val", images=4, captions_per_image=2, ids="image", boxes=True)
     split = load_split(tmp_path, "val", expected_images=4, expected_captions=8)
     assert (split.name, split.num_images, split.num_captions) == ("val", 4, 8)
@@ -25,15 +25,15 @@ def test_a_split_holds_what_was_written(tmp_path):
     np.testing.assert_array_equal(split.features.read(np.arange(4)), written.features)
 
 
-def test_a_split_without_ids_and_boxes(tmp_path):
+def test_split_without_ids_and_boxes(tmp_path):
     write_precomp(tmp_path, images=3)
     split = load_split(tmp_path, "train")
     assert split.boxes is None
     assert split.image_ids == ("0", "1", "2")
 
 
-def test_repeated_rows_are_the_same_split(tmp_path):
-    """Features, boxes, pairing and fingerprint: nobody above can tell how often a row is in the file."""
+def test_images_repeated_per_caption_give_the_same_split(tmp_path):
+    """Features, boxes, pairs and fingerprint do not depend on repetition."""
     for name, repeat in (("once", False), ("five", True)):
         write_precomp(tmp_path / name, images=4, captions_per_image=5, ids="image", boxes=True, repeat_rows=repeat)
     once, five = (load_split(tmp_path / name, "train") for name in ("once", "five"))
@@ -60,7 +60,7 @@ def test_fingerprint_of_a_copy_and_of_changed_data(tmp_path):
     assert len(set(prints.values())) == 4
 
 
-def test_fingerprint_sees_which_captions_belong_together(tmp_path):
+def test_fingerprint_depends_on_the_pairs(tmp_path):
     prints = set()
     for name, counts in (("a", [1, 3]), ("b", [3, 1])):
         captions = ["甲", "乙", "丙", "丁"]
@@ -70,7 +70,7 @@ def test_fingerprint_sees_which_captions_belong_together(tmp_path):
 
 
 @needs_shared
-def test_the_owners_legacy_set_opens():
+def test_legacy_set():
     split = load_split(SHARED / "fixtures" / "legacy_sgr" / "data" / "mini_precomp", "val")
     assert (split.num_images, split.num_captions, split.features.feature_dim) == (25, 125, 64)
     assert split.image_ids[0] == "2998861375_02817e0147.jpg"
@@ -145,7 +145,7 @@ def change_features(root, where, value):
 
 
 FAULTS = [
-    (missing_captions, "train_caps.txt", ["is missing", "UTF-8, one caption a line"]),
+    (missing_captions, "train_caps.txt", ["is missing", "UTF-8, one caption per line"]),
     (missing_features, "train_ims.npy", ["'train' has no features", "splits found .*: none", "Check data.root"]),
     (empty_caption, "train_caps.txt", ["2 of 6 lines are empty: 2, 4", "fill or remove"]),
     (ragged_captions_without_ids, "train_ims.npy", ["6 rows do not fit 8 captions", "_ids.txt", "Allowed: N·k"]),
@@ -155,8 +155,8 @@ FAULTS = [
     (empty_image, "train_ims.npy", ["row 3 .*'3'.*: all 4 regions are zeros", "remove it and its captions"]),
     (wrong_dtype, "train_ims.npy", ["float16 or float32; found .* dtype <f8", "np.save"]),
     (wrong_dimensions, "train_ims.npy", [r"\(images, regions, dimensions\).*found shape \(6, 8\)"]),
-    (truncated, "train_ims.npy", ["truncated: 300 bytes found, 512 promised", "again"]),
-    (repeated_ids, "train_ids.txt", ["'b' stands on line 2 and again on line 6", "unique"]),
+    (truncated, "train_ims.npy", ["truncated: 300 bytes found, 512 expected", "again"]),
+    (repeated_ids, "train_ids.txt", ["'b' occurs on line 2 and on line 6", "unique"]),
     (too_few_ids, "train_ids.txt", ["4 ids for 6 images and 6 captions", "Allowed: 6 ids"]),
     (boxes_in_pixels, "train_boxes.npy", [r"row 0, region 0: box \[224.0, .*\(24 such", "divide pixels"]),
     (boxes_of_other_regions, "train_boxes.npy", [r"must be \(6, 4, 4\) floats.*found shape \(6, 36, 4\)"]),
@@ -164,7 +164,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("spoil", "file", "said"), FAULTS, ids=[spoil.__name__ for spoil, _, _ in FAULTS])
-def test_each_fault_is_one_clear_message(tmp_path, spoil, file, said):
+def test_each_fault_has_a_clear_message(tmp_path, spoil, file, said):
     write_precomp(tmp_path, images=6)
     load_split(tmp_path, "train")
     spoil(tmp_path)
@@ -187,7 +187,7 @@ def test_each_fault_is_one_clear_message(tmp_path, spoil, file, said):
         (6, 30, r"train_caps\.txt: split 'train' has 12 captions, but data.expected_counts expects 30\..*data=precomp"),
     ],
 )
-def test_pinned_counts(tmp_path, images, captions, said):
+def test_unexpected_counts(tmp_path, images, captions, said):
     write_precomp(tmp_path, images=6, captions_per_image=2)
     with pytest.raises(DataFormatError, match=said):
         load_split(tmp_path, "train", expected_images=images, expected_captions=captions)
@@ -201,7 +201,7 @@ def split(tmp_path_factory):
 
 
 def texts_of(split):
-    """What each kept image is paired with, by its id."""
+    """Return the captions of each image id."""
     pairs = {}
     for text, image in zip(split.captions, split.caption_to_image, strict=True):
         pairs.setdefault(split.image_ids[image], []).append(text)
@@ -219,20 +219,20 @@ def test_images_keep_their_captions_and_features(split, share, images):
     np.testing.assert_array_equal(part.features.read(np.arange(images)), split.features.read(np.array(rows)))
 
 
-def test_smaller_shares_are_parts_of_larger_ones_and_seeds_draw_others(split):
+def test_smaller_subsets_are_nested_and_depend_on_the_seed(split):
     ids = [set(subsample_images(split, share, seed=3).image_ids) for share in (0.25, 0.5, 0.75)]
     assert ids[0] < ids[1] < ids[2] < set(split.image_ids)
     assert set(subsample_images(split, 0.25, seed=4).image_ids) != ids[0]
     assert set(subsample_images(split, 0.25, seed=3).image_ids) == ids[0]
 
 
-def test_the_whole_is_the_split_itself_and_a_part_has_a_fingerprint_of_its_own(split):
+def test_share_1_is_the_split_itself_and_subsets_have_their_own_fingerprint(split):
     assert subsample_images(split, 1.0, seed=0) is split
     prints = {subsample_images(split, 0.5, seed).fingerprint for seed in (0, 0, 1)} | {split.fingerprint}
     assert len(prints) == 3
 
 
-def test_rows_repeated_once_a_caption_and_boxes(tmp_path):
+def test_subset_with_images_repeated_per_caption_and_boxes(tmp_path):
     write_precomp(tmp_path, images=8, captions_per_image=2, repeat_rows=True, boxes=True)
     whole = load_split(tmp_path, "train")
     part = subsample_images(whole, 0.5, seed=0)
@@ -241,7 +241,7 @@ def test_rows_repeated_once_a_caption_and_boxes(tmp_path):
     np.testing.assert_array_equal(part.boxes, whole.boxes[rows])
 
 
-def test_a_vocabulary_comes_from_the_kept_captions_and_batches_from_the_kept_pairs(tmp_path):
+def test_vocabulary_and_batches_only_use_the_subset(tmp_path):
     root = write_dataset(tmp_path, train=12, val=5, captions_per_image=2)
     whole, part = (RegionTextDataModule(str(root), batch_size=3, train_share=share) for share in (1.0, 0.25))
     for data in (whole, part):
@@ -254,6 +254,6 @@ def test_a_vocabulary_comes_from_the_kept_captions_and_batches_from_the_kept_pai
 
 
 @pytest.mark.parametrize("share", [0.0, -0.5, 1.01])
-def test_exception_share(tmp_path, share):
+def test_share_out_of_range(tmp_path, share):
     with pytest.raises(ConfigError, match=rf"data.train_share={share} must be in \(0, 1\]"):
         RegionTextDataModule(str(tmp_path), train_share=share)

@@ -30,33 +30,33 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def plain():
-    """What cut the captions of the published vocabularies."""
+    """Tokenizer of the published vocabularies."""
     return JiebaTokenizer(domain_dictionary=False, normalise=False, keep_punctuation=True)
 
 
 @pytest.mark.parametrize("hmm", [True, False])
-def test_every_term_comes_out_whole(hmm):
+def test_no_domain_term_is_split(hmm):
     tokenizer = JiebaTokenizer(backend="jieba", hmm=hmm)
     sentences = [(entry.word, carrier) for entry in domain_terms() for carrier in CARRIERS]
     broken = [(word, carrier) for word, carrier in sentences if word not in tokenizer(carrier.format(word))]
     assert broken == []
 
 
-def test_terms_come_out_whole_in_a_real_caption(tokenizer, plain):
+def test_domain_terms_in_a_real_caption(tokenizer, plain):
     caption = "四臂观音头戴五佛冠，手持嘎巴拉碗与乌巴拉花，结跏趺坐于莲花月轮座。"
     assert "/".join(tokenizer(caption)) == "四臂观音/头戴/五佛冠/手持/嘎巴拉碗/与/乌巴拉花/结跏趺坐/于/莲花月轮座"
     assert {"嘎巴拉碗", "乌巴拉花", "结跏趺坐"}.isdisjoint(plain(caption))
 
 
 @needs_f8kcn
-def test_domain_terms_leave_everyday_captions_alone(tokenizer):
+def test_domain_terms_do_not_change_everyday_captions(tokenizer):
     everyday = JiebaTokenizer(domain_dictionary=False)
     captions = (SHARED / "data/f8kcn/train_caps.txt").read_text(encoding="utf-8").splitlines()[::6]
     changed = [caption for caption in captions if tokenizer(caption) != everyday(caption)]
     assert len(changed) <= len(captions) / 1_000, changed
 
 
-def test_normalise_folds_width_and_drops_invisible_characters(tokenizer, plain):
+def test_normalise_converts_width_and_drops_invisible_characters(tokenizer, plain):
     assert tokenizer("ＧＰＵ\u200b绘制　唐卡") == ["gpu", "绘制", "唐卡"]
     assert plain("ＧＰＵ GPU")[-1] == "gpu"
     assert plain("Ｇ") == ["ｇ"]
@@ -103,7 +103,7 @@ def test_settings_rebuild_the_tokenizer_without_its_files(tmp_path):
     assert "绘有唐卡" in rebuilt(text)
 
 
-def test_settings_tell_different_tokenizers_apart_but_not_backends():
+def test_settings_differ_between_tokenizers_but_not_backends():
     base = JiebaTokenizer().settings()
     assert JiebaTokenizer(backend="jieba").settings() == base
     for changed in (
@@ -118,23 +118,23 @@ def test_settings_tell_different_tokenizers_apart_but_not_backends():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"extra": 1}, r"settings are \['extra', 'hmm'.*expected exactly \['hmm'"),
+        ({"extra": 1}, r"settings have the keys \['extra', 'hmm'.*must be exactly \['hmm'"),
         ({"name": "bert"}, r"name='bert'"),
-        ({"hmm": "yes"}, r"hmm='yes'; expected true or false"),
-        ({"words": [["度母", 0, ""]]}, r"words hold \['度母', 0, ''\]: frequency 0 is not"),
-        ({"words": [["度母"]]}, r"words hold \['度母'\]"),
-        ({"words": [[7, 7, "n"]]}, r"words hold \[7, 7, 'n'\]"),
-        ({"words": [["度母", True, ""]]}, r"words hold \['度母', True, ''\]"),
-        ({"words": 3}, r"words=3; expected a list"),
+        ({"hmm": "yes"}, r"hmm='yes' must be true or false"),
+        ({"words": [["度母", 0, ""]]}, r"words has \['度母', 0, ''\]: frequency 0 is not"),
+        ({"words": [["度母"]]}, r"words has \['度母'\]"),
+        ({"words": [[7, 7, "n"]]}, r"words has \[7, 7, 'n'\]"),
+        ({"words": [["度母", True, ""]]}, r"words has \['度母', True, ''\]"),
+        ({"words": 3}, r"words=3 must be a list"),
     ],
 )
-def test_settings_that_were_tampered_with_are_refused(change, message):
+def test_invalid_settings(change, message):
     settings = {**JiebaTokenizer(domain_dictionary=False).settings(), **change}
     with pytest.raises(ConfigError, match=message):
         JiebaTokenizer.from_settings(settings)
 
 
-def test_pickled_before_and_after_use(tokenizer):
+def test_pickling_before_and_after_use(tokenizer):
     expected = tokenizer("绿度母结跏趺坐")
     for original in (JiebaTokenizer(), tokenizer):
         assert pickle.loads(pickle.dumps(original))("绿度母结跏趺坐") == expected
@@ -166,10 +166,10 @@ def test_backends(monkeypatch):
         JiebaTokenizer(backend="rjieba")
 
 
-def test_bad_arguments_are_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"backend='pkuseg' is unknown; choose one of auto, jieba, rjieba"):
+def test_invalid_arguments(tmp_path):
+    with pytest.raises(ConfigError, match=r"backend='pkuseg' must be one of auto, jieba, rjieba"):
         JiebaTokenizer(backend="pkuseg")
-    with pytest.raises(ConfigError, match=r"user_dictionaries='words\.txt' is one text; give a list"):
+    with pytest.raises(ConfigError, match=r"user_dictionaries='words\.txt' must be a list of paths"):
         JiebaTokenizer(user_dictionaries="words.txt")
     absent = str(tmp_path / "absent.txt")
     with pytest.raises(DataFormatError, match=re.escape(absent)):

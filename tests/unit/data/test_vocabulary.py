@@ -14,7 +14,7 @@ def vocabulary():
     return Vocabulary.build(CAPTIONS)
 
 
-def test_words_are_numbered_as_first_seen(vocabulary):
+def test_words_are_numbered_by_first_occurrence(vocabulary):
     assert vocabulary.to_dict()["word2idx"] == {
         "<pad>": 0, "<start>": 1, "<end>": 2, "<unk>": 3, "一个": 4, "男人": 5, "坐": 6, "女人": 7, "两个": 8,
     }  # fmt: skip
@@ -30,7 +30,7 @@ def test_min_count_drops_rare_words_and_keeps_the_order():
     assert len(Vocabulary.build([])) == 4
 
 
-def test_special_words_in_captions_are_not_counted_again():
+def test_special_tokens_in_captions_are_not_added_again():
     assert Vocabulary.build([["<unk>", "一个"], ["<unk>"]]) == Vocabulary(["一个"])
 
 
@@ -43,7 +43,7 @@ def test_encode_and_decode(vocabulary):
 
 
 @pytest.mark.parametrize("index", [9, -1])
-def test_decode_refuses_foreign_ids(vocabulary, index):
+def test_decode_of_ids_outside_the_vocabulary(vocabulary, index):
     with pytest.raises(DataFormatError, match=f"id {index} is outside this vocabulary of 9 words"):
         vocabulary.decode([1, index, 2])
 
@@ -54,7 +54,7 @@ def test_unknown_share(vocabulary):
     assert vocabulary.unknown_share([]) == 0.0
 
 
-def test_equality_and_fingerprint_go_together(vocabulary):
+def test_equal_vocabularies_have_equal_fingerprints(vocabulary):
     same, other = Vocabulary.build(CAPTIONS), Vocabulary.build(CAPTIONS[::-1])
     assert vocabulary == same
     assert hash(vocabulary) == hash(same)
@@ -75,19 +75,19 @@ def test_dict_and_json_round_trip(vocabulary, tmp_path):
 
 @needs_shared
 @pytest.mark.parametrize("name", ["legacy_sgr", "legacy_saf"])
-def test_writes_the_very_bytes_that_sgraf_writes(name, tmp_path):
+def test_save_json_writes_the_same_bytes_as_sgraf(name, tmp_path):
     published = SHARED / "fixtures" / name / "vocab/mini_precomp_vocab.json"
     Vocabulary.load(published).save_json(tmp_path / "vocab.json")
     assert (tmp_path / "vocab.json").read_bytes() == published.read_bytes()
 
 
-def test_min_count_below_one_is_refused():
-    with pytest.raises(ConfigError, match="min_count=0 is below 1"):
+def test_min_count_below_one():
+    with pytest.raises(ConfigError, match="min_count=0 must be >= 1"):
         Vocabulary.build(CAPTIONS, min_count=0)
 
 
 @pytest.mark.parametrize("words", [["坐", "坐"], ["<unk>"]])
-def test_a_word_with_two_ids_is_refused(words):
+def test_duplicate_words(words):
     with pytest.raises(DataFormatError, match=f"'{words[0]}' has the ids"):
         Vocabulary(words)
 
@@ -101,25 +101,25 @@ def damaged(vocabulary, damage):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda c: c.pop("idx"), r"old\.json: found \['idx2word', 'word2idx'\], but the form is"),
-        (lambda c: c.update(word2idx=["坐"]), r"old\.json: word2idx is a list, but the form is"),
-        (lambda c: c.update(idx2word=None), r"old\.json: idx2word is a NoneType, but the form is"),
-        (lambda c: c["word2idx"].update(坐="6"), r"old\.json: '坐' has the id '6'; expected a whole number"),
-        (lambda c: c["word2idx"].update(坐=True), r"old\.json: '坐' has the id True; expected a whole number"),
-        (lambda c: c["word2idx"].update(坐=5), r"old\.json: '坐' has the id 5, where 6 should follow"),
-        (lambda c: c["word2idx"].update(两个=12), r"old\.json: '两个' has the id 12, where 8 should follow"),
+        (lambda c: c.pop("idx"), r"old\.json: found \['idx2word', 'word2idx'\], expected \{"),
+        (lambda c: c.update(word2idx=["坐"]), r"old\.json: word2idx is of type list, expected \{"),
+        (lambda c: c.update(idx2word=None), r"old\.json: idx2word is of type NoneType, expected \{"),
+        (lambda c: c["word2idx"].update(坐="6"), r"old\.json: '坐' has the id '6'; ids must be integers"),
+        (lambda c: c["word2idx"].update(坐=True), r"old\.json: '坐' has the id True; ids must be integers"),
+        (lambda c: c["word2idx"].update(坐=5), r"old\.json: '坐' has the id 5, expected 6"),
+        (lambda c: c["word2idx"].update(两个=12), r"old\.json: '两个' has the id 12, expected 8"),
         (
             lambda c: c["word2idx"].update({"<pad>": 1, "<start>": 0}),
             r"old\.json: id 0 is '<start>'; it must be '<pad>'",
         ),
-        (lambda c: c.update(word2idx={"<pad>": 0}), r"old\.json: id 1 is nothing; it must be '<start>'"),
+        (lambda c: c.update(word2idx={"<pad>": 0}), r"old\.json: id 1 is missing; it must be '<start>'"),
         (lambda c: c["idx2word"].update({"6": "站"}), r"old\.json: id 6 is '坐' in word2idx, but '站' in idx2word"),
         (lambda c: c["idx2word"].update({"9": "站"}), r"old\.json: id 9 is None in word2idx, but '站' in idx2word"),
         (lambda c: c["idx2word"].pop("8"), r"old\.json: id 8 is '两个' in word2idx, but None in idx2word"),
-        (lambda c: c.update(idx=8), r"old\.json: idx is 8, but word2idx holds 9 words"),
+        (lambda c: c.update(idx=8), r"old\.json: idx is 8, but word2idx has 9 words"),
     ],
 )
-def test_damaged_json_names_file_and_entry(vocabulary, tmp_path, damage, message):
+def test_damaged_json_is_reported_with_file_and_entry(vocabulary, tmp_path, damage, message):
     path = tmp_path / "old.json"
     path.write_text(json.dumps(damaged(vocabulary, damage)))
     with pytest.raises(DataFormatError, match=message):
@@ -127,21 +127,19 @@ def test_damaged_json_names_file_and_entry(vocabulary, tmp_path, damage, message
 
 
 @pytest.mark.parametrize("content", [b"{", b"", b"\xb6\xc8", b"[" * 100_000])
-def test_files_that_are_not_json(tmp_path, content):
+def test_files_without_json(tmp_path, content):
     path = tmp_path / "old.json"
     path.write_bytes(content)
     with pytest.raises(DataFormatError, match=r"old\.json: the vocabulary is not JSON in UTF-8"):
         Vocabulary.load(path)
 
 
-def test_json_of_another_kind_and_files_that_cannot_be_read(tmp_path):
+def test_other_json_and_missing_files(tmp_path):
     path = tmp_path / "list.json"
     path.write_text("[1]")
-    with pytest.raises(DataFormatError, match=r"list\.json: found list, but the form is"):
+    with pytest.raises(DataFormatError, match=r"list\.json: found list, expected \{"):
         Vocabulary.load(path)
     with pytest.raises(DataFormatError, match=r"absent\.json: cannot read the vocabulary \(No such file"):
         Vocabulary.load(tmp_path / "absent.json")
-    with pytest.raises(
-        DataFormatError, match=r"words\.txt: suffix '\.txt' is not a vocabulary's; expected \.json, \.pkl"
-    ):
+    with pytest.raises(DataFormatError, match=r"words\.txt: unknown vocabulary suffix '\.txt'; must be \.json, \.pkl"):
         Vocabulary.load(tmp_path / "words.txt")

@@ -8,8 +8,8 @@ from tangka_match.data.word_classes import domain_synonyms, known_synonyms, pars
 from tangka_match.errors import DataFormatError
 
 
-def test_the_tokenizer_leaves_the_words_of_the_package_whole():
-    """A group whose words never come out of a caption would be dead."""
+def test_no_synonym_of_the_package_is_split_by_the_tokenizer():
+    """A synonym that the tokenizer splits would never occur in a caption."""
     tokenizer = JiebaTokenizer()
     cut = [word for group in domain_synonyms() for word in group if tokenizer(word) != [word]]
     assert cut == []
@@ -18,22 +18,22 @@ def test_the_tokenizer_leaves_the_words_of_the_package_whole():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("云\n", "x, line 1: '云'; expected two and more words"),
+        ("云\n", "x, line 1: '云'; expected two or more words"),
         ("云=\n", "line 1: '云='; expected"),
-        ("# a\n云=雾\n山=云\n", "x, line 3: '云' is on line 2 already; a word has one group"),
+        ("# a\n云=雾\n山=云\n", "x, line 3: '云' is already on line 2; a word must be in one group"),
     ],
 )
-def test_a_bad_line_is_named(text, said):
+def test_invalid_line_is_reported(text, said):
     with pytest.raises(DataFormatError, match=said):
         parse_synonyms(text, "x")
 
 
-def test_words_outside_of_the_vocabulary_are_no_synonyms():
+def test_words_outside_the_vocabulary_are_not_synonyms():
     groups = (("一", "二", "三"), ("四", "五"))
     assert known_synonyms(groups, Vocabulary(["三", "四", "一"])) == {6: (4,), 4: (6,)}
 
 
-def test_every_term_of_the_dictionary_has_a_class():
+def test_every_domain_term_has_a_class():
     classes = term_classes()
     assert set(classes) == {normalise_caption(entry.word) for entry in domain_terms()}
     assert len(set(classes.values())) == 22
@@ -41,7 +41,7 @@ def test_every_term_of_the_dictionary_has_a_class():
     assert classes["宗喀巴大师"].endswith("Masters and historical figures")
 
 
-def test_other_words_have_their_part_of_speech():
+def test_other_words_have_a_part_of_speech():
     kinds = word_kinds(["小狗", "奔跑", "红", "三个", "旁边", "北京", "的", "怪怪怪词"])
     assert kinds["小狗"] == "nouns"
     assert kinds["奔跑"] == "verbs"
@@ -51,5 +51,5 @@ def test_other_words_have_their_part_of_speech():
     assert not {"的", "怪怪怪词"} & set(kinds)
 
 
-def test_a_term_of_the_domain_is_no_mere_noun():
+def test_domain_terms_do_not_count_as_nouns():
     assert word_kinds(["唐卡", "金刚杵"])["金刚杵"].endswith("Implements and attributes")

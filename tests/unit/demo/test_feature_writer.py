@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tangka_match.demo import make_scenes
-from tangka_match.demo.feature_writer import _ALONE, _VIEWS, FEATURE_DIM, NUM_REGIONS, FeatureWriter
+from tangka_match.demo.feature_writer import _SINGLE_SLOTS, _VIEWS, FEATURE_DIM, NUM_REGIONS, FeatureWriter
 from tangka_match.demo.grammar import _SURROUNDINGS, Scene
 
 
@@ -38,7 +38,7 @@ def test_boxes_are_the_right_way_round_and_within_the_picture(drawn):
 
 def test_the_fullest_scene_leaves_a_region_free():
     most = sum(most for _, _, most in _SURROUNDINGS.values())
-    figure_alone = [slot for slot in _ALONE if slot not in _SURROUNDINGS]
+    figure_alone = [slot for slot in _SINGLE_SLOTS if slot not in _SURROUNDINGS]
     assert len(_VIEWS) + len(figure_alone) + most < NUM_REGIONS
 
 

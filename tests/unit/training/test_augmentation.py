@@ -42,7 +42,7 @@ def augment(matcher=None, **shares):
     return build_augmentation(AugmentationSettings(**(NO_AUGMENTATION | shares)), VOCABULARY, matcher)
 
 
-def test_no_share_changes_nothing_and_draws_nothing():
+def test_zero_shares_change_nothing_and_draw_no_random_numbers():
     before = torch.get_rng_state()
     assert not differ(augment()(batch()), batch())
     assert torch.equal(before, torch.get_rng_state())
@@ -60,7 +60,7 @@ def test_no_share_changes_nothing_and_draws_nothing():
         ("word_swap", {"token_ids"}),
     ],
 )
-def test_each_share_changes_its_part_alone_the_same_way_from_one_seed(share, changed):
+def test_each_share_changes_its_part_only_and_is_reproducible(share, changed):
     torch.manual_seed(0)
     once = augment(**{share: 0.5})(batch())
     assert differ(once, batch()) == changed
@@ -69,8 +69,8 @@ def test_each_share_changes_its_part_alone_the_same_way_from_one_seed(share, cha
 
 
 @pytest.mark.parametrize("share", ["region_drop", "region_mask", "region_mix"])
-def test_a_whole_picture_is_left_alone_and_its_patches_are_not(share):
-    """A pair whose whole picture came from another pair would be a wrong one."""
+def test_whole_picture_region_is_never_changed(share):
+    """The whole picture of another image would make the pair wrong."""
     given = batch()
     given.region_mask[3, 0] = False  # padding stays padding
     torch.manual_seed(0)
@@ -87,7 +87,7 @@ def test_a_whole_picture_is_left_alone_and_its_patches_are_not(share):
     )
 
 
-def test_a_whole_picture_alone_stays():
+def test_whole_picture_as_only_region_is_kept():
     given = batch()
     given = given._replace(regions=given.regions[:, :1], region_mask=given.region_mask[:, :1])
     assert not differ(augment(WholePicture(), region_drop=0.9, region_mask=0.9, region_mix=0.9)(given), given)
@@ -103,7 +103,7 @@ def caption(*lengths, width):
 
 @settings(deadline=None, max_examples=30)
 @given(lengths=st.lists(st.integers(2, 12), min_size=1, max_size=6), share=st.floats(0, 0.99), seed=st.integers(0, 99))
-def test_words_keep_order_sentinels_and_padding_at_the_end(lengths, share, seed):
+def test_dropped_words_keep_order_start_end_and_padding(lengths, share, seed):
     torch.manual_seed(seed)
     ids, mask = caption(*lengths, width=12)
     short, short_mask = drop_words(ids, mask, share)
@@ -118,7 +118,7 @@ def test_words_keep_order_sentinels_and_padding_at_the_end(lengths, share, seed)
 
 @settings(deadline=None, max_examples=30)
 @given(real=st.lists(st.integers(1, 9), min_size=1, max_size=6), share=st.floats(0, 0.99), seed=st.integers(0, 99))
-def test_regions_are_only_taken_away_and_one_always_stays(real, share, seed):
+def test_regions_are_only_dropped_and_at_least_one_is_kept(real, share, seed):
     torch.manual_seed(seed)
     mask = torch.arange(9)[None] < torch.tensor(real)[:, None]
     kept = drop_regions(mask, share)
@@ -126,7 +126,7 @@ def test_regions_are_only_taken_away_and_one_always_stays(real, share, seed):
     assert kept.any(dim=1).all()
 
 
-def test_the_share_is_what_it_says():
+def test_dropped_share_is_as_set():
     torch.manual_seed(0)
     mask = torch.ones(400, 36, dtype=torch.bool)
     ids, words = caption(*[40] * 400, width=40)
@@ -135,7 +135,7 @@ def test_the_share_is_what_it_says():
     assert abs(1 - left - 0.2) < 0.01
 
 
-def test_no_share_leaves_the_batch_and_the_generator_alone():
+def test_zero_drop_keeps_the_batch_and_the_generator():
     ids, mask = caption(3, 4, width=5)
     index = torch.arange(2)
     regions = torch.ones(2, 3, dtype=torch.bool)
@@ -145,7 +145,7 @@ def test_no_share_leaves_the_batch_and_the_generator_alone():
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_hidden_regions_are_the_mean_of_the_real_ones_and_padding_stays():
+def test_masked_regions_become_the_mean_of_the_real_ones():
     torch.manual_seed(0)
     regions = torch.tensor([[1.0, 3.0, 8.0, 99.0]]).repeat(500, 1)[..., None]
     mask = torch.tensor([[True, True, True, False]]).repeat(500, 1)
@@ -156,11 +156,11 @@ def test_hidden_regions_are_the_mean_of_the_real_ones_and_padding_stays():
     assert abs(changed[:, :3].float().mean() - 0.3) < 0.04
 
 
-def test_half_precision_stays_half_precision():
+def test_half_precision_is_kept():
     assert mask_regions(torch.ones(1, 2, 3).half(), torch.ones(1, 2, dtype=torch.bool), 0.5).dtype == torch.float16
 
 
-def test_only_words_become_unknown():
+def test_only_words_are_masked():
     torch.manual_seed(0)
     ids = torch.tensor([[1, 7, 8, 9, 2, 0]]).repeat(500, 1)
     hidden = mask_words(ids, ids != 0, 0.25)
@@ -170,7 +170,7 @@ def test_only_words_become_unknown():
     assert abs(changed[:, 1:4].float().mean() - 0.25) < 0.04
 
 
-def test_regions_come_from_one_other_image_in_their_place_and_only_real_ones():
+def test_mixed_regions_come_from_one_other_image_at_the_same_position():
     torch.manual_seed(0)
     images, places = torch.arange(40.0)[:, None], torch.arange(50.0)[None]
     regions = (100 * images + places)[..., None]
@@ -189,20 +189,20 @@ def test_regions_come_from_one_other_image_in_their_place_and_only_real_ones():
             assert not changed[image, 25:].any()
 
 
-def test_a_batch_of_one_has_nobody_to_mix_with():
+def test_batch_of_one_is_not_mixed():
     regions = torch.rand(1, 3, 2)
     assert mix_regions(regions, torch.ones(1, 3, dtype=torch.bool), 0.9) is regions
 
 
-def test_each_of_two_ways_to_pair_the_words_occurs_and_no_other():
-    """Five words and a share of nearly one: pairs from the first word or from the second."""
+def test_words_are_swapped_within_pairs_from_the_first_or_second_word():
+    """Five words and a share of nearly one."""
     torch.manual_seed(0)
     ids = torch.tensor([[1, 10, 11, 12, 13, 14, 2, 0]]).repeat(200, 1)
     swapped = swap_words(ids, ids != 0, 1 - 1e-7)
     assert {tuple(row) for row in swapped.tolist()} == {(1, 11, 10, 13, 12, 14, 2, 0), (1, 10, 12, 11, 14, 13, 2, 0)}
 
 
-def test_the_share_is_that_of_the_pairs():
+def test_swapped_share_is_that_of_the_pairs():
     torch.manual_seed(0)
     ids = torch.tensor([[1, *range(10, 50), 2]]).repeat(200, 1)
     swapped = swap_words(ids, ids != 0, 0.2)
@@ -210,7 +210,7 @@ def test_the_share_is_that_of_the_pairs():
     assert abs((swapped != ids)[:, 2:-2].float().mean() - 0.2) < 0.02
 
 
-def test_only_words_with_synonyms_are_replaced_each_as_often():
+def test_only_words_with_synonyms_are_replaced_and_uniformly():
     torch.manual_seed(0)
     ids = torch.tensor([[1, 4, 5, 6, 2, 0]]).repeat(2000, 1)
     replaced = SynonymSwap({4: (6, 7), 6: (4, 7), 7: (4, 6)}, 8, 0.5)(ids)
@@ -219,6 +219,6 @@ def test_only_words_with_synonyms_are_replaced_each_as_often():
     assert torch.allclose(counts, torch.tensor([0.5, 0.25, 0.25]), atol=0.04)
 
 
-def test_a_vocabulary_without_synonyms_stays_as_it_is():
+def test_vocabulary_without_synonyms_is_not_changed():
     ids = torch.tensor([[1, 4, 2]])
     assert torch.equal(SynonymSwap({}, 5, 0.9)(ids), ids)

@@ -11,15 +11,15 @@ def ranks(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", STEPS)
-def test_two_processes_have_the_loss_of_one(ranks, kind):
+def test_two_processes_have_the_loss_of_one_process(ranks, kind):
     expected = single_process(kind)["loss"]
     assert [rank[kind]["loss"] for rank in ranks] == pytest.approx([expected, expected], rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", STEPS)
 @pytest.mark.parametrize("rank", [0, 1])
-def test_two_processes_have_the_gradients_of_one(ranks, kind, rank):
-    """Of both encoders, and of what the loss learns, which only the similarity's side of the gather sees."""
+def test_two_processes_have_the_gradients_of_one_process(ranks, kind, rank):
+    """Gradients of both encoders and of the parameters of the loss."""
     expected = single_process(kind)["gradients"]
     assert expected.keys() > {"matcher.words"}
     assert all(gradient.norm() > 1e-3 for gradient in expected.values())
@@ -27,14 +27,14 @@ def test_two_processes_have_the_gradients_of_one(ranks, kind, rank):
         torch.testing.assert_close(ranks[rank][kind]["gradients"][name], gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_two_processes_have_the_queue_of_one(ranks):
+def test_two_processes_have_the_queue_of_one_process(ranks):
     expected = single_process("momentum_queue")["queue"]
     assert expected["image_index"].tolist() == [1, 2, 1, 3, 4, 4, 0]  # the batch twice in seven places
     for rank in ranks:
         torch.testing.assert_close(rank["momentum_queue"]["queue"], expected)
 
 
-def test_rows_come_in_the_order_of_the_ranks(ranks):
+def test_rows_are_in_rank_order(ranks):
     for rank in ranks:
         assert rank["pooled_rows"].flatten().tolist() == [0.0, 0.0, 1.0, 1.0]
 
@@ -52,6 +52,6 @@ def test_captions_of_all_ranks_are_those_of_the_global_batch(ranks):
         assert torch.equal(rank["token_ids"][rank["token_mask"]], batch.token_ids[batch.token_mask])
 
 
-def test_the_ranks_of_this_test_pad_to_different_lengths():
-    """Else the tests above would not see what padding does."""
+def test_ranks_of_these_tests_pad_to_different_lengths():
+    """Otherwise the tests above would not cover padding."""
     assert [share_of(global_batch(), rank).token_ids.shape[1] for rank in (0, 1)] == [3, 5]

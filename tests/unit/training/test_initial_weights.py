@@ -1,5 +1,3 @@
-"""Tests of ``tangka_match.training.initial_weights``."""
-
 import json
 from dataclasses import replace
 
@@ -24,7 +22,7 @@ MODEL = {"_target_": "a.Model"}
 
 
 class Words(nn.Module):
-    """Rows of words, columns of words with two hash buckets behind them, and an image side."""
+    """Matcher with word rows, word columns followed by two hash buckets, and an image encoder."""
 
     def __init__(self, vocab_size, feature_dim, num_regions):
         super().__init__()
@@ -57,12 +55,12 @@ def write(path, model=None, target="a.Model", vocabulary=OLD):
     return path
 
 
-def test_word_axes_are_found_wherever_the_words_are():
+def test_word_axes_are_found_on_any_axis():
     assert built(OLD)[1] == {"embed.weight": 0, "columns": 1}
 
 
-def test_rows_of_words_follow_their_word_and_new_words_stay_as_initialised(tmp_path):
-    """Old ids: 佛 4, 莲花 5, 云 6. New ids: 云 4, 金刚 5, 佛 6; the two hash buckets stand at the end of both."""
+def test_rows_are_matched_by_word_and_new_words_keep_their_initial_values(tmp_path):
+    """Old ids: 佛 4, 莲花 5, 云 6. New ids: 云 4, 金刚 5, 佛 6; then two hash buckets in both."""
     old = numbered(built(OLD)[0])
     new, axes = built(NEW)
     untouched = new.embed.weight[5].clone()
@@ -77,7 +75,7 @@ def test_rows_of_words_follow_their_word_and_new_words_stay_as_initialised(tmp_p
     assert transfers["image.bias"][1:] == ("taken", "(4,)", 4, 4)
 
 
-def test_another_shape_is_left_and_said(tmp_path):
+def test_tensor_of_another_shape_is_reported_and_not_copied(tmp_path):
     start = InitialWeights.read(write(tmp_path / "best.ckpt", numbered(built(OLD)[0])), MODEL)
     new, axes = built(OLD, num_regions=2)
     transfers = {t.name: t for t in start.copy_to(new, axes, OLD)}
@@ -85,7 +83,7 @@ def test_another_shape_is_left_and_said(tmp_path):
     assert torch.equal(new.position, torch.zeros(2))
 
 
-def test_a_rehearsal_without_memory_says_the_same(tmp_path):
+def test_meta_device_gives_the_same_report(tmp_path):
     start = InitialWeights.read(write(tmp_path / "best.ckpt", built(OLD)[0]), MODEL)
     real, axes = built(NEW)
     with torch.device("meta"):
@@ -93,7 +91,7 @@ def test_a_rehearsal_without_memory_says_the_same(tmp_path):
     assert start.copy_to(rehearsed, axes, NEW) == start.copy_to(real, axes, NEW)
 
 
-def test_a_checkpoint_that_holds_hardly_anything_is_refused(tmp_path):
+def test_checkpoint_with_too_few_weights_is_refused(tmp_path):
     start = InitialWeights.read(write(tmp_path / "best.ckpt", built(OLD)[0]), MODEL)
     new, axes = built(OLD, feature_dim=90)
     with pytest.raises(CheckpointError, match=r"(?s)only \d+% of .*image\.weight: \(4, 5\) in the check.*90"):
@@ -102,7 +100,7 @@ def test_a_checkpoint_that_holds_hardly_anything_is_refused(tmp_path):
         InitialWeights.read(write(tmp_path / "none.ckpt"), MODEL).copy_to(*built(OLD), OLD)
 
 
-def test_another_class_is_refused(tmp_path):
+def test_checkpoint_of_another_class_is_refused(tmp_path):
     path = write(tmp_path / "best.ckpt", built(OLD)[0], target="a.Other")
     with pytest.raises(CheckpointError, match=r"init_from=.* holds a a\.Other, but this run trains a a\.Model"):
         InitialWeights.read(path, MODEL)
@@ -119,7 +117,7 @@ def _leave_the_process_as_it_was(monkeypatch):
 
 
 def plan_on(root, captions, **settings):
-    """A plan on its own data set, whose training captions are these, repeated."""
+    """Plan on a data set with these training captions, repeated."""
     plan = small_plan(root, **settings)
     lines = [captions[n % len(captions)] for n in range(12)]
     (root / "data" / "train_caps.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")
@@ -136,7 +134,7 @@ def only_run(root):
     return RunFolder(path.name, path, root / "checkpoints" / "small" / path.name)
 
 
-def test_a_run_starts_from_the_averaged_weights_and_keeps_the_words(tmp_path, first, capsys):
+def test_run_starts_from_the_averaged_weights_and_keeps_the_words(tmp_path, first, capsys):
     plan = plan_on(tmp_path / "second", ["祥云 山水", "佛陀 头光"], init_from=first.folder.best)
     seen = {}
 
@@ -163,7 +161,7 @@ def test_a_run_starts_from_the_averaged_weights_and_keeps_the_words(tmp_path, fi
     assert "moved by word" in capsys.readouterr().out
 
 
-def test_it_is_resumed_without_the_first_checkpoint_and_ends_with_the_same_bits(tmp_path, first, monkeypatch):
+def test_resume_is_exact_without_the_first_checkpoint(tmp_path, first, monkeypatch):
     captions = ["祥云 山水", "佛陀 头光"]
     whole = train(plan_on(tmp_path / "whole", captions, init_from=first.folder.best))
     saw_one = ValidationLines.on_validation_end
@@ -188,7 +186,7 @@ def test_it_is_resumed_without_the_first_checkpoint_and_ends_with_the_same_bits(
     assert meta["init_from"]["run_id"] == first.folder.run_id
 
 
-def test_what_cannot_be_a_start_leaves_no_run_behind(tmp_path, first):
+def test_unusable_checkpoint_leaves_no_run_behind(tmp_path, first):
     plan = plan_on(tmp_path / "second", ["祥云"], init_from=first.folder.best)
     with pytest.raises(CheckpointError, match=r"this run trains a x\.Other"):
         train(replace(plan, model={"_target_": "x.Other"}))
@@ -205,14 +203,14 @@ class Fitted(PooledMatcher):
         return {}
 
 
-def test_a_model_fitted_in_closed_form_is_refused(tmp_path, first):
+def test_model_fitted_in_closed_form_is_refused(tmp_path, first):
     plan = plan_on(tmp_path / "second", ["祥云"], init_from=first.folder.best)
     fitted = replace(plan, build_model=lambda **sizes: Fitted(sizes["feature_dim"], 4, sizes["vocab_size"]))
     with pytest.raises(ConfigError, match="Fitted is fitted to the training pairs in closed form"):
         train(fitted)
 
 
-def test_word_vectors_would_replace_the_learnt_ones(tmp_path, first):
+def test_word_vectors_with_init_from_are_refused(tmp_path, first):
     plan = plan_on(tmp_path / "second", ["祥云"], init_from=first.folder.best)
     (tmp_path / "vectors.txt").write_text("祥云 1 2 3 4\n", "utf-8")
     plan.data.word_vectors_path = str(tmp_path / "vectors.txt")

@@ -24,12 +24,12 @@ def start(folder, kind):
 
 
 @pytest.mark.parametrize("kind", ["csv", "none"])
-def test_the_ledger_alone_needs_no_service(tmp_path, kind):
+def test_ledger_needs_no_tracker(tmp_path, kind):
     assert start(make_folder(tmp_path), kind) is None
     finish_service_logger(None, exit_code=0, summary={})
 
 
-def test_tensorboard_writes_into_the_run_folder(tmp_path):
+def test_tensorboard_writes_to_the_run_folder(tmp_path):
     folder = make_folder(tmp_path)
     service = start(folder, "tensorboard")
     assert isinstance(service, TensorBoardLogger)
@@ -38,7 +38,7 @@ def test_tensorboard_writes_into_the_run_folder(tmp_path):
     assert list((folder.path / "tensorboard").glob("events.out.tfevents.*"))
 
 
-def test_tensorboard_that_is_not_installed_is_named(tmp_path, monkeypatch):
+def test_missing_tensorboard_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr("pytorch_lightning.loggers.tensorboard._TENSORBOARD_AVAILABLE", False)
     monkeypatch.setattr("lightning_fabric.loggers.tensorboard._TENSORBOARD_AVAILABLE", False)
     monkeypatch.setattr("lightning_fabric.loggers.tensorboard._TENSORBOARDX_AVAILABLE", False)
@@ -48,20 +48,20 @@ def test_tensorboard_that_is_not_installed_is_named(tmp_path, monkeypatch):
         start(make_folder(tmp_path), "tensorboard")
 
 
-def test_the_ledger_gets_each_metric_as_it_is_logged(tmp_path):
+def test_ledger_gets_each_metric_when_it_is_logged(tmp_path):
     records = LedgerLogger(Ledger(tmp_path / "ledger.jsonl"), None)
     records.log_metrics({"train/loss": 0.5, "epoch": 2}, 7)
     event = read_ledger(tmp_path / "ledger.jsonl")[-1]
     assert (event["event"], event["step"], event["epoch"], event["values"]) == ("metrics", 7, 2, {"train/loss": 0.5})
 
 
-def test_the_table_gets_the_same_row(tmp_path):
+def test_table_gets_the_same_row(tmp_path):
     records = LedgerLogger(Ledger(tmp_path / "ledger.jsonl"), MetricsTable(tmp_path / "metrics.csv"))
     records.log_metrics({"train/loss": 0.5, "epoch": 2}, 7)
     assert (tmp_path / "metrics.csv").read_text("utf-8").splitlines() == ["step,epoch,train/loss", "7,2,0.5"]
 
 
-def test_another_process_of_a_run_writes_nothing(tmp_path, monkeypatch):
+def test_other_ranks_write_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(rank_zero_only, "rank", 1, raising=False)
     records = LedgerLogger(Ledger(tmp_path / "ledger.jsonl"), MetricsTable(tmp_path / "metrics.csv"))
     records.log_metrics({"train/loss": 0.5}, 0)

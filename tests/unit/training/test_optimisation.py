@@ -30,7 +30,7 @@ def names(matcher, group):
     return [name for name, p in matcher.named_parameters() if any(p is q for q in group["params"])]
 
 
-def test_the_longest_prefix_holds_and_whole_names_count():
+def test_longest_prefix_of_whole_names_applies():
     matcher = TwoSides()
     groups = parameter_groups(matcher, nn.Bilinear(1, 1, 1), {"text": 0.1, "text.bias": 0.5})
     said = [(names(matcher, g), g["lr_multiplier"], g.get("weight_decay")) for g in groups if names(matcher, g)]
@@ -42,7 +42,7 @@ def test_the_longest_prefix_holds_and_whole_names_count():
     ]
 
 
-def test_rates_are_multiplied_under_the_schedule_too():
+def test_schedule_keeps_the_multipliers():
     matcher = TwoSides()
     optimizer = torch.optim.SGD(parameter_groups(matcher, nn.Identity(), {"text": 0.1}), lr=2.0)
     scale_rates(optimizer)
@@ -53,12 +53,12 @@ def test_rates_are_multiplied_under_the_schedule_too():
 
 
 @pytest.mark.parametrize("prefix", ["image", "tex", "frozen"])
-def test_a_prefix_of_nothing_that_is_trained_is_a_fault(prefix):
+def test_prefix_without_a_trained_parameter_is_refused(prefix):
     with pytest.raises(ConfigError, match=rf"training\.lr_multipliers\.{prefix}: .*allowed: text, text_head, and"):
         parameter_groups(TwoSides(), nn.Identity(), {prefix: 0.1})
 
 
-def test_the_module_asks_for_them():
+def test_module_uses_the_multipliers():
     module = small_module(lr_multipliers={"words": 0.25}, optimizer=partial(torch.optim.SGD, lr=4.0))
     module.trainer = type("Trainer", (), {"estimated_stepping_batches": 10})()
     groups = module.configure_optimizers()["optimizer"].param_groups
@@ -119,6 +119,6 @@ def test_cosine_never_leaves_its_range(total, warmup, ratio):
         (warmup_step_decay, {"warmup_steps": 0, "decay_at": [0.8], "factor": 0.0}, r"factor=0\.0"),
     ],
 )
-def test_settings_out_of_range_are_named(make, arguments, message):
+def test_settings_out_of_range_are_refused(make, arguments, message):
     with pytest.raises(ConfigError, match=message):
         rates(make, 100, **arguments)

@@ -26,13 +26,13 @@ def megabytes_given_back(choice):
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="only glibc is told anything")
-def test_the_memory_of_a_freed_tensor_stays_with_the_process():
+def test_memory_of_freed_tensors_is_kept():
     assert megabytes_given_back("keep") < 8
     assert megabytes_given_back("as it is") > 56  # what would happen without
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
-def test_other_systems_are_left_alone(monkeypatch, platform):
+def test_other_systems_are_not_changed(monkeypatch, platform):
     monkeypatch.setattr(sys, "platform", platform)
     opened = []
     monkeypatch.setattr(ctypes, "CDLL", opened.append)
@@ -41,7 +41,7 @@ def test_other_systems_are_left_alone(monkeypatch, platform):
 
 
 class Musl:
-    """Has neither a function that says its version nor ``mallopt``."""
+    """C library without a version function and without ``mallopt``."""
 
     def __init__(self):
         self.asked = []
@@ -51,7 +51,7 @@ class Musl:
         raise AttributeError(name)
 
 
-def test_other_c_libraries_are_left_alone(monkeypatch):
+def test_other_c_libraries_are_not_changed(monkeypatch):
     library = Musl()
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)

@@ -28,7 +28,7 @@ def result():
     )
 
 
-def test_the_table_says_what_was_measured(result, monkeypatch):
+def test_table_says_what_was_measured(result, monkeypatch):
     console = Console(width=120, color_system=None)
     monkeypatch.setattr(rich, "get_console", lambda: console)
     with console.capture() as capture:
@@ -38,7 +38,7 @@ def test_the_table_says_what_was_measured(result, monkeypatch):
     assert "epoch 7, step 1,176 of 3,300; below each number its 95 % bootstrap interval" in text
 
 
-def test_everything_of_a_run_is_printed(result, monkeypatch):
+def test_verdicts_and_paths_are_printed(result, monkeypatch):
     console = Console(width=200, color_system=None)
     monkeypatch.setattr(rich, "get_console", lambda: console)
     with console.capture() as capture:
@@ -52,7 +52,7 @@ def test_everything_of_a_run_is_printed(result, monkeypatch):
     ]
 
 
-def test_paths_stay_in_one_piece_in_a_narrow_terminal(result, monkeypatch):
+def test_paths_are_not_wrapped_in_a_narrow_terminal(result, monkeypatch):
     console = Console(width=30, color_system=None)
     monkeypatch.setattr(rich, "get_console", lambda: console)
     with console.capture() as capture:
@@ -60,7 +60,7 @@ def test_paths_stay_in_one_piece_in_a_narrow_terminal(result, monkeypatch):
     assert "checkpoints  /c/targeted/20260101" in capture.get().splitlines()
 
 
-def test_another_process_of_a_run_prints_nothing(result, monkeypatch, capsys):
+def test_other_ranks_print_nothing(result, monkeypatch, capsys):
     monkeypatch.setattr(rank_zero_only, "rank", 1, raising=False)
     print_result(result)
     assert capsys.readouterr().out == ""

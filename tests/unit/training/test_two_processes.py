@@ -17,34 +17,34 @@ def ranks(tmp_path_factory):
 
 
 @pytest.mark.parametrize("run", ["thawed", "queued", "whole", "resumed"])
-def test_both_processes_end_with_the_same_weights(ranks, run):
+def test_both_processes_have_the_same_weights(ranks, run):
     first, second = (rank[run] for rank in ranks)
     assert first.keys() == second.keys()
     different = [name for name in first if not torch.equal(first[name], second[name])]
     assert not different
 
 
-def test_words_are_frozen_for_half_of_the_run_and_then_learn(ranks):
-    """Decay leaves them alone too: their gradient is none, and not zero."""
+def test_words_are_frozen_for_half_of_the_run(ranks):
+    """Weight decay does not change them either: their gradient is ``None``, not zero."""
     for rank in ranks:
         known = [torch.equal(words, ThawingMatcher(8, 4, 60).words) for words in rank["words"]]
         assert known == [True] * 6 + [False] * 3  # before each of nine steps; the sixth step changes them
 
 
-def test_hard_batches_of_both_processes_share_out_every_epoch(ranks):
-    """Their statistics differ, and so would the neighbours that each finds."""
+def test_hard_batches_of_both_processes_cover_every_epoch(ranks):
+    """Their batch-norm statistics differ, so each alone would find other neighbours."""
     for epoch in range(EPOCHS):
         steps = slice(STEPS_PER_EPOCH * epoch, STEPS_PER_EPOCH * (epoch + 1))
         seen = torch.cat([captions for rank in ranks for captions in rank["captions"][steps]])
         assert sorted(seen.tolist()) == list(range(PAIRS))
 
 
-def test_what_only_scores_go_through_is_left_alone_by_a_loss_on_vectors(ranks):
+def test_loss_on_embeddings_does_not_train_the_score_scale(ranks):
     assert ranks[0]["queued"]["matcher.scale"] == 1
     assert (ranks[0]["queued"]["loss.image_index"] >= 0).all()
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_run_that_stopped_ends_with_the_bits_of_an_unbroken_one(ranks, rank):
+def test_resumed_run_equals_an_uninterrupted_one(ranks, rank):
     whole, resumed = ranks[rank]["whole"], ranks[rank]["resumed"]
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)

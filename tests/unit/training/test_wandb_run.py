@@ -41,11 +41,11 @@ from tangka_match.training.wandb_run import (
         (["name=唐卡"], "name=唐卡"),
     ],
 )
-def test_a_name_says_what_was_set_and_not_where_it_is_written(overrides, name):
+def test_name_shows_overrides_but_no_paths(overrides, name):
     assert short_name(overrides) == name
 
 
-def test_a_name_that_w_and_b_would_cut_ends_in_a_mark():
+def test_long_name_is_shortened_with_an_ellipsis():
     name = short_name([f"setting_{n}=1" for n in range(30)])
     assert len(name) == LONGEST
     assert name.endswith("…")
@@ -80,7 +80,7 @@ def keep(service, folder, data):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Holds two runs of one process: one that ends well, and one that crashes after its first validation."""
+    """Two runs of one process: one that finishes, and one that crashes after its first validation."""
     path = tmp_path_factory.mktemp("wandb")
     write_precomp(path / "data", "dev", images=7)
     with pytest.MonkeyPatch.context() as patch:
@@ -105,65 +105,65 @@ def offline(folder):
     return {run.run_id: run for run in find_offline_runs(folder)}
 
 
-def test_a_finished_run_has_exit_code_0_and_a_crashed_one_1(offline):
+def test_exit_code_is_0_for_a_finished_and_1_for_a_crashed_run(offline):
     assert {run_id: run.exit_code for run_id, run in offline.items()} == {"finished": 0, "crashed": 1}
 
 
-def test_an_offline_run_says_what_it_belongs_to(offline):
+def test_offline_run_has_group_and_tags(offline):
     run = offline["finished"]
     assert (run.project, run.group, run.job_type) == ("thangka", "a-sweep", "train")
     assert (run.name, run.tags) == ("targeted lr=1e-4 seed=3", ["targeted", "seed3"])
 
 
-def test_the_whole_config_is_in_the_run_with_what_the_command_line_set(offline):
+def test_run_holds_the_config_and_the_overrides(offline):
     config = CONFIG | {"overrides": OVERRIDES, "recipe": "targeted lr=1e-4"}
     assert offline["finished"].config == config
     assert offline["crashed"].config == config
 
 
-def test_a_step_of_history_is_a_step_of_training(offline):
+def test_history_counts_training_steps(offline):
     rows = [row for row in offline["finished"].history if "train/loss" in row]
     assert [row["trainer/global_step"] for row in rows] == [0, 1, 2]
     assert [row["train/loss"] for row in rows] == pytest.approx([1.0, 0.5, 1 / 3])
 
 
-def test_the_summary_of_a_finished_run_holds_the_metrics_of_its_best_checkpoint(offline):
+def test_summary_of_a_finished_run_holds_the_best_metrics(offline):
     assert offline["finished"].summary["val/mean_r1"] == 37.5
 
 
-def test_the_summary_of_a_crashed_run_holds_the_best_that_it_reached(offline):
+def test_summary_of_a_crashed_run_holds_its_best_values(offline):
     summary = offline["crashed"].summary
     assert summary["val/mean_r1"] == {"max": 40.0}
     assert (summary["val/loss"], summary["val/i2t_mean_rank"]) == ({"min": 2.0}, {"min": 5.0})
 
 
-def test_for_every_metric_it_is_said_whether_higher_is_better():
+def test_every_metric_declares_whether_higher_is_better():
     ranks = retrieval_ranks(torch.eye(3), torch.arange(3))
     assert {*HIGHER_IS_BETTER, *RANK_STATISTICS} == {*summarise(ranks)}
     assert not set(HIGHER_IS_BETTER) & set(RANK_STATISTICS)
 
 
-def test_the_best_checkpoint_is_an_artifact_that_says_what_it_is_worth(offline):
+def test_best_checkpoint_is_an_artifact_with_its_metrics(offline):
     (model,) = (artifact for artifact in offline["finished"].artifacts if artifact.kind == "model")
     assert (model.name, set(model.aliases)) == ("model-finished", {"latest", "best"})
     assert model.metadata == {"val_metrics": {"mean_r1": 37.5}, "说明": "唐卡"}
     assert offline["crashed"].artifacts == []
 
 
-def test_the_weights_lie_in_the_run_folder_and_take_no_space_there(offline, folder):
+def test_weights_are_hard_linked_into_the_run_folder(offline, folder):
     (model,) = (artifact for artifact in offline["finished"].artifacts if artifact.kind == "model")
     assert model.files["best.ckpt"].is_relative_to(folder / "runs" / "finished")
     assert model.files["best.ckpt"].samefile(folder / "checkpoints" / "finished" / "best.ckpt")
 
 
-def test_everything_that_is_to_be_uploaded_lies_in_the_run_folder(offline, folder):
+def test_all_files_to_upload_are_in_the_run_folder(offline, folder):
     files = [file for artifact in offline["finished"].artifacts for file in artifact.files.values()]
     assert len(files) == 3  # the weights and two tables
     assert all(file.is_file() and file.is_relative_to(folder / "runs" / "finished") for file in files)
     assert not (folder / "home" / "artifacts").exists()
 
 
-def test_the_run_folder_alone_is_all_that_wandb_sync_needs(offline, folder, tmp_path):
+def test_wandb_sync_needs_the_run_folder_only(offline, folder, tmp_path):
     (folder / "checkpoints").rename(folder / "moved away")
     (run,) = (folder / "runs" / "finished").glob("wandb/offline-run-*")
     try:
@@ -179,7 +179,7 @@ def test_the_run_folder_alone_is_all_that_wandb_sync_needs(offline, folder, tmp_
     assert {"examples/i2t.table.json", "examples/t2i.table.json"} <= set(server.uploaded)
 
 
-def test_the_examples_are_tables_of_the_run(offline, folder):
+def test_examples_are_logged_as_tables(offline, folder):
     for table in ("examples/i2t", "examples/t2i"):
         row = next(row for row in offline["finished"].history if f"{table}._type" in row)
         assert [row[f"{table}.{key}"] for key in ("_type", "nrows", "ncols")] == ["table-file", 7, 7]
@@ -187,17 +187,17 @@ def test_the_examples_are_tables_of_the_run(offline, folder):
         assert json.loads(file.read_text("utf-8"))["columns"][:2] == ["query", "rank"]
 
 
-def test_the_second_run_of_a_process_does_not_write_into_the_first(offline):
+def test_second_run_of_a_process_does_not_write_to_the_first(offline):
     assert len([row for row in offline["finished"].history if "train/loss" in row]) == 3
     assert len([row for row in offline["crashed"].history if "train/loss" in row]) == 1
     assert wandb.run is None
 
 
-def test_wandb_says_nothing_but_warnings(offline):
+def test_wandb_logs_warnings_only(offline):
     assert logging.getLogger("wandb").level == logging.WARNING
 
 
-def test_weights_on_another_disk_are_taken_from_where_they_lie(tmp_path, monkeypatch):
+def test_weights_on_another_disk_are_uploaded_from_there(tmp_path, monkeypatch):
     def refuse(self, target):
         raise OSError(18, "Invalid cross-device link")
 
@@ -213,7 +213,7 @@ def test_weights_on_another_disk_are_taken_from_where_they_lie(tmp_path, monkeyp
     assert (run.name, run.config["recipe"]) == (folder.run_id, "targeted")
 
 
-def test_a_full_disk_at_the_end_costs_no_more_than_the_artifact(tmp_path, monkeypatch, caplog):
+def test_full_disk_at_the_end_loses_the_artifact_only(tmp_path, monkeypatch, caplog):
     def refuse(*args, **settings):
         raise OSError(28, "No space left on device")
 
@@ -229,7 +229,7 @@ def test_a_full_disk_at_the_end_costs_no_more_than_the_artifact(tmp_path, monkey
     assert (run.exit_code, run.summary["val/mean_r1"]) == (0, 1.0)
 
 
-def test_wandb_that_cannot_log_in_is_said_in_one_message(tmp_path, monkeypatch):
+def test_failed_login_is_reported_in_one_message(tmp_path, monkeypatch):
     def refuse(**settings):
         raise wandb.errors.UsageError("No API key configured.\nUse `wandb login`")
 
@@ -249,7 +249,7 @@ def split_of(root):
     return load_split(root, "val")
 
 
-def test_without_thumbnails_a_table_has_words_only(tmp_path):
+def test_table_without_thumbnails_has_text_only(tmp_path):
     split = split_of(tmp_path)
     tables = examples_tables(EXAMPLES, split)
     assert tables["examples/i2t"].columns == ["query", "rank", "answer 1", "answer 2"]
@@ -261,7 +261,7 @@ def test_without_thumbnails_a_table_has_words_only(tmp_path):
     ]
 
 
-def test_a_picture_stands_beside_its_image_brought_down_to_size(tmp_path):
+def test_thumbnails_are_shown_at_reduced_size(tmp_path):
     split = split_of(tmp_path)
     folder = tmp_path / "thumbnails"
     folder.mkdir()

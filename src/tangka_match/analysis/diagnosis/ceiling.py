@@ -190,8 +190,7 @@ def _profile_finding(profile: Sequence[float], reading: ProfileReading, best: fl
         "look_alikes": (
             f"R@1 is {missing:.1f} points lower than usual for this R@10: the correct item is among the first ten, but "
             f"a similar one ranks above it. The duplicates found explain {explained:.1f} of these points; the rest "
-            "comes from similar items that the model confuses: fine details, or duplicates that the features do not "
-            "reveal",
+            "comes from similar items that the model confuses: fine details, or duplicates missed by the features",
             "inspect the worst queries; train longer on hard negatives, and mention in captions what distinguishes "
             "an image",
         ),

@@ -3,7 +3,7 @@
 import { setting } from "./format.js";
 import { svg } from "./dom.js";
 
-/** Grid lines and labels: x below, y at the left. */
+/** Draw grid lines and tick labels: x below, y on the left; labels have at most `most` characters. */
 export function axes({ x, y, box, xLabel, yLabel, xText = setting, yText = setting, most = 14 }) {
   const { left, right, top, bottom } = box;
   const parts = [];
@@ -23,7 +23,7 @@ export function axes({ x, y, box, xLabel, yLabel, xText = setting, yText = setti
   return parts;
 }
 
-/** A text of at most so many characters. */
+/** Truncate a text to `most` characters. */
 export function short(text, most) {
   return text.length > most ? `${text.slice(0, most - 1)}…` : text;
 }

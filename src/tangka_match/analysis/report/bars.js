@@ -1,4 +1,4 @@
-// Recalls side by side, with whiskers.
+// Bar chart of recalls, with error bars.
 
 import { axes } from "./axes.js";
 import { drawWide, el, hideTip, showTip, svg } from "./dom.js";
@@ -7,16 +7,16 @@ import { numericScale } from "./scale.js";
 import { drawnRows, onChange } from "./state.js";
 import { metricLabel, t } from "./words.js";
 
-const MOST = 8;
+const MAX_ROWS = 8;
 const HEIGHT = 300;
 const RECALLS = ["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10"];
 
-/** The card of bars. */
+/** Build the card of the bar chart. */
 export function buildBars() {
   const title = el("h3", {});
   const chart = el("div", { className: "drawing" });
   const legend = el("ul", { className: "legend" });
-  const best = () => drawnRows().filter((row) => row.metric("mean_r1") !== null).slice(0, MOST);
+  const best = () => drawnRows().filter((row) => row.metric("mean_r1") !== null).slice(0, MAX_ROWS);
   const redraw = drawWide(chart, (width) => draw(best(), width));
   const update = () => {
     const rows = best();
@@ -44,7 +44,7 @@ function draw(rows, width) {
   return svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": "R@K" }, axes({ x, y, box, xLabel: "", yLabel: "R@K, %", xText: metricLabel, most: 30 }), bars);
 }
 
-/** Ends of the whisker; null where there is none. */
+/** Return the ends of the error bar, or null. */
 function endsOf(row, name) {
   const [value, spread] = [row.metric(name), row.spread(name)];
   return value === null || spread === null ? row.interval(name) : [value - spread, value + spread];

@@ -1,4 +1,4 @@
-// Two runs, or two recipes of several seeds, side by side: settings, recalls, and whether the difference is one.
+// Comparison of two runs, or of two recipes with several seeds: settings, recalls, significance.
 
 import { recipes, report, runs } from "./data.js";
 import { el, select } from "./dom.js";
@@ -6,7 +6,7 @@ import { metricText, pText, setting, signed } from "./format.js";
 import { change, makeRow, onChange, rows, state } from "./state.js";
 import { metricLabel, statusText, t } from "./words.js";
 
-/** The section. */
+/** Build the section. */
 export function buildCompare() {
   const choices = el("div", { className: "controls" });
   const content = el("div", { className: "compared" });
@@ -20,7 +20,7 @@ export function buildCompare() {
   return el("section", { id: "compare" }, el("h2", {}, t("compare")), choices, content);
 }
 
-/** Begin with the two best. */
+/** Select the two best rows. */
 export function chooseTwoBest() {
   const best = rows()
     .filter((row) => row.metric("mean_r1") !== null)
@@ -58,7 +58,7 @@ function settingsCard(a, b) {
     "div",
     { className: "card", "data-card": "difference" },
     el("h3", {}, t("differs")),
-    lines.length ? el("table", {}, el("thead", {}, el("tr", {}, ["", "A", "B"].map((text) => el("th", {}, text)))), el("tbody", {}, lines)) : el("p", {}, t("noDifference")),
+    lines.length ? el("table", { className: "settings" }, el("thead", {}, el("tr", {}, ["", "A", "B"].map((text) => el("th", {}, text)))), el("tbody", {}, lines)) : el("p", {}, t("noDifference")),
     lines.length ? el("p", { className: "hint" }, t("sameSettings", same)) : null,
   );
 }
@@ -83,10 +83,10 @@ function verdict(a, b) {
   const found = findVerdict(a, b);
   const parts = [];
   if (found?.difference) {
-    const sign = found.isTurned ? -1 : 1;
+    const sign = found.isSwapped ? -1 : 1;
     const { difference, low, high, p } = found.difference;
     const ends = [sign * low, sign * high].sort((x, y) => x - y);
-    const winner = found.better === null ? null : (found.better === "a") === found.isTurned ? "B" : "A";
+    const winner = found.better === null ? null : (found.better === "a") === found.isSwapped ? "B" : "A";
     parts.push(el("b", {}, winner === null ? t("verdictTied") : t("verdictWins", winner, Math.abs(difference).toFixed(2))));
     parts.push(` (${t("verdictNumbers", signed(sign * difference), signed(ends[0], 1), signed(ends[1], 1), pText(p))}).`);
     parts.push(el("p", { className: "hint" }, t("verdictNote")));
@@ -107,15 +107,15 @@ function side(name, row) {
   return `'${name}=${paths.length > 1 ? `[${paths.join(",")}]` : paths[0]}'`;
 }
 
-/** The comparison made when the page was written, whichever way round; the runs without ranks are not in it. */
+/** Find the comparison stored in the page, in either order; runs without ranks are not part of it. */
 function findVerdict(a, b) {
   const same = (row, members) => {
     const ranked = row.members.filter((n) => runs[n].hasRanks);
     return ranked.length === members.length && members.every((n) => ranked.includes(n));
   };
   for (const found of report.verdicts) {
-    if (same(a, found.a) && same(b, found.b)) return { ...found, isTurned: false };
-    if (same(a, found.b) && same(b, found.a)) return { ...found, isTurned: true };
+    if (same(a, found.a) && same(b, found.b)) return { ...found, isSwapped: false };
+    if (same(a, found.b) && same(b, found.a)) return { ...found, isSwapped: true };
   }
   return null;
 }

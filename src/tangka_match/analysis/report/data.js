@@ -1,4 +1,4 @@
-// What `report_blocks` of payload.py wrote into the page.
+// Data of the page, as written by `report_blocks` in payload.py.
 
 import { valueAt } from "./statistics.js";
 
@@ -10,7 +10,7 @@ function readBlock(id) {
   return JSON.parse(document.getElementById(id).textContent);
 }
 
-/** The curve of one metric of one run, [steps, values], or undefined; a metric's block is read when first asked for. */
+/** Return the curve of a metric of a run, [steps, values], or undefined; the block of a metric is parsed on first use. */
 export function curveOf(metric, run) {
   if (!curveBlocks.has(metric)) {
     const place = report.curves.indexOf(metric);
@@ -19,25 +19,25 @@ export function curveOf(metric, run) {
   return curveBlocks.get(metric)[run];
 }
 
-/** Seconds of work after which a run had done a step. */
+/** Return the seconds of training after which a run had finished a step. */
 export function secondsAt(run, step) {
   const [steps, seconds] = runs[run].clock;
   return valueAt(steps, seconds, step) ?? runs[run].seconds;
 }
 
-/** The value of a setting in a run, by its dotted name. */
+/** Return the value of a setting of a run, by its dotted name. */
 export function settingOf(run, key) {
   return run.settings[report.settings.indexOf(key)];
 }
 
-/** A short name of the data that a run was validated on. */
+/** Return a short name of the dataset of a run. */
 export function dataName(run) {
   const root = settingOf(run, "data.root");
   const name = root ? String(root).split("/").filter(Boolean).pop() : null;
   return [name, run.data ? run.data.slice(0, 6) : null].filter(Boolean).join(" · ") || "–";
 }
 
-/** Recipes: runs that differ in their seed alone, as lists of run numbers. */
+/** Recipes: lists of the numbers of runs that differ only in their seed. */
 export const recipes = [];
 runs.forEach((run, n) => {
   (recipes[run.recipe] ??= []).push(n);

@@ -1,8 +1,8 @@
-// Elements made by code. Text is always text: nothing of a run is ever read as HTML.
+// Creation of elements. Text is inserted as text: data of a run are never parsed as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Make an HTML element; properties that start with `on` are listeners, `data-*`, `aria-*` and `role` attributes. */
+/** Create an HTML element; properties starting with `on` are listeners; `data-*`, `aria-*` and `role` are attributes. */
 export function el(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -16,7 +16,7 @@ export function el(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Make an SVG element. */
+/** Create an SVG element. */
 export function svg(tag, attributes = {}, ...children) {
   const element = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -27,7 +27,7 @@ export function svg(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Draw into an element now and whenever its width changes, so that text keeps its size; `draw(width)` gives a child. */
+/** Redraw an element when its width changes, so that text keeps its size; `draw(width)` returns the child. */
 export function drawWide(element, draw) {
   let last = 0;
   const update = () => {
@@ -40,14 +40,14 @@ export function drawWide(element, draw) {
   return update;
 }
 
-/** A `<select>` of `[value, label]` pairs. */
+/** Create a `<select>` from `[value, label]` pairs. */
 export function select(label, options, chosen, onchange) {
   const list = el("select", { "aria-label": label, onchange: () => onchange(list.value) });
   for (const [value, text] of options) list.append(el("option", { value, selected: value === chosen }, text));
   return list;
 }
 
-/** The one bubble that says what the pointer is on; lines of text, the first bold. */
+/** Show the tooltip at the pointer: lines of text, the first one bold. */
 export function showTip(event, lines) {
   const tip = document.getElementById("tip");
   tip.replaceChildren(...lines.map((line, n) => el(n ? "div" : "b", {}, line)));
@@ -59,7 +59,7 @@ export function showTip(event, lines) {
   tip.style.top = `${above ? event.clientY - height - 10 : event.clientY + 14}px`;
 }
 
-/** Take the bubble away. */
+/** Hide the tooltip. */
 export function hideTip() {
   document.getElementById("tip").hidden = true;
 }

@@ -1,8 +1,8 @@
-// Numbers, times and settings as people read them.
+// Formatting of numbers, times and settings.
 
 const WHOLE = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
 
-/** A number with as many digits as tell something: 0.00012, 3.14, 1,234. */
+/** Format a number with `digits` significant digits: 0.00012, 3.14, 1,234. */
 export function number(value, digits = 3) {
   if (value === null || value === undefined) return "–";
   if (value === 0) return "0";
@@ -13,20 +13,20 @@ export function number(value, digits = 3) {
   return String(Number(value.toPrecision(size >= 100 ? Math.max(4, digits) : digits)));
 }
 
-/** A metric: recalls with two digits after the point, rsum and ranks with one. */
+/** Format a metric: recalls with two decimals, rsum and ranks with one. */
 export function metricText(name, value) {
   if (value === null || value === undefined) return "–";
   return value.toFixed(name === "rsum" || name.endsWith("_rank") ? 1 : 2);
 }
 
-/** A difference with its sign, and a true minus. */
+/** Format a difference with its sign (U+2212 for minus). */
 export function signed(value, digits = 2) {
   const text = Math.abs(value).toFixed(digits);
   if (Number(text) === 0) return text;
   return (value > 0 ? "+" : "−") + text;
 }
 
-/** Seconds as 45 s, 12 min, 3 h 5 min, 2 d 4 h. */
+/** Format seconds: 45 s, 12 min, 3 h 5 min, 2 d 4 h. */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   if (seconds < 1) return `${number(seconds * 1000, 2)} ms`;
@@ -38,7 +38,7 @@ export function duration(seconds) {
   return `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
-/** A moment, by the clock of who reads. */
+/** Format a time in the time zone of the reader. */
 export function moment(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   const date = new Date(seconds * 1000);
@@ -47,13 +47,13 @@ export function moment(seconds) {
   return `${day} ${two(date.getHours())}:${two(date.getMinutes())}`;
 }
 
-/** A setting. */
+/** Format a setting. */
 export function setting(value) {
   if (value === null || value === undefined) return "–";
   return typeof value === "number" ? number(value, 4) : String(value);
 }
 
-/** p as one reads it: 0.9, 0.049, < 0.001. */
+/** Format a p-value: 0.9, 0.049, < 0.001. */
 export function pText(p) {
   if (p < 0.001) return "p < 0.001";
   return `p = ${p.toFixed(p >= 0.1 ? 1 : 3)}`;

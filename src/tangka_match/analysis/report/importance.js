@@ -1,4 +1,4 @@
-// What decides the result: a bar a setting.
+// Importance of the settings for the result, one bar per setting.
 
 import { report, runs, settingOf } from "./data.js";
 import { el } from "./dom.js";
@@ -7,9 +7,9 @@ import { importance, rankCorrelation } from "./statistics.js";
 import { drawnRows, onChange, state } from "./state.js";
 import { t } from "./words.js";
 
-const MOST = 10;
+const MAX_SETTINGS = 10;
 
-/** The card of bars. */
+/** Build the card. */
 export function buildImportance() {
   const list = el("div", { className: "importance" });
   const basis = el("span", { className: "hint" });
@@ -37,14 +37,19 @@ function ranked(members) {
     })
     .filter(({ share }) => share !== null)
     .sort((a, b) => b.share - a.share)
-    .slice(0, MOST);
+    .slice(0, MAX_SETTINGS);
+}
+
+/** Allow line breaks after dots and underscores. */
+function breakable(name) {
+  return name.split(/(?<=[_.])/).flatMap((part) => [part, el("wbr")]);
 }
 
 function bar({ name, key, share, rho }) {
   return el(
     "div",
     { className: "share", title: key, "data-setting": key },
-    el("span", {}, name),
+    el("span", {}, breakable(name)),
     el("span", { className: "track" }, el("i", { style: { width: `${(100 * share).toFixed(1)}%` } })),
     el("b", {}, `${(100 * share).toFixed(0)} %`),
     el("span", { className: "hint" }, rho === null ? "" : `ρ ${signed(rho)}`),

@@ -1,4 +1,4 @@
-// A chart of curves on a canvas: drag to zoom, double-click to go back, the nearest curve named at the pointer.
+// Line chart on a canvas: drag to zoom, double-click to reset, tooltip for the nearest curve.
 
 import { report, runs, settingOf } from "./data.js";
 import { el, hideTip, select, showTip } from "./dom.js";
@@ -11,9 +11,10 @@ import { t } from "./words.js";
 
 const MARGIN = { left: 58, right: 14, top: 12, bottom: 42 };
 const HEIGHT = 320;
-const REACH = 24;
+/** Largest distance of the pointer to the nearest curve, in pixels. */
+const MAX_DISTANCE = 24;
 
-/** The section of curves: what holds for all charts, and the charts. */
+/** Build the section: controls shared by all charts, and the charts. */
 export function buildCurves() {
   const slider = el("input", { type: "range", min: 0, max: 0.98, step: 0.02, value: state.smoothing, "aria-label": t("smoothing") });
   const shown = el("output", {}, state.smoothing.toFixed(2));
@@ -71,7 +72,7 @@ function zoomTo(panel, zoom) {
   change();
 }
 
-/** Everything that a drawing needs: curves, scales, the frame. */
+/** Compute the curves, scales and frame of a drawing. */
 function layout({ panel, canvas }) {
   const width = canvas.clientWidth;
   const frame = { left: MARGIN.left, right: width - MARGIN.right, top: MARGIN.top, bottom: HEIGHT - MARGIN.bottom };
@@ -233,13 +234,13 @@ function listen(chart) {
   canvas.addEventListener("dblclick", () => zoomTo(panel, null));
 }
 
-/** The curve that passes closest above or below the pointer, and its point next to it. */
+/** Find the curve closest above or below the pointer, and its point closest to the pointer. */
 function nearest({ rows, x, y }, left, top) {
   const at = x.from(left);
-  let [best, found] = [REACH, null];
+  let [best, found] = [MAX_DISTANCE, null];
   for (const item of rows) {
     for (const [run, [xs, ys]] of item.curves) {
-      const value = xs.length === 1 && Math.abs(x.at(xs[0]) - left) < REACH ? ys[0] : valueAt(xs, ys, at);
+      const value = xs.length === 1 && Math.abs(x.at(xs[0]) - left) < MAX_DISTANCE ? ys[0] : valueAt(xs, ys, at);
       const far = value === null ? Infinity : Math.abs(y.at(value) - top);
       if (far < best) [best, found] = [far, { item, run, xs, ys }];
     }

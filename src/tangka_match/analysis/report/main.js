@@ -1,4 +1,4 @@
-// Puts the page together, and anew in the other language.
+// Builds the page, and rebuilds it when the language changes.
 
 import { buildCompare, chooseTwoBest } from "./compare.js";
 import { report } from "./data.js";
@@ -12,17 +12,17 @@ import { currentLanguage, setLanguage } from "./words.js";
 
 function build() {
   clearListeners();
-  const parts = [buildHeader(turn), buildFilters(), buildTable()];
+  const parts = [buildHeader(switchLanguage), buildFilters(), buildTable()];
   if (report.curves.length) parts.push(buildCurves());
   parts.push(buildSettings(), buildCompare());
   document.getElementById("page").replaceChildren(el("main", {}, parts), el("div", { id: "tip", hidden: true }));
   document.documentElement.dataset.ready = currentLanguage();
 }
 
-function turn(name) {
+function switchLanguage(name) {
   setLanguage(name);
   build();
 }
 
 chooseTwoBest();
-turn(currentLanguage());
+switchLanguage(currentLanguage());

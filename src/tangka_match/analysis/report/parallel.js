@@ -1,4 +1,4 @@
-// Parallel coordinates: a line a row of the table, an axis a setting, the result at the right.
+// Parallel coordinates: one line per row of the table, one axis per setting, the result on the right.
 
 import { report } from "./data.js";
 import { drawWide, el, hideTip, showTip, svg } from "./dom.js";
@@ -10,18 +10,20 @@ import { change, drawnRows, onChange, state } from "./state.js";
 import { metricLabel, t } from "./words.js";
 
 const HEIGHT = 330;
-const [TOP, BOTTOM, LEFT, RIGHT] = [44, 306, 80, 70];
+const [TOP, BOTTOM, LEFT, RIGHT] = [44, 306, 112, 70];
+/** Width of a character of an axis label, in pixels. */
+const CHARACTER = 7;
 const RESULT = "result";
-const MOST_AXES = 8;
+const MAX_AXES = 8;
 
-/** The card of parallel coordinates. */
+/** Build the card. */
 export function buildParallel() {
   const chart = el("div", { className: "drawing" });
   onChange(drawWide(chart, draw));
   return el("div", { className: "card", "data-card": "parallel" }, el("h3", {}, t("parallel")), chart, el("p", { className: "hint" }, t("parallelNote")));
 }
 
-/** Settings that vary between these rows, of those chosen as columns. */
+/** Return the settings among the selected columns that vary between these rows. */
 export function varyingColumns(rows) {
   const chosen = report.columns.filter(({ key }) => state.columns.has(key));
   return chosen.filter(({ key }) => new Set(rows.map((row) => JSON.stringify(plain(row, key)))).size > 1);
@@ -34,7 +36,7 @@ function plain(row, key) {
 
 function draw(width) {
   const rows = drawnRows().filter((row) => row.metric(state.result) !== null);
-  const columns = varyingColumns(rows).slice(0, MOST_AXES);
+  const columns = varyingColumns(rows).slice(0, MAX_AXES);
   if (!rows.length || !columns.length) return el("p", { className: "hint" }, t("nothingToDraw"));
   const axesOf = columns.map(({ key, name }) => {
     const values = rows.map((row) => plain(row, key)).filter((value) => value !== null);
@@ -60,7 +62,7 @@ function draw(width) {
     "svg",
     { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": t("parallel") },
     lines,
-    axesOf.map((axis, n) => axisParts(axis, x(n), n === axesOf.length - 1)),
+    axesOf.map((axis, n) => axisParts(axis, x(n), n === axesOf.length - 1, Math.floor((x(1) - x(0)) / CHARACTER))),
   );
 }
 
@@ -84,23 +86,23 @@ function line(row, axesOf, x, colour) {
   });
 }
 
-function axisParts({ key, name, scale, text }, x, isLast) {
+function axisParts({ key, name, scale, text }, x, isLast, most) {
   const brush = state.brushes.get(key);
   const side = isLast ? 8 : -8;
   const hold = svg("rect", { class: "hold", "data-axis": key, x: x - 14, y: TOP, width: 28, height: BOTTOM - TOP });
   hold.addEventListener("pointerdown", (event) => startBrush(event, hold, key));
   return [
     svg("line", { class: "spine", x1: x, x2: x, y1: TOP, y2: BOTTOM }),
-    svg("text", { class: "axis", x, y: TOP - 16, "text-anchor": "middle" }, short(name, 22)),
+    svg("text", { class: "axis", x, y: TOP - 16, "text-anchor": "middle" }, short(name, Math.min(22, most))),
     scale.ticks.map((tick) =>
-      svg("text", { class: "tick halo", x: x + side, y: scale.at(tick) + 4, "text-anchor": isLast ? "start" : "end" }, short(text(tick), 14)),
+      svg("text", { class: "tick halo", x: x + side, y: scale.at(tick) + 4, "text-anchor": isLast ? "start" : "end" }, short(text(tick), Math.min(14, most))),
     ),
     brush ? svg("rect", { class: "brush", x: x - 7, y: brush[0], width: 14, height: brush[1] - brush[0] }) : null,
     hold,
   ];
 }
 
-/** Follow the pointer from here on; a click without a drag lets the axis go. */
+/** Select a range by dragging; a click without a drag clears it. */
 function startBrush(event, hold, key) {
   const chart = hold.ownerSVGElement;
   const { top } = chart.getBoundingClientRect();

@@ -1,6 +1,6 @@
-// From values to pixels.
+// Scales from values to pixels.
 
-/** Round numbers that divide a range into three to eight parts. */
+/** Choose round tick values that divide a range into three to eight parts. */
 export function ticks(low, high, parts = 5) {
   const raw = (high - low) / parts;
   const power = 10 ** Math.floor(Math.log10(raw));
@@ -11,7 +11,7 @@ export function ticks(low, high, parts = 5) {
   return found;
 }
 
-/** 1, 2 and 5 times powers of ten within a range, or the powers alone where these are many. */
+/** Choose logarithmic ticks: 1, 2 and 5 times powers of ten, or powers only if the range is wide. */
 export function logTicks(low, high) {
   const factors = Math.log10(high / low) < 3 ? [1, 2, 5] : [1];
   const found = [];
@@ -24,14 +24,14 @@ export function logTicks(low, high) {
   return found.length > 1 ? found : [low, high];
 }
 
-/** A range with some room, never of no width. */
+/** Extend a range by a margin; the result is never empty. */
 export function padded(low, high, share = 0.05) {
   if (!(low <= high)) return [0, 1];
   const room = (high - low) * share || Math.abs(low) * 0.1 || 0.5;
   return [low - room, high + room];
 }
 
-/** Numbers on a line of pixels: `at`, its inverse `from`, and the ticks to label. */
+/** Scale for numbers: `at` maps to pixels, `from` is its inverse, `ticks` are the values to label. */
 export function numericScale(low, high, start, end, isLog = false) {
   const [a, b] = isLog ? [Math.log10(low), Math.log10(high)] : [low, high];
   const at = (value) => start + (((isLog ? Math.log10(value) : value) - a) / (b - a)) * (end - start);
@@ -42,7 +42,10 @@ export function numericScale(low, high, start, end, isLog = false) {
   return { at, from, ticks: isLog ? logTicks(low, high) : ticks(low, high) };
 }
 
-/** Settings on a line of pixels: numbers to scale, by their logarithm where they span decades, few of them labelled each, unless `isExact` is false; others evenly spread. */
+/**
+ * Scale for settings. Numbers are placed to scale, logarithmically if they span decades; with `isExact`, up to six
+ * distinct numbers are the ticks. Other values are spaced evenly.
+ */
 export function settingScale(values, start, end, isExact = true) {
   const isNumeric = values.length > 0 && values.every((value) => typeof value === "number");
   if (!isNumeric) {

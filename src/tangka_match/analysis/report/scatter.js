@@ -1,4 +1,4 @@
-// Points: one setting against the result, and the Pareto front of cost and result.
+// Scatter plots: result by setting, and the Pareto front of cost and result.
 
 import { axes } from "./axes.js";
 import { report, runs } from "./data.js";
@@ -17,7 +17,7 @@ const COSTS = [
   ["seconds", "costTime", 60],
 ];
 
-/** One setting against the result. */
+/** Build the plot of the result by a setting. */
 export function buildScatter() {
   const { columns } = report;
   if (!columns.some(({ key }) => key === state.setting)) {
@@ -36,7 +36,7 @@ export function buildScatter() {
   });
 }
 
-/** Cost against the result, with the front. */
+/** Build the plot of the result by cost, with the Pareto front. */
 export function buildPareto() {
   const known = COSTS.filter(([name]) => runs.some((run) => run[name] !== null));
   if (!known.some(([name]) => name === state.cost)) state.cost = known[0]?.[0] ?? "seconds";
@@ -70,7 +70,7 @@ function plot(points, x, xLabel, front, box) {
   const dots = points.flatMap((point, n) => dot(point, spreads[n], x, y, xLabel, onFront.has(n)));
   const steps = front.map((n) => points[n]).sort((a, b) => a.at - b.at);
   const path = steps.map(({ at, gain }, n) => (n ? `H${x.at(at)}V${y.at(gain)}` : `M${x.at(at)} ${y.at(gain)}`)).join("");
-  const ticks = x.isNumeric ? { xText: (value) => number(value, 3) } : {};
+  const ticks = x.isNumeric ? { xText: (value) => number(value, digitsFor(x.ticks)) } : {};
   const label = metricLabel(state.result) + (state.result === "rsum" || state.result.endsWith("_rank") ? "" : ", %");
   return svg(
     "svg",
@@ -79,6 +79,11 @@ function plot(points, x, xLabel, front, box) {
     path ? svg("path", { class: "front", d: path }) : null,
     dots,
   );
+}
+
+/** Return the fewest significant digits, at least 3, with which all ticks have different labels. */
+function digitsFor(ticks) {
+  return [3, 4, 5, 6].find((digits) => new Set(ticks.map((tick) => number(tick, digits))).size === ticks.length) ?? 6;
 }
 
 function dot({ row, at, gain }, spread, x, y, xLabel, isFront) {

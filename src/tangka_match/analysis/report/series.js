@@ -1,11 +1,11 @@
-// The curves of a row, smoothed, against steps or time.
+// Smoothed curves of a row over steps or time.
 
 import { curveOf, runs, secondsAt } from "./data.js";
 import { meanCurve, smooth } from "./statistics.js";
 
 const prepared = new Map();
 
-/** A run's curve as [xs, ys], or null; kept, since the pointer asks for it again and again. */
+/** Return the curve of a run as [xs, ys], or null; cached, because every pointer event needs it. */
 export function runCurve(metric, run, axis, smoothing) {
   const key = `${metric} ${run} ${axis} ${smoothing}`;
   if (!prepared.has(key)) {
@@ -16,18 +16,18 @@ export function runCurve(metric, run, axis, smoothing) {
   return prepared.get(key);
 }
 
-/** Drop what is kept: the slider makes a new set of curves at each place. */
+/** Clear the cache; each position of the smoothing slider needs new curves. */
 export function forgetCurves() {
   prepared.clear();
 }
 
-/** Unit of the time axis: minutes, or hours where a run took more than two. */
+/** Return the unit of the time axis: minutes, or hours if a run took more than two hours. */
 export function unit() {
   const longest = Math.max(...runs.map((run) => run.seconds));
   return longest > 7200 ? { name: "hours", seconds: 3600 } : { name: "minutes", seconds: 60 };
 }
 
-/** All that is drawn of a row: its runs' curves, and the mean and spread of those that count, where there are several. */
+/** Return the curves of the runs of a row and, with several seeds, their mean and standard deviation. */
 export function rowCurves(row, metric, axis, smoothing, hidden) {
   const members = row.members.filter((n) => !hidden.has(n));
   const curves = members.map((n) => [n, runCurve(metric, n, axis, smoothing)]).filter(([, curve]) => curve !== null);

@@ -1,4 +1,4 @@
-// The section of settings and results: parallel coordinates, one setting against the result, what decides it, the front.
+// Section on settings and results: parallel coordinates, importance, scatter plots, recalls.
 
 import { buildBars } from "./bars.js";
 import { report } from "./data.js";
@@ -9,7 +9,7 @@ import { buildPareto, buildScatter } from "./scatter.js";
 import { change, state } from "./state.js";
 import { metricLabel, t } from "./words.js";
 
-/** The whole section. */
+/** Build the section. */
 export function buildSettings() {
   const options = report.metrics.map((name) => [name, metricLabel(name)]);
   const result = select(t("result"), options, state.result, (value) => change({ result: value }));

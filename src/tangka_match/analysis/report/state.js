@@ -1,13 +1,13 @@
-// What is chosen on the page, and the rows that follow from it.
+// Selections on the page, and the rows that follow from them.
 
 import { PALETTE, ramp } from "./colours.js";
 import { dataName, recipes, report, runs, settingOf } from "./data.js";
 import { setting } from "./format.js";
 import { mean, std } from "./statistics.js";
 
-const FIRST_COLUMNS = 5;
-/** Recipes above which a colour says how good one is, since it cannot say which one it is. */
-const MOST_COLOURS = 30;
+const DEFAULT_COLUMNS = 5;
+/** Most recipes with colours of their own; with more, the colour shows the result. */
+const MAX_COLOURS = 30;
 
 export const state = {
   text: "",
@@ -34,17 +34,17 @@ export const state = {
 const listeners = new Set();
 let pending = false;
 
-/** Call `update` after each change, once a frame. */
+/** Call `update` after changes, once per frame. */
 export function onChange(update) {
   listeners.add(update);
 }
 
-/** Forget all listeners: the page is built anew. */
+/** Remove all listeners, before the page is rebuilt. */
 export function clearListeners() {
   listeners.clear();
 }
 
-/** Change what is chosen. */
+/** Change selections. */
 export function change(patch = {}) {
   Object.assign(state, patch);
   if (pending) return;
@@ -57,26 +57,29 @@ export function change(patch = {}) {
 
 function firstColumns() {
   const swept = report.columns.filter((column) => column.swept);
-  return (swept.length ? swept : report.columns).slice(0, FIRST_COLUMNS).map((column) => column.key);
+  return (swept.length ? swept : report.columns).slice(0, DEFAULT_COLUMNS).map((column) => column.key);
 }
 
 const colours = new Map(
   recipes
     .map((members, n) => [n, meanOf(members.filter((m) => runs[m].status === "finished"), "mean_r1") ?? -1])
     .sort((a, b) => b[1] - a[1])
-    .map(([recipe], place) => [recipe, recipes.length > MOST_COLOURS ? ramp(1 - place / recipes.length) : PALETTE[place % PALETTE.length]]),
+    .map(([recipe], place) => [recipe, recipes.length > MAX_COLOURS ? ramp(1 - place / recipes.length) : PALETTE[place % PALETTE.length]]),
 );
 
 function meanOf(members, metric) {
   return mean(members.map((n) => runs[n].metrics[metric]).filter((value) => value !== undefined));
 }
 
-/** A row: one run, or seeds of a recipe folded, whose numbers are means over those that finished. Keys: `r3` is run 3, `g1` recipe 1, by default all of it. */
+/**
+ * Return a row: a single run, or the seeds of a recipe with means over the finished ones. The key `r3` is run 3, and
+ * `g1` is recipe 1, with all its runs unless `some` are given.
+ */
 export function makeRow(key, some = null) {
   const members = some ?? (key[0] === "r" ? [Number(key.slice(1))] : recipes[Number(key.slice(1))]);
   const first = runs[members[0]];
   const isFolded = members.length > 1;
-  // A recall of a run cut short is no sample of the recipe's.
+  // The recall of an interrupted run is not a sample of the recipe's recall.
   const finished = members.filter((n) => runs[n].status === "finished");
   const counted = finished.length ? finished : members;
   return {
@@ -97,7 +100,7 @@ export function makeRow(key, some = null) {
 
 const HAS_NAMES = new Set(runs.map((run) => run.name)).size > 1;
 
-/** What tells a row from others in few words: its chosen settings, and its seed or how many it has. */
+/** Return a short label of a row: its settings in the selected columns, and its seed or number of seeds. */
 function label(members) {
   const chosen = report.columns.filter(({ key }) => state.columns.has(key));
   const words = chosen.map(({ key, name }) => [name, shared(members.map((n) => settingOf(runs[n], key)))]);
@@ -112,7 +115,7 @@ function shared(values) {
   return distinct.size === 1 ? (values[0] ?? null) : { varied: distinct.size };
 }
 
-/** Run numbers that pass the filters. */
+/** Return the numbers of the runs that match the filters. */
 export function shownRuns() {
   const terms = state.text.trim().split(/\s+/).filter(Boolean).map(readTerm);
   return runs
@@ -124,11 +127,11 @@ export function shownRuns() {
     .map(([, n]) => n);
 }
 
-/** `name=value`, `name>value` … about a setting or metric; anything else is looked for in what is written of a run. */
+/** Parse a filter term: `name=value`, `name>value` … for a setting or metric; other terms are searched as text. */
 function readTerm(term) {
   const [, name, sign, given] = /^([^<>=]+)(<=|>=|<|>|=)(.+)$/.exec(term) ?? [];
-  const key = name && (report.settings.find((s) => s === name) ?? report.settings.find((s) => shortly(s, name)));
-  if (!key && !report.metrics.includes(name)) return (run) => haystack(run).includes(term.toLowerCase());
+  const key = name && (report.settings.find((s) => s === name) ?? report.settings.find((s) => matchesShortName(s, name)));
+  if (!key && !report.metrics.includes(name)) return (run) => searchText(run).includes(term.toLowerCase());
   return (run) => {
     const value = key ? settingOf(run, key) : run.metrics[name];
     if (value === null || value === undefined) return false;
@@ -138,16 +141,16 @@ function readTerm(term) {
   };
 }
 
-function shortly(setting, name) {
+function matchesShortName(setting, name) {
   return setting.endsWith(`.${name}`) || setting === `${name}._target_` || setting.endsWith(`.${name}._target_`);
 }
 
-function haystack(run) {
+function searchText(run) {
   const columns = report.columns.map(({ key, name }) => `${name}=${settingOf(run, key)}`);
   return [run.id, run.name, run.status, run.sweep, ...run.tags, ...run.overrides, ...columns].join(" ").toLowerCase();
 }
 
-/** The rows of the table's first level, sorted: recipes where seeds are folded, runs otherwise. */
+/** Return the sorted top-level rows of the table: recipes if seeds are grouped, runs otherwise. */
 export function rows() {
   const shown = shownRuns();
   const found = state.folded ? foldedRows(shown) : shown.map((n) => makeRow(`r${n}`));
@@ -184,7 +187,7 @@ function sortValue(row) {
   return row.first[kind];
 }
 
-/** The comparison of a row with the best of its kind; `{ best: true }` for that one itself, null where none was made. */
+/** Return the comparison of a row with the best of its kind; `{ best: true }` for the best, null without a comparison. */
 export function verdictOf(row) {
   const members = new Set(row.members);
   const covers = (side) => side.every((n) => members.has(n)) && (side.length > 1) === row.isFolded;
@@ -199,7 +202,7 @@ function verdictOrder(row) {
   return found.best ? 0 : (found.difference?.difference ?? null);
 }
 
-/** Rows that the charts draw, the best first. */
+/** Return the rows shown in the charts, the best first. */
 export function drawnRows() {
   const value = (row) => row.metric("mean_r1") ?? -Infinity;
   return rows()

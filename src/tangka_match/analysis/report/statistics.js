@@ -1,18 +1,18 @@
-// Statistics over runs, small enough to be worked by hand.
+// Statistics over runs.
 
-/** Mean of numbers; null of none. */
+/** Return the mean; null without values. */
 export function mean(values) {
   return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
 }
 
-/** Sample standard deviation, divisor n - 1; null below two. */
+/** Return the sample standard deviation (divisor n - 1); null below two values. */
 export function std(values) {
   if (values.length < 2) return null;
   const middle = mean(values);
   return Math.sqrt(values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1));
 }
 
-/** Exponential moving average, corrected for its start (as Adam's moments are). */
+/** Return the exponential moving average, bias-corrected as in Adam. */
 export function smooth(values, weight) {
   if (!weight) return values;
   let average = 0;
@@ -24,7 +24,7 @@ export function smooth(values, weight) {
   });
 }
 
-/** Value of a curve at x, straight between its points; null outside. */
+/** Interpolate a curve linearly at x; null outside its range. */
 export function valueAt(xs, ys, x) {
   const last = xs.length - 1;
   if (last < 0 || x < xs[0] || x > xs[last]) return null;
@@ -39,7 +39,7 @@ export function valueAt(xs, ys, x) {
   return span ? ys[low] + ((ys[high] - ys[low]) * (x - xs[low])) / span : ys[high];
 }
 
-/** Mean and standard deviation of several curves where all of them are known, at up to `most` places. */
+/** Return the mean and standard deviation of several curves on their common range, at up to `most` points. */
 export function meanCurve(curves, most = 400) {
   const start = Math.max(...curves.map(([xs]) => xs[0]));
   const end = Math.min(...curves.map(([xs]) => xs[xs.length - 1]));
@@ -51,10 +51,10 @@ export function meanCurve(curves, most = 400) {
 }
 
 /**
- * How much of the variance of a result one setting alone explains: Kelley's epsilon squared of a one-way analysis of
- * variance, the share of the sum of squares between levels after taking out what chance puts there, in [0, 1].
- * Numbers of more than six values are first cut into four levels of equal counts. Interactions are not seen.
- * Null where nothing can be said: one level, or no level with two runs.
+ * Return the share of the variance of a result that a single setting explains, in [0, 1]: Kelley's epsilon squared of a
+ * one-way analysis of variance, the between-level share of the sum of squares corrected for chance.
+ * Numbers with more than six values are binned into quartiles. Interactions are ignored.
+ * Null with a single level, or without a level with two runs.
  */
 export function importance(settings, results) {
   const levels = groupBy(levelsOf(settings), results);
@@ -83,7 +83,7 @@ function groupBy(keys, values) {
   return [...groups.values()];
 }
 
-/** Spearman's rank correlation, ties sharing their mean rank; null where one side does not vary. */
+/** Return Spearman's rank correlation, with mean ranks for ties; null if one side is constant. */
 export function rankCorrelation(left, right) {
   const [a, b] = [ranks(left), ranks(right)];
   const [meanA, meanB] = [mean(a), mean(b)];
@@ -108,7 +108,7 @@ function ranks(values) {
   return found;
 }
 
-/** Which points no other beats: none has a lower or equal cost and a higher or equal gain, one of them better. */
+/** Return the Pareto-optimal points: no other point is at least as good in cost and gain, and better in one. */
 export function paretoFront(points) {
   const order = points.map((point, n) => ({ ...point, n })).sort((a, b) => a.cost - b.cost || b.gain - a.gain);
   const front = [];

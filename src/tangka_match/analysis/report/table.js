@@ -1,4 +1,4 @@
-// The table of runs: sorted by a click on a heading, seeds folded, details below a row.
+// Table of runs: sortable columns, grouped seeds, details below a row.
 
 import { dataName, report, runs, settingOf } from "./data.js";
 import { el } from "./dom.js";
@@ -6,14 +6,14 @@ import { duration, metricText, moment, number, setting, signed } from "./format.
 import { change, makeRow, onChange, rows, state, toggleRow, verdictOf } from "./state.js";
 import { metricLabel, statusHelp, statusText, t } from "./words.js";
 
-/** Rows made at a time: the next ones when the last comes into sight. */
+/** Rows per batch; the next batch is rendered when the last row scrolls into view. */
 const BATCH = 100;
 const SHOWN_METRICS = ["mean_r1", "i2t_r1", "t2i_r1", "rsum"];
 
 const several = (field) => new Set(runs.map((run) => run[field])).size > 1;
 const SEVERAL = { sweep: several("sweep"), data: several("data"), code: several("code") };
 
-/** The section with the table and the choice of its columns. */
+/** Build the section with the table and the column selection. */
 export function buildTable() {
   const table = el("table", { className: "runs" });
   let most = BATCH;
@@ -129,12 +129,12 @@ function line(row, isInner, columnsOf) {
 function nameCell(row) {
   const set = row.isFolded ? state.opened : state.detailed;
   const isOpen = set.has(row.key);
-  const turn = () => {
+  const toggle = () => {
     if (isOpen) set.delete(row.key);
     else set.add(row.key);
     change();
   };
-  const words = { type: "button", className: "name", title: t(row.isFolded ? "unfold" : "details"), "aria-expanded": isOpen, onclick: turn };
+  const words = { type: "button", className: "name", title: t(row.isFolded ? "unfold" : "details"), "aria-expanded": isOpen, onclick: toggle };
   const trouble = row.members.some((n) => runs[n].skipped || runs[n].problems.length);
   return [
     el("button", words, el("i", {}, isOpen ? "▾ " : "▸ "), row.isFolded ? row.first.name || row.first.id : row.first.id),
@@ -143,7 +143,7 @@ function nameCell(row) {
   ];
 }
 
-/** The commit in short; below it, where known, the files in short: two changed checkouts share a commit. */
+/** Return the short commit and, below it, the short hash of the source files, which differs for modified checkouts. */
 function codeCell(run) {
   const commit = (run.commit ?? "").slice(0, 7) || "–";
   const isDirty = (run.commit ?? "").endsWith("+dirty");

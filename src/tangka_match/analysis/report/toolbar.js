@@ -1,4 +1,4 @@
-// Title, tally and filters.
+// Title, status counts and filters.
 
 import { dataName, report, runs } from "./data.js";
 import { el, select } from "./dom.js";
@@ -6,10 +6,10 @@ import { moment } from "./format.js";
 import { change, drawnRows, onChange, rows, shownRuns, state } from "./state.js";
 import { currentLanguage, statusHelp, statusText, t } from "./words.js";
 
-/** Title and tally; `turn` is called with the language chosen. */
-export function buildHeader(turn) {
+/** Build the title and the status counts; `onLanguage` is called with the selected language. */
+export function buildHeader(onLanguage) {
   const buttons = [["en", "English"], ["zh", "中文"]].map(([name, text]) =>
-    el("button", { type: "button", "data-language": name, "aria-pressed": name === currentLanguage(), onclick: () => turn(name) }, text),
+    el("button", { type: "button", "data-language": name, "aria-pressed": name === currentLanguage(), onclick: () => onLanguage(name) }, text),
   );
   return el(
     "header",
@@ -37,7 +37,7 @@ function count(values) {
   return [...counts].sort((a, b) => b[1] - a[1]);
 }
 
-/** The bar of filters, which stays in sight. */
+/** Build the filter bar. */
 export function buildFilters() {
   const search = el("input", { type: "search", placeholder: t("search"), "aria-label": t("search"), value: state.text });
   search.addEventListener("input", () => change({ text: search.value }));

@@ -14,7 +14,7 @@ USERS = (33.88, 79.61, 91.18)
 
 
 def of_demo(seed, share):
-    """Groups of the demo's scenes; the oracle where copies are exact, and where they are as the demo makes them."""
+    """Return groups of the demo scenes, and the oracle for exact copies and for the copies of the demo."""
     scenes = make_scenes(seed, "val", 363, share)
     group = np.array([scene.group for scene in scenes])
     exact = [replace(scene, elements=scenes[scene.group].elements) for scene in scenes]
@@ -27,68 +27,68 @@ def of_demo(seed, share):
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.4])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_estimate_agrees_with_the_oracle_where_the_truth_is_known(seed, share):
+def test_ceiling_agrees_with_the_demo_oracle(seed, share):
     group, exact, near = of_demo(seed, share)
     estimate = ceiling(group, np.arange(363), np.arange(363))["mean_r1"]
     assert estimate == pytest.approx(exact, abs=0.3)
-    assert near >= estimate - 0.3, "a caption that names the difference of near copies helps the oracle"
+    assert near >= estimate - 0.3, "the oracle uses captions that distinguish near-duplicates"
 
 
-def test_without_duplicates_everything_can_be_reached():
+def test_ceiling_without_duplicates_is_100():
     assert set(ceiling(np.arange(9), np.arange(9), np.arange(9)).values()) == {100.0}
 
 
-def test_a_pair_of_images_with_captions_of_their_own():
+def test_pair_of_near_duplicates():
     found = ceiling(np.array([0, 0, 2]), np.arange(3), np.arange(3))
     assert found["t2i_r1"] == found["i2t_r1"] == pytest.approx(100 * (0.5 + 0.5 + 1) / 3)
     assert found["t2i_r5"] == 100.0
 
 
-def test_one_text_at_three_images():
+def test_caption_shared_by_three_images():
     found = ceiling(np.arange(4), np.array([0, 0, 0, 3]), np.arange(4))
     assert found["t2i_r1"] == found["i2t_r1"] == pytest.approx(100 * (1 / 3 + 1 / 3 + 1 / 3 + 1) / 4)
 
 
-def test_an_image_goes_by_its_caption_that_is_its_own():
+def test_image_is_found_by_its_unique_caption():
     # Images 0 and 1 share a text; image 0 has another caption beside it.
     found = ceiling(np.arange(2), np.array([0, 1, 0]), np.array([0, 0, 1]))
     assert found["i2t_r1"] == pytest.approx(75.0)
     assert found["t2i_r1"] == pytest.approx(100 * (0.5 + 1 + 0.5) / 3)
 
 
-def test_five_captions_of_each_of_two_equal_images():
+def test_two_duplicates_with_five_captions_each():
     found = ceiling(np.zeros(2, int), np.arange(10), np.repeat([0, 1], 5))
     assert found["i2t_r1"] == pytest.approx(50.0)
     assert found["i2t_r5"] == pytest.approx(100 * (1 - 1 / 252))
     assert found["i2t_r10"] == 100.0
 
 
-def test_a_caption_that_is_told_from_the_copy():
-    """Caption 0 says what image 1 lacks; caption 1 fits both images. A copy that is told from both is none."""
+def test_distinguishing_caption_raises_the_ceiling():
+    """Caption 0 mentions what image 1 lacks; caption 1 fits both images."""
     both = np.array([0, 0])
     found = ceiling(both, np.arange(2), np.arange(2), {(0, 1)})
-    assert found["t2i_r1"] == pytest.approx(100 * (1 + 1 / 2) / 2), "caption 0 fits image 0 alone"
-    assert found["i2t_r1"] == pytest.approx(100 * (1 / 2 + 1) / 2), "image 1 is fitted by caption 1 alone"
+    assert found["t2i_r1"] == pytest.approx(100 * (1 + 1 / 2) / 2), "caption 0 fits image 0 only"
+    assert found["i2t_r1"] == pytest.approx(100 * (1 / 2 + 1) / 2), "only caption 1 fits image 1"
     assert set(ceiling(both, np.arange(2), np.arange(2), {(0, 1), (1, 0)}).values()) == {100.0}
 
 
-def test_one_of_several_captions_is_told_from_the_copy():
+def test_some_distinguishing_captions():
     """Image 0 has captions 0 to 2, image 1 has 3 to 5; captions 0 and 1 do not fit image 1, which has 3 of 4 left."""
     found = ceiling(np.zeros(2, int), np.arange(6), np.repeat([0, 1], 3), {(0, 1), (1, 1)})
     assert found["i2t_r1"] == pytest.approx(100 * (3 / 6 + 3 / 4) / 2)
     assert found["t2i_r1"] == pytest.approx(100 * (1 + 1 + 4 * 0.5) / 6)
 
 
-def test_a_text_that_stands_elsewhere_fits_an_image_of_a_group_too():
-    """Images 0 and 1 are alike; caption 0 has the text of image 2, and is told from image 1, as caption 1 from 0."""
+def test_text_of_another_image_fits_an_image_of_a_group():
+    """Images 0 and 1 are near-duplicates with mismatches; caption 0 has the text of image 2."""
     texts, owners = np.array([0, 1, 0]), np.arange(3)
     found = ceiling(np.array([0, 0, 2]), texts, owners, {(0, 1), (1, 0)})
     assert found["i2t_r1"] == found["t2i_r1"] == pytest.approx(100 * (1 / 2 + 1 + 1 / 2) / 3)
     alone = ceiling(owners, texts, owners)
-    assert found == alone, "all are told apart, so the group is none"
+    assert found == alone, "all captions distinguish the images, so the group has no effect"
 
 
-def test_the_ceiling_lies_between_its_bounds_where_a_copy_of_the_same_distance_is_told():
+def test_ceiling_is_within_bounds_for_exact_duplicates():
     group = np.array([0, 0, *range(2, 20)])
     section = diagnose_ceiling(
         "val", DuplicateGroups(group, group, np.arange(20), frozenset({(0, 1)})), np.arange(20), None
@@ -97,7 +97,7 @@ def test_the_ceiling_lies_between_its_bounds_where_a_copy_of_the_same_distance_i
     assert low < section.values["mean_r1"] <= high
 
 
-def test_the_section_says_between_what_the_ceiling_lies():
+def test_section_reports_bounds():
     near, own = np.array([0, 0, *range(2, 20)]), np.arange(20)
     section = diagnose_ceiling("val", DuplicateGroups(near, own, own, frozenset({(0, 1)})), own, None)
     low, high = section.values["mean_r1_bounds"]
@@ -108,7 +108,7 @@ def test_the_section_says_between_what_the_ceiling_lies():
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
-def test_the_profile_of_a_model_agrees_with_a_simulation(size):
+def test_recall_profile_agrees_with_simulation(size):
     generator = torch.Generator().manual_seed(0)
     queries, gallery, separation = 20_000, 363, 2.5
     own = torch.randn(queries, 1, generator=generator) + separation
@@ -119,7 +119,7 @@ def test_the_profile_of_a_model_agrees_with_a_simulation(size):
 
 
 @pytest.mark.parametrize("gallery", [1, 5, 5_000])
-def test_a_gallery_of_any_size(gallery):
+def test_recall_profile_for_any_gallery_size(gallery):
     r1, r5, r10 = recall_profile(3.0, gallery, [1])
     assert 0 < r1 <= r5 <= r10 <= 100.0001
 
@@ -134,26 +134,26 @@ PROFILES = [
 
 
 @pytest.mark.parametrize(("profile", "sizes", "best", "looks_like"), PROFILES, ids=[row[3] for row in PROFILES])
-def test_what_a_profile_looks_like(profile, sizes, best, looks_like):
+def test_read_profile(profile, sizes, best, looks_like):
     assert read_profile(profile, len(sizes), sizes, best).looks_like == looks_like
 
 
 @pytest.mark.parametrize("profile", [(33.88, 79.61), (50.0, 40.0, 60.0), (-1.0, 4.0, 5.0), (1.0, 4.0, 500.0)])
-def test_exception_no_profile(profile):
+def test_exception_invalid_profile(profile):
     with pytest.raises(ConfigError, match=rf"profile=\[{profile[0]}.*three rising percentages"):
         read_profile(profile, 363, [1] * 363, 100.0)
 
 
-def test_the_section_of_a_clean_split_has_no_finding():
+def test_clean_split_has_no_findings():
     section = diagnose_ceiling("val", DuplicateGroups(*[np.arange(50)] * 3), np.arange(50), None)
     assert section.findings == []
     assert section.values["t2i_r1"] == 100.0
 
 
-def test_the_section_says_what_duplicates_and_the_profile_mean():
+def test_section_reports_ceiling_and_profile():
     group = np.arange(363) // 2
     section = diagnose_ceiling("val", DuplicateGroups(group, group, np.arange(363)), np.arange(363), USERS)
-    assert codes(section.findings) == ["ceiling", "profile_duplicates"], "every picture twice explains such a profile"
+    assert codes(section.findings) == ["ceiling", "profile_duplicates"], "every image twice explains this profile"
     lost, profile = section.findings
     assert lost.points == pytest.approx(100 - 50 - 50 / 363, abs=0.01)
     assert "33.88 / 79.61 / 91.18" in profile.seen

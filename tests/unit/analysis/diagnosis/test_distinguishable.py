@@ -13,8 +13,8 @@ from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.demo import write_demo_set
 
 CLOUD, SUN, TEXTURE, FOG = np.random.default_rng(5).normal(size=(4, 48))
-"""Things that a region may show. Training has a word for the first two; 3 of the 5 captions with 雾 are of the 5 images
-with the last, where 0.2 would be by chance: six standard deviations, and yet one of 3,000 words does as well."""
+"""Contents of regions. Training has a word for the first two; 3 of the 5 captions with 雾 belong to the 5 images with
+the last, where 0.2 are expected by chance: six standard deviations, but p = 1/3,000."""
 PAIR = np.array([0, 0, *range(2, 60)])
 
 
@@ -22,8 +22,8 @@ def texts(split):
     return Texts(split, split.captions, [caption.split() for caption in split.captions])
 
 
-def asked(tmp_path, first, copy, *, shows=CLOUD):
-    """Whom the captions of two near copies fit: image 1 is image 0, but for one region that shows something else."""
+def mismatches(tmp_path, first, copy, *, shows=CLOUD):
+    """Return the mismatches of two near-duplicates: image 1 equals image 0, except for one region."""
     captions = [
         f"画 {'云' * (n % 6 == 0)} {'日' * (n % 7 == 0)} {'雾' * (n in (1, 2, 3, 8, 9))} 词{n}" for n in range(120)
     ]
@@ -41,29 +41,29 @@ def asked(tmp_path, first, copy, *, shows=CLOUD):
     return find_distinguishable_captions(val, PAIR, np.arange(60), train, scan_features(train.split))
 
 
-def test_a_caption_that_names_what_the_copy_lacks(tmp_path):
-    assert asked(tmp_path, "画 云", "画") == {(0, 1)}
+def test_caption_mentions_what_the_copy_lacks(tmp_path):
+    assert mismatches(tmp_path, "画 云", "画") == {(0, 1)}
 
 
 @pytest.mark.parametrize("caption", ["画", "画 日", "画 词3", "生词"], ids=["common", "not shown", "rare", "unknown"])
-def test_a_caption_that_does_not(tmp_path, caption):
-    assert asked(tmp_path, caption, "画") == frozenset()
+def test_uninformative_caption_is_not_a_mismatch(tmp_path, caption):
+    assert mismatches(tmp_path, caption, "画") == frozenset()
 
 
-def test_a_difference_that_no_word_names(tmp_path):
-    assert asked(tmp_path, "画 云 日", "画", shows=TEXTURE) == frozenset()
+def test_difference_without_a_word_is_not_a_mismatch(tmp_path):
+    assert mismatches(tmp_path, "画 云 日", "画", shows=TEXTURE) == frozenset()
 
 
-def test_a_group_too_large_to_compare_is_left_undecided(tmp_path, monkeypatch):
+def test_large_group_is_not_compared(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_GROUP_SIZE", 1)
-    assert asked(tmp_path, "画 云", "画") == frozenset()
+    assert mismatches(tmp_path, "画 云", "画") == frozenset()
 
 
-def test_a_word_that_goes_with_a_region_a_few_times(tmp_path):
-    assert asked(tmp_path, "画 雾", "画", shows=FOG) == frozenset()
+def test_rare_cooccurrence_is_not_significant(tmp_path):
+    assert mismatches(tmp_path, "画 雾", "画", shows=FOG) == frozenset()
 
 
-def test_a_text_that_stands_at_both_fits_both(tmp_path):
+def test_shared_text_fits_both_images(tmp_path):
     train = texts(planted_split(tmp_path, "train"))
     val = texts(planted_split(tmp_path, "val"))
     assert (
@@ -72,14 +72,14 @@ def test_a_text_that_stands_at_both_fits_both(tmp_path):
     )
 
 
-def test_images_without_a_good_region_are_left_alone(tmp_path):
+def test_images_without_valid_regions_are_ignored(tmp_path):
     train = texts(planted_split(tmp_path, "train"))
     val = texts(planted_split(tmp_path, "val", change=lambda features: features[:2].fill(np.nan)))
     assert find_distinguishable_captions(val, PAIR, np.arange(60), train, scan_features(train.split)) == frozenset()
 
 
-def test_the_ceiling_lies_within_three_points_of_the_demos_oracle(tmp_path):
-    """Two of five pictures copy another one, half of them with one thing changed; see `experiments/` for other sets."""
+def test_ceiling_is_within_three_points_of_the_demo_oracle(tmp_path):
+    """Two of five images copy another one, half of them with one change; see `experiments/` for other sets."""
     truth = write_demo_set(tmp_path / "demo", train=800, val=120, test=1, duplicate_share=0.4, thumbnails=False)
     tokenizer = JiebaTokenizer()
     train, val = (
@@ -88,8 +88,8 @@ def test_the_ceiling_lies_within_three_points_of_the_demos_oracle(tmp_path):
     )
     scan, owners = scan_features(val.split), val.split.caption_to_image
     images = group_pairs(near_images(val.split, scan, val.split, scan), 120)
-    told = find_distinguishable_captions(val, images, np.arange(120), train, scan_features(train.split))
+    found = find_distinguishable_captions(val, images, np.arange(120), train, scan_features(train.split))
     oracle = truth["splits"]["val"]["oracle"]["mean_r1"]
-    blind, estimate = (ceiling(images, np.arange(120), owners, known)["mean_r1"] for known in ((), told))
+    blind, estimate = (ceiling(images, np.arange(120), owners, known)["mean_r1"] for known in ((), found))
     assert estimate == pytest.approx(oracle, abs=3.0)
-    assert blind < estimate - 1.0, "captions must have told something apart"
+    assert blind < estimate - 1.0, "some captions distinguish near-duplicates"

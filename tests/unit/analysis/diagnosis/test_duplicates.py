@@ -7,7 +7,7 @@ from tangka_match.analysis.diagnosis.feature_scan import scan_features
 from tangka_match.analysis.diagnosis.texts import Texts
 
 
-def diagnosed(**splits):
+def diagnose(**splits):
     texts = {
         name: Texts(split, split.captions, [tuple(text) for text in split.captions]) for name, split in splits.items()
     }
@@ -18,17 +18,17 @@ def sentences(split):
     return [f"{split}{chr(0x4E00 + n)}" for n in range(60)]
 
 
-def test_a_set_without_duplicates_gets_a_clean_bill(tmp_path):
+def test_set_without_duplicates_has_no_findings(tmp_path):
     train, val = (planted_split(tmp_path, name, captions=sentences(name)) for name in ("train", "val"))
-    section, groups = diagnosed(train=train, val=val)
+    section, groups = diagnose(train=train, val=val)
     assert section.findings == []
     assert len(set(groups["val"].images)) == len(set(groups["val"].captions)) == 60
 
 
-def test_the_same_caption_at_two_images_costs_points(tmp_path):
+def test_caption_shared_by_two_images_costs_points(tmp_path):
     captions = sentences("val")
     captions[7] = captions[30] + "。"
-    section, groups = diagnosed(val=planted_split(tmp_path, "val", captions=captions))
+    section, groups = diagnose(val=planted_split(tmp_path, "val", captions=captions))
     (finding,) = section.findings
     assert (finding.code, finding.severity, finding.ids) == (
         "same_captions",
@@ -39,50 +39,50 @@ def test_the_same_caption_at_two_images_costs_points(tmp_path):
     assert groups["val"].captions[7] == groups["val"].captions[30]
 
 
-def test_the_same_caption_in_train_costs_no_points_of_recall(tmp_path):
+def test_shared_caption_in_train_has_no_points(tmp_path):
     captions = sentences("train")
     captions[7] = captions[30]
-    (finding,) = diagnosed(train=planted_split(tmp_path, "train", captions=captions))[0].findings
+    (finding,) = diagnose(train=planted_split(tmp_path, "train", captions=captions))[0].findings
     assert (finding.code, finding.points) == ("same_captions", None)
 
 
-def test_the_same_words_in_another_order(tmp_path):
+def test_same_words_in_a_different_order(tmp_path):
     captions = sentences("val")
     captions[1], captions[2] = "狗追猫", "猫追狗"
-    (finding,) = diagnosed(val=planted_split(tmp_path, "val", captions=captions))[0].findings
+    (finding,) = diagnose(val=planted_split(tmp_path, "val", captions=captions))[0].findings
     assert (finding.code, finding.ids) == ("reordered_captions", ("val caption 2", "val caption 3"))
 
 
-def test_near_images_of_a_split(tmp_path):
+def test_near_duplicates_within_a_split(tmp_path):
     def change(features):
         features[9] = features[3] + 0.01
 
     split = planted_split(tmp_path, "val", captions=sentences("val"), change=change)
-    (finding,) = diagnosed(val=split)[0].findings
+    (finding,) = diagnose(val=split)[0].findings
     assert (finding.code, finding.ids) == ("near_images", ("dev-0003", "dev-0009"))
     assert finding.points == pytest.approx(100 / 60)
     assert "2 of 60 images of val" in finding.seen
     assert "dev-0003 = dev-0009" in finding.seen
 
 
-def test_groups_are_listed_as_they_are_counted(tmp_path):
+def test_listed_groups_match_their_count(tmp_path):
     def change(features):
         features[9], features[12], features[40] = features[3], features[3], features[20]
 
-    (finding,) = diagnosed(val=planted_split(tmp_path, "val", captions=sentences("val"), change=change))[0].findings
+    (finding,) = diagnose(val=planted_split(tmp_path, "val", captions=sentences("val"), change=change))[0].findings
     assert "2 groups: dev-0003 = dev-0009 = dev-0012; dev-0020 = dev-0040" in finding.seen
 
 
-def test_of_a_large_group_the_first_are_listed(tmp_path):
+def test_large_group_is_truncated(tmp_path):
     def change(features):
         features[1:9] = features[0]
 
-    (finding,) = diagnosed(val=planted_split(tmp_path, "val", captions=sentences("val"), change=change))[0].findings
+    (finding,) = diagnose(val=planted_split(tmp_path, "val", captions=sentences("val"), change=change))[0].findings
     assert "1 group: dev-0000 = dev-0001 = dev-0002 = dev-0003 = dev-0004 = 4 more" in finding.seen
     assert len(finding.ids) == 9
 
 
-def test_leaks_are_named_by_id(tmp_path):
+def test_leaks_are_listed_by_id(tmp_path):
     train = planted_split(tmp_path, "train", captions=sentences("train"))
     taken = train.features.read(np.array([10, 20]))
 
@@ -93,7 +93,7 @@ def test_leaks_are_named_by_id(tmp_path):
     captions = sentences("val")
     captions[50] = train.captions[2]
     val = planted_split(tmp_path, "val", captions=captions, change=change)
-    exact, near, text = diagnosed(train=train, val=val)[0].findings
+    exact, near, text = diagnose(train=train, val=val)[0].findings
     assert codes([exact, near, text]) == ["image_leak", "near_image_leak", "caption_leak"]
     assert (exact.severity, exact.ids) == ("fault", ("dev-0005 = train train-0010",))
     assert (near.severity, near.ids) == ("warning", ("dev-0006 = train train-0020",))

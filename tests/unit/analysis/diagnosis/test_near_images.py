@@ -15,7 +15,7 @@ def within(split):
 
 
 def copy(*pairs, noise=0.0):
-    """Later images become copies of earlier ones, in another region order."""
+    """Return a change that makes the second image of each pair a copy of the first, with permuted regions."""
 
     def change(features):
         rng = np.random.default_rng(1)
@@ -26,20 +26,20 @@ def copy(*pairs, noise=0.0):
 
 
 @pytest.mark.parametrize("images", [6, 20, 60, 200])
-def test_independent_pictures_are_not_near(tmp_path, images):
+def test_independent_images_are_not_near_duplicates(tmp_path, images):
     assert within(planted_split(tmp_path, "val", images=images)) == []
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.02, 0.3])
-def test_copies_are_found_whatever_the_order_of_regions(tmp_path, noise):
+def test_copies_are_found_with_permuted_regions(tmp_path, noise):
     assert within(planted_split(tmp_path, "val", change=copy((3, 40), (5, 6), noise=noise))) == [(3, 40), (5, 6)]
 
 
-def test_a_copy_is_found_in_a_set_too_small_for_a_comparison(tmp_path):
+def test_exact_copy_is_found_in_a_small_set(tmp_path):
     assert within(planted_split(tmp_path, "val", images=5, change=copy((0, 4)))) == [(0, 4)]
 
 
-def test_a_large_group_hangs_together(tmp_path):
+def test_large_group_is_connected(tmp_path):
     group = [(3, other) for other in range(20, 45)]
     pairs = within(planted_split(tmp_path, "val", images=150, change=copy(*group, noise=0.2)))
     found = group_pairs([module.NearPair(*pair, 0.0) for pair in pairs], 150)
@@ -47,7 +47,7 @@ def test_a_large_group_hangs_together(tmp_path):
     assert len(set(found)) == 150 - 25
 
 
-def test_damaged_and_empty_images_take_no_part(tmp_path):
+def test_damaged_and_empty_images_are_ignored(tmp_path):
     def change(features):
         features[1] = features[2] = 0
         features[3] = features[4] = np.nan
@@ -55,11 +55,11 @@ def test_damaged_and_empty_images_take_no_part(tmp_path):
     assert within(planted_split(tmp_path, "val", change=change)) == []
 
 
-def test_no_image_at_all_is_survived(tmp_path):
+def test_split_without_valid_images(tmp_path):
     assert within(planted_split(tmp_path, "val", images=3, change=lambda features: features.fill(0))) == []
 
 
-def test_scale_does_not_matter(tmp_path):
+def test_result_does_not_depend_on_scale(tmp_path):
     def change(features):
         copy((3, 40))(features)
         features[40] *= 7
@@ -67,27 +67,27 @@ def test_scale_does_not_matter(tmp_path):
     assert within(planted_split(tmp_path, "val", change=change)) == [(3, 40)]
 
 
-def test_an_empty_sky_is_no_copy_of_a_picture_with_some_sky(tmp_path):
+def test_uniform_image_is_no_copy_of_an_image_containing_it(tmp_path):
     def change(features):
         features[4] = features[9, 2]
 
     assert within(planted_split(tmp_path, "val", change=change)) == []
 
 
-def judged(candidates, rivals):
+def judge(candidates, rivals):
     return module._judge(np.array([candidates]), np.array([rivals])).tolist()
 
 
-def test_what_counts_as_near():
+def test_near_duplicate_criteria():
     rivals = [0.48, 0.5, 0.5, 0.52]
-    assert judged([0.2, 0.25, 0.47], rivals) == [[True, True, False]], "close, and a gap behind"
-    assert judged([0.4, 0.47, 0.48], rivals) == [[False] * 3], "not much closer than pictures that merely resemble it"
-    assert judged([0.2, 0.23, 0.27, 0.31, 0.36, 0.42], rivals) == [[False] * 6], "a crowd, without a gap"
-    assert judged([0.2, 0.47, 0.48], [0.3, 0.4, 0.6, 0.7]) == [[False] * 3], "rivals differ as much among themselves"
-    assert judged([0.005, 0.2], []) == [[True, False]], "nothing to compare with"
+    assert judge([0.2, 0.25, 0.47], rivals) == [[True, True, False]], "close, and a gap behind"
+    assert judge([0.4, 0.47, 0.48], rivals) == [[False] * 3], "not much closer than pictures that merely resemble it"
+    assert judge([0.2, 0.23, 0.27, 0.31, 0.36, 0.42], rivals) == [[False] * 6], "a crowd, without a gap"
+    assert judge([0.2, 0.47, 0.48], [0.3, 0.4, 0.6, 0.7]) == [[False] * 3], "rivals differ as much among themselves"
+    assert judge([0.005, 0.2], []) == [[True, False]], "nothing to compare with"
 
 
-def test_a_picture_of_another_split(tmp_path):
+def test_near_duplicate_in_another_split(tmp_path):
     train = planted_split(tmp_path, "train", images=80)
     leak = train.features.read(np.array([70]))[0]
 
@@ -100,14 +100,14 @@ def test_a_picture_of_another_split(tmp_path):
     assert pairs[0].distance < 1e-5
 
 
-def test_of_a_large_split_a_sample_is_compared(tmp_path, monkeypatch):
+def test_large_split_is_sampled(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_QUERIES", 10)
     split = planted_split(tmp_path, "val", change=copy((0, 59), (4, 5)))
     assert within(split) == [(0, 59)], "0 and 59 are in an even sample of ten, 4 and 5 are not"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3])
-def test_every_near_copy_of_the_demo_set_and_nothing_else(tmp_path, share):
+def test_demo_near_duplicates_are_found_exactly(tmp_path, share):
     write_demo_set(tmp_path / "demo", train=1, val=120, test=1, duplicate_share=share, thumbnails=False)
     split = load_split(tmp_path / "demo", "val")
     scan = scan_features(split)

@@ -26,7 +26,7 @@ def polyline(svg):
     return [tuple(map(float, point.split(","))) for point in points]
 
 
-def test_findings_come_gravest_first_and_text_is_escaped():
+def test_page_sorts_findings_by_severity_and_escapes_text():
     page = render_page("Diagnosis of 唐卡", "data /tmp", [section(NOTE, WARNING), section(LEAK)])
     assert re.findall(r'<span class="code">(\w+)', page) == ["image_leak", "near_images", "few_queries"]
     assert "4 of 363 &lt;img src=x&gt;" in page
@@ -36,16 +36,16 @@ def test_findings_come_gravest_first_and_text_is_escaped():
     assert NO_PROBLEMS not in page
 
 
-def test_notes_alone_are_a_clean_bill():
+def test_page_with_info_only_reports_no_problems():
     assert NO_PROBLEMS in render_page("t", "a", [section(NOTE)])
 
 
-def test_the_page_asks_for_nothing():
+def test_page_makes_no_requests():
     page = render_page("t", "a", [section(LEAK, NOTE)])
     assert not re.search(r"https?:|//[a-z]|@import|url\(|<script|<link(?! rel=\"icon\" href=\"data:,\")", page)
 
 
-def test_the_terminal_has_the_order_of_the_page_and_ends_with_a_tally():
+def test_terminal_sorts_findings_and_ends_with_counts():
     console = Console(file=io.StringIO(), width=100)
     print_diagnosis(console, [section(NOTE, LEAK)])
     text = console.file.getvalue()
@@ -57,7 +57,7 @@ def test_the_terminal_has_the_order_of_the_page_and_ends_with_a_tally():
     assert NO_PROBLEMS in console.file.getvalue()
 
 
-def test_the_folder_holds_json_and_html(tmp_path):
+def test_write_diagnosis_writes_json_and_html(tmp_path):
     write_diagnosis(tmp_path / "out", "Diagnosis", {"data": "set", "run": None}, [section(LEAK)])
     content = json.loads((tmp_path / "out" / "diagnosis.json").read_text("utf-8"))
     assert content["counts"] == {"fault": 1, "warning": 0, "info": 0}
@@ -74,7 +74,7 @@ def test_exception_nothing_is_overwritten(tmp_path):
         check_out(tmp_path / "notes.txt")
 
 
-def test_a_histogram_worked_by_hand():
+def test_histogram_worked_example():
     svg = histogram({"train": [1, 2, 2, 3]}, "words", "%", bins=3)
     points = polyline(svg)
     assert 'text-anchor="end">50</text>' in svg, "two of four captions have two words"
@@ -83,23 +83,23 @@ def test_a_histogram_worked_by_hand():
     assert [round(height / full, 2) for height in heights] == [0, 0.5, 0.5, 1, 1, 0.5, 0.5, 0]
 
 
-def test_a_curve_goes_from_corner_to_corner():
+def test_curve_fills_the_frame():
     assert polyline(lines({"loss": ([0, 10], [0, 4])}, "steps", "loss")) == [(66.0, 206.0), (504.0, 30.0)]
 
 
-def test_what_cannot_be_drawn_is_left_out():
+def test_non_finite_values_are_skipped():
     svg = lines({"norm": ([0, 1, 2, 3], [1.0, math.nan, 0.0, 100.0])}, "steps", "norm", logarithmic=True)
     assert len(polyline(svg)) == 2
 
 
-def test_a_long_curve_is_thinned_and_keeps_its_end():
+def test_long_curve_is_subsampled_and_keeps_its_end():
     points = polyline(lines({"loss": (range(5_000), range(5_000))}, "steps", "loss"))
     assert len(points) <= 402
     assert points[-1] == (504.0, 30.0)
 
 
 @pytest.mark.parametrize("values", [{}, {"train": []}, {"train": [3.0]}, {"train": [math.nan, 2.5]}])
-def test_charts_of_next_to_nothing_are_well_formed(values):
+def test_charts_of_few_values_are_well_formed(values):
     curves = {name: (range(len(v)), v) for name, v in values.items()}
     for svg in (histogram(values, "x", "y"), lines(curves, "x", "y")):
         drawn = fromstring(svg)  # noqa: S314 - our own

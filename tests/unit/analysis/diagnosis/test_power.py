@@ -10,7 +10,7 @@ from tangka_match.analysis.diagnosis.power import (
 )
 
 
-def test_the_smallest_difference_is_found_in_four_cases_of_five():
+def test_smallest_difference_has_80_percent_power():
     n, p, rng = 363, 0.3388, np.random.default_rng(0)
     gain = smallest_difference(100 * p, n) / 100
     discordant = 2 * p * (1 - p) * (1 - AGREEMENT)
@@ -20,12 +20,12 @@ def test_the_smallest_difference_is_found_in_four_cases_of_five():
     assert (z > 1.96).mean() == pytest.approx(0.80, abs=0.03)
 
 
-def test_with_so_many_queries_one_point_is_the_smallest_difference():
+def test_queries_needed_inverts_smallest_difference():
     assert smallest_difference(40.0, queries_needed(40.0, 1.0)) == pytest.approx(1.0, abs=1e-4)
 
 
 @pytest.mark.parametrize("recall", [5.0, 37.0, 90.0])
-def test_the_interval_holds_the_truth_in_95_of_100_cases(recall):
+def test_interval_covers_95_percent(recall):
     rng, n = np.random.default_rng(1), 363
     found = rng.binomial(n, recall / 100, size=20_000) / n * 100
     z = 1.96
@@ -34,7 +34,7 @@ def test_the_interval_holds_the_truth_in_95_of_100_cases(recall):
     assert covered.mean() == pytest.approx(0.95, abs=0.015)
 
 
-def test_few_queries_are_said_to_be_few():
+def test_few_queries_are_reported():
     (finding,) = diagnose_power("val", 363, 37.19).findings
     assert (finding.code, finding.severity) == ("few_queries", "info")
     assert "37.2 % a 95 % interval of ± 4.9 points" in finding.seen
@@ -42,16 +42,16 @@ def test_few_queries_are_said_to_be_few():
     assert "18,362 images" in finding.do
 
 
-def test_without_a_recall_the_widest_interval_is_told():
+def test_interval_is_widest_without_a_recall():
     assert diagnose_power("val", 363, None).values["half_width"] == pytest.approx(half_width(50.0, 363))
 
 
-def test_enough_queries_need_no_word():
+def test_many_queries_are_no_finding():
     assert diagnose_power("test", 6_000, 37.0).findings == []
 
 
-def test_a_model_that_answers_nothing_promises_no_certainty():
-    """At 0 of 40 the normal form alone says that a difference of 0 could be seen."""
+def test_recall_of_zero_has_a_positive_smallest_difference():
+    """The unadjusted normal approximation would give 0 at a recall of 0 of 40."""
     section = diagnose_power("val", 40, 0.0)
     assert section.values["smallest_difference"] > 2.5  # one image
     assert section.values["queries_for_one_point"] > 1000

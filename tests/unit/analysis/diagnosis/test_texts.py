@@ -12,38 +12,38 @@ def texts(*captions):
     return Texts(None, ["".join(words) for words in captions], captions)
 
 
-def diagnosed(train=(SENTENCE,) * 20, val=(SENTENCE,) * 20, max_tokens=80):
+def diagnose(train=(SENTENCE,) * 20, val=(SENTENCE,) * 20, max_tokens=80):
     given = {"train": texts(*train), "val": texts(*val)}
     return diagnose_texts(given, Vocabulary.build(train), TERMS, max_tokens)
 
 
-def test_captions_without_fault_get_a_clean_bill():
-    section = diagnosed()
+def test_clean_captions_have_no_findings():
+    section = diagnose()
     assert section.findings == []
     assert section.values["mean_words"] == {"train": 6.0, "val": 6.0}
     assert section.values["unknown_percent"] == {"train": 0.0, "val": 0.0}
     assert len(section.charts) == 1
 
 
-def test_unknown_words_of_a_held_out_split():
-    (finding,) = diagnosed(val=[[*SENTENCE[:5], "狮子座"]] * 20).findings
+def test_out_of_vocabulary_words_of_a_held_out_split():
+    (finding,) = diagnose(val=[[*SENTENCE[:5], "狮子座"]] * 20).findings
     assert finding.code == "out_of_vocabulary"
     assert "16.7 % of the words of val" in finding.seen
     assert "狮子座 (20×)" in finding.seen
 
 
-def test_a_few_unknown_words_are_no_fault():
-    assert diagnosed(val=[SENTENCE] * 19 + [[*SENTENCE[:5], "狮子座"]]).findings == []
+def test_few_out_of_vocabulary_words_are_no_finding():
+    assert diagnose(val=[SENTENCE] * 19 + [[*SENTENCE[:5], "狮子座"]]).findings == []
 
 
-def test_captions_longer_than_the_model_reads():
-    (finding,) = diagnosed(val=[SENTENCE] * 19 + [SENTENCE + SENTENCE[:1]], max_tokens=8).findings
+def test_truncated_captions():
+    (finding,) = diagnose(val=[SENTENCE] * 19 + [SENTENCE + SENTENCE[:1]], max_tokens=8).findings
     assert (finding.code, finding.ids) == ("cut_captions", ("val caption 20",))
     assert "data.max_tokens=9" in finding.do
 
 
-def test_terms_that_the_tokenizer_cut():
-    (finding,) = diagnosed(train=[["手持", "嘎巴", "拉碗"]] * 3 + [SENTENCE] * 17, val=[SENTENCE] * 20).findings
+def test_split_terms():
+    (finding,) = diagnose(train=[["手持", "嘎巴", "拉碗"]] * 3 + [SENTENCE] * 17, val=[SENTENCE] * 20).findings
     assert finding.code == "terms_cut"
     assert "15.0 % of the captions of train" in finding.seen
     assert "嘎巴拉碗 (3×)" in finding.seen
@@ -52,13 +52,13 @@ def test_terms_that_the_tokenizer_cut():
 
 def test_runs_of_single_characters():
     train = [[*SENTENCE, "乌", "巴", "拉", "花"]] * 20
-    found = diagnosed(train=train, val=train).findings
+    found = diagnose(train=train, val=train).findings
     assert codes(found) == ["single_characters", "single_characters"]
     assert "乌巴拉花 (20×)" in found[0].seen
 
 
-def test_captions_of_another_length():
-    (finding,) = diagnosed(val=[SENTENCE[:3]] * 20).findings
+def test_length_drift():
+    (finding,) = diagnose(val=[SENTENCE[:3]] * 20).findings
     assert finding.code == "length_drift"
     assert "captions of val have 3.0 words on average, those of train 6.0" in finding.seen
 
@@ -74,11 +74,11 @@ def test_captions_of_another_length():
         (["嘎", "巴拉", "又", "嘎巴拉碗"], ["嘎巴拉"]),
     ],
 )
-def test_which_terms_are_broken(words, broken):
+def test_broken_terms(words, broken):
     assert broken_terms("".join(words), words, TERMS) == broken
 
 
-def test_a_run_ends_at_punctuation_and_at_function_words():
+def test_single_character_run_ends_at_punctuation_and_function_words():
     assert single_character_runs("嘎巴,拉碗", ["嘎", "巴", "拉", "碗"]) == []
     assert single_character_runs("嘎巴的拉碗", list("嘎巴的拉碗")) == []
     assert single_character_runs("见乌巴拉花开", [*"见乌巴拉花", "开放"][:5]) == ["见乌巴拉花"]

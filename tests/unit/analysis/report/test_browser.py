@@ -1,4 +1,4 @@
-"""The page in headless Chromium, through real clicks."""
+"""The report page in headless Chromium, operated by clicks."""
 
 import json
 
@@ -27,7 +27,7 @@ def write_page(root, out):
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """Margins 0.1, 0.2 and 0.3 with two seeds each, R@1 20, 60 and 40; a run that failed; one whose tags are HTML."""
+    """Margins 0.1, 0.2 and 0.3 with two seeds each and R@1 20, 60 and 40; a failed run with HTML in its tags."""
     root = tmp_path_factory.mktemp("runs")
     number = 0
     for margin, r1 in ((0.1, 20.0), (0.2, 60.0), (0.3, 40.0)):
@@ -60,13 +60,13 @@ def page(browser, report):
 
 
 def headings(page):
-    """Of the table's columns."""
+    """Return the column headings of the table."""
     texts = page.locator(".runs thead th").all_inner_texts()
     return [text.strip(" ▲▼\n").replace("\n", " ") for text in texts]
 
 
 def column(page, name):
-    """The cells of a column of the table, by its heading."""
+    """Return the cells of a column of the table, by its heading."""
     place = headings(page).index(name)
     cells = page.locator(".runs tbody tr[data-row]").evaluate_all(
         "(rows, place) => rows.map((row) => row.cells[place].innerText)", place
@@ -75,7 +75,7 @@ def column(page, name):
 
 
 def settle(page):
-    """Changes are drawn at the next frame."""
+    """Wait until changes are drawn, at the next frame."""
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
@@ -83,7 +83,7 @@ def drawn(page, chart=0):
     return int(page.locator("canvas.lines").nth(chart).get_attribute("data-drawn"))
 
 
-def test_seeds_are_folded_and_the_best_comes_first(page):
+def test_seeds_are_grouped_and_best_comes_first(page):
     assert column(page, "mean R@1") == ["60.50", "40.50", "20.50", "5.00"]
     assert column(page, "margin") == ["0.2", "0.3", "0.1", "0.9"]
     assert column(page, "vs best") == ["best", "worse", "worse", "–"]
@@ -91,7 +91,7 @@ def test_seeds_are_folded_and_the_best_comes_first(page):
     assert page.locator(".tally").inner_text().split("\n") == ["6 finished", "1 failed", "unreadable ledger lines: 1"]
 
 
-def test_a_heading_sorts_and_a_second_click_turns_it(page):
+def test_heading_sorts_and_second_click_reverses(page):
     page.click(HEAD.format("setting:loss.margin"))
     settle(page)
     assert column(page, "margin") == ["0.1", "0.2", "0.3", "0.9"]
@@ -110,7 +110,7 @@ def test_a_heading_sorts_and_a_second_click_turns_it(page):
         ("nonsense", []),
     ],
 )
-def test_the_filter(page, text, margins):
+def test_filter(page, text, margins):
     page.fill("input[type=search]", text)
     settle(page)
     assert column(page, "margin") == margins
@@ -118,14 +118,14 @@ def test_the_filter(page, text, margins):
     assert page.locator("text=No run matches").count() == (not margins)
 
 
-def test_the_status_can_be_chosen(page):
+def test_status_filter(page):
     page.select_option(".filters select", "failed")
     settle(page)
     assert column(page, "margin") == ["0.9"]
     assert page.locator(".count").inner_text() == "1 of 7 runs"
 
 
-def test_a_recipe_unfolds_to_its_runs_and_a_run_to_its_details(page):
+def test_recipe_expands_to_runs_and_run_to_details(page):
     page.click("tr[data-row=g1] .name")
     settle(page)
     assert column(page, "mean R@1") == ["60.50", "60.00", "61.00", "40.50", "20.50", "5.00"]
@@ -134,12 +134,12 @@ def test_a_recipe_unfolds_to_its_runs_and_a_run_to_its_details(page):
     details = page.locator("tr.detail")
     assert "loss.margin=0.2" in details.inner_text()
     assert details.locator("a").get_attribute("href") == "run-3/"
-    page.click("text=Fold seeds")
+    page.click("text=Group seeds")
     settle(page)
     assert len(column(page, "mean R@1")) == 7
 
 
-def test_a_row_is_taken_out_of_the_charts_and_back(page):
+def test_row_is_hidden_in_charts_and_shown_again(page):
     assert (drawn(page, 0), drawn(page, 1)) == (4, 4)
     page.click("tr[data-row=g1] .swatch")
     settle(page)
@@ -157,7 +157,7 @@ def zoom_of(page):
     return json.loads(page.locator("canvas.lines").first.get_attribute("data-range"))
 
 
-def test_a_rectangle_zooms_and_a_double_click_goes_back(page):
+def test_drag_zooms_and_double_click_resets(page):
     canvas = page.locator("canvas.lines").first
     canvas.scroll_into_view_if_needed()
     settle(page)
@@ -175,11 +175,11 @@ def test_a_rectangle_zooms_and_a_double_click_goes_back(page):
     assert zoom_of(page) is None
 
 
-def test_the_time_axis_smoothing_and_another_metric(page):
+def test_time_axis_smoothing_and_metric_change_the_chart(page):
     canvas = page.locator("canvas.lines").first
     canvas.scroll_into_view_if_needed()
     before = canvas.screenshot()
-    page.select_option("select[aria-label=Against]", "time")
+    page.select_option("select[aria-label='x axis']", "time")
     settle(page)
     by_time = canvas.screenshot()
     page.locator("input[type=range]").fill("0.9")
@@ -191,7 +191,7 @@ def test_the_time_axis_smoothing_and_another_metric(page):
     assert drawn(page) == 4
 
 
-def test_a_logarithmic_axis_and_back(page):
+def test_log_scale_is_switched_on_and_off(page):
     canvas = page.locator("canvas.lines").nth(1)
     canvas.scroll_into_view_if_needed()
     settle(page)
@@ -200,7 +200,7 @@ def test_a_logarithmic_axis_and_back(page):
     box.click()
     settle(page)
     assert canvas.get_attribute("data-scale") == "log"
-    assert page.locator("canvas.lines").first.get_attribute("data-scale") == "linear", "of this chart alone"
+    assert page.locator("canvas.lines").first.get_attribute("data-scale") == "linear", "only this chart changes"
     assert canvas.screenshot() != linear
     box.click()
     settle(page)
@@ -208,7 +208,7 @@ def test_a_logarithmic_axis_and_back(page):
     assert canvas.screenshot() == linear
 
 
-def test_columns_are_taken_out_and_put_back(page):
+def test_columns_are_hidden_and_shown_again(page):
     page.click("details.choice summary")
     box = page.locator("details.choice label", has_text="margin").locator("input")
     box.uncheck()
@@ -220,7 +220,7 @@ def test_columns_are_taken_out_and_put_back(page):
     assert column(page, "margin") == ["0.2", "0.3", "0.1", "0.9"]
 
 
-def test_the_metric_of_the_result_is_chosen(page):
+def test_result_metric_is_selected(page):
     result = page.locator("select[aria-label=Result]")
     result.scroll_into_view_if_needed()
     axis = page.locator("[data-card=parallel] [data-axis=result]")
@@ -233,7 +233,7 @@ def test_the_metric_of_the_result_is_chosen(page):
     assert "mean R@1" not in text
 
 
-def test_the_nearest_curve_is_named(page):
+def test_tooltip_names_nearest_curve(page):
     canvas = page.locator("canvas.lines").first
     canvas.scroll_into_view_if_needed()
     settle(page)
@@ -245,7 +245,7 @@ def test_the_nearest_curve_is_named(page):
     assert "val/mean_r1" in page.locator("#tip").inner_text()
 
 
-def test_the_settings_of_two_runs_side_by_side(page):
+def test_comparison_of_two_runs(page):
     page.click("tr[data-row=g0] .pick[data-side=a]")
     page.click("tr[data-row=g1] .pick[data-side=b]")
     settle(page)
@@ -258,20 +258,38 @@ def test_the_settings_of_two_runs_side_by_side(page):
     assert "tangka_match.compare 'a=[" in page.locator("[data-card=verdict] pre").inner_text()
     page.click("tr[data-row=r6] .pick[data-side=b]")
     settle(page)
-    assert "takes ranks.csv" in page.locator("[data-card=verdict]").inner_text()
+    assert "both sides need ranks.csv" in page.locator("[data-card=verdict]").inner_text()
 
 
-def test_what_decides_and_the_front(page):
+def test_importance_and_pareto_front(page):
     page.locator("[data-card=importance]").scroll_into_view_if_needed()
     settle(page)
     shares = page.locator("[data-card=importance] .share")
     assert shares.first.get_attribute("data-setting") == "loss.margin"
     assert shares.first.locator("b").inner_text() == "100 %"
     front = page.locator("[data-card=pareto] circle.front")
-    assert front.count() == 2, "the fewest parameters, and the best"
+    assert front.count() == 2, "fewest parameters, and best result"
 
 
-def test_an_axis_of_the_parallel_coordinates_is_brushed(page):
+@pytest.mark.parametrize("runs", [2, 6], ids=["too few runs", "enough runs"])
+def test_importance_stays_inside_its_card(browser, tmp_path, runs):
+    for number in range(runs):
+        config = {"loss": {"weight_of_a_setting_with_a_very_long_name_that_has_to_break": number // 2}}
+        write_run(tmp_path, f"run-{number}", r1=20.0 + number, config=config)
+    seen = visit(browser, write_page(tmp_path, tmp_path / "report.html"), 1300)
+    seen.page.locator("[data-card=importance]").scroll_into_view_if_needed()
+    settle(seen.page)
+    beyond = """(card) => [...card.querySelectorAll("span, p, b")].filter(
+        (part) => part.getBoundingClientRect().right > card.getBoundingClientRect().right)"""
+    card = seen.page.locator("[data-card=importance]")
+    assert (card.locator(".share").count() > 0) == (runs == 6)
+    assert card.evaluate(beyond) == []
+    assert card.evaluate("(card) => card.scrollWidth - card.clientWidth") == 0
+    tracks = card.evaluate("(card) => [...card.querySelectorAll('.track')].map((t) => t.getBoundingClientRect().width)")
+    assert min(tracks, default=30) >= 30
+
+
+def test_parallel_coordinates_range_selection(page):
     hold = page.locator("[data-card=parallel] .hold[data-axis=result]")
     hold.scroll_into_view_if_needed()
     settle(page)
@@ -285,7 +303,7 @@ def test_an_axis_of_the_parallel_coordinates_is_brushed(page):
     assert page.locator("[data-card=parallel] polyline.off").count() == 2
 
 
-def test_the_language_is_switched_and_what_was_chosen_stays(page):
+def test_language_switch_keeps_selections(page):
     page.fill("input[type=search]", "margin<0.25")
     page.click("[data-language=zh]")
     settle(page)
@@ -293,10 +311,10 @@ def test_the_language_is_switched_and_what_was_chosen_stays(page):
     assert page.locator("html").get_attribute("lang") == "zh-CN"
     assert column(page, "平均 R@1") == ["60.50", "20.50"]
     page.click("[data-language=en]")
-    assert page.locator("h1").inner_text() == "Runs compared"
+    assert page.locator("h1").inner_text() == "Comparison of runs"
 
 
-def test_what_a_run_says_is_never_html(page):
+def test_run_data_are_never_parsed_as_html(page):
     page.click("tr[data-row=r6] .name")
     settle(page)
     assert page.locator("tr.detail").inner_text().count(EVIL) == 2
@@ -304,7 +322,7 @@ def test_what_a_run_says_is_never_html(page):
     assert page.locator("main img").count() == 0
 
 
-def test_a_narrow_window_in_chinese_needs_no_scrolling_sideways(browser, report):
+def test_narrow_window_in_chinese_has_no_horizontal_scrolling(browser, report):
     seen = visit(browser, report, 420, locale="zh-CN")
     assert seen.page.locator("h1").inner_text() == "实验对比"
     assert seen.page.evaluate("document.documentElement.scrollWidth") == 420
@@ -312,7 +330,7 @@ def test_a_narrow_window_in_chinese_needs_no_scrolling_sideways(browser, report)
 
 
 @pytest.mark.parametrize("options", [{"status": None, "steps": 0}, {"status": "finished"}])
-def test_a_single_run_is_a_page_too(browser, tmp_path, options):
+def test_page_with_a_single_run(browser, tmp_path, options):
     write_run(tmp_path, "only", **options)
     seen = visit(browser, write_page(tmp_path, tmp_path / "report.html"), 800)
     assert len(column(seen.page, "mean R@1")) == 1

@@ -15,7 +15,7 @@ def blocks_of(tmp_path, *folders, out="report.html"):
     return report_blocks(report, tmp_path / out)
 
 
-def test_settings_stand_in_the_order_of_their_names(tmp_path):
+def test_setting_values_match_the_order_of_names(tmp_path):
     one = write_run(tmp_path, "a", config={"loss": {"margin": 0.1}, "optimizer": {"lr": 1e-4, "betas": [0.9, 0.99]}})
     other = write_run(tmp_path, "b", overrides=["optimizer.lr=5e-4"])
     report = blocks_of(tmp_path, one, other)["report"]
@@ -26,13 +26,13 @@ def test_settings_stand_in_the_order_of_their_names(tmp_path):
     assert report["same"] == 8
 
 
-def test_links_go_from_the_page_to_the_folder(tmp_path):
+def test_links_are_relative_to_the_page(tmp_path):
     folder = write_run(tmp_path / "runs", "实验 #1")
     (run,) = blocks_of(tmp_path, folder, out="pages/report.html")["report"]["runs"]
     assert run["href"] == "../runs/%E5%AE%9E%E9%AA%8C%20%231/"
 
 
-def test_a_block_a_metric_and_runs_by_their_numbers(tmp_path):
+def test_one_curve_block_per_metric(tmp_path):
     one, other = write_run(tmp_path, "a", steps=4), write_run(tmp_path, "b", seed=1, steps=0)
     blocks = blocks_of(tmp_path, one, other)
     place = blocks["report"]["curves"].index("train/loss")
@@ -41,7 +41,7 @@ def test_a_block_a_metric_and_runs_by_their_numbers(tmp_path):
     assert [run["recipe"] for run in blocks["report"]["runs"]] == [0, 0]
 
 
-def test_the_clock_is_thinned_and_keeps_its_end(tmp_path):
+def test_clock_is_subsampled_and_keeps_its_end(tmp_path):
     (run,) = blocks_of(tmp_path, write_run(tmp_path, "a", steps=1000, step_seconds=2.0))["report"]["runs"]
     steps, seconds = run["clock"]
     assert len(steps) <= CLOCK_POINTS
@@ -49,7 +49,7 @@ def test_the_clock_is_thinned_and_keeps_its_end(tmp_path):
     assert run["stepSeconds"] == pytest.approx(2.0, rel=0.05)
 
 
-def test_verdicts_name_runs_by_their_numbers(tmp_path):
+def test_verdicts_refer_to_run_numbers(tmp_path):
     runs = [write_run(tmp_path, n, r1=r, config={"loss": {"margin": r}}, ranks=True) for n, r in (("a", 20), ("b", 70))]
     (verdict,) = blocks_of(tmp_path, *runs)["report"]["verdicts"]
     assert (verdict["a"], verdict["b"], verdict["better"]) == ([1], [0], "a")
@@ -78,34 +78,34 @@ def test_single_runs_are_compared_with_the_best_single_run(tmp_path):
     assert verdicts[1].found.difference == -50.0
 
 
-def test_seeds_are_compared_with_seeds(tmp_path):
+def test_several_seeds_are_compared_with_several_seeds(tmp_path):
     several = [(r1, margin, seed, {}) for r1, margin in ((30, 0.1), (80, 0.2)) for seed in range(3)]
     (verdict,) = compare(recipes_of(tmp_path, *several, (90, 0.3, 0, {})))
     assert (ids(verdict.a), ids(verdict.b), verdict.better) == (["r3", "r4", "r5"], ["r0", "r1", "r2"], "a")
 
 
-def test_a_seed_without_ranks_is_left_out(tmp_path):
+def test_seed_without_ranks_is_ignored(tmp_path):
     several = [(r1, m, seed, {}) for r1, m in ((30, 0.1), (80, 0.2)) for seed in range(2)]
     unfinished = (30, 0.1, 2, {"ranks": False, "status": "failed"})
     (verdict,) = compare(recipes_of(tmp_path, *several, unfinished))
     assert ids(verdict.b) == ["r0", "r1"]
 
 
-def test_a_pruned_run_is_not_compared(tmp_path):
+def test_pruned_run_is_not_compared(tmp_path):
     assert compare(recipes_of(tmp_path, (30, 0.1, 0, {"status": "pruned"}), (80, 0.2, 1, {}))) == []
 
 
-def test_other_data_are_not_compared(tmp_path):
+def test_different_data_are_not_compared(tmp_path):
     assert compare(recipes_of(tmp_path, (30, 0.1, 0, {}), (80, 0.2, 1, {"data_fingerprint": "beef"}))) == []
 
 
-def test_only_so_many(tmp_path):
+def test_number_of_comparisons_is_limited(tmp_path):
     recipes = recipes_of(tmp_path, *((30 + n, n / 10, n, {}) for n in range(4)))
     assert [ids(v.b) for v in compare(recipes, most=2)] == [["r2"], ["r1"]]
     assert compare(recipes, most=0) == []
 
 
-def test_a_damaged_table_is_a_reason_not_the_end(tmp_path):
+def test_damaged_rank_table_is_reported_as_reason(tmp_path):
     recipes = recipes_of(tmp_path, (30, 0.1, 0, {}), (80, 0.2, 1, {}))
     (tmp_path / "r0" / "ranks.csv").write_text("direction,query,image,rank\ni2t,x,x,first\n")
     (verdict,) = compare(recipes)

@@ -7,7 +7,7 @@ def two_runs(tmp_path, one, other, **start):
     return [record_of(write_run(tmp_path, name, config=c, **start)) for name, c in (("a", one), ("b", other))]
 
 
-def test_what_differs_and_what_only_one_has(tmp_path):
+def test_differing_keys_include_keys_of_one_run(tmp_path):
     runs = two_runs(
         tmp_path,
         {"loss": {"_target_": "tangka_match.losses.TripletMarginLoss", "margin": 0.1}},
@@ -19,29 +19,29 @@ def test_what_differs_and_what_only_one_has(tmp_path):
     ]  # fmt: skip
 
 
-def test_a_number_and_its_text_differ(tmp_path):
+def test_number_and_string_differ(tmp_path):
     assert differing_keys(two_runs(tmp_path, {"model": {"size": 1}}, {"model": {"size": "1"}})) == ["model.size"]
 
 
-def test_seeds_and_places_are_no_columns(tmp_path):
+def test_seeds_and_paths_are_no_columns(tmp_path):
     one, other = ({"paths": {"runs": p}, "logger": {"kind": p}, "tags": [p], "seed": n} for n, p in enumerate("xy"))
     runs = two_runs(tmp_path, one, other)
     assert set(differing_keys(runs)) == {"paths.runs", "logger.kind", "tags", "seed"}
     assert choose_columns(runs, differing_keys(runs)) == []
 
 
-def test_what_was_swept_comes_first(tmp_path):
+def test_swept_settings_come_first(tmp_path):
     configs = [{"model": {"_target_": f"m.{n}", "width": n}, "trainer": {"max_epochs": n}} for n in (1, 2)]
     runs = two_runs(tmp_path, *configs, overrides=["+experiment=targeted", "trainer.max_epochs=1"])
     assert choose_columns(runs, differing_keys(runs)) == ["trainer.max_epochs", "model._target_", "model.width"]
 
 
-def test_a_choice_of_a_group_counts_as_its_target(tmp_path):
+def test_group_choice_is_shown_as_its_target(tmp_path):
     (run, _) = two_runs(tmp_path, {}, {}, overrides=["model=vse", "++loss.margin=0.1", "~tags"])
     assert swept_keys([run]) >= {"model._target_", "loss.margin", "tags"}
 
 
-def test_a_run_without_a_config_differs_in_nothing(tmp_path):
+def test_run_without_config_is_ignored(tmp_path):
     runs = two_runs(tmp_path, {}, {})
     (tmp_path / "b" / "config.yaml").unlink()
     assert differing_keys([runs[0], record_of(tmp_path / "b")]) == []

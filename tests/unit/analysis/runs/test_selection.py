@@ -6,7 +6,7 @@ from tangka_match.analysis.runs.selection import best_first, fold_seeds, select_
 from tangka_match.errors import ConfigError
 
 
-def test_runs_that_differ_in_the_seed_alone_are_one_recipe(tmp_path):
+def test_runs_with_different_seeds_are_one_recipe(tmp_path):
     for name, r1, seed, config in [
         ("a", 30.0, 0, {}),
         ("b", 34.0, 1, {"tags": ["again"], "paths": {"runs": "elsewhere"}}),
@@ -21,13 +21,13 @@ def test_runs_that_differ_in_the_seed_alone_are_one_recipe(tmp_path):
     assert best_first(recipes) == [recipes[1], recipes[0]]
 
 
-def test_a_run_cut_short_does_not_count(tmp_path):
+def test_unfinished_run_is_not_counted(tmp_path):
     runs = [write_run(tmp_path, name, r1=r1, status=s) for name, r1, s in (("a", 30, "finished"), ("b", 4, "failed"))]
     (recipe,) = fold_seeds([record_of(run) for run in runs])
     assert (len(recipe.runs), recipe.mean("mean_r1"), recipe.std("mean_r1")) == (2, 30.0, None)
 
 
-def test_a_seed_that_ran_twice_is_one_sample_the_younger_run(tmp_path):
+def test_repeated_seed_counts_once_with_its_latest_run(tmp_path):
     for name, r1, seed, began in (("a", 30.0, 0, 1e9), ("b", 34.0, 1, 1e9), ("c", 32.0, 0, 2e9)):
         write_run(tmp_path, name, r1=r1, seed=seed, began=began)
     (recipe,) = fold_seeds([record_of(tmp_path / name) for name in "abc"])
@@ -35,14 +35,14 @@ def test_a_seed_that_ran_twice_is_one_sample_the_younger_run(tmp_path):
     assert recipe.mean("mean_r1") == pytest.approx(33.0)
 
 
-def test_where_none_finished_all_count(tmp_path):
+def test_all_runs_count_if_none_finished(tmp_path):
     (recipe,) = fold_seeds(
         [record_of(write_run(tmp_path, name, r1=r1, status=None)) for name, r1 in (("a", 30.0), ("b", 10.0))]
     )
     assert recipe.mean("mean_r1") == pytest.approx(20.0)
 
 
-def test_data_count_by_what_they_are_not_by_where_they_lie(tmp_path):
+def test_data_are_compared_by_fingerprint(tmp_path):
     moved = {"data": {"root": "/elsewhere/demo_small", "batch_size": 32}}
     runs = [
         record_of(write_run(tmp_path, "a")),
@@ -61,18 +61,18 @@ def test_data_count_by_what_they_are_not_by_where_they_lie(tmp_path):
     ],
     ids=["other commits", "other commits of the same files", "two changed checkouts"],
 )
-def test_runs_of_other_code_are_another_recipe(tmp_path, starts, folded):
+def test_different_code_is_a_different_recipe(tmp_path, starts, folded):
     runs = [record_of(write_run(tmp_path, str(n), seed=n, **start)) for n, start in enumerate(starts)]
     assert len(fold_seeds(runs)) == (1 if folded else 2)
 
 
-def test_runs_without_a_config_stay_alone(tmp_path):
+def test_run_without_config_is_a_recipe_of_its_own(tmp_path):
     for name in "ab":
         (write_run(tmp_path, name) / "config.yaml").unlink()
     assert len(fold_seeds([record_of(tmp_path / name) for name in "ab"])) == 2
 
 
-def test_no_result_no_place(tmp_path):
+def test_recipe_without_result_is_not_ranked(tmp_path):
     (recipe,) = fold_seeds([record_of(write_run(tmp_path, "a", status=None, steps=0))])
     assert recipe.mean("mean_r1") is None
     assert best_first([recipe]) == []
@@ -102,7 +102,7 @@ def ids(runs):
         ({"name": "targeted*", "status": "failed"}, ""),
     ],
 )
-def test_a_run_has_to_fit_everything(runs, wanted, found):
+def test_select_runs_combines_filters(runs, wanted, found):
     assert ids(select_runs(runs, **wanted)) == found
 
 
@@ -117,10 +117,10 @@ def test_a_run_has_to_fit_everything(runs, wanted, found):
         ("status", "cab"),
     ],
 )
-def test_runs_without_the_value_come_last(runs, order, found):
+def test_sort_runs_puts_missing_values_last(runs, order, found):
     assert ids(sort_runs(runs, order)) == found
 
 
-def test_exception_nothing_of_that_name(runs):
+def test_exception_unknown_sort_key(runs):
     with pytest.raises(ConfigError, match=r"sort=-margin: no run has it; allowed: started.*loss\.margin"):
         sort_runs(runs, "-margin")

@@ -7,7 +7,7 @@ from helpers.run_folders import write_run
 from tangka_match.analysis.runs.terminal import print_run, run_table
 
 
-def test_the_table_says_what_differs_and_fits_80_columns(tmp_path):
+def test_table_shows_differing_settings_within_80_columns(tmp_path):
     margins = {"20260101-000000-a-1": 0.1, "20260101-000001-a-1": 0.2}
     runs = [record_of(write_run(tmp_path, name, config={"loss": {"margin": m}})) for name, m in margins.items()]
     console = Console(file=io.StringIO(), width=80)
@@ -21,7 +21,7 @@ def test_the_table_says_what_differs_and_fits_80_columns(tmp_path):
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_one_run_with_all_that_is_known(tmp_path):
+def test_print_run_shows_all_details(tmp_path):
     folder = write_run(tmp_path, "a", r1=30.0, sweep="s1", job=3, overrides=["loss.margin=0.2"])
     with (folder / "ledger.jsonl").open("a") as ledger:
         ledger.write('{"event": "verdict", "step": 1, "code": "collapse", "message": "[bold]equal[/bold]"}\ntorn\n')
@@ -38,7 +38,7 @@ def test_one_run_with_all_that_is_known(tmp_path):
         assert words in text
 
 
-def test_a_run_without_results(tmp_path):
+def test_print_run_without_results(tmp_path):
     run = record_of(write_run(tmp_path, "a", status=None, steps=0))
     console = Console(file=io.StringIO(), width=100)
     console.print(run_table([run]))

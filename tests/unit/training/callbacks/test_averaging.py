@@ -15,7 +15,7 @@ AVERAGES = pytest.mark.parametrize(
 
 
 class Buffered(PooledMatcher):
-    """A matcher with codes beside its weights, as those of a word's characters, and a statistic of the training."""
+    """Matcher with an integer buffer (codes) and a floating-point buffer (a statistic)."""
 
     def __init__(self):
         super().__init__(8, 4, 60)
@@ -32,7 +32,7 @@ class Buffered(PooledMatcher):
 
 
 class Validated(pl.Callback):
-    """What each validation saw."""
+    """Callback that records buffers at each validation."""
 
     def __init__(self):
         self.states = []
@@ -43,7 +43,7 @@ class Validated(pl.Callback):
 
 
 def fit(root, *averages, loss=None):
-    """Two epochs of three steps; returns what the validations saw, and the end."""
+    """Train two epochs of three steps; return the buffers at the validations and at the end."""
     torch.manual_seed(0)
     validated, module = Validated(), small_module(Buffered(), loss)
     trainer = quiet_trainer(max_epochs=2, callbacks=[validated, *averages])
@@ -52,23 +52,23 @@ def fit(root, *averages, loss=None):
 
 
 @AVERAGES
-def test_codes_are_not_averaged(tmp_path, average):
-    """0.9999 * 11 + 0.0001 * 11 is a little less than 11 in float32, and would be cut off to 10."""
+def test_integer_buffers_are_not_averaged(tmp_path, average):
+    """0.9999 * 11 + 0.0001 * 11 is less than 11 in float32, and would be truncated to 10."""
     for state in fit(tmp_path, average()):
         assert torch.equal(state["matcher.codes"], torch.arange(4000))
         assert state["matcher.seen"].item() is True
 
 
-def test_statistics_of_the_matcher_are_averaged_as_its_weights_are(tmp_path):
-    """The tail of six steps begins after the second: 9, 16, 25 and 36."""
+def test_floating_point_buffers_are_averaged(tmp_path):
+    """Of six steps the last four are averaged: 9, 16, 25 and 36."""
     first, last, end = (state["matcher.squared_steps"].item() for state in fit(tmp_path, TailAveraging(0.3)))
     assert first == 9
     assert last == end == pytest.approx((9 + 16 + 25 + 36) / 4)
 
 
 @AVERAGES
-def test_the_queue_of_a_loss_is_that_of_the_running_model(tmp_path, average):
-    """Averages change no step; the momentum copy takes the matcher's statistics as they are, too."""
+def test_queue_of_a_loss_is_not_averaged(tmp_path, average):
+    """Averaging changes no step; the momentum encoder uses the current statistics too."""
 
     def loss():
         return MomentumQueueLoss(embed_dim=4, queue_size=7, key_momentum=0.5)
@@ -82,7 +82,7 @@ def test_the_queue_of_a_loss_is_that_of_the_running_model(tmp_path, average):
 
 
 class Weights(pl.Callback):
-    """The weights after each step, and what the last validation saw."""
+    """Callback that records the weights after each step and at the last validation."""
 
     def __init__(self):
         self.stepped, self.validated = [], None
@@ -94,7 +94,7 @@ class Weights(pl.Callback):
         self.validated = pl_module.matcher.project.detach().clone()
 
 
-def test_validation_sees_the_moving_average(tmp_path):
+def test_validation_uses_the_moving_average(tmp_path):
     torch.manual_seed(0)
     weights = Weights()
     trainer = quiet_trainer(max_epochs=2, callbacks=[weights, MovingAveraging(0.75)])
@@ -111,7 +111,7 @@ class Watch(pl.Callback):
         self.stepped, self.validated = [], []
 
     def on_before_zero_grad(self, trainer, pl_module, optimizer):
-        """Before the backward pass: the weights as the step before left them."""
+        """Record the weights after the previous step."""
         if trainer.global_step:
             self.stepped.append(pl_module.matcher.project.detach().clone())
 
@@ -128,8 +128,8 @@ def fit_tail_averaging(root, *callbacks, epochs=4, resume=None, every=100):
     return watch, module.matcher.project.detach().clone()
 
 
-def test_validation_sees_the_mean_of_the_tail_and_before_it_the_weights(tmp_path):
-    """Twelve steps; the mean begins after six."""
+def test_validation_uses_the_weights_and_later_the_mean_of_the_tail(tmp_path):
+    """Of twelve steps the last six are averaged."""
     torch.manual_seed(0)
     watch, end = fit_tail_averaging(tmp_path)
     steps = watch.stepped  # after steps 1 to 11
@@ -142,7 +142,7 @@ def test_validation_sees_the_mean_of_the_tail_and_before_it_the_weights(tmp_path
 
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
 @pytest.mark.parametrize("steps", [5, 8, 9])  # of 12: before the mean begins, in an epoch, at the end of one
-def test_a_resumed_run_ends_with_the_same_mean(tmp_path, steps):
+def test_resumed_run_has_the_same_mean(tmp_path, steps):
     torch.manual_seed(0)
     _, whole = fit_tail_averaging(tmp_path)
     torch.manual_seed(0)

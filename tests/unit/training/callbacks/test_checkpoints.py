@@ -20,7 +20,7 @@ from tangka_match.training.callbacks.checkpoints import AtomicCheckpointIO
 
 @pytest.fixture
 def fit(monkeypatch):
-    """Train for some epochs whose recalls are given."""
+    """Train with given recalls per epoch."""
 
     def run(root, recalls, epochs, resume=None):
         coming = iter(recalls)
@@ -38,12 +38,12 @@ def best_epoch(folder):
     return torch.load(folder / "best" / "best.ckpt", weights_only=True)["epoch"]
 
 
-def test_the_highest_recall_is_kept(fit, tmp_path):
+def test_best_checkpoint_has_the_highest_recall(fit, tmp_path):
     fit(tmp_path, [1.0, 3.0, 2.0], epochs=3)
     assert best_epoch(tmp_path) == 1
 
 
-def test_a_worse_epoch_does_not_replace_the_best_after_the_folder_has_moved(fit, tmp_path):
+def test_worse_epoch_does_not_replace_the_best_after_the_folder_has_moved(fit, tmp_path):
     before, after = tmp_path / "before", tmp_path / "after"
     fit(before, [1.0, 3.0], epochs=2).save_checkpoint(before / "last.ckpt")
     shutil.move(before, after)
@@ -51,7 +51,7 @@ def test_a_worse_epoch_does_not_replace_the_best_after_the_folder_has_moved(fit,
     assert best_epoch(after) == 1
 
 
-def test_a_better_epoch_does(fit, tmp_path):
+def test_better_epoch_replaces_the_best(fit, tmp_path):
     fit(tmp_path, [1.0, 3.0], epochs=2).save_checkpoint(tmp_path / "last.ckpt")
     fit(tmp_path, [4.0], epochs=3, resume=tmp_path / "last.ckpt")
     assert best_epoch(tmp_path) == 2
@@ -77,7 +77,7 @@ def events_of(root, every_n_steps, **settings):
     return events.seen
 
 
-def test_it_is_written_within_an_epoch_and_after_the_validation_at_its_end(tmp_path):
+def test_last_checkpoint_is_written_within_an_epoch_and_after_validation(tmp_path):
     assert events_of(tmp_path, 2, max_epochs=2) == [
         ("written", 2),
         ("validated", 3),
@@ -88,12 +88,12 @@ def test_it_is_written_within_an_epoch_and_after_the_validation_at_its_end(tmp_p
     ]
 
 
-def test_an_interval_longer_than_an_epoch_leaves_the_ends_of_epochs(tmp_path):
+def test_interval_longer_than_an_epoch_writes_at_ends_of_epochs(tmp_path):
     seen = events_of(tmp_path, 100, max_epochs=2)
     assert [step for event, step in seen if event == "written"] == [3, 6]
 
 
-def test_the_file_is_a_checkpoint_of_this_project(tmp_path):
+def test_file_is_a_checkpoint_of_this_project(tmp_path):
     events_of(tmp_path, 100, max_epochs=1)
     checkpoint = read_checkpoint(tmp_path / "last.ckpt")
     assert checkpoint["global_step"] == 3
@@ -109,7 +109,7 @@ def test_the_file_is_a_checkpoint_of_this_project(tmp_path):
         (ValueError(), False, False),
     ],
 )
-def test_only_a_sigterm_between_batches_is_a_point_to_go_on_from(tmp_path, error, validating, written):
+def test_only_sigterm_between_batches_writes_a_checkpoint(tmp_path, error, validating, written):
     saved = []
     trainer = SimpleNamespace(validating=validating, save_checkpoint=saved.append, global_step=7)
     LastCheckpoint(tmp_path / "last.ckpt", 1, saved.append).on_exception(trainer, None, error)
@@ -141,13 +141,13 @@ def path(tmp_path):
     return tmp_path / "last.ckpt"
 
 
-def test_a_checkpoint_comes_back_and_nothing_else_is_left(tmp_path):
+def test_saved_checkpoint_can_be_loaded_and_leaves_no_other_file(tmp_path):
     save(tmp_path / "new folder" / "last.ckpt")
     assert torch.equal(read(tmp_path / "new folder" / "last.ckpt")["weight"], NEW["weight"])
     assert [p.name for p in (tmp_path / "new folder").iterdir()] == ["last.ckpt"]
 
 
-def test_a_new_one_takes_the_place_of_the_old(path):
+def test_new_file_replaces_the_old(path):
     save(path)
     assert len(read(path)["weight"]) == 100_000
 
@@ -159,7 +159,7 @@ def test_a_new_one_takes_the_place_of_the_old(path):
         RuntimeError("No space left on device: unexpected pos 64\nframe #0"),
     ],
 )
-def test_a_full_disk_costs_neither_the_previous_file_nor_space(path, monkeypatch, error):
+def test_full_disk_keeps_the_previous_file_and_frees_space(path, monkeypatch, error):
     before = path.read_bytes()
     monkeypatch.setattr(torch, "save", fail_with(error))
     with pytest.raises(
@@ -171,15 +171,15 @@ def test_a_full_disk_costs_neither_the_previous_file_nor_space(path, monkeypatch
     assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]
 
 
-def test_the_message_says_when_there_is_no_earlier_one(tmp_path, monkeypatch):
+def test_message_says_that_there_is_no_earlier_file(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "save", fail_with(OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(TrainingError, match=r"there is no earlier one\. Free space .* resume=<run id>"):
         save(tmp_path / "last.ckpt")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_write_that_the_system_really_refuses_costs_nothing_either(path):
-    """The system's limit on the size of a file stands for a full disk: writing fails in the midst of the weights."""
+def test_write_refused_by_the_system_keeps_the_previous_file(path):
+    """A limit on the file size acts like a full disk: writing fails within the weights."""
     before = path.read_bytes()
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
@@ -193,13 +193,13 @@ def test_a_write_that_the_system_really_refuses_costs_nothing_either(path):
     assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(TrainingError, match=r"file/last\.ckpt: cannot write the checkpoint .*no earlier one"):
         save(tmp_path / "file" / "last.ckpt")
 
 
-def test_a_kill_in_the_midst_of_writing_leaves_the_previous_file(path, monkeypatch):
+def test_kill_while_writing_keeps_the_previous_file(path, monkeypatch):
     monkeypatch.setattr(torch, "save", fail_with(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         save(path)

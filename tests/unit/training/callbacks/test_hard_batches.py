@@ -13,7 +13,7 @@ from tangka_match.training.callbacks import ExactResume, HardBatches, LastCheckp
 
 
 class Watch(pl.Callback):
-    """Notes the captions of every step."""
+    """Callback that records the captions of every step."""
 
     def __init__(self):
         self.seen = []
@@ -23,7 +23,7 @@ class Watch(pl.Callback):
 
 
 def fit(root, *callbacks, share=0.5, resume=None, workers=0, matcher=None):
-    """Three epochs of six steps, with dropout; returns the weights at the end."""
+    """Train three epochs of six steps with dropout; return the final weights."""
     data = RegionTextDataModule(
         str(write_dataset(root / "data", train=24)), batch_size=4, hard_batches=share, num_workers=workers
     )
@@ -38,8 +38,8 @@ def fit(root, *callbacks, share=0.5, resume=None, workers=0, matcher=None):
 
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
 @pytest.mark.parametrize(("steps", "workers"), [(3, 0), (6, 0), (9, 0), (12, 0), (16, 0), (9, 2)])
-def test_a_run_that_stopped_ends_with_the_bits_of_an_unbroken_one(tmp_path, steps, workers):
-    """Steps 6 and 12 are the ends of epochs; in between the weights that found the neighbours are gone."""
+def test_resumed_run_equals_an_uninterrupted_one(tmp_path, steps, workers):
+    """Steps 6 and 12 end epochs; between them the weights that neighbours were found with are not available."""
     torch.manual_seed(5)
     whole_seen = Watch()
     whole = fit(tmp_path, whole_seen)
@@ -53,8 +53,8 @@ def test_a_run_that_stopped_ends_with_the_bits_of_an_unbroken_one(tmp_path, step
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_the_order_follows_the_model_and_finding_it_draws_nothing(tmp_path):
-    """In the first epoch hard batches are plain ones, and dropout draws the same: the weights are then the same."""
+def test_order_depends_on_the_model_and_draws_no_random_numbers(tmp_path):
+    """The first epoch uses plain shuffling and the same dropout, so the weights are equal."""
     orders, states = [], []
 
     class AfterOneEpoch(pl.Callback):
@@ -73,7 +73,7 @@ def test_the_order_follows_the_model_and_finding_it_draws_nothing(tmp_path):
     assert [torch.equal(*pair) for pair in zip(states[1], states[4], strict=True)] == [True, True]
 
 
-def test_neighbours_are_found_anew_in_every_epoch_but_the_first(tmp_path):
+def test_neighbours_are_found_in_every_epoch_after_the_first(tmp_path):
     found = []
 
     class Found(pl.Callback):
@@ -87,6 +87,6 @@ def test_neighbours_are_found_anew_in_every_epoch_but_the_first(tmp_path):
     assert sorted(first[0].tolist()) == [-1] * 9 + list(range(1, 24))  # 23 others, 32 places
 
 
-def test_a_matcher_without_pooled_vectors_is_refused(tmp_path):
+def test_matcher_without_pooled_embeddings_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"data\.hard_batches=0\.5.*MaxMeanMatcher has none.*model=vse"):
         fit(tmp_path, matcher=MaxMeanMatcher(8, 4, 60))

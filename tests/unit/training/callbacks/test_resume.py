@@ -19,7 +19,7 @@ from tangka_match.training.distillation import Distillation, Teachers
 
 
 class DrawsNumbers(pl.Callback):
-    """What loading a model or starting workers may do."""
+    """Callback that draws random numbers, as loading a model or starting workers does."""
 
     def on_train_start(self, trainer, pl_module):
         draw()
@@ -30,7 +30,7 @@ def draw():
 
 
 def fit(root, *callbacks, resume=None, every=100, loss=None, **settings):
-    """Three epochs of three steps, with dropout; returns the weights at the end."""
+    """Train three epochs of three steps with dropout; return the final weights."""
     data, module = small_data(root), small_module(loss=loss, **settings)
     data.setup("fit")
     keep = [ExactResume(data.batch_sampler), LastCheckpoint(root / "last.ckpt", every, lambda step: None)]
@@ -38,9 +38,9 @@ def fit(root, *callbacks, resume=None, every=100, loss=None, **settings):
     return module.state_dict()
 
 
-def test_the_generators_go_back_to_where_they_were():
+def test_random_state_is_restored():
     draw()
-    random.gauss(0, 1)  # leaves half a pair behind, which is part of the state
+    random.gauss(0, 1)  # keeps the second number of a pair as part of the state
     state = random_state()
     expected = draw()
     assert draw() != expected
@@ -48,7 +48,7 @@ def test_the_generators_go_back_to_where_they_were():
     assert draw() == expected
 
 
-def test_the_state_survives_a_checkpoint_that_runs_no_code(tmp_path):
+def test_random_state_can_be_loaded_with_weights_only(tmp_path):
     state = random_state()
     expected = draw()
     torch.save(state, tmp_path / "state.pt")
@@ -58,7 +58,7 @@ def test_the_state_survives_a_checkpoint_that_runs_no_code(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 6, 8])
-def test_a_run_that_stopped_ends_with_the_weights_of_an_unbroken_one(tmp_path, steps):
+def test_resumed_run_equals_an_uninterrupted_one(tmp_path, steps):
     torch.manual_seed(5)
     whole = fit(tmp_path)
     torch.manual_seed(5)
@@ -69,8 +69,8 @@ def test_a_run_that_stopped_ends_with_the_weights_of_an_unbroken_one(tmp_path, s
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_a_momentum_copy_and_its_queue_go_on_bit_by_bit(tmp_path):
-    """Seven places and batches of four: the run stops with the queue half gone round."""
+def test_momentum_encoder_and_queue_resume_exactly(tmp_path):
+    """The queue has seven entries and batches have four, so the run stops with a partly overwritten queue."""
 
     def loss():
         return MomentumQueueLoss(embed_dim=4, queue_size=7, key_momentum=0.5)
@@ -88,8 +88,8 @@ def test_a_momentum_copy_and_its_queue_go_on_bit_by_bit(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
 @pytest.mark.parametrize("steps", [3, 4, 5, 7])
-def test_words_that_thaw_on_the_way_go_on_bit_by_bit(tmp_path, steps):
-    """They are frozen for five of nine steps, in which the optimizer knows nothing of them."""
+def test_words_that_are_unfrozen_later_resume_exactly(tmp_path, steps):
+    """They are frozen for five of nine steps, in which the optimizer has no state for them."""
 
     def settings():
         return {"matcher": ThawingMatcher(8, 4, 60), "optimizer": partial(torch.optim.AdamW, lr=0.1)}
@@ -109,7 +109,7 @@ def test_words_that_thaw_on_the_way_go_on_bit_by_bit(tmp_path, steps):
 
 
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
-def test_a_student_goes_on_bit_by_bit(tmp_path):
+def test_distilled_student_resumes_exactly(tmp_path):
     data = small_data(tmp_path)
     data.setup("fit")
     path = write_checkpoint(tmp_path / "teacher.ckpt", list(data.train.captions))
@@ -129,8 +129,8 @@ def test_a_student_goes_on_bit_by_bit(tmp_path):
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_dropout_makes_the_weights_depend_on_the_random_state(tmp_path):
-    """Else a run that stopped could end with the weights of an unbroken one though its random state was lost."""
+def test_weights_depend_on_the_random_state(tmp_path):
+    """Otherwise the tests above could pass with a lost random state."""
     torch.manual_seed(5)
     first = fit(tmp_path)
     torch.manual_seed(6)
@@ -138,7 +138,7 @@ def test_dropout_makes_the_weights_depend_on_the_random_state(tmp_path):
 
 
 def place(ready, processed, batches):
-    """What is saved with these counts of Lightning's loops, in an epoch of three batches."""
+    """Return what is saved with these counts of Lightning's loops, in an epoch of three batches."""
     trainer = SimpleNamespace(
         world_size=1,
         fit_loop=SimpleNamespace(
@@ -163,11 +163,11 @@ def place(ready, processed, batches):
         ((1, 1, 3), (1, 0)),  # at its end
     ],
 )
-def test_the_place_is_the_next_batch_to_train(counts, expected):
+def test_saved_position_is_the_next_batch(counts, expected):
     assert place(*counts) == expected
 
 
-def test_loading_tells_the_sampler_where_to_go_on():
+def test_loading_sets_the_position_of_the_sampler():
     sampler = ResumableBatchSampler(num_pairs=12, batch_size=4)
     whole = list(sampler)
     state = {"exact_resume": {"epoch": 0, "batch": 2, "random": random_state()}}
@@ -190,13 +190,13 @@ def test_loading_tells_the_sampler_where_to_go_on():
         ),
     ],
 )
-def test_a_checkpoint_with_or_without_averages_is_not_mistaken_for_the_other(callbacks, checkpoint, said):
+def test_checkpoint_with_another_averaging_is_refused(callbacks, checkpoint, said):
     resume = ExactResume(ResumableBatchSampler(num_pairs=12, batch_size=4))
     with pytest.raises(CheckpointError, match=said + r".*resume=<run id>"):
         resume.on_load_checkpoint(SimpleNamespace(callbacks=callbacks), None, checkpoint)
 
 
-def test_a_checkpoint_that_lost_its_place_is_refused():
+def test_checkpoint_without_a_position_is_refused():
     resume = ExactResume(ResumableBatchSampler(num_pairs=12, batch_size=4))
     with pytest.raises(CheckpointError, match="lacks the position in the data"):
         resume.on_load_checkpoint(SimpleNamespace(callbacks=[], global_rank=0), None, {})

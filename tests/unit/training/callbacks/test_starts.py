@@ -33,14 +33,14 @@ def test_fits_before_the_first_step(data):
     assert not torch.equal(seen[0], module.matcher.image_projection)  # and then it trains
 
 
-def test_a_resumed_run_keeps_the_weights_of_its_checkpoint(data):
+def test_resumed_run_keeps_the_weights_of_its_checkpoint(data):
     module = module_for(data)
     before = module.matcher.image_projection.detach().clone()
     ClosedFormStart(data, resumed=True).setup(quiet_trainer(max_epochs=1), module, "fit")
     assert torch.equal(module.matcher.image_projection, before)
 
 
-def test_other_matchers_are_left_alone(data):
+def test_other_matchers_are_not_changed(data):
     module = small_module()
     before = {name: value.clone() for name, value in module.state_dict().items()}
     ClosedFormStart(data, resumed=False).setup(quiet_trainer(max_epochs=1), module, "fit")
@@ -61,7 +61,7 @@ def dual_encoder(data_word_start):
     return DualEncoder(**sizes, embed_dim=4, word_dim=3, character_dim=2)
 
 
-def test_a_run_begins_with_the_words(data_word_start):
+def test_words_are_passed_to_the_matcher(data_word_start):
     model = dual_encoder(data_word_start)
     WordStart(data_word_start, resumed=False).setup(quiet_trainer(max_epochs=1), small_module(model), "fit")
     (lotus,) = data_word_start.vocabulary.encode(["莲花"])[1:-1]
@@ -69,13 +69,13 @@ def test_a_run_begins_with_the_words(data_word_start):
     assert model.word_input.characters[lotus].count_nonzero() == 2
 
 
-def test_a_resumed_run_keeps_what_its_checkpoint_has(data_word_start):
+def test_resumed_run_keeps_its_words(data_word_start):
     model = dual_encoder(data_word_start)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     WordStart(data_word_start, resumed=True).setup(quiet_trainer(max_epochs=1), small_module(model), "fit")
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
-def test_vectors_for_a_model_that_takes_none(data_word_start):
+def test_vectors_for_a_model_without_word_vectors_are_refused(data_word_start):
     with pytest.raises(ConfigError, match=r"PooledMatcher takes no word vectors: .* model=dual_encoder"):
         WordStart(data_word_start, resumed=False).setup(quiet_trainer(max_epochs=1), small_module(), "fit")

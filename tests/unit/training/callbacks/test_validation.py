@@ -10,7 +10,7 @@ from tangka_match.training.callbacks import LastValidation, Pruning, ValidationL
 
 
 class Validations(pl.Callback):
-    """Notes after how many optimizer steps each validation ends."""
+    """Callback that records the optimizer step of each validation."""
 
     def __init__(self):
         self.steps = []
@@ -37,12 +37,12 @@ def validated_at(root, *callbacks, **settings):
         ({"max_epochs": 1, "check_val_every_n_epoch": 5}, [3]),
     ],
 )
-def test_the_last_step_ends_in_a_validation(tmp_path, settings, steps):
+def test_last_step_is_validated(tmp_path, settings, steps):
     assert validated_at(tmp_path, LastValidation(), **settings) == (steps, steps[-1])
 
 
 @pytest.mark.parametrize("settings", [{"max_epochs": 2}, {"max_epochs": 9, "max_steps": 2 * STEPS_PER_EPOCH}])
-def test_a_run_that_ends_with_an_epoch_is_not_validated_twice(tmp_path, settings):
+def test_run_that_ends_with_an_epoch_is_validated_once(tmp_path, settings):
     assert validated_at(tmp_path, LastValidation(), **settings) == ([3, 6], 6)
 
 
@@ -50,13 +50,13 @@ def test_a_run_that_ends_with_an_epoch_is_not_validated_twice(tmp_path, settings
     ("settings", "steps"),
     [({"max_epochs": 4, "max_steps": 5}, [3]), ({"max_epochs": 3, "check_val_every_n_epoch": 2}, [6])],
 )
-def test_lightning_alone_would_not_validate(tmp_path, settings, steps):
+def test_lightning_alone_does_not_validate(tmp_path, settings, steps):
     """When this fails, the callback is no longer needed."""
     assert validated_at(tmp_path, **settings)[0] == steps
 
 
 def fit(root, answers, **settings):
-    """The epochs that were reported, the optimizer steps that the run took, and whether it was pruned."""
+    """Return the reported epochs, the optimizer steps of the run, and whether it was pruned."""
     reported = []
 
     def report(epoch, value):
@@ -73,12 +73,12 @@ def fit(root, answers, **settings):
     ("answers", "epochs", "pruned"),
     [([False] * 4, 4, False), ([False, True, True, True], 2, True), ([True] * 4, 1, True)],
 )
-def test_a_run_ends_after_the_epoch_in_which_it_is_told_to(tmp_path, answers, epochs, pruned):
+def test_run_ends_after_the_epoch_in_which_it_is_pruned(tmp_path, answers, epochs, pruned):
     expected = [(epoch, True) for epoch in range(epochs)], 3 * epochs, pruned
     assert fit(tmp_path, answers, max_epochs=4) == expected
 
 
-def test_a_run_that_is_at_its_end_anyway_is_not_pruned(tmp_path):
+def test_run_at_its_last_epoch_is_not_pruned(tmp_path):
     assert fit(tmp_path, [False, True], max_epochs=2) == ([(0, True), (1, True)], 6, False)
 
 
@@ -113,17 +113,17 @@ def said(caplog):
     return say
 
 
-def test_a_validation_is_one_line(said):
+def test_validation_is_logged_as_one_line(said):
     assert said(METRICS) == [
         "epoch  7  step   184  loss 0.412  val 0.500  i2t 37.47/80.00/91.50  t2i 36.00/79.00/90.00  "
         "mean R@1 36.73  rsum 414.0"
     ]
 
 
-def test_a_training_loss_that_is_not_logged_yet_is_said_to_be_unknown(said):
+def test_missing_training_loss_is_shown_as_a_dash(said):
     (line,) = said({name: value for name, value in METRICS.items() if name != "train/loss"})
     assert "loss –  val 0.500" in line
 
 
-def test_validation_outside_of_training_is_silent(said):
+def test_validation_outside_of_training_is_not_logged(said):
     assert said(METRICS, fn="validate") == []

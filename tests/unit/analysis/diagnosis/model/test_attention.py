@@ -5,13 +5,13 @@ from tangka_match.analysis.diagnosis.model.attention import OCCLUSION, entropy_r
 from tangka_match.analysis.diagnosis.model.scored import score_split
 
 
-def test_spread_worked_by_hand():
-    """Shares 1/2, 1/4, 1/4 are 2 ** 1.5 regions wide."""
+def test_entropy_regions_worked_example():
+    """Weights 1/2, 1/4, 1/4 cover 2 ** 1.5 regions."""
     assert entropy_regions(torch.tensor([0.5, 0.25, 0.25])).item() == pytest.approx(2**1.5)
     assert entropy_regions(torch.full((36,), 1 / 36)).item() == pytest.approx(36)
 
 
-def test_words_of_a_caption_and_their_weights(small_matchers, small_set):
+def test_attention_of_the_words_of_a_caption(small_matchers, small_set):
     matcher = small_matchers["vse"]
     scored = score_split(matcher, small_set, None)
     attention = measure_attention(matcher, scored)
@@ -32,7 +32,7 @@ def test_words_of_a_caption_and_their_weights(small_matchers, small_set):
             assert one.weights == pytest.approx(tuple(expected.tolist()))
 
 
-def test_a_model_whose_words_look_nowhere_is_shown_by_occlusion(small_matchers, small_set):
+def test_model_without_attention_uses_occlusion(small_matchers, small_set):
     matcher = small_matchers["dual_path"]
     scored = score_split(matcher, small_set, None)
     attention = measure_attention(matcher, scored)

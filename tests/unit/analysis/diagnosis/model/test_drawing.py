@@ -21,7 +21,7 @@ from tangka_match.analysis.diagnosis.model.failures import Slice, worst_queries
 from tangka_match.analysis.diagnosis.model.hubs import count_hubs
 
 
-def test_a_picture_stands_in_the_page_once(small_set):
+def test_thumbnail_is_embedded_once(small_set):
     album = Album(small_set)
     drawn = album.draw(3) + album.draw(3, '<rect width="5"/>') + album.draw(4)
     assert drawn.count('href="#image-3"') == 2
@@ -35,14 +35,14 @@ def test_a_picture_stands_in_the_page_once(small_set):
     assert abs(int(picture.mean()) - 60) <= 1, "the colour of image 3"
 
 
-def test_an_image_without_a_picture_is_a_blank_sheet(small_set):
+def test_image_without_thumbnail_is_a_placeholder(small_set):
     album = Album(small_set)
     assert not album.has(11)
     assert 'class="sheet"' in album.draw(11)
     assert album.symbols() == ""
 
 
-def test_a_file_that_is_no_picture_counts_as_none(small_set, tmp_path):
+def test_unreadable_thumbnail_is_a_placeholder(small_set, tmp_path):
     (tmp_path / "thumbnails").mkdir()
     (tmp_path / "thumbnails" / "dev-0000.png").write_bytes(b"not a picture")
     album = Album(small_set)
@@ -55,7 +55,7 @@ def well_formed(html):
     return html
 
 
-def test_worst_queries_show_the_right_answer_and_text_is_escaped():
+def test_worst_queries_show_correct_answer_and_escape_text():
     scored = make_scored(1 - torch.eye(9), captions=["<b>绿度母</b>", *(f"第{n}句" for n in range(8))])
     html = well_formed(draw_worst(scored, Album(scored.split), "t2i", worst_queries(scored, "t2i")))
     assert "&lt;b&gt;绿度母&lt;/b&gt;" in html
@@ -64,12 +64,12 @@ def test_worst_queries_show_the_right_answer_and_text_is_escaped():
     assert "image-0" in html
 
 
-def test_without_failures_nothing_is_drawn():
+def test_nothing_is_drawn_without_failures():
     scored = make_scored(torch.eye(9))
     assert draw_worst(scored, Album(scored.split), "t2i", []) == draw_slices("x", []) == ""
 
 
-def test_hubs_show_how_often_they_answer():
+def test_hubs_show_their_occurrences():
     scores = torch.eye(6)
     scores[2] = 2.0
     scored = make_scored(scores)
@@ -77,19 +77,19 @@ def test_hubs_show_how_often_they_answer():
     assert re.search(r"第2句</q><small>image-2</small><b>6 × first</b>", html)
 
 
-def test_a_bar_is_as_long_as_its_recall():
+def test_bar_length_is_recall():
     html = well_formed(draw_slices("By length", [Slice("3 to <5> words", 40, 25.0, 50.0, 0.01, 40)]))
     assert 'class="fill" width="50.0"' in html
     assert 'class="mark" x="99.0"' in html
     assert "3 to &lt;5&gt; words" in html
 
 
-def test_boxes_lie_where_the_regions_are(small_set):
-    """The album's picture is 140 x 210; the heaviest region is drawn last and in full strength."""
+def test_boxes_match_regions(small_set):
+    """The thumbnail is 140 x 210; the region with the largest weight is drawn last, at full opacity."""
     scored = make_scored(torch.eye(12))
     boxes = np.zeros((12, 3, 4), np.float32)
     boxes[0] = [[0, 0, 0.5, 0.5], [0.5, 0.2, 1, 1], [0, 0, 1, 1]]
-    example = Example(0, 0, "found first", (WordAttention("龙", (0.25, 0.75, 0.0)),))
+    example = Example(0, 0, "own image, rank 1", (WordAttention("龙", (0.25, 0.75, 0.0)),))
     html = well_formed(draw_attention(scored, Album(small_set), boxes, [example]))
     drawn = re.findall(
         r'class="look" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)" opacity="([\d.]+)"', html

@@ -17,8 +17,8 @@ from tangka_match.analysis.diagnosis.model.failures import (
 from tangka_match.data.vocabulary import Vocabulary
 
 
-def test_a_slice_worked_by_hand():
-    """25 captions of which 5 are found, against 75 of which 45 are: z = (0.6 − 0.2) / √(0.25 (1/25 + 1/75)) = 3.46."""
+def test_slice_worked_example():
+    """R@1 of 5 / 25 against 45 / 75: z = (0.6 − 0.2) / √(0.25 (1/25 + 1/75)) = 3.46."""
     member = np.arange(100) < 25
     found = np.zeros(100, bool)
     found[:5] = found[25:70] = True
@@ -29,15 +29,15 @@ def test_a_slice_worked_by_hand():
 
 
 @pytest.mark.parametrize("inside", [19, 82])
-def test_too_few_captions_on_either_side_are_no_slice(inside):
+def test_slice_needs_enough_captions_on_both_sides(inside):
     assert slice_of("x", np.arange(100) < inside, np.ones(100, bool), np.arange(100)) is None
 
 
-def test_where_all_captions_are_found_nothing_differs():
+def test_perfect_recall_has_no_difference():
     assert slice_of("x", np.arange(100) < 50, np.ones(100, bool), np.arange(100)).p == 1.0
 
 
-def test_captions_are_cut_into_lengths():
+def test_captions_are_grouped_by_length():
     words = [["字"] * length for length in (3, 5, 8, 12) for _ in range(25)]
     found = np.repeat([False, True, True, True], 25)
     slices = by_length(words, found, np.arange(100))
@@ -47,12 +47,12 @@ def test_captions_are_cut_into_lengths():
     assert finding.points == pytest.approx(25.0)
 
 
-def test_captions_of_one_length_have_no_slices():
+def test_equal_lengths_have_no_slices():
     assert by_length([["字"]] * 100, np.ones(100, bool), np.arange(100)) == []
 
 
-def test_kinds_that_fail_come_first_and_are_found():
-    """Captions that name a posture fail, as do those with a word that the model lacks; verbs make no difference."""
+def test_failing_kinds_come_first_and_are_reported():
+    """Captions with a posture or an out-of-vocabulary word fail; verbs have no effect."""
     captions = [["结跏趺坐", "跑"]] * 25 + [["怪词", "跑"]] * 25 + [["红色", "跑"]] * 25 + [["红色"]] * 75
     found = np.repeat([False, False, True, True], [25, 25, 25, 75])
     vocabulary = Vocabulary(["结跏趺坐", "红色", "跑"])
@@ -69,27 +69,27 @@ def test_kinds_that_fail_come_first_and_are_found():
     assert not [finding for finding in failing if "nouns" in finding.seen]
 
 
-def test_by_chance_hardly_anything_fails():
-    """200 sets in which all captions are found alike: no more than one in twenty may cry wolf."""
+def test_family_wise_error_rate():
+    """200 sets without differences: at most one in twenty may have a finding."""
     random = np.random.default_rng(0)
     words = [["字"] * length for length in random.integers(3, 20, 300)]
     owners = np.arange(300)
     slices = (by_length(words, random.random(300) < 0.4, owners) for _ in range(200))
-    alarms = sum(bool(judge_slices("x", made, 300, "do")) for made in slices)
-    assert alarms <= 14
+    rejected = sum(bool(judge_slices("x", made, 300, "do")) for made in slices)
+    assert rejected <= 14
 
 
-def test_captions_of_one_image_are_no_independent_draws():
-    """All five captions of an image are found, or none; and all are in the slice, or none: nothing differs."""
+def test_standard_errors_are_clustered_by_image():
+    """All five captions of an image have the same result and the same slice, and there is no difference."""
     random, owners = np.random.default_rng(0), np.repeat(np.arange(400), 5)
-    alarms = 0
+    rejected = 0
     for _ in range(400):
         member, found = (np.repeat(random.random(400) < share, 5) for share in (0.3, 0.4))
-        alarms += slice_of("x", member, found, owners).p < 0.05
-    assert alarms <= 36  # 5 % of 400, and three standard deviations and a half
+        rejected += slice_of("x", member, found, owners).p < 0.05
+    assert rejected <= 36  # 5 % of 400, plus 3.5 standard deviations
 
 
-def test_the_word_that_fails_most_is_named():
+def test_worst_word_comes_first():
     captions = [["龙", "云"]] * 30 + [["云", "山"]] * 30 + [["山"]] * 30
     found = np.repeat([False, True, True], 30)
     assert [made.name for made in worst_words(captions, found, np.arange(90))] == ["龙", "云"]
@@ -103,10 +103,10 @@ SCORES = torch.tensor(
         [0.3, 0.9, 0.5, 0.5],
     ]
 )
-"""Caption 0 finds its image first; caption 1's image is second but two, caption 2's third, caption 3's third."""
+"""Scores of four images (rows) and four captions (columns)."""
 
 
-def test_the_worst_queries_worked_by_hand():
+def test_worst_queries_worked_example():
     queries = worst_queries(make_scored(SCORES), "t2i")
     assert [(q.item, q.rank) for q in queries] == [(1, 3), (2, 3), (3, 3)]
     worst = queries[0]
@@ -114,12 +114,12 @@ def test_the_worst_queries_worked_by_hand():
     assert (worst.right.item, round(worst.right.score, 3)) == (1, 0.3)
 
 
-def test_among_equal_ranks_the_clearest_miss_comes_first():
+def test_ties_are_sorted_by_score_lead():
     leads = [q.answers[0].score - q.right.score for q in worst_queries(make_scored(SCORES), "t2i")]
     assert leads == sorted(leads, reverse=True)
 
 
-def test_image_queries_look_for_any_of_their_captions():
+def test_image_query_matches_any_of_its_captions():
     scored = make_scored(torch.tensor([[0.1, 0.2, 0.9], [0.8, 0.3, 0.4]]), [0, 0, 1])
     image, other = worst_queries(scored, "i2t")
     assert (image.item, image.rank, image.right.item) == (0, 2, 1)
@@ -135,6 +135,6 @@ def test_image_queries_look_for_any_of_their_captions():
     }
 
 
-def test_what_is_answered_rightly_is_not_shown():
+def test_correctly_answered_queries_are_excluded():
     assert worst_queries(make_scored(torch.eye(5)), "t2i") == []
     assert len(worst_queries(make_scored(1 - torch.eye(9)), "t2i", 4)) == 4

@@ -7,7 +7,7 @@ from tangka_match.metrics import retrieval_ranks
 
 
 def with_hub(size=40, item=7, share=0.5):
-    """A model that is right everywhere, but for image ``item``, which stands first for a share of the captions."""
+    """Return a perfect model, except that image ``item`` ranks first for a share of the captions."""
     scores = torch.eye(size) + 0.01 * torch.rand(size, size, generator=torch.Generator().manual_seed(0))
     scores[item, : int(share * size)] = 2.0
     return scores
@@ -17,28 +17,28 @@ def codes(findings):
     return [(finding.code, finding.severity) for finding in findings]
 
 
-def test_occurrences_worked_by_hand():
-    """Three queries, three answers: the first two want answer 0, then 1; the third 2, then 0."""
+def test_k_occurrence_worked_example():
+    """Three queries, three items: the first two rank item 0, then 1; the third item 2, then 0."""
     scores = torch.tensor([[0.9, 0.5, 0.1], [0.8, 0.7, 0.2], [0.4, 0.1, 0.6]])
     assert k_occurrence(scores, 1).tolist() == [2, 0, 1]
     assert k_occurrence(scores, 2).tolist() == [3, 2, 1]
     assert k_occurrence(scores, 3).tolist() == [3, 3, 3]
 
 
-def test_equal_scores_are_counted_as_they_are_ranked():
+def test_k_occurrence_uses_the_tie_rule_of_ranks():
     scores = torch.zeros(4, 4)
     assert retrieval_ranks(scores, torch.arange(4)).t2i.tolist() == [4, 3, 2, 1]
     assert k_occurrence(scores, 1).tolist() == [0, 0, 0, 4]
 
 
-def test_skewness_against_numbers_worked_by_hand():
+def test_skewness_worked_example():
     """Counts 0, 0, 0, 4: deviations −1, −1, −1, 3; third moment 6, variance 3, so 6 / 3 ** 1.5."""
     assert skewness(torch.tensor([0, 0, 0, 4])) == pytest.approx(6 / 3**1.5)
     assert skewness(torch.tensor([0, 2, 4])) == pytest.approx(0.0)
     assert skewness(torch.tensor([3, 3, 3])) == 0.0
 
 
-def test_a_planted_hub_is_named_with_what_it_takes():
+def test_planted_hub_is_reported_with_its_share():
     scored = make_scored(with_hub(share=0.5))
     hubs = count_hubs(scored)
     assert hubs["t2i"].strongest(1) == [7]
@@ -52,7 +52,7 @@ def test_a_planted_hub_is_named_with_what_it_takes():
     assert finding.points == pytest.approx(47.5)
 
 
-def test_an_item_that_answers_most_queries_is_a_fault():
+def test_item_first_for_most_queries_is_a_fault():
     scored = make_scored(with_hub(share=0.6))
     assert ("dominant_image", "fault") in codes(judge_hubs(scored, count_hubs(scored))[0])
     turned = make_scored(with_hub(share=0.6).T.contiguous())
@@ -61,7 +61,7 @@ def test_an_item_that_answers_most_queries_is_a_fault():
     assert next(f for f in found if f.code == "dominant_caption").ids[0] == "caption 8"
 
 
-def test_a_model_without_hubs_gets_no_finding():
+def test_model_without_hubs_has_no_findings():
     scored = make_scored(with_hub(share=0.0))
     hubs = count_hubs(scored)
     assert judge_hubs(scored, hubs)[0] == []
@@ -69,7 +69,7 @@ def test_a_model_without_hubs_gets_no_finding():
 
 
 @pytest.mark.parametrize(("taken", "severity"), [(4, "warning"), (0, None)])
-def test_the_cost_is_what_a_correction_wins(taken, severity):
+def test_cost_is_the_gain_of_the_best_correction(taken, severity):
     scores = with_hub(size=60, share=taken / 40)
     better = retrieval_ranks(torch.eye(60), torch.arange(60))
     scored = make_scored(scores, corrected={"nnn": better})
@@ -82,7 +82,7 @@ def test_the_cost_is_what_a_correction_wins(taken, severity):
         assert found["hubs"].points == pytest.approx(100 * gain / 2)
 
 
-def test_a_correction_that_loses_is_no_finding():
+def test_correction_without_gain_is_no_finding():
     right = torch.eye(40)
     scored = make_scored(right, corrected={"nnn": retrieval_ranks(right.flip(0), torch.arange(40))})
     findings, gains = judge_hubs(scored, count_hubs(scored))
@@ -90,8 +90,8 @@ def test_a_correction_that_loses_is_no_finding():
     assert gains["nnn"].difference == -100.0
 
 
-def test_an_image_that_answers_its_own_captions_is_no_hub():
-    """A perfect model on 8 images of five captions: each image is the first answer of an eighth of them."""
+def test_image_first_for_its_own_captions_is_no_hub():
+    """A perfect model on 8 images with five captions each: every image ranks first for 1/8 of the captions."""
     owners = [image for image in range(8) for _ in range(5)]
     scored = make_scored(torch.eye(8)[:, owners], owners)
     assert judge_hubs(scored, count_hubs(scored))[0] == []

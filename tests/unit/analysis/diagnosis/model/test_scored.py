@@ -7,7 +7,7 @@ from tangka_match.analysis.diagnosis.model.scored import score_split, undamaged_
 from tangka_match.retrieval.corrections import Bank
 
 
-def test_a_bank_leaves_out_damaged_images_and_their_captions(tmp_path):
+def test_bank_excludes_damaged_images_and_their_captions(tmp_path):
     def damage(features):
         features[3, 2, 1], features[5] = np.nan, 0.0
 
@@ -18,12 +18,12 @@ def test_a_bank_leaves_out_damaged_images_and_their_captions(tmp_path):
     assert len(undamaged_bank(train, scan_features(train), size=4).images) == 4
 
 
-def test_where_everything_is_damaged_there_is_no_bank(tmp_path):
+def test_no_bank_if_all_images_are_damaged(tmp_path):
     train = planted_split(tmp_path, "train", images=20, change=lambda features: features.fill(np.nan))
     assert undamaged_bank(train, scan_features(train)) is None
 
 
-def test_a_bank_corrects_and_without_one_nothing_is(small_matchers, small_set):
+def test_corrections_need_a_bank(small_matchers, small_set):
     matcher = small_matchers["vse"]
     rows = np.arange(6)
     plain, corrected = (

@@ -22,33 +22,33 @@ def noise(seed=0, size=60):
     return torch.rand(size, size, generator=torch.Generator().manual_seed(seed))
 
 
-def test_constant_scores_are_named():
+def test_constant_scores_have_collapsed():
     finding = judge_collapse(make_scored(torch.full((40, 40), 0.5)))
     assert (finding.code, finding.severity) == ("collapsed", "fault")
     assert "all 1,600 scores of val are 0.5 " in finding.seen
     assert "is 20 of 40, and 20.5 is chance level" in finding.seen
 
 
-def test_scores_that_differ_by_rounding_alone_have_collapsed():
+def test_scores_with_rounding_differences_have_collapsed():
     finding = judge_collapse(make_scored(0.5 + 1e-6 * noise()))
     assert finding.code == "collapsed"
     assert "are between 0.5 and 0.500001" in finding.seen
 
 
-def test_noise_ranks_as_chance_does():
+def test_noise_is_at_chance_level():
     assert judge_collapse(make_scored(noise())).code == "chance"
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-4], ids=["wide", "narrow scores that rank well"])
-def test_a_weak_model_is_no_chance(scale):
+def test_weak_model_is_above_chance(scale):
     assert judge_collapse(make_scored(scale * (noise() + 0.5 * torch.eye(60)))) is None
 
 
-def test_a_model_that_is_always_right_is_no_chance_however_few_the_images():
+def test_perfect_ranking_of_few_images_is_not_chance():
     assert judge_collapse(make_scored(torch.eye(4))) is None
 
 
-def test_noise_is_hardly_ever_called_a_model():
+def test_false_positive_rate_of_noise():
     judged = [judge_collapse(make_scored(noise(seed))) for seed in range(200)]
     assert sum(finding is None for finding in judged) <= 2
 
@@ -57,34 +57,34 @@ def cloud(number=200, dims=32, seed=0):
     return torch.randn(number, dims, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def measured(images, texts, scores=None):
+def measure(images, texts, scores=None):
     scores = normalize(images, dim=1) @ normalize(texts, dim=1).T if scores is None else scores
     return measure_space(Encoded(pooled=images), Encoded(pooled=texts), scores, torch.arange(len(texts)))
 
 
-def test_effective_rank_worked_by_hand():
+def test_effective_rank_worked_example():
     """Shares 1/2, 1/4, 1/4 have an entropy of 1.5 bits: 2 ** 1.5."""
     assert effective_rank(torch.tensor([2.0, 1.0, 1.0])) == pytest.approx(2**1.5)
     assert effective_rank(torch.tensor([5.0, 0.0])) == pytest.approx(1.0)
     assert effective_rank(torch.ones(7)) == pytest.approx(7.0)
 
 
-def test_vectors_in_a_plane_have_an_effective_rank_of_two():
+def test_effective_rank_of_vectors_in_a_plane():
     angles = torch.arange(100) * (2 * math.pi / 100)
     plane = torch.zeros(100, 16, dtype=torch.float64)
     plane[:, 3], plane[:, 8] = angles.cos(), angles.sin()
     assert effective_rank(spectrum(plane)) == pytest.approx(2.0)
 
 
-def test_a_common_direction_is_no_dimension():
-    """The same vector added to all leaves the rank as it was; equal vectors have none."""
+def test_common_offset_does_not_change_effective_rank():
+    """Adding the same vector to all does not change the rank; equal vectors have rank 0."""
     angles = torch.arange(100) * (2 * math.pi / 100)
     plane = torch.stack([angles.cos(), angles.sin(), torch.full((100,), 9.0)], dim=1).double()
     assert effective_rank(spectrum(plane)) == pytest.approx(2.0)
     assert effective_rank(spectrum(normalize(torch.rand(1, 64).double(), dim=1).expand(50, -1))) == 0.0
 
 
-def test_the_gap_worked_by_hand():
+def test_modality_gap_worked_example():
     """Means (1, 0) and (0, 1) are √2 apart."""
     left = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     right = torch.tensor([[0.0, 1.0]])
@@ -93,13 +93,13 @@ def test_the_gap_worked_by_hand():
     assert modality_gap(moved_left, moved_right) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_a_planted_gap_is_found_with_what_it_costs():
-    """Captions are their images, shifted along the direction in which images vary most."""
+def test_planted_gap_is_reported_with_its_cost():
+    """Captions equal their images, shifted along the direction of largest variance."""
     images = cloud()
     images[:, 0] *= 4
     shift = torch.zeros(32, dtype=torch.float64)
     shift[0] = 6
-    space = measured(images, images + shift)
+    space = measure(images, images + shift)
     assert space.gap > 0.5
     assert space.explained == pytest.approx(100.0)
     assert space.mean_r1[1] > space.mean_r1[0] + 2
@@ -108,40 +108,40 @@ def test_a_planted_gap_is_found_with_what_it_costs():
     assert finding.points == pytest.approx(space.mean_r1[1] - space.mean_r1[0])
 
 
-def test_a_healthy_space_gets_no_finding():
+def test_healthy_space_has_no_findings():
     images = cloud()
-    space = measured(images, images + 0.1 * cloud(seed=1))
+    space = measure(images, images + 0.1 * cloud(seed=1))
     assert space.gap < 0.3
     assert min(space.ranks) > 25
     assert judge_space(space, 199) == []
 
 
-def test_few_directions_are_found_on_the_side_that_has_them():
+def test_low_rank_is_reported_for_the_affected_modality():
     images = cloud()
     flat = images.clone()
     flat[:, 2:] *= 1e-3
-    findings = judge_space(measured(images, flat), 199)
+    findings = judge_space(measure(images, flat), 199)
     assert [(f.code, f.severity) for f in findings] == [("low_rank", "warning")]
     assert "the caption vectors" in findings[0].seen
 
 
-def test_of_very_few_items_no_rank_is_asked():
-    space = measured(cloud(4), cloud(4))
+def test_few_items_have_no_rank_finding():
+    space = measure(cloud(4), cloud(4))
     assert not [f for f in judge_space(space, 3) if f.code == "low_rank"]
 
 
-def test_scores_that_other_things_make_are_told_apart():
+def test_scores_unrelated_to_cosines_are_not_explained():
     images = cloud()
     scores = torch.randn(200, 200, generator=torch.Generator().manual_seed(3))
-    assert measured(images, images, scores).explained < 1
-    assert measured(images, images, torch.full((200, 200), 0.5)).explained == 0.0
+    assert measure(images, images, scores).explained < 1
+    assert measure(images, images, torch.full((200, 200), 0.5)).explained == 0.0
 
 
-def test_a_model_that_pools_nothing_is_measured_by_its_means():
+def test_unpooled_embeddings_are_averaged():
     tokens = torch.tensor([[[3.0, 0.0], [1.0, 0.0], [9.0, 9.0]]])
     encoded = Encoded(tokens=tokens, mask=torch.tensor([[True, True, False]]))
     assert vectors(encoded).tolist() == [[1.0, 0.0]]
 
 
-def test_two_sides_of_different_dimensions_have_no_space():
-    assert measured(cloud(dims=8), cloud(dims=4), torch.zeros(200, 200)) is None
+def test_different_dimensions_have_no_space():
+    assert measure(cloud(dims=8), cloud(dims=4), torch.zeros(200, 200)) is None
