@@ -21,7 +21,7 @@ WRONG_OVERRIDES = [
         "model.margni=4",
         "model.margni: there is no such setting. Did you mean loss.margin? Known in model: aggregation, attention_dim",
     ),
-    ("trainer.zzz=4", "trainer.zzz: there is no such setting. Known in trainer: accelerator, deterministic"),
+    ("trainer.zzz=4", "trainer.zzz: there is no such setting. Known in trainer: accelerator, accumulate_grad_batches"),
     ("~model.zzz", "model.zzz: there is no such setting. Known in model: aggregation, atten"),
     ("foo", "foo: cannot be read as a setting; write name=value"),
     (
