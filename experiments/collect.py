@@ -13,10 +13,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from tangka_match.metric_names import PRIMARY_METRIC, RECALLS
 from tangka_match.records.run_files import read_run_files
 from tangka_match.records.run_record import make_record
 
-SHOWN = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "mean_r1", "rsum")
+SHOWN = (*RECALLS, PRIMARY_METRIC, "rsum")
 RESULTS = (
     "best_epoch", "best_step", "total_steps", "num_images", "num_captions", "val_metrics", "val_ci95", "verdicts",
 )  # fmt: skip

@@ -258,16 +258,16 @@ FAULTS = [
     (("seed=0,1", "trainer=ddp_cpu"), r"trainer\.devices=2, .*one device"),
     (
         ("seed=0,1", "hydra/launcher=local_pool", "hydra.launcher.gpus=[7]"),
-        r"hydra\.launcher\.gpus=\[7\]: this ",
+        r"hydra\.launcher\.gpus=\[7\]: GPU 7 does not exist",
     ),
-    (("hydra/sweeper=study", "loss.margni=interval(0.1,0.2)"), r"every corner of the space: loss\.margni: there is no"),
+    (("hydra/sweeper=study", "loss.margni=interval(0.1,0.2)"), r"every search-space corner: loss\.margni: there is no"),
     (
         ("hydra/sweeper=study", "loss.margin=interval(0.3,0.2)"),
         r"loss\.margin: the lower bound 0\.3 is above",
     ),
     (
         ("hydra/sweeper=study", "loss.margin=interval(-1,0.2)"),
-        r"corner of the space 0 .*margin=-1\.0 is outside",
+        r"search-space corner 0 .*margin=-1\.0 is outside",
     ),
     (
         ("hydra/sweeper=study", "loss.margin=interval(0.1,0.2)", "sweep.objectives=[val_loss]"),

@@ -129,17 +129,10 @@ def check_seeds(seeds: Any) -> list[int] | None:
     if seeds is None:
         return None
     plain = list(seeds) if isinstance(seeds, ListConfig | list) else [seeds]
-    if (
-        not plain
-        or any(not isinstance(s, int) or isinstance(s, bool) or s < 0 for s in plain)
-        or _has_duplicates(plain)
-    ):
+    is_valid = plain and all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in plain)
+    if not is_valid or len(set(plain)) < len(plain):
         raise ConfigError(f"seeds={plain} must be distinct integers >= 0, such as 'seeds=[0,1,2]'")
     return plain
-
-
-def _has_duplicates(values: Sequence[Any]) -> bool:
-    return len(set(values)) < len(values)
 
 
 def check_points(

@@ -56,23 +56,23 @@ class ProcessPool:
         environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
         environment |= dict.fromkeys(THREAD_VARIABLES, str(self._threads))
         lease = self._gpu_slots.lease() if self._gpu_slots is not None else None
+        inherited: tuple[int, ...] = ()
         output.parent.mkdir(parents=True, exist_ok=True)
         try:
             if lease is not None:
                 environment["CUDA_VISIBLE_DEVICES"] = lease.gpu
+                inherited = (lease.file.fileno(),)  # so that the slot is taken as long as the process lives
             with output.open("ab") as file, self._guard:
                 if self._closed:
                     raise TrainingError("the sweep is being stopped: no further job is started")
-                process = subprocess.Popen(  # noqa: S603 (our own interpreter and words, no shell)
+                process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
                     [sys.executable, *words],
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     env=environment,
                     start_new_session=True,  # Ctrl-C reaches this process alone, and it ends the others
-                    pass_fds=()
-                    if lease is None
-                    else (lease.file.fileno(),),  # the slot is held as long as the process lives
+                    pass_fds=inherited,
                 )
                 self._running.add(process)
         finally:

@@ -46,7 +46,7 @@ def run_study(session: Session, arguments: Sequence[str], batch_size: int) -> li
         for dimension in space:
             dimension.grid()
     corners = [[*fixed, *corner] for corner in space_corners(space)]
-    points = check_points(session.compose, corners, "corner of the space")
+    points = check_points(session.compose, corners, "search-space corner")
     session.launcher(None)
     identity = {
         "space": {dimension.name: repr(dimension.distribution) for dimension in space},
