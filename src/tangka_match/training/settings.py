@@ -18,8 +18,8 @@ OpenShare = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 def _check_batches(value: int | float) -> int | float:
-    if value < 0 or (isinstance(value, float) and not 0.0 < value <= 1.0):
-        raise ValueError(f"{value} must be a number of batches, or a share in (0, 1]")
+    if value < 0 or (isinstance(value, float) and value > 1.0):
+        raise ValueError(f"{value} must be a number of batches (int), or a share of them in [0, 1]")
     return value
 
 

@@ -31,6 +31,7 @@ class Watched:
             global_step=0,
             current_epoch=0,
             num_training_batches=20,
+            accumulate_grad_batches=1,
             max_epochs=40,
             max_steps=-1,
             checkpoint_callback=SimpleNamespace(best_model_path=""),
