@@ -1,7 +1,7 @@
 """Random captions of scenes: mentioned elements, their words and their order.
 
-An element is mentioned with a probability that depends on its role (``mention_probability``). Only elements of the scene
-are mentioned; synonyms, sentence patterns and adjectives are independent of the scene. The mentioned facts are
+An element is mentioned with a probability that depends on its role (``mention_probability``). Only elements of the
+scene are mentioned; synonyms, sentence patterns and adjectives are independent of the scene. The mentioned facts are
 therefore sufficient for the oracle to compare a caption with a scene.
 """
 

@@ -107,8 +107,8 @@ def make_scenes(seed: int, split: str, count: int, duplicate_share: float) -> li
         seed: Seed of the set.
         split: ``train``, ``val`` or ``test``.
         count: Number of scenes.
-        duplicate_share: Probability that a scene is a near copy of an earlier one of its split, with at most one concept
-            changed. Copies do not cross splits, so that memorising the training images does not help.
+        duplicate_share: Probability that a scene is a near copy of an earlier one of its split, with at most one
+            concept changed. Copies do not cross splits, so that memorising the training images does not help.
 
     Returns:
         Scenes in order.

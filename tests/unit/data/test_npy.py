@@ -47,9 +47,7 @@ def test_not_npy(tmp_path, content):
 def test_python_objects_are_refused_and_not_unpickled(tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, np.array([RunsCode()], dtype=object), allow_pickle=True)
-    with pytest.raises(
-        DataFormatError, match=r"a\.npy: contains Python objects \(dtype \|O\), .* never unpickled"
-    ):
+    with pytest.raises(DataFormatError, match=r"a\.npy: contains Python objects \(dtype \|O\), .* never unpickled"):
         read_npy_header(path)
 
 
