@@ -92,7 +92,7 @@ def test_detecting_no_repeats_reads_one_block(tmp_path, monkeypatch):
 def test_inconsistent_counts_are_reported_with_the_alternatives(tmp_path):
     with pytest.raises(
         DataFormatError,
-        match=r"4 rows do not fit 6 captions\. Allowed: k captions .*4, 8, ….*one id per caption.*images repeated per caption",
+        match=r"4 rows do not fit 6 captions\. Allowed: k captions .*4, 8, ….*one id per caption.*repeated per caption",
     ):
         pair(features_of(tmp_path, [1, 2, 3, 4]), 6, None, None)
 
