@@ -1,1 +1,1 @@
-"""Training: `runner.train`, LightningModule, callbacks, optimizers and schedules, augmentation, and the recorder."""
+"""Training: `runner.train`, the LightningModule, callbacks, optimizers and schedules, augmentation, the recorder."""
