@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from tangka_match.errors import ConfigError
-from tangka_match.metric_names import HIGHER_IS_BETTER, RANK_STATISTICS
+from tangka_match.metric_names import HIGHER_IS_BETTER, RANK_STATISTICS, VAL_PREFIX
 from tangka_match.settings import Settings
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -28,8 +28,8 @@ Batches = Annotated[int | float, AfterValidator(_check_batches)]
 
 
 _MONITOR_MODES: dict[str, Literal["max", "min"]] = {
-    **{f"val/{name}": "max" for name in HIGHER_IS_BETTER},
-    **{f"val/{name}": "min" for name in RANK_STATISTICS},
+    **{f"{VAL_PREFIX}{name}": "max" for name in HIGHER_IS_BETTER},
+    **{f"{VAL_PREFIX}{name}": "min" for name in RANK_STATISTICS},
 }
 
 
