@@ -122,7 +122,7 @@ def as_it_is(folders):
         (as_it_is, ("b=[{folder}/b0,{folder}/b1]",), "side a has 1 and side b has 2 seeds"),
         (as_it_is, ("b=[{folder}/b0,{folder}/b0]",), "b0 twice; allowed: each seed once"),
         (as_it_is, ("b=[]",), "b=[]: "),
-        (as_it_is, ("resamples=10",), "resamples=10 is too few"),
+        (as_it_is, ("resamples=10",), "resamples=10 must be >= 1000"),
         (as_it_is, ("seed=-1",), "seed=-1"),
         (as_it_is, ("out={folder}/a0/ranks.csv",), "exists, and nothing is overwritten"),
     ],
