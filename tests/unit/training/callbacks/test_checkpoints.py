@@ -27,7 +27,7 @@ def fit(monkeypatch):
         monkeypatch.setattr(module, "summarise", lambda ranks: {"mean_r1": next(coming)})
         data = small_data(root)
         data.setup("fit")
-        trainer = quiet_trainer(max_epochs=epochs, callbacks=[BestCheckpoint(root / "best")])
+        trainer = quiet_trainer(max_epochs=epochs, callbacks=[BestCheckpoint(root / "best", "val/mean_r1")])
         trainer.fit(small_module(), datamodule=data, ckpt_path=resume)
         return trainer
 
