@@ -103,67 +103,69 @@ def test_invalid_mix(mix, said):
 
 
 @pytest.fixture
-def own(tmp_path):
-    root = write_dataset(tmp_path / "own", train=6, val=4)
+def main(tmp_path):
+    root = write_dataset(tmp_path / "main", train=6, val=4)
     write_precomp(root, "test", images=3, seed=8)
     return root
 
 
 def opened_mix(root, *sets):
-    own, val = load_split(root, "train"), load_split(root, "val")
-    return open_extra_sets(sets, str(root), own, val)
+    main, val = load_split(root, "train"), load_split(root, "val")
+    return open_extra_sets(sets, str(root), main, val)
 
 
-def test_set_without_duplicates_is_used_completely(tmp_path, own):
+def test_set_without_duplicates_is_used_completely(tmp_path, main):
     write_precomp(tmp_path / "b", images=5, captions_per_image=2, seed=4)
-    (extra,) = opened_mix(own, ExtraSet(str(tmp_path / "b"), 0.25))
+    (extra,) = opened_mix(main, ExtraSet(str(tmp_path / "b"), 0.25))
     assert (extra.split.num_images, extra.duplicates) == (5, 0)
     assert str(extra) == f"25 % of each batch from 10 captions of 5 images in {tmp_path / 'b'}"
 
 
 @pytest.mark.parametrize("of", ["train", "val", "test"])
-def test_images_of_any_split_of_the_main_set_are_removed(tmp_path, own, of):
+def test_images_of_any_split_of_the_main_set_are_removed(tmp_path, main, of):
     """Otherwise validation images leak into training, and training images become negatives of themselves."""
     written = write_precomp(tmp_path / "b", images=5, captions_per_image=2, seed=4)
     array = written.features.copy()
-    array[[0, 3]] = load_split(own, of).features.read(np.array([2, 1]))
+    array[[0, 3]] = load_split(main, of).features.read(np.array([2, 1]))
     np.save(written.path("_ims.npy"), array)
-    (extra,) = opened_mix(own, ExtraSet(str(tmp_path / "b"), 0.5))
+    (extra,) = opened_mix(main, ExtraSet(str(tmp_path / "b"), 0.5))
     assert extra.duplicates == 2
     assert extra.split.captions == tuple(written.captions[c] for c in (2, 3, 4, 5, 8, 9))
     np.testing.assert_array_equal(extra.split.features.read(np.arange(3)), array[[1, 2, 4]])
     assert "(2 duplicate images removed)" in str(extra)
 
 
-def test_images_of_an_earlier_extra_set_are_removed(tmp_path, own):
+def test_images_of_an_earlier_extra_set_are_removed(tmp_path, main):
     written = write_precomp(tmp_path / "b", images=5, seed=4)
     write_precomp(tmp_path / "c", images=5, seed=5)
     array = np.load(tmp_path / "c" / "train_ims.npy")
     array[1] = written.features[0]
     np.save(tmp_path / "c" / "train_ims.npy", array)
-    _, later = opened_mix(own, ExtraSet(str(tmp_path / "b"), 0.2), ExtraSet(str(tmp_path / "c"), 0.2))
+    _, later = opened_mix(main, ExtraSet(str(tmp_path / "b"), 0.2), ExtraSet(str(tmp_path / "c"), 0.2))
     assert later.duplicates == 1
 
 
-def test_set_that_only_has_duplicates(tmp_path, own):
-    shutil.copytree(own, tmp_path / "copy")
-    with pytest.raises(ConfigError, match=r"data\.mix\[0\]\.root=.*/copy: all 6 training images are duplicates .*/own"):
-        opened_mix(own, ExtraSet(str(tmp_path / "copy"), 0.5))
+def test_set_that_only_has_duplicates(tmp_path, main):
+    shutil.copytree(main, tmp_path / "copy")
+    with pytest.raises(
+        ConfigError, match=r"data\.mix\[0\]\.root=.*/copy: all 6 training images are duplicates .*/main"
+    ):
+        opened_mix(main, ExtraSet(str(tmp_path / "copy"), 0.5))
     write_precomp(tmp_path / "b", images=5, seed=4)
     twice = ExtraSet(str(tmp_path / "b"), 0.2)
     with pytest.raises(ConfigError, match=r"data\.mix\[1\]\.root=.*/b: all 5 training images .* or in an earlier set"):
-        opened_mix(own, twice, twice)
+        opened_mix(main, twice, twice)
 
 
-def test_extra_set_with_another_number_of_regions(tmp_path, own):
+def test_extra_set_with_another_number_of_regions(tmp_path, main):
     write_precomp(tmp_path / "b", images=5, regions=7)
-    with pytest.raises(DataFormatError, match=r"/own/train_ims\.npy has .*\(4, 8\), .*/b/train_ims\.npy has \(7, 8\)"):
-        opened_mix(own, ExtraSet(str(tmp_path / "b"), 0.5))
+    with pytest.raises(DataFormatError, match=r"/main/train_ims\.npy has .*\(4, 8\), .*/b/train_ims\.npy has \(7, 8\)"):
+        opened_mix(main, ExtraSet(str(tmp_path / "b"), 0.5))
 
 
-def test_missing_folder_is_reported_with_its_setting(tmp_path, own):
+def test_missing_folder_is_reported_with_its_setting(tmp_path, main):
     with pytest.raises(DataFormatError, match=rf"data\.mix\[0\]\.root must be a folder .* nothing at {tmp_path}/none"):
-        opened_mix(own, ExtraSet(str(tmp_path / "none"), 0.5))
+        opened_mix(main, ExtraSet(str(tmp_path / "none"), 0.5))
 
 
 @pytest.mark.parametrize(

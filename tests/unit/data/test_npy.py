@@ -81,17 +81,17 @@ class Mapping:
     """Records the calls of ``madvise``."""
 
     def __init__(self):
-        self.told = []
+        self.calls = []
 
     def madvise(self, advice, start, length):
-        self.told.append((advice, start, length))
+        self.calls.append((advice, start, length))
 
 
-@pytest.mark.skipif(not hasattr(mmap, "MADV_WILLNEED"), reason="this system cannot be told")
+@pytest.mark.skipif(not hasattr(mmap, "MADV_WILLNEED"), reason="no madvise on this system")
 def test_read_ahead_covers_all_rows_from_their_first_page():
     mapping = Mapping()
     read_ahead(mapping, 128, PAGE + 100, np.array([2, 0]))
-    assert mapping.told == [
+    assert mapping.calls == [
         (mmap.MADV_WILLNEED, 2 * PAGE, 328 + PAGE + 100),  # row 2 begins 328 bytes into its page
         (mmap.MADV_WILLNEED, 0, 128 + PAGE + 100),
     ]
@@ -101,4 +101,4 @@ def test_read_ahead_without_madvise_does_nothing(monkeypatch):
     monkeypatch.delattr(mmap, "MADV_WILLNEED", raising=False)
     mapping = Mapping()
     read_ahead(mapping, 0, 10, np.array([1]))
-    assert mapping.told == []
+    assert mapping.calls == []
