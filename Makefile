@@ -42,7 +42,7 @@ docs: setup ## build the documentation site in site/, without a network
 bench: setup ## measure speed and memory against the targets, about 15 minutes; results go to experiments/benchmarks
 	PYTHONPATH=experiments $(BIN)/python -m benchmarks
 
-format: setup ## rewrite the code in the house's format
+format: setup ## format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 

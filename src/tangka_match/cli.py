@@ -37,21 +37,22 @@ ONE_VALUE = re.compile(r"[^\s,\[\]{}():](?:[^,\[\]{}():]*[^\s,\[\]{}():])?")
 SettingsT = TypeVar("SettingsT", bound="Settings")
 
 
-def command(config_name: str, action: Callable[[DictConfig], Any]) -> Callable[[], None]:
+def command(name: str, action: Callable[[DictConfig], Any], config_name: str | None = None) -> Callable[[], None]:
     """Make the ``main`` of a command.
 
     Args:
-        config_name: Name of the primary config in ``conf/``, without ``.yaml``.
+        name: Name of the command's module.
         action: Function that runs the command with the composed config.
+        config_name: Name of the primary config in ``conf/``, without ``.yaml``; ``None`` stands for ``name``.
     """
 
     def main() -> None:
-        run_cli(action, config_name)
+        run_cli(action, name, config_name or name)
 
     return main
 
 
-def run_cli(action: Callable[[DictConfig], Any], config_name: str) -> None:
+def run_cli(action: Callable[[DictConfig], Any], name: str, config_name: str) -> None:
     """Compose the config from the command line, run ``action`` with it, and exit.
 
     Exit codes: 0 success, 1 internal error, 2 user error, 130 Ctrl-C, 143 SIGTERM. A user error prints one message;
@@ -59,6 +60,7 @@ def run_cli(action: Callable[[DictConfig], Any], config_name: str) -> None:
 
     Args:
         action: Function that runs the command with the composed config.
+        name: Name of the command's module, for ``--help``.
         config_name: Name of the primary config in ``conf/``, without ``.yaml``.
     """
     is_verbose = any(word in ("-v", "--verbose", "debug=true") for word in sys.argv[1:])
@@ -79,6 +81,7 @@ def run_cli(action: Callable[[DictConfig], Any], config_name: str) -> None:
             _print_error(error, config_name)
         return None
 
+    guarded.__module__ = f"{__package__}.{name}"  # Hydra names the program after it
     try:
         hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(guarded)()
     except USER_ERRORS as error:

@@ -17,7 +17,7 @@ def train(config: DictConfig) -> float | None:
     return run(config)
 
 
-main = command("config", train)
+main = command("train", train, config_name="config")
 
 if __name__ == "__main__":
     main()

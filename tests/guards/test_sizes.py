@@ -1,4 +1,4 @@
-"""The house limits: a file has at most 400 lines, a function at most 60, from ``def`` to its end, docstring and all."""
+"""A file has at most 400 lines, and a function at most 60, from ``def`` to its end with docstring."""
 
 import ast
 from pathlib import Path
@@ -10,7 +10,7 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 
 
 def too_long(text):
-    """What is over a limit, each with its lines."""
+    """Find what exceeds a limit, with its number of lines."""
     found = [("the file", len(text.splitlines()))] if len(text.splitlines()) > FILE_LINES else []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -25,23 +25,23 @@ def function(lines, opening="def f():"):
 
 
 @pytest.mark.parametrize("opening", ["def f():", "async def f():"])
-def test_a_function_is_measured_with_its_docstring_and_without_its_decorators(opening):
+def test_functions_count_from_def_to_end(opening):
     assert too_long(function(FUNCTION_LINES, opening)) == []
     assert too_long(function(FUNCTION_LINES + 1, opening)) == [("f, line 2", FUNCTION_LINES + 1)]
 
 
-def test_methods_and_functions_within_functions_are_measured_too():
+def test_methods_are_counted():
     text = "class A:\n" + "\n".join(f"    {line}" for line in function(FUNCTION_LINES + 1).splitlines())
     assert too_long(text) == [("f, line 3", FUNCTION_LINES + 1)]
 
 
-def test_a_file_is_measured():
+def test_files_are_counted():
     assert too_long("a = 1\n" * FILE_LINES) == []
     assert too_long("a = 1\n" * (FILE_LINES + 1)) == [("the file", FILE_LINES + 1)]
 
 
 @pytest.mark.parametrize("folder", ["src", "tests", "experiments"])
-def test_nothing_is_over_the_limits(folder):
+def test_no_file_or_function_exceeds_the_limits(folder):
     paths = sorted((ROOT / folder).rglob("*.py"))
     assert paths
     over = {str(path.relative_to(ROOT)): found for path in paths if (found := too_long(path.read_text("utf-8")))}

@@ -13,7 +13,9 @@ from helpers.small_runs import Stop, StoppedError, quiet_trainer, small_module
 from helpers.stub_matchers import PooledMatcher, ThawingMatcher
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.losses import MomentumQueueLoss, TripletMarginLoss
+from tangka_match.metrics import retrieval_ranks, summarise
 from tangka_match.training.callbacks import ExactResume, HardBatches, LastCheckpoint
+from tangka_match.training.encoding import validation_similarity
 from tangka_match.training.trainer import strategy_for
 from tangka_match.types import Encoded
 
@@ -48,6 +50,18 @@ class Watch(pl.Callback):
         self.words.append(pl_module.matcher.words.detach().clone())
 
 
+class Validated(pl.Callback):
+    """Notes the logged metrics, and those of one process that scores the validation set alone."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        logged = trainer.callback_metrics.items()
+        self.logged = {name: float(value) for name, value in logged if name.startswith("val/") and name != "val/loss"}
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        similarity = validation_similarity(pl_module, data, pl_module.device)
+        ranks = retrieval_ranks(similarity, torch.as_tensor(data.val.caption_to_image))
+        self.alone = {f"val/{name}": float(torch.tensor(value)) for name, value in summarise(ranks).items()}
+
+
 def fit(
     root: Path,
     matcher: nn.Module,
@@ -78,11 +92,14 @@ def one_of_two(rank: int, root: Path) -> dict[str, Any]:
     """Train one run of each kind; return what this process recorded, and its final weights."""
     # Set by a launcher otherwise; the processes are connected already.
     os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT="1")
-    frozen, hard = Watch(), Watch()
+    frozen, hard, validated = Watch(), Watch(), Validated()
+    queue = MomentumQueueLoss(embed_dim=4, queue_size=10)
     return {
         "thawed": fit(root, ThawingMatcher(8, 4, 60), frozen, thaw_at=0.5),
         "words": frozen.words,
-        "queued": fit(root, NormedMatcher(), hard, loss=MomentumQueueLoss(embed_dim=4, queue_size=10), hard=0.7),
+        "queued": fit(root, NormedMatcher(), hard, validated, loss=queue, hard=0.7),
+        "logged": validated.logged,
+        "alone": validated.alone,
         "captions": hard.captions,
         **_stopped(rank, root),
     }

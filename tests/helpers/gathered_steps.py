@@ -1,4 +1,4 @@
-"""One training step's loss and gradients, in one process or shared between two; see ``test_gather``."""
+"""Loss and gradients of a training step, in one process or in two; see ``test_distributed``."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -36,11 +36,11 @@ STEPS = {
     "alignment_uniformity": (PooledMatcher, AlignmentUniformityLoss),
     "momentum_queue": (PooledMatcher, partial(MomentumQueueLoss, embed_dim=4, queue_size=7, key_momentum=0.5)),
 }
-"""A matcher and a loss each."""
+"""Factories of a matcher and a loss."""
 
 
 class Batch(NamedTuple):
-    """Pairs, and where they come from."""
+    """Pairs with their image and text indices."""
 
     regions: Tensor
     region_mask: Tensor
@@ -51,7 +51,7 @@ class Batch(NamedTuple):
 
 
 def global_batch() -> Batch:
-    """Six pairs; the first three captions have at most three words, so that the two ranks pad to different lengths."""
+    """Six pairs; the first three captions are shorter, so the two ranks pad to different lengths."""
     generator = torch.Generator().manual_seed(3)
     lengths = torch.tensor([2, 3, 1, 5, 4, 5])
     return Batch(
@@ -65,7 +65,7 @@ def global_batch() -> Batch:
 
 
 def share_of(batch: Batch, rank: int) -> Batch:
-    """A rank's half of the pairs, padded to its own longest caption."""
+    """The half of the pairs that a rank gets, padded to its longest caption."""
     mine = Batch(*(part[3 * rank : 3 * rank + 3] for part in batch))
     longest = int(mine.token_mask.sum(1).max())
     return mine._replace(token_ids=mine.token_ids[:, :longest], token_mask=mine.token_mask[:, :longest])
@@ -109,7 +109,7 @@ def single_process(kind: str) -> dict[str, Any]:
 
 
 def one_of_two(rank: int) -> dict[str, Any]:
-    """Loss and gradients of every kind of step by DDP, and what the gather itself gives."""
+    """Loss and gradients of every kind of step under DDP, and gathered tensors."""
     batch = share_of(global_batch(), rank)
     found: dict[str, Any] = {}
     for kind in STEPS:

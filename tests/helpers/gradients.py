@@ -1,4 +1,4 @@
-"""Two ways to compute the same numbers must have the same gradients too."""
+"""Comparison of the gradients of two implementations."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def assert_same_gradients(found: Tensor, expected: Tensor, parameters: Iterable[Tensor], **tolerance: float) -> None:
-    """Compare the gradients of two tensors of one shape, their entries weighted differently from one another."""
+    """Compare the gradients of two tensors of one shape, with a different weight for each entry."""
     weights = torch.linspace(-1, 1, expected.numel(), dtype=expected.dtype).view_as(expected)
     parameters = list(parameters)
     ours, theirs = (

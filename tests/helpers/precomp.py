@@ -32,7 +32,7 @@ OBJECTS = ("金刚杵", "宝剑", "莲花", "经书", "念珠", "净瓶", "钵",
 
 @dataclass(frozen=True)
 class WrittenSplit:
-    """What was written: unique images, before any repetition of rows, and the captions."""
+    """Content of a written split: unique images (before images are repeated per caption) and captions."""
 
     root: Path
     stem: str
@@ -42,12 +42,12 @@ class WrittenSplit:
     image_ids: list[str]
 
     def path(self, suffix: str) -> Path:
-        """Path of a file of this split, for instance ``path("_ims.npy")``."""
+        """Return the path of a file of this split, for example ``path("_ims.npy")``."""
         return self.root / f"{self.stem}{suffix}"
 
 
 def make_captions(images: Sequence[int]) -> list[str]:
-    """One Chinese sentence for each entry: the image gives figure and seat, the entry's place the object held.
+    """Write one Chinese sentence per entry: the image determines figure and seat, the position the held object.
 
     >>> make_captions([0, 0, 1])
     ['绿度母坐在莲花座上,手持金刚杵。', '绿度母坐在莲花座上,手持宝剑。', '白度母坐在狮子座上,手持莲花。']
@@ -74,22 +74,22 @@ def write_precomp(
     captions: Sequence[str] | None = None,
     seed: int = 0,
 ) -> WrittenSplit:
-    """Write one split; images and captions that belong together are related, so that models can learn it.
+    """Write one split, with captions related to their images so that models can learn the pairs.
 
     Args:
-        root: Folder, made when missing.
+        root: Folder, created if missing.
         split: Name of the split; ``val`` is written as ``dev``.
         images: Number of unique images.
-        captions_per_image: The same number for all, or one number an image (``ids="caption"`` is needed then).
-        regions: Regions an image.
-        dim: Dimensions a region.
-        dtype: Of the features as stored.
-        padded: So many regions at the end of each image are zeros.
-        ids: Write ``_ids.txt`` with one line an image, or one a caption.
-        boxes: Write ``_boxes.npy``.
-        repeat_rows: Repeat each image's row once a caption: the old redundancy.
-        captions: Sentences to write instead of made-up ones.
-        seed: Of the noise in the features; the images' prototypes are the same for every seed.
+        captions_per_image: One number for all images, or one per image (which needs ``ids="caption"``).
+        regions: Regions per image.
+        dim: Dimensions per region.
+        dtype: Stored dtype of the features.
+        padded: Number of all-zero regions at the end of each image.
+        ids: Whether ``_ids.txt`` has one line per image or per caption; ``None`` writes none.
+        boxes: Whether to write ``_boxes.npy``.
+        repeat_rows: Whether images are repeated per caption.
+        captions: Captions to write instead of generated ones.
+        seed: Seed of the noise in the features; the prototypes do not depend on it.
     """
     root, stem = Path(root), "dev" if split == "val" else split
     root.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def write_precomp(
 def write_dataset(
     root: str | Path, *, train: int = 12, val: int = 6, captions_per_image: int = 1, regions: int = 4, dim: int = 8
 ) -> Path:
-    """Write a ``train`` and a ``val`` split of these numbers of images, ready for ``RegionTextDataModule(root)``."""
+    """Write a ``train`` and a ``val`` split with these numbers of images."""
     for seed, (split, images) in enumerate({"train": train, "val": val}.items()):
         write_precomp(
             root, split, images=images, captions_per_image=captions_per_image, regions=regions, dim=dim, seed=seed
@@ -127,12 +127,12 @@ def write_dataset(
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:
-    """Write a text file, UTF-8, a newline after each line."""
+    """Write lines to a UTF-8 text file."""
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _make_features(images: int, regions: int, dim: int, padded: int, seed: int) -> npt.NDArray[np.float64]:
-    """A prototype for each figure and each seat, in turns over the regions, plus noise."""
+    """Generate features: prototypes of figure and seat in alternating regions, plus noise."""
     prototypes = np.random.default_rng(1000)
     figures, seats = prototypes.normal(size=(len(FIGURES), dim)), prototypes.normal(size=(len(SEATS), dim))
     number = np.arange(images)

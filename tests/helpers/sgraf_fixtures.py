@@ -1,4 +1,4 @@
-"""The numbers that the published SGRAF network gave, and models built to reproduce them."""
+"""Numbers that the published SGRAF network gave, and models built to reproduce them."""
 
 import json
 from pathlib import Path
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from tangka_match.models import SGRAF
 
-NAMES = ("sgr_bigru", "sgr_gru_step2", "sgr_rect", "saf_bigru", "saf_nonorm", "saf_rect")
-SQUARE_NAMES = ("sgr_bigru", "sgr_gru_step2", "saf_bigru", "saf_nonorm")
+TINY = Path(__file__).parents[1] / "fixtures" / "sgraf_parity"
+"""Part of the fixtures, in the repository."""
 
 
 class Fixture(NamedTuple):
@@ -32,9 +32,8 @@ class Fixture(NamedTuple):
 
 
 def load_fixture(folder: Path, name: str) -> Fixture:
-    """Build the network of a fixture with its weights, every dropout 0."""
-    with np.load(folder / f"{name}.npz") as arrays:
-        numbers = {key: torch.from_numpy(np.asarray(arrays[key])) for key in arrays}
+    """Build the network of a fixture with its weights and without dropout."""
+    numbers = {key: torch.from_numpy(array) for key, array in _read(folder / f"{name}.npz").items()}
     sizes = json.loads((folder / f"{name}.json").read_text())
     model = SGRAF(
         vocab_size=sizes["vocab_size"],
@@ -63,8 +62,24 @@ def load_fixture(folder: Path, name: str) -> Fixture:
     )
 
 
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of a shared fixture, or of a tiny one, which `make.py` beside it has packed."""
+    with np.load(path) as file:
+        arrays = {key: np.asarray(file[key]) for key in file}
+    if "planes" not in arrays:
+        return arrays
+    layout = json.loads(arrays["layout"].tobytes())
+    numbers = np.ascontiguousarray(arrays["planes"].T).view(np.float32)[:, 0]
+    ends = np.cumsum([int(np.prod(shape)) for _, shape in layout.values()])
+    parts = np.split(numbers, ends[:-1])
+    return {
+        key: part.astype(dtype).reshape(shape)
+        for (key, (dtype, shape)), part in zip(layout.items(), parts, strict=True)
+    }
+
+
 def published_loss(similarity: Tensor, hardest: bool, margin: float = 0.2) -> Tensor:
-    """The published batch-sum hinge: only the diagonal is positive, all negatives or the hardest count."""
+    """Compute the published hinge loss, a batch sum: positives on the diagonal, all or the hardest negatives."""
     diagonal = similarity.diagonal()
     off = ~torch.eye(len(similarity), dtype=torch.bool)
     captions = (margin + similarity - diagonal[:, None]).relu() * off

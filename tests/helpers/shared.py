@@ -1,4 +1,4 @@
-"""Where the owner's shared material is, and the mark for tests that cannot run without it."""
+"""Path of the shared fixtures and data, and marks that skip tests without them."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Checkpoints of tiny models with random weights, as training writes them."""
+"""Checkpoints of tiny models with random weights."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def write_checkpoint(
     seed: int = 0,
     weight: float | None = None,
 ) -> Path:
-    """Write a model whose vocabulary is the captions' words; ``weight`` is given to all its weights if it is given."""
+    """Write a model with the words of the captions as its vocabulary; ``weight`` replaces all its weights."""
     torch.manual_seed(seed)
     tokenizer = JiebaTokenizer()
     vocabulary = Vocabulary.build([tokenizer(caption) for caption in captions], 1)

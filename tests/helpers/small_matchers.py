@@ -1,4 +1,4 @@
-"""Every matcher in small, with all weights and buffers random, so that a forgotten bias or mask cannot hide."""
+"""Small versions of all matchers, with all weights and buffers random, so that no term is zero by chance."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Tiny matchers that satisfy the `Matcher` protocol: one of each kind, and one whose words thaw."""
+"""Minimal matchers: one with pooled vectors, one with sequences, and one with words that are frozen at first."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tangka_match.types import Encoded
 
 
 class PooledMatcher(nn.Module):
-    """One vector an item: the mean of its real entries, dropped out in training; scores are cosines."""
+    """Mean of the real entries, with dropout; scores are cosines."""
 
     def __init__(self, feature_dim: int = 5, dim: int = 4, vocabulary: int = 30) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class PooledMatcher(nn.Module):
 
 
 class MaxMeanMatcher(PooledMatcher):
-    """One vector a region or word; a score is the mean over words of the best region's dot product."""
+    """Vectors of regions and words; a score is the mean over words of the maximum dot product with a region."""
 
     def encode_images(self, regions: Tensor, region_mask: Tensor) -> Encoded:
         return Encoded(tokens=self.dropout(regions @ self.project), mask=region_mask)
@@ -49,7 +49,7 @@ class MaxMeanMatcher(PooledMatcher):
 
 
 class ThawingMatcher(PooledMatcher):
-    """Word vectors as of a pretrained encoder: frozen for half of a run, then learning at half the rate."""
+    """`PooledMatcher` with words that are frozen for half of a run, then trained at half the learning rate."""
 
     frozen = True
 

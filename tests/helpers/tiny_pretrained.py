@@ -1,15 +1,15 @@
-"""Folders of tiny pretrained models, as save_pretrained writes them; skips where transformers is not installed."""
+"""Folders of tiny pretrained models; tests that use them are skipped without transformers."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-SPECIALS = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]  # in another order than ours
+SPECIALS = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]  # the order differs from ours
 CHARACTERS = "绿度母右手持乌巴拉花结跏趺坐红黄白蓝佛在的中一左有与莲金山云下上着"
 PIECES = [*SPECIALS, *CHARACTERS, "a", "##b"]
 TEXT = {
-    "vocab_size": len(PIECES) + 3,  # some folders have more vectors than pieces
+    "vocab_size": len(PIECES) + 3,  # more vectors than pieces, as in some folders
     "hidden_size": 16,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
@@ -27,14 +27,14 @@ VISION = {
 
 
 def write_bert(folder: Path) -> Path:
-    """A BERT of two layers."""
+    """Write a BERT of two layers."""
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(1)
     return _write(folder, transformers.BertModel(transformers.BertConfig(**TEXT)))
 
 
 def write_chinese_clip(folder: Path, projection_dim: int = 8) -> Path:
-    """A Chinese-CLIP with two layers on either side, pictures of 32 × 32 in 16 patches."""
+    """Write a Chinese-CLIP with two layers per tower, for pictures of 32 × 32 pixels in 16 patches."""
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(1)
     config = transformers.ChineseCLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=projection_dim)

@@ -84,7 +84,7 @@ def checkpoint_of_another_project(run):
     torch.save({"state_dict": {}}, run.last)
 
 
-CHECKPOINT_FAULTS = [
+FAULTS = [
     (
         other_architecture,
         r"/last\.ckpt belongs to another model.*\n  model\.embed_dim: 64 in the checkpoint, 32 here\n",
@@ -103,9 +103,7 @@ CHECKPOINT_FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"), CHECKPOINT_FAULTS, ids=[damage.__name__ for damage, _ in CHECKPOINT_FAULTS]
-)
+@pytest.mark.parametrize(("damage", "message"), FAULTS, ids=[damage.__name__ for damage, _ in FAULTS])
 def test_exception_mismatched_checkpoint(stopped, damage, message):
     damage(stopped)
     before = contents(stopped.folder)

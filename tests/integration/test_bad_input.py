@@ -109,7 +109,7 @@ DATA_FAULTS = [
     (empty_caption, r"/train_caps\.txt: 1 of 12 lines are empty: 7\..*fill or remove"),
     (caption_of_punctuation, r"/train_caps\.txt: line 7 has no word left after tokenising\. Write a caption"),
     (no_captions, r"/train_caps\.txt: the file is empty\. Write one entry per line, UTF-8"),
-    (count_that_does_not_fit, r"/train_ims\.npy: 12 rows do not fit 20 captions\. Allowed: N·k captions"),
+    (count_that_does_not_fit, r"/train_ims\.npy: 12 rows do not fit 20 captions\. Allowed: k captions per image"),
     (
         ragged_captions_of_other_images,
         r"/train_ids\.txt: 20 ids, one per caption, .*10 images; .* 12 rows\. Allow",
@@ -233,7 +233,7 @@ def test_malicious_vocabulary_is_not_run(root, tmp_path):
     ("words", "message"),
     [
         (("data.writer.noise=abc",), r"data\.writer\.noise='abc': .*DemoWriter takes float"),
-        (("data.writer.train=-5",), r"data\.writer\.train=-5: every split of the demo set needs at least 1 pair"),
+        (("data.writer.train=-5",), r"data\.writer\.train=-5 must be >= 1"),
         (("data=precomp", "data.root=set"), r"data: nothing writes this set; use data=demo or data=demo_small"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Two teachers of different vocabularies, one student that learns from both, through the command line."""
+"""Distillation from two teachers with different vocabularies, from the command line."""
 
 import json
 
@@ -12,7 +12,7 @@ from .conftest import places
 TINY = ("+experiment=debug", "logger=csv")
 
 
-def test_two_teachers_one_student(train, demo_data, tmp_path):
+def test_student_of_two_teachers_is_evaluated_without_them(train, demo_data, tmp_path):
     where = places(demo_data, tmp_path)
     for words in (("data.min_count=1",), ("data.min_count=4", "seed=1")):
         assert run_cli_in_process(*TINY, *words, "name=teacher", *where).code == 0
@@ -27,7 +27,7 @@ def test_two_teachers_one_student(train, demo_data, tmp_path):
     )
     assert "train/distillation" in metrics.read_text("utf-8")
     for path in teachers:
-        path.unlink()  # a student is asked without them
+        path.unlink()
     (student,) = tmp_path.glob("checkpoints/student/*/best.ckpt")
     out = tmp_path / "out"
     data = f"data.root={demo_data / 'demo_small'}"
@@ -44,7 +44,7 @@ def test_two_teachers_one_student(train, demo_data, tmp_path):
         (("distillation.teachers=[nowhere.ckpt]",), "distillation=none: choose distillation=score"),
     ],
 )
-def test_what_is_missing_is_named(demo_data, tmp_path, words, message):
+def test_missing_teachers_are_reported(demo_data, tmp_path, words, message):
     done = run_cli_in_process(*TINY, *words, *places(demo_data, tmp_path))
     assert done.code == 2
     assert message in " ".join(done.stderr.split())

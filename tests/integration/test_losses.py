@@ -1,4 +1,4 @@
-"""Every loss through the real command: it trains, validates, logs its parts and leaves a checkpoint that loads."""
+"""Training with each loss from the command line: logged parts and a checkpoint that loads."""
 
 import math
 
@@ -32,7 +32,7 @@ def run_of(folder, loss, demo_data, *words):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_run_with_each_loss(demo_data, tmp_path, loss):
+def test_run_with_each_loss(demo_data, tmp_path, loss):
     done = run_of(tmp_path, loss, demo_data, "trainer.max_steps=3")
     assert done.code == 0, done.stderr
     (ledger,) = tmp_path.glob("runs/*/ledger.jsonl")
@@ -48,7 +48,7 @@ def test_a_run_with_each_loss(demo_data, tmp_path, loss):
     assert ("momentum" in held) == (loss in ("momentum_queue", "blend"))
 
 
-def test_a_queue_of_the_wrong_size_of_vectors_is_said_in_one_line(demo_data, tmp_path):
+def test_queue_of_another_dimension_is_reported_in_one_line(demo_data, tmp_path):
     done = run_of(tmp_path, "momentum_queue", demo_data, "loss.embed_dim=7")
     assert done.code == 2
     assert "ConfigError: loss MomentumQueueLoss: embed_dim is 7" in done.stderr

@@ -1,4 +1,4 @@
-"""Several data sets in one run, through the command line."""
+"""Training on several data sets through the command line."""
 
 import json
 
@@ -8,7 +8,7 @@ from helpers.precomp import write_precomp
 from .conftest import places
 
 
-def test_a_run_on_two_sets(demo_data, train, tmp_path):
+def test_training_on_two_sets(demo_data, train, tmp_path):
     other = write_precomp(tmp_path / "另一个 set", images=50, regions=36, dim=2048, seed=3).root
     done = train("+experiment=debug", f"data.mix=[{{root: {other}, share: 0.5}}]", "logger=csv")
     assert done.code == 0, done.stderr
@@ -20,7 +20,7 @@ def test_a_run_on_two_sets(demo_data, train, tmp_path):
     assert (result["num_images"], result["total_steps"]) == (40, 6)
 
 
-def test_what_does_not_fit_leaves_no_run_folder(demo_data, tmp_path):
+def test_inconsistent_sets_create_no_run_folder(demo_data, tmp_path):
     small = write_precomp(tmp_path / "small", images=50, regions=7, dim=2048).root
     mix = f"data.mix=[{{root: {small}, share: 0.5}}]"
     done = run_cli_in_process("+experiment=debug", mix, *places(demo_data, tmp_path))

@@ -1,4 +1,4 @@
-"""A pretrained text encoder through the real command line: the checkpoint outlives the folder it came from."""
+"""Training and evaluation with a pretrained text encoder through the command line."""
 
 import shutil
 
@@ -33,7 +33,7 @@ def only(tmp_path, name):
     return found
 
 
-def test_a_checkpoint_needs_no_folder_and_its_encoder_has_learnt_since_it_was_thawed(paths, tmp_path, demo_data):
+def test_checkpoint_of_a_thawed_encoder_loads_without_its_folder(paths, tmp_path, demo_data):
     folder = write_bert(tmp_path / "bert")
     done = train(paths, folder)
     assert done.code == 0, done.stderr
@@ -52,17 +52,17 @@ def test_a_checkpoint_needs_no_folder_and_its_encoder_has_learnt_since_it_was_th
     assert matcher.metadata["model"]["text_model"] is None
 
 
-def test_a_name_that_is_nowhere_is_one_message(paths, monkeypatch):
+def test_unknown_name_gives_one_message(paths, monkeypatch):
     pytest.importorskip("transformers")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     done = train(paths, "nobody/no-such-bert")
     assert done.code == 2
-    assert done.stderr.count("hf download nobody/no-such-bert --local-dir") == 1  # not by the tokenizer once more
+    assert done.stderr.count("hf download nobody/no-such-bert --local-dir") == 1  # not repeated by the tokenizer
     assert "Retrying" not in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_frozen_encoder_that_is_never_thawed_keeps_its_weights(paths, tmp_path):
+def test_frozen_encoder_keeps_its_weights(paths, tmp_path):
     folder = write_bert(tmp_path / "bert")
     assert train(paths, folder, "model.thaw_at=1").code == 0
     assert torch.equal(trained_weight(tmp_path), torch_weights(folder)[WEIGHT])

@@ -1,9 +1,9 @@
-"""A run that starts from pretrained word vectors, and its checkpoint after the file is gone."""
+"""Training with pretrained word vectors, and evaluation without their file."""
 
 from helpers.cli import run_cli_subprocess
 
 
-def test_the_file_is_needed_for_training_alone(train, demo_data, tmp_path):
+def test_word_vectors_are_only_needed_for_training(train, demo_data, tmp_path):
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("2 4\n观音 1 0 -1 0.5\n莲 0 1 0 2\n", "utf-8")
     done = train(

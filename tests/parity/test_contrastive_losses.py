@@ -1,4 +1,4 @@
-"""Each contrastive loss against a loop over anchors that follows its paper's equation, term by term."""
+"""Contrastive losses against naive loops that follow the equations of their papers."""
 
 import math
 

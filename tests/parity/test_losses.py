@@ -1,4 +1,4 @@
-"""The triplet loss against the batch sums that the published SGRAF network printed (shared/fixtures/README.md)."""
+"""Triplet loss against batch sums of the published SGRAF code (shared/fixtures/README.md)."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ MARGIN = 0.2
 
 @pytest.mark.parametrize("name", ["saf_bigru", "saf_nonorm", "sgr_bigru", "sgr_gru_step2"])
 @pytest.mark.parametrize("kind", ["sum", "max"])
-def test_published_batch_sums(name, kind):
+def test_triplet_loss_equals_published_batch_sums(name, kind):
     with np.load(SHARED / "fixtures" / f"{name}.npz") as fixture:
         scores = torch.from_numpy(fixture["train/sims"])
         published = float(fixture[f"train/loss_{kind}"])

@@ -1,4 +1,4 @@
-"""Checkpoints that the published code trained give the published code's scores."""
+"""Scores of checkpoints trained by the published code equal those of the published code."""
 
 import argparse
 import json
@@ -58,13 +58,13 @@ def test_scores(reasoning, split):
     torch.testing.assert_close(scores, expected, atol=2e-6, rtol=0)
 
 
-def test_wrong_number_of_parts(reasoning):
+def test_refuses_a_wrong_number_of_parts(reasoning):
     model, states = load_legacy(reasoning)
     with pytest.raises(CheckpointError, match=r"holds 3 state dicts .*, this one 2"):
         model.load_published_state(states[:2])
 
 
-def test_weights_of_the_other_reasoning():
+def test_refuses_weights_of_the_other_reasoning():
     model, _ = load_legacy("sgr")
     with pytest.raises(CheckpointError, match=r"(?s)do not fit this SGRAF: .*SGR_module\.0\.graph_query_w\.weight"):
         model.load_published_state(load_legacy("saf")[1])

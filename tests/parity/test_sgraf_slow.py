@@ -1,4 +1,4 @@
-"""SGRAF equals our slow reference, in values and gradients, on random sizes."""
+"""SGRAF equals a slow reference implementation in values and gradients."""
 
 import pytest
 import torch
@@ -13,7 +13,9 @@ from helpers.small_matchers import small_matcher
 def scores_of_both(name, data, training):
     model = small_matcher(name).double().train(training)
     data = data._replace(regions=data.regions.double())
-    state = {key: value.clone() for key, value in model.named_buffers()}  # the fast pass moves the running statistics
+    state = {
+        key: value.clone() for key, value in model.named_buffers()
+    }  # the first pass updates the running statistics
     slow = slow_sgraf(
         {**dict(model.named_parameters()), **state},
         slow_images(data.regions, data.region_mask),
@@ -41,8 +43,8 @@ def test_gradients(name, training, data):
     assert_same_gradients(fast, slow, model.parameters(), atol=1e-8, rtol=1e-6)
 
 
-def test_running_statistics_follow_the_captions_one_by_one():
-    """The closed form for C captions equals C calls for one caption each."""
+def test_running_statistics_equal_one_update_per_caption():
+    """One call with C captions equals C calls with one caption each."""
     data = random_pairs(seed=5, images=4, captions=5, words=6)
     together, one_by_one = small_matcher("saf").train(), small_matcher("saf").train()
     data.score(together)

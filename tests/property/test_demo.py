@@ -1,4 +1,4 @@
-"""What holds for demo sets of any seed and any knobs."""
+"""Properties of demo sets with any seed and settings."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -14,7 +14,7 @@ splits = st.sampled_from(SPLITS)
 
 @given(seed=seeds, split=splits, share=st.floats(0, 0.9), completeness=st.floats(0.01, 1.0))
 @settings(deadline=None, max_examples=15)
-def test_captions_keep_their_bounds_and_tell_the_truth(seed, split, share, completeness):
+def test_captions_have_valid_lengths_and_facts(seed, split, share, completeness):
     scenes = make_scenes(seed, split, 6, share)
     captions = make_captions(scenes, seed, completeness)
     for scene, caption in zip(scenes, captions, strict=True):
@@ -26,7 +26,7 @@ def test_captions_keep_their_bounds_and_tell_the_truth(seed, split, share, compl
 
 @given(seed=seeds, split=splits, small=st.integers(1, 5), large=st.integers(5, 9), share=st.floats(0, 0.9))
 @settings(deadline=None, max_examples=15)
-def test_size_never_changes_earlier_scenes(seed, split, small, large, share):
+def test_size_does_not_change_earlier_scenes(seed, split, small, large, share):
     few, many = make_scenes(seed, split, small, share), make_scenes(seed, split, large, share)
     assert many[:small] == few
     assert make_captions(many, seed, 0.3)[:small] == make_captions(few, seed, 0.3)
@@ -34,7 +34,7 @@ def test_size_never_changes_earlier_scenes(seed, split, small, large, share):
 
 @given(seed=seeds, noise=st.floats(0, 3))
 @settings(deadline=None, max_examples=5)
-def test_features_and_boxes_keep_their_bounds(seed, noise):
+def test_features_and_boxes_are_in_range(seed, noise):
     features, boxes = FeatureWriter(seed, noise)(make_scenes(seed, "val", 3, 0.5))
     assert np.isfinite(features).all()
     assert features.min() >= 0

@@ -23,7 +23,7 @@ CHECKS = settings(deadline=None, max_examples=40)
 
 @st.composite
 def batches(draw):
-    """Scores and positives of a batch in which some pairs share an image or a text."""
+    """Draw scores and positives of a batch in which some pairs share an image or a text."""
     size = draw(st.integers(1, 8))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     image_index = torch.randint(0, 10, (size,), generator=generator)
@@ -45,7 +45,7 @@ def test_order_of_the_pairs_changes_nothing(batch, progress):
 
 @CHECKS
 @given(batches(), st.floats(0, 1))
-def test_images_and_captions_are_treated_alike(batch, progress):
+def test_loss_is_symmetric_in_images_and_captions(batch, progress):
     scores, positives, _ = batch
     loss = at_progress(CurriculumLoss(label_smoothing=0.1), progress)
     transposed = loss(LossInputs(scores.T, positives.T)).total
@@ -54,7 +54,7 @@ def test_images_and_captions_are_treated_alike(batch, progress):
 
 @CHECKS
 @given(batches(), st.floats(-5, 5))
-def test_only_differences_of_scores_count(batch, shift):
+def test_adding_a_constant_to_all_scores_changes_nothing(batch, shift):
     scores, positives, _ = batch
     loss = at_progress(CurriculumLoss(label_smoothing=0.1), 1.0)
     shifted = loss(LossInputs(scores + shift, positives)).total
@@ -64,7 +64,7 @@ def test_only_differences_of_scores_count(batch, shift):
 @CHECKS
 @given(batches())
 def test_another_positive_never_raises_the_hardest_hinge_or_info_nce(batch):
-    """Not so for the mean over all negatives: dropping an easy one raises it."""
+    """The mean over all negatives can rise, when an easy negative is masked out."""
     scores, positives, generator = batch
     more = positives | (torch.rand(scores.shape, generator=generator) < 0.3)
     assert triplet_margin_loss(scores, more, 0.2, 1.0) <= triplet_margin_loss(scores, positives, 0.2, 1.0)
@@ -83,7 +83,7 @@ def test_harder_negatives_never_lower_the_hinge(batch, first, second):
 
 @CHECKS
 @given(batches(), st.floats(0, 1))
-def test_raising_a_pair_lowers_the_loss_and_scores_of_other_positives_do_not_matter(batch, progress):
+def test_loss_falls_with_pair_scores_and_ignores_other_positives(batch, progress):
     scores, positives, _ = batch
     others = positives & ~torch.eye(len(scores), dtype=torch.bool)
     loss = at_progress(CurriculumLoss(), progress)
@@ -106,7 +106,7 @@ def blend_of_all():
 
 @CHECKS
 @given(batches(), st.floats(0, 1))
-def test_no_loss_depends_on_the_order_of_the_pairs(batch, progress):
+def test_order_of_the_pairs_changes_no_loss(batch, progress):
     scores, positives, generator = batch
     order, context = torch.randperm(len(scores), generator=generator), random_context(len(scores), dtype=scores.dtype)
     shuffled = LossContext(
@@ -120,7 +120,7 @@ def test_no_loss_depends_on_the_order_of_the_pairs(batch, progress):
 
 @CHECKS
 @given(batches(), st.floats(0, 1))
-def test_every_loss_treats_images_and_captions_alike(batch, progress):
+def test_every_loss_is_symmetric_in_images_and_captions(batch, progress):
     scores, positives, _ = batch
     context = random_context(len(scores), dtype=scores.dtype)
     turned = context._replace(images=context.texts, texts=context.images)

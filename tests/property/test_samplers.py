@@ -1,4 +1,4 @@
-"""Properties of the batch order that any resumed or distributed run relies on."""
+"""Properties of the batch order for resumed and distributed training."""
 
 from itertools import chain
 
@@ -29,7 +29,7 @@ def sampler_settings(draw):
 
 @st.composite
 def mixed_settings(draw):
-    """One or two further sets, each large enough for the batches of four ranks."""
+    """Settings with one or two extra sets, large enough for the batches of four ranks."""
     shares = draw(st.lists(st.floats(0.05, 0.45), min_size=1, max_size=2))
     batch_size = draw(st.integers(1, 6))
     chosen = {
@@ -54,20 +54,20 @@ def at(sampler, epoch):
 
 @given(st.one_of(sampler_settings(), mixed_settings()), st.integers(0, 4), st.data())
 @settings(deadline=None, max_examples=60)
-def test_stopped_anywhere_and_resumed_is_unbroken(chosen, epoch, data):
-    unbroken = ResumableBatchSampler(**chosen)
-    batches = at(unbroken, epoch)
-    stop = data.draw(st.integers(0, len(unbroken)))
+def test_resuming_anywhere_gives_the_uninterrupted_order(chosen, epoch, data):
+    uninterrupted = ResumableBatchSampler(**chosen)
+    batches = at(uninterrupted, epoch)
+    stop = data.draw(st.integers(0, len(uninterrupted)))
     resumed = ResumableBatchSampler(**chosen)
     resumed.start_at(epoch, stop)
     rest = list(resumed) if stop < len(resumed) else []
     assert batches[:stop] + rest == batches
-    assert at(resumed, epoch + 1) == at(unbroken, epoch + 1)
+    assert at(resumed, epoch + 1) == at(uninterrupted, epoch + 1)
 
 
 @given(sampler_settings(), st.integers(0, 4))
 @settings(deadline=None, max_examples=60)
-def test_every_epoch_has_its_length_and_no_pair_twice_in_a_batch(chosen, epoch):
+def test_epochs_have_full_length_and_no_repeats_in_a_batch(chosen, epoch):
     sampler = ResumableBatchSampler(**chosen)
     batches = at(sampler, epoch)
     assert len(batches) == len(sampler) >= 1
@@ -82,7 +82,7 @@ def test_every_epoch_has_its_length_and_no_pair_twice_in_a_batch(chosen, epoch):
 @given(st.one_of(sampler_settings(), mixed_settings()), st.integers(1, 4), st.integers(1, 200), st.integers(0, 2))
 @settings(deadline=None, max_examples=60)
 def test_small_sets_train_on_one_smaller_batch(chosen, world_size, missing, epoch):
-    """With a batch size that the pairs of an epoch do not fill, each rank has one batch of equal size."""
+    """If an epoch does not fill a batch, each rank has one smaller batch of equal size."""
     chosen["drop_last"] = True
     epoch_pairs = ResumableBatchSampler(**(chosen | {"batch_size": 1})).epoch_pairs
     chosen["batch_size"] = epoch_pairs // world_size + missing
@@ -92,7 +92,7 @@ def test_small_sets_train_on_one_smaller_batch(chosen, world_size, missing, epoc
         return
     try:
         ranks = [at(ResumableBatchSampler(**chosen, rank=r, world_size=world_size), epoch) for r in range(world_size)]
-    except ConfigError as error:  # a further set is too small for its share of the batch
+    except ConfigError as error:  # an extra set is too small for its share of the batch
         assert "data.mix" in str(error)
         return
     assert [[len(batch) for batch in batches] for batches in ranks] == [[epoch_pairs // world_size]] * world_size
@@ -104,23 +104,23 @@ def test_small_sets_train_on_one_smaller_batch(chosen, world_size, missing, epoc
 
 @given(st.one_of(sampler_settings(), mixed_settings()), st.integers(1, 4), st.integers(0, 2))
 @settings(deadline=None, max_examples=60)
-def test_ranks_have_as_many_batches_and_share_what_one_process_would_see(chosen, world_size, epoch):
+def test_ranks_split_the_batches_of_one_process(chosen, world_size, epoch):
     chosen["drop_last"] = chosen["drop_last"] and chosen["num_pairs"] >= chosen["batch_size"] * world_size
     alone = at(ResumableBatchSampler(**(chosen | {"batch_size": chosen["batch_size"] * world_size})), epoch)
     ranks = [at(ResumableBatchSampler(**chosen, rank=r, world_size=world_size), epoch) for r in range(world_size)]
     assert {len(batches) for batches in ranks} == {len(alone)}
     for batch, *shares in zip(alone, *ranks, strict=True):
         assert all(shares)
-        dealt = flat(shares)
+        union = flat(shares)
         if len(batch) >= world_size:
-            assert sorted(dealt) == sorted(batch)
+            assert sorted(union) == sorted(batch)
         else:
-            assert (len(dealt), set(dealt) >= set(batch)) == (world_size, True)
+            assert (len(union), set(union) >= set(batch)) == (world_size, True)
 
 
 @given(mixed_settings(), st.integers(0, 6))
 @settings(deadline=None, max_examples=60)
-def test_batches_keep_the_shares_of_the_sets(chosen, epoch):
+def test_batches_have_the_shares_of_the_sets(chosen, epoch):
     sampler = ResumableBatchSampler(**chosen)
     shares = [share for _, share in chosen["extra_sets"]]
     shares.insert(0, 1 - sum(shares))
@@ -130,16 +130,14 @@ def test_batches_keep_the_shares_of_the_sets(chosen, epoch):
         assert len(set(batch)) == len(batch)
         counts, _ = np.histogram(batch, bounds)
         assert counts.sum() == len(batch)
-        assert (
-            np.abs(counts - np.array(shares) * len(batch)).max() <= slack + len(batch) / chosen["num_pairs"]
-        )  # whole pairs
+        assert np.abs(counts - np.array(shares) * len(batch)).max() <= slack + len(batch) / chosen["num_pairs"]
 
 
 @given(mixed_settings())
 @settings(deadline=None, max_examples=40)
-def test_an_epoch_has_each_own_pair_once_and_further_ones_take_turns(chosen):
-    for left_out in ("difficulty", "initial_competence"):
-        chosen.pop(left_out, None)
+def test_epochs_have_each_main_pair_once_and_extra_pairs_in_turn(chosen):
+    for removed in ("difficulty", "initial_competence"):
+        chosen.pop(removed, None)
     sampler = ResumableBatchSampler(**(chosen | {"drop_last": False}))
     seen = np.zeros(sum(part.count for part in sampler.sets), dtype=int)
     for epoch in range(5):

@@ -11,7 +11,7 @@ from tangka_match.errors import ConfigError, DataFormatError, TrainingError
 
 
 def run(action, *words):
-    return run_cli_in_process(*words, main=lambda: run_cli(action, "config"))
+    return run_cli_in_process(*words, main=lambda: run_cli(action, "train", "config"))
 
 
 def raise_(error):
@@ -23,7 +23,7 @@ def raise_(error):
 
 def test_action_gets_the_composed_config():
     seen = []
-    done = run_cli_in_process("+experiment=debug", "seed=3", main=command("config", seen.append))
+    done = run_cli_in_process("+experiment=debug", "seed=3", main=command("train", seen.append, "config"))
     assert (done.code, done.stderr) == (0, "")
     assert [(config.name, config.seed) for config in seen] == [("debug", 3)]
 

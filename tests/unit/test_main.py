@@ -1,3 +1,4 @@
+import contextlib
 import subprocess
 import sys
 import tomllib
@@ -37,3 +38,19 @@ def test_unknown_command_exits_with_2(monkeypatch, capsys):
         entry.main()
     assert end.value.code == 2
     assert "trian: there is no such command" in capsys.readouterr().err
+
+
+def test_command_modules_import_no_torch():
+    script = (
+        "import importlib, sys; [importlib.import_module(f'tangka_match.{name}') for name in sys.argv[1:]]; "
+        "assert not {'torch', 'pytorch_lightning', 'wandb', 'scipy'} & {*sys.modules}"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *entry.COMMANDS], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_help_names_the_command(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tangka_match", "compare", "--help"])
+    with contextlib.suppress(SystemExit):
+        entry.main()
+    assert capsys.readouterr().out.startswith("compare is powered by Hydra.")

@@ -8,8 +8,8 @@ import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from tangka_match.config.arguments import argument_faults, with_import_paths
 from tangka_match.config.check import BUILT_BY_TARGET, active_callbacks, check_config, raise_faults
@@ -52,7 +52,7 @@ def build_plan(config: DictConfig, overrides: Sequence[str] = ()) -> RunPlan:
     distillation = settings.distillation
     if distillation.loss is not None:
         build["distillation.loss"] = partial(_build, OmegaConf.create(distillation.loss))
-    callbacks: dict[str, Any] = OmegaConf.to_container(OmegaConf.create(plain), resolve=True)["callbacks"]  # type: ignore[call-overload,index]
+    callbacks: dict[str, Any] = OmegaConf.to_container(OmegaConf.create(plain), resolve=True)["callbacks"]  # type: ignore[assignment,call-overload,index]
     for name, node in active_callbacks(callbacks).items():
         build[f"callbacks.{name}"] = partial(_build, OmegaConf.create(node))
     raise_faults(

@@ -86,6 +86,8 @@ def _unknown_key(key: str, config_name: str) -> str:
         )
     known = sorted(known_keys(folder, config_name))
     parent, _, leaf = key.rpartition(".")
+    if config_name == "config" and parent == "trainer" and (said := _trainer_argument(leaf)):
+        return said
     siblings = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == parent]
     if not parent or not siblings:
         return f"{key}: there is no such setting.{nearest(key, known)}"
@@ -93,6 +95,15 @@ def _unknown_key(key: str, config_name: str) -> str:
         key, known, part=leaf, cutoff=0.8
     )
     return f"{key}: there is no such setting.{hint} Known in {parent}: {', '.join(siblings)}"
+
+
+def _trainer_argument(name: str) -> str:
+    """Explain an argument of Lightning's ``Trainer`` that is not in ``conf/trainer``; empty if there is none."""
+    from tangka_match.training.trainer import ALLOWED_ARGUMENTS, REFUSED_ARGUMENTS  # noqa: PLC0415 (imports torch)
+
+    if name in REFUSED_ARGUMENTS:
+        return f"trainer.{name} cannot be set: {REFUSED_ARGUMENTS[name]}"
+    return f"trainer.{name} is not in conf/trainer: write +trainer.{name}=<value>" if name in ALLOWED_ARGUMENTS else ""
 
 
 def _missing_key(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Small pictures of nature and of living beings, drawn into the unit square of a pen."""
+"""Glyphs of nature, animals and persons, each drawn in the unit square of a pen."""
 
 from collections.abc import Callable
 from math import cos, pi, sin
@@ -189,4 +189,4 @@ NATURE: dict[str, Callable[[Pen], None]] = {
         _birdlet, _fish, _beast, _bird, _flames, _aureole, _halo,
     )
 }  # fmt: skip
-"""Glyphs by the shape that ``resources/lexicon.txt`` gives to a concept."""
+"""Glyph by the shape name in ``resources/lexicon.txt``."""

@@ -1,4 +1,4 @@
-"""Small pictures of things: implements, offerings, thrones, buildings. Each draws into the unit square of its pen."""
+"""Glyphs of objects: implements, offerings, thrones, buildings. Each is drawn in the unit square of a pen."""
 
 from collections.abc import Callable
 from math import cos, pi, sin
@@ -263,4 +263,4 @@ OBJECTS: dict[str, Callable[[Pen], None]] = {
         _animal, _branch, _fruit, _lamp, _cone, _throne, _lotus, _temple, _tent, _bridge, _flags, _hand,
     )
 }  # fmt: skip
-"""Glyphs by the shape that ``resources/lexicon.txt`` gives to a concept."""
+"""Glyph by the shape name in ``resources/lexicon.txt``."""

@@ -58,8 +58,12 @@ def oracle_similarity(
         mentioned[row, [number[element.fact] for element in caption.mentioned]] = 1.0
     information = -np.log(in_scene.mean(axis=0))
     contradictions = mentioned.sum(axis=1) - in_scene @ mentioned.T
-    omitted = log_omitted.sum(axis=1, keepdims=True) - log_omitted @ mentioned.T
-    return (in_scene * information) @ mentioned.T + omitted - _CONTRADICTION * contradictions
+    return (
+        (in_scene * information) @ mentioned.T
+        + log_omitted.sum(axis=1, keepdims=True)
+        - log_omitted @ mentioned.T
+        - _CONTRADICTION * contradictions
+    )
 
 
 def _recall_at_1(scores: npt.NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""The thumbnail of a scene: a small Thangka, with every element where its box says it is."""
+"""Thumbnail of a scene, with every element drawn in its box."""
 
 from collections.abc import Sequence
 
@@ -16,11 +16,11 @@ from tangka_match.demo.pen import COLOURS, INK, Colour, Pen, PixelBox, Point, mi
 THUMBNAIL_SIZE = (192, 256)
 """Width and height in pixels."""
 
-_FINE = 2  # drawn larger by this factor, then reduced, for smooth edges
+_OVERSAMPLING = 2
 _GLYPHS = {**OBJECTS, **NATURE}
 _FIGURES = {figure.key: figure for figure in FIGURES}
-_BEHIND = ("landscape", "sky", "building", "plant", "animal")
-_BEFORE = ("attendant", "above", "offering")
+_BACKGROUND = ("landscape", "sky", "building", "plant", "animal")
+_FOREGROUND = ("attendant", "above", "offering")
 _GROUNDS: dict[str, tuple[Colour, Colour]] = {  # technique: colours at the top and at the bottom
     "gold_thang": ((226, 190, 104), (198, 150, 62)),
     "black_thang": ((26, 24, 32), (44, 38, 44)),
@@ -29,7 +29,7 @@ _GROUNDS: dict[str, tuple[Colour, Colour]] = {  # technique: colours at the top 
 _SKIES: tuple[Colour, ...] = ((70, 128, 196), (104, 158, 206), (58, 104, 160), (150, 186, 210))
 _MEADOW: Colour = (96, 146, 92)
 _BORDER = 0.045
-_BEINGS: dict[str, tuple[str, str]] = {
+_PERSONS: dict[str, tuple[str, str]] = {
     "monk": ("lotus", "knob"),
     "lady": ("stand", "crown"),
     "demon": ("dance", "flame"),
@@ -40,24 +40,24 @@ def paint(scene: Scene, places: npt.NDArray[np.float32], rng: np.random.Generato
     """Paint a scene.
 
     Args:
-        scene: What to paint.
-        places: (number of elements, 4) boxes of its elements, from ``placement.place``.
-        rng: The scene's stream for painting; it chooses the sky's blue only, all else comes from the scene.
+        scene: Scene to paint.
+        places: Boxes of its elements, (elements, 4), from ``placement.place``.
+        rng: Random stream of the scene for painting; only used for the colour of the sky.
 
     Returns:
-        An RGB picture of ``THUMBNAIL_SIZE``.
+        RGB picture of ``THUMBNAIL_SIZE``.
     """
-    size = (THUMBNAIL_SIZE[0] * _FINE, THUMBNAIL_SIZE[1] * _FINE)
+    size = (THUMBNAIL_SIZE[0] * _OVERSAMPLING, THUMBNAIL_SIZE[1] * _OVERSAMPLING)
     picture = _ground(size, _key(scene, "technique"), rng)
-    easel = _Easel(ImageDraw.Draw(picture), size, scene, places)
-    easel.things(_BEHIND)
-    easel.things(("aureole", "halo"))
-    easel.things(("seat",))
-    easel.deity()
-    easel.things(("left_hand", "right_hand"))
-    easel.things(_BEFORE)
-    easel.frame()
-    return picture.reduce(_FINE)
+    painter = _Painter(ImageDraw.Draw(picture), size, scene, places)
+    painter.draw_slots(_BACKGROUND)
+    painter.draw_slots(("aureole", "halo"))
+    painter.draw_slots(("seat",))
+    painter.draw_figure()
+    painter.draw_slots(("left_hand", "right_hand"))
+    painter.draw_slots(_FOREGROUND)
+    painter.draw_border()
+    return picture.reduce(_OVERSAMPLING)
 
 
 def _key(scene: Scene, slot: str) -> str:
@@ -77,8 +77,8 @@ def _ground(size: tuple[int, int], technique: str, rng: np.random.Generator) -> 
     return Image.fromarray(np.ascontiguousarray(np.broadcast_to(rows[:, None], (height, width, 3))))
 
 
-class _Easel:
-    """A picture in the making."""
+class _Painter:
+    """Painter of the elements of one scene."""
 
     def __init__(
         self, draw: ImageDraw.ImageDraw, size: tuple[int, int], scene: Scene, places: npt.NDArray[np.float32]
@@ -103,26 +103,26 @@ class _Easel:
     def _element(self, slot: str) -> Element:
         return next(element for element in self.scene.elements if element.slot == slot)
 
-    def things(self, slots: Sequence[str]) -> None:
-        """Draw the elements of some slots, slot by slot."""
+    def draw_slots(self, slots: Sequence[str]) -> None:
+        """Draw the elements of these slots, slot by slot."""
         for slot in slots:
             for element in self.scene.elements:
                 if element.slot == slot:
-                    self._thing(element)
+                    self._draw_element(element)
 
-    def _thing(self, element: Element) -> None:
+    def _draw_element(self, element: Element) -> None:
         concept, pen = CONCEPTS[element.concept], self._pen(element)
         if concept.kind == "figure":
-            self._small_figure(pen, concept.key)
-        elif concept.shape in _BEINGS:
-            posture, head = _BEINGS[concept.shape]
+            self._draw_small_figure(pen, concept.key)
+        elif concept.shape in _PERSONS:
+            posture, head = _PERSONS[concept.shape]
             skin = COLOURS["flesh"] if concept.shape != "demon" else mix(pen.colour, COLOURS["dark"], 0.3)
             fierce = "glaring" if concept.shape == "demon" else "serene"
             draw_body(pen, Body(skin, pen.colour, posture, temper=fierce, crown=(head, mix(pen.colour, INK, 0.4))))
         else:
             _GLYPHS[concept.shape](pen)
 
-    def _small_figure(self, pen: Pen, key: str) -> None:
+    def _draw_small_figure(self, pen: Pen, key: str) -> None:
         figure = _FIGURES[key]
         _GLYPHS["halo"](pen.within(0.05, -0.05, 0.95, 0.95, COLOURS["teal"]))
         _GLYPHS["lotus"](pen.within(0.0, 0.8, 1.0, 1.05, COLOURS["pink"]))
@@ -131,8 +131,8 @@ class _Easel:
         )  # fmt: skip
         draw_body(pen.within(0.1, 0.05, 0.9, 0.9), body)
 
-    def deity(self) -> None:
-        """Draw the figure in the middle with all that belongs to its body."""
+    def draw_figure(self) -> None:
+        """Draw the central figure with its body attributes."""
         scene = self.scene
         pen = self._pen(self._element("figure"))
         crown = CONCEPTS[scene.concept("crown")]
@@ -151,7 +151,7 @@ class _Easel:
         draw_body(pen, body)
 
     def _hand(self, pen: Pen, slot: str) -> Point:
-        """The lower inner edge of what the hand holds, in the figure's unit square; the lap where it holds nothing."""
+        """Return the position of a hand in the unit square of the figure: at its implement, or in the lap."""
         held = [self.boxes[element] for element in self.scene.elements if element.slot == slot]
         if not held:
             return (0.5, 0.74)
@@ -159,8 +159,8 @@ class _Easel:
         x0, y0, x1, y1 = pen.box
         return ((left + right) / 2 - x0) / (x1 - x0), (top + 0.8 * (bottom - top) - y0) / (y1 - y0)
 
-    def frame(self) -> None:
-        """The brocade around the picture."""
+    def draw_border(self) -> None:
+        """Draw the brocade border."""
         width, height = self.size
         colour = COLOURS[CONCEPTS[self.scene.concept("border")].colour]
         edge = round(_BORDER * width)

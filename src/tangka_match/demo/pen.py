@@ -1,4 +1,4 @@
-"""A pen that draws in the unit square of a box, and the colours of the demo pictures."""
+"""Drawing in the unit square of a box, and the colours of the thumbnails."""
 
 from collections.abc import Sequence
 
@@ -15,13 +15,13 @@ COLOURS: dict[str, Colour] = {
     "grey": (136, 138, 144), "tan": (198, 164, 118), "silver": (204, 212, 220), "bone": (234, 222, 188),
     "-": (150, 120, 90),
 }  # fmt: skip
-"""Mineral colours by the names that ``lexicon.py`` uses."""
+"""Colours by their names in ``lexicon.py``."""
 
 INK: Colour = (52, 34, 26)
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """A colour between two: ``share`` 0 is the first, 1 the second.
+    """Interpolate between two colours: ``share`` 0 is the first, 1 the second.
 
     >>> mix((0, 0, 0), (100, 200, 50), 0.5)
     (50, 100, 25)
@@ -31,11 +31,11 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
 
 
 class Pen:
-    """Draws on a picture with coordinates in the unit square of a box, y downwards.
+    """Drawing functions with coordinates in the unit square of a box, y downwards.
 
     Args:
-        draw: The picture's drawing surface.
-        box: Left, top, right, bottom of the unit square, in pixels.
+        draw: Drawing surface of the picture.
+        box: Unit square as left, top, right, bottom, in pixels.
         colour: Main colour.
         ink: Colour of outlines.
     """
@@ -49,12 +49,12 @@ class Pen:
         self.shade = mix(colour, (0, 0, 0), 0.35)
 
     def at(self, x: float, y: float) -> Point:
-        """Pixel of a point of the unit square."""
+        """Convert a point of the unit square to pixels."""
         left, top, right, bottom = self.box
         return left + x * (right - left), top + y * (bottom - top)
 
     def within(self, x0: float, y0: float, x1: float, y1: float, colour: Colour | None = None) -> "Pen":
-        """A pen for a part of this one's square."""
+        """Create a pen for a part of the unit square."""
         return Pen(self.draw, (*self.at(x0, y0), *self.at(x1, y1)), colour or self.colour, self.ink)
 
     def _width(self, share: float) -> int:
@@ -62,23 +62,23 @@ class Pen:
         return max(1, round(share * min(right - left, bottom - top)))
 
     def area(self, points: Sequence[Point], colour: Colour | None = None, *, outline: bool = True) -> None:
-        """A filled polygon."""
+        """Draw a filled polygon."""
         pixels = [self.at(*point) for point in points]
         self.draw.polygon(pixels, fill=colour or self.colour, outline=self.ink if outline else None)
 
     def oval(
         self, x0: float, y0: float, x1: float, y1: float, colour: Colour | None = None, *, outline: bool = True
     ) -> None:
-        """A filled ellipse between two corners."""
+        """Draw a filled ellipse between two corners."""
         box = (*self.at(x0, y0), *self.at(x1, y1))
         self.draw.ellipse(box, fill=colour or self.colour, outline=self.ink if outline else None)
 
     def block(self, x0: float, y0: float, x1: float, y1: float, colour: Colour | None = None) -> None:
-        """A filled rectangle between two corners."""
+        """Draw a filled rectangle between two corners."""
         self.draw.rectangle((*self.at(x0, y0), *self.at(x1, y1)), fill=colour or self.colour, outline=self.ink)
 
     def stroke(self, points: Sequence[Point], width: float, colour: Colour | None = None) -> None:
-        """A line through points, with round ends; ``width`` as a share of the box's shorter side."""
+        """Draw a line through points, with round ends; ``width`` is relative to the shorter side of the box."""
         pixels, thick = [self.at(*point) for point in points], self._width(width)
         fill = colour or self.colour
         self.draw.line(pixels, fill=fill, width=thick, joint="curve")
@@ -87,18 +87,18 @@ class Pen:
                 self.draw.ellipse((x - thick / 2, y - thick / 2, x + thick / 2, y + thick / 2), fill=fill)
 
     def limb(self, points: Sequence[Point], width: float, colour: Colour | None = None) -> None:
-        """A stroke with an outline: arms, legs, staffs."""
+        """Draw a line with an outline, for arms, legs and staffs."""
         left, top, right, bottom = self.box
         margin = 2.5 / min(right - left, bottom - top)
         self.stroke(points, width + margin, self.ink)
         self.stroke(points, width, colour)
 
     def loop(self, x0: float, y0: float, x1: float, y1: float, width: float, *, colour: Colour | None = None) -> None:
-        """The outline of an ellipse."""
+        """Draw the outline of an ellipse."""
         box = (*self.at(x0, y0), *self.at(x1, y1))
         self.draw.ellipse(box, outline=colour or self.colour, width=self._width(width))
 
     def bend(self, x0: float, y0: float, x1: float, y1: float, *, start: float, end: float, width: float) -> None:
-        """A part of an ellipse's outline between two angles in degrees, clockwise from three o'clock."""
+        """Draw an arc of an ellipse between two angles, in degrees clockwise from three o'clock."""
         box = (*self.at(x0, y0), *self.at(x1, y1))
         self.draw.arc(box, start, end, fill=self.colour, width=self._width(width))

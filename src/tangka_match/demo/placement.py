@@ -1,6 +1,6 @@
-"""Where each element stands in the picture: the one layout that the boxes and the thumbnail share.
+"""Boxes of the elements of a scene, used for the region boxes and the thumbnail.
 
-Boxes are left, top, right, bottom as shares of the picture's width and height, y downwards.
+Boxes are (left, top, right, bottom) relative to the picture size, y downwards.
 """
 
 from collections import Counter
@@ -47,14 +47,14 @@ _JITTER = 0.015
 
 
 def place(scene: Scene, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Give every element of a scene its box.
+    """Generate the boxes of the elements of a scene.
 
     Args:
-        scene: What is painted.
-        rng: The scene's stream for its layout.
+        scene: Scene to lay out.
+        rng: Random stream of the scene for its layout.
 
     Returns:
-        (number of elements, 4) within [0, 1], in the order of ``scene.elements``.
+        Boxes (elements, 4) in [0, 1], in the order of ``scene.elements``.
     """
     used: Counter[str] = Counter()
     boxes = np.empty((len(scene.elements), 4), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Write a whole demo set to a folder in the precomp layout."""
+"""Writing of the synthetic set to a folder in the precomp layout."""
 
 import json
 import math
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
+from tangka_match.data.checks import check_rules
 from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.demo.caption_writer import Caption, write_caption
 from tangka_match.demo.feature_writer import FEATURE_DIM, NUM_REGIONS, FeatureWriter
@@ -20,22 +21,22 @@ from tangka_match.demo.grammar import SPLITS, Scene, make_scenes, stream
 from tangka_match.demo.oracle import oracle_recalls
 from tangka_match.demo.painting import paint
 from tangka_match.demo.placement import place
-from tangka_match.errors import ConfigError, DataFormatError
+from tangka_match.errors import DataFormatError
 
 FORMAT_VERSION = 1
 STEMS = {"train": "train", "val": "dev", "test": "test"}
-"""What the files of each split are called."""
+"""File stem of each split."""
 
 DEFAULT_NOISE = 0.3
 DEFAULT_DUPLICATE_SHARE = 0.06
 DEFAULT_COMPLETENESS = 0.36
 
-_SCENES_AT_ONCE = 64
-_MOST_THUMBNAILS = 363  # a split; painting costs as much as the features
+_SCENES_PER_BLOCK = 64
+_MAX_THUMBNAILS = 363  # per split; painting takes as long as the features
 _NUM_SPECIAL_TOKENS = 4
 
 Progress = Callable[[int, int], None]
-"""Called with the number of scenes written so far and the number of all scenes."""
+"""Callback with the number of scenes written so far and the total number."""
 
 
 def write_demo_set(
@@ -51,57 +52,57 @@ def write_demo_set(
     progress: Progress | None = None,
     thumbnails: bool = True,
 ) -> dict[str, Any]:
-    """Write painted scenes in the language of Thangka: features, captions, boxes, thumbnails and the truth about them.
+    """Write a synthetic Thangka set: features, captions, boxes, thumbnails and the content of the scenes.
 
-    The folder holds, for the stems ``train``, ``dev`` (the val split) and ``test``: ``<stem>_ims.npy`` (N, 36, 2048)
-    float16, ``<stem>_caps.txt``, ``<stem>_ids.txt`` and ``<stem>_boxes.npy`` (N, 36, 4) float32. Beside them lie
-    ``scenes.jsonl`` (what every picture shows, what its caption mentions, and the group of near copies it belongs to),
-    ``thumbnails/<id>.png`` (val, test and the first 363 of train) and ``README.json``. The same arguments give the same
-    bytes; another size of a split leaves its first scenes as they were. All of it is there at the end, or nothing.
+    For the stems ``train``, ``dev`` (val split) and ``test``, the folder contains ``<stem>_ims.npy`` (N, 36, 2048)
+    float16, ``<stem>_caps.txt``, ``<stem>_ids.txt`` and ``<stem>_boxes.npy`` (N, 36, 4) float32, and also
+    ``scenes.jsonl`` (facts of each scene, facts its caption mentions, and its group of near copies),
+    ``thumbnails/<id>.png`` (val, test and the first 363 of train) and ``README.json``. Equal arguments give equal
+    bytes; the first scenes of a split do not depend on its size. The folder is written completely or not at all.
 
     Args:
-        root: Folder to make; it must not exist, or be empty.
-        seed: Seed of everything.
-        train: Number of training pairs, one caption a picture.
+        root: Folder to create; it must be missing or empty.
+        seed: Seed of the set, >= 0.
+        train: Number of training pairs, with one caption per image.
         val: Number of validation pairs.
         test: Number of test pairs.
-        noise: Standard deviation of the noise in each feature dimension, at least 0; a concept's code has length 12
-            over 2,048 dimensions. More noise makes learning harder and leaves the oracle as it is: a small dual encoder
-            with attention pooling reaches a mean R@1 of 51, 48, 42, 30 and 13 with noise 0, 0.15, 0.3, 0.5 and 0.8.
+        noise: Standard deviation of the noise in each feature dimension, >= 0; the code of a concept has norm 12 over
+            2,048 dimensions. More noise makes learning harder and does not change the oracle: a small dual encoder with
+            attention pooling reaches a mean R@1 of 51, 48, 42, 30 and 13 with noise 0, 0.15, 0.3, 0.5 and 0.8.
         duplicate_share: Share of scenes that copy an earlier one of their split with at most one concept changed, in
             [0, 1). It lowers the oracle.
-        completeness: Share of a scene's concepts that its caption sets out to mention, in (0, 1]. Captions end at 40
-            words, so fewer are mentioned: 31 % with 0.36, 34 % at most.
-        progress: Called after every block of scenes with the scenes done and all scenes.
-        thumbnails: Whether to paint the pictures too.
+        completeness: Intended share of the concepts of a scene that its caption mentions, in (0, 1]. Because captions
+            are limited to 40 words, fewer are mentioned: 31 % for 0.36, 34 % at most.
+        progress: Callback after each block of scenes.
+        thumbnails: Whether to paint the thumbnails.
 
     Returns:
-        What ``README.json`` says: settings, counts, vocabulary size, and the oracle's R@1 on each split.
+        Content of ``README.json``: settings, counts, vocabulary size, and R@1 of the oracle on each split.
 
     Raises:
-        ConfigError: If a setting is out of its range.
-        DataFormatError: If ``root`` is a file or holds anything already.
+        ConfigError: If a setting is out of range.
+        DataFormatError: If ``root`` is a file or is not empty.
     """
     settings = {"noise": float(noise), "duplicate_share": float(duplicate_share), "completeness": float(completeness)}
     sizes = {"train": train, "val": val, "test": test}
     check_settings(seed, sizes, settings)
     root = Path(root).absolute()
-    _check_free(root)
+    _check_empty(root)
     root.parent.mkdir(parents=True, exist_ok=True)
-    workshop = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
-        draft = workshop / "set"
-        draft.mkdir()
-        report = _write_all(draft, seed, sizes, settings, progress=progress, thumbnails=thumbnails)
-        _check_free(root)  # somebody else may have written it meanwhile
-        draft.replace(root)
+        incomplete = temporary / "set"
+        incomplete.mkdir()
+        report = _write_all(incomplete, seed, sizes, settings, progress=progress, thumbnails=thumbnails)
+        _check_empty(root)  # another process may have written it in the meantime
+        incomplete.replace(root)
     finally:
-        shutil.rmtree(workshop)
+        shutil.rmtree(temporary)
     return report
 
 
 def make_captions(scenes: Sequence[Scene], seed: int, completeness: float) -> list[Caption]:
-    """The one caption of each scene; it needs no features, so it is quick.
+    """Write the caption of each scene, without its features.
 
     Example:
         >>> scenes = make_scenes(seed=0, split="val", count=2, duplicate_share=0.0)
@@ -112,36 +113,33 @@ def make_captions(scenes: Sequence[Scene], seed: int, completeness: float) -> li
 
 
 def check_settings(seed: int, sizes: Mapping[str, int], settings: Mapping[str, float]) -> None:
-    """Refuse what ``write_demo_set`` cannot write.
+    """Check the settings of ``write_demo_set``.
 
     Args:
-        seed: Of everything.
-        sizes: Pairs of each split.
+        seed: Seed of the set.
+        sizes: Number of pairs of each split.
         settings: ``noise``, ``duplicate_share`` and ``completeness``.
 
     Raises:
-        ConfigError: If a setting is out of its range.
+        ConfigError: If a setting is out of range.
     """
-    if seed < 0:
-        raise ConfigError(f"seed={seed}: must be at least 0.")
-    for split, size in sizes.items():
-        if size < 1:
-            raise ConfigError(f"{split}={size}: every split of the demo set needs at least 1 pair.")
-    allowed = {
-        "noise": (0 <= settings["noise"] < math.inf, "at least 0, and finite"),
-        "duplicate_share": (0 <= settings["duplicate_share"] < 1, "in [0, 1)"),
-        "completeness": (0 < settings["completeness"] <= 1, "in (0, 1]"),
-    }
-    for name, (fine, wanted) in allowed.items():
-        if not fine:
-            raise ConfigError(f"{name}={settings[name]:g}: must be {wanted}.")
+    noise, duplicates, completeness = (settings[name] for name in ("noise", "duplicate_share", "completeness"))
+    check_rules(
+        {
+            f"seed={seed} must be >= 0": seed >= 0,
+            **{f"{split}={size} must be >= 1 (pairs)": size >= 1 for split, size in sizes.items()},
+            f"noise={noise:g} must be >= 0 and finite": 0 <= noise < math.inf,
+            f"duplicate_share={duplicates:g} must be in [0, 1)": 0 <= duplicates < 1,
+            f"completeness={completeness:g} must be in (0, 1]": 0 < completeness <= 1,
+        }
+    )
 
 
-def _check_free(root: Path) -> None:
+def _check_empty(root: Path) -> None:
     if root.is_file() or (root.is_dir() and any(root.iterdir())):
-        found = "is a file" if root.is_file() else f"holds {len(list(root.iterdir()))} files or folders"
+        found = "is a file" if root.is_file() else f"contains {len(list(root.iterdir()))} files or folders"
         raise DataFormatError(
-            f"{root} {found}; the demo set is never written over anything. Name another folder, or remove this one."
+            f"{root} {found}; the demo set never overwrites existing files. Choose another folder, or remove this one."
         )
 
 
@@ -174,20 +172,20 @@ def _write_all(
                 progress(done + written, total)
         done += len(scenes)
         if thumbnails:
-            _write_thumbnails(root / "thumbnails", scenes[:_MOST_THUMBNAILS], seed)
+            _write_thumbnails(root / "thumbnails", scenes[:_MAX_THUMBNAILS], seed)
     _save_json(root / "README.json", report)
     return report
 
 
 def vocabulary_size(captions: Sequence[Caption]) -> int:
-    """Distinct words of some captions as jieba cuts them with the Thangka dictionary, and the four special tokens."""
+    """Count the distinct words of captions, as tokenised by jieba with the Thangka terms, plus the special tokens."""
     tokenizer = _tokenizer()
     return len({word for caption in captions for word in tokenizer(caption.text)}) + _NUM_SPECIAL_TOKENS
 
 
 @cache
 def _tokenizer() -> JiebaTokenizer:
-    """Made once a process, since loading the dictionaries takes longer than cutting the captions of a small set."""
+    """Create one tokenizer per process: loading the dictionaries takes longer than tokenising a small set."""
     return JiebaTokenizer()
 
 
@@ -227,10 +225,10 @@ def _write_arrays(root: Path, stem: str, scenes: Sequence[Scene], writer: Featur
     shape = (len(scenes), NUM_REGIONS)
     features = open_memmap(root / f"{stem}_ims.npy", mode="w+", dtype=np.float16, shape=(*shape, FEATURE_DIM))
     boxes = np.empty((*shape, 4), dtype=np.float32)
-    for start in range(0, len(scenes), _SCENES_AT_ONCE):
-        block = slice(start, start + _SCENES_AT_ONCE)
+    for start in range(0, len(scenes), _SCENES_PER_BLOCK):
+        block = slice(start, start + _SCENES_PER_BLOCK)
         features[block], boxes[block] = writer(scenes[block])
-        yield min(start + _SCENES_AT_ONCE, len(scenes))
+        yield min(start + _SCENES_PER_BLOCK, len(scenes))
     features.flush()
     np.save(root / f"{stem}_boxes.npy", boxes)
 

@@ -1,4 +1,4 @@
-"""Writes the demo set when it is missing, with a progress bar, and refuses one that was written with other knobs."""
+"""Writer of the demo set for the data module: writes a missing set, and checks the settings of an existing one."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -14,20 +14,20 @@ from tangka_match.errors import ConfigError, DataFormatError
 
 @dataclass(frozen=True)
 class DemoWriter:
-    """The demo set with these knobs; see ``write_demo_set`` for what each one does.
+    """Writer of the demo set; see ``write_demo_set`` for the settings.
 
     Args:
-        seed: Seed of everything in the set.
-        train: Training pairs.
-        val: Validation pairs.
-        test: Test pairs.
+        seed: Seed of the set.
+        train: Number of training pairs.
+        val: Number of validation pairs.
+        test: Number of test pairs.
         noise: Standard deviation of the noise in each feature dimension.
-        duplicate_share: Share of scenes that nearly copy another one.
-        completeness: Share of a scene's concepts that its caption mentions.
-        thumbnails: Whether to paint the pictures.
+        duplicate_share: Share of scenes that are near copies of another one.
+        completeness: Intended share of the concepts of a scene that its caption mentions.
+        thumbnails: Whether to paint the thumbnails.
 
     Raises:
-        ConfigError: If a knob is out of its range.
+        ConfigError: If a setting is out of range.
     """
 
     seed: int
@@ -41,31 +41,32 @@ class DemoWriter:
 
     def __post_init__(self) -> None:
         sizes = {"train": self.train, "val": self.val, "test": self.test}
-        knobs = {"noise": self.noise, "duplicate_share": self.duplicate_share, "completeness": self.completeness}
+        settings = {"noise": self.noise, "duplicate_share": self.duplicate_share, "completeness": self.completeness}
         try:
-            check_settings(self.seed, sizes, knobs)
+            check_settings(self.seed, sizes, settings)
         except ConfigError as error:
             raise ConfigError(f"data.writer.{error}") from None
 
     def ensure(self, root: Path) -> None:
-        """Write the set, unless it is there already, or another process is writing it: that one is then waited for.
+        """Write the set if it is missing, or wait for another process that is writing it.
 
         Args:
             root: Folder of the set.
 
         Raises:
-            DataFormatError: If ``root`` holds a set with other knobs, or something else.
+            DataFormatError: If ``root`` contains a set with other settings, or other files.
         """
-        if not _holds_something(root):
+        if not _is_filled(root):
             parent = root.absolute().parent
             try:
                 parent.mkdir(parents=True, exist_ok=True)
                 with FileLock(parent / f".{root.name}.lock"):
-                    if not _holds_something(root):
+                    if not _is_filled(root):
                         self._write(root)
             except PermissionError as error:
                 raise DataFormatError(
-                    f"{error.filename}: cannot write the demo set here ({error.strerror}); set paths.data or data.root"
+                    f"{error.filename}: cannot write the demo set here ({error.strerror}); set paths.data or data.root "
+                    "to a folder with write permission."
                 ) from error
         self._check(root)
 
@@ -86,7 +87,7 @@ class DemoWriter:
         path = root / "README.json"
         if not path.is_file():
             raise DataFormatError(
-                f"{root} is not empty and has no README.json, so it is no demo set: set data.root to another folder"
+                f"{root} is not empty and has no README.json, so it is not a demo set; set data.root to another folder."
             )
         found = _settings_in(path)
         wanted = asdict(self)
@@ -95,17 +96,17 @@ class DemoWriter:
         ]
         if different:
             raise DataFormatError(
-                f"{root} was written with other settings ({'; '.join(different)}): delete the folder, or set data.root "
-                "to another one"
+                f"{root} was written with other settings ({'; '.join(different)}); delete the folder, or set data.root "
+                "to another one."
             )
 
 
-def _holds_something(root: Path) -> bool:
+def _is_filled(root: Path) -> bool:
     return root.is_dir() and any(root.iterdir())
 
 
 def _settings_in(path: Path) -> dict[str, Any]:
-    """What a demo set's ``README.json`` says it was written with."""
+    """Read the settings of a demo set from its ``README.json``."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:  # no JSON, or no UTF-8
@@ -113,7 +114,7 @@ def _settings_in(path: Path) -> dict[str, Any]:
     settings = content.get("settings") if isinstance(content, dict) else None
     if not isinstance(settings, dict):
         raise DataFormatError(
-            f"{path} does not hold the settings of a demo set: set data.root to another folder, or delete this one if "
-            "it is a damaged demo set"
+            f"{path} does not contain the settings of a demo set; set data.root to another folder, or delete this one "
+            "if it is a damaged demo set."
         )
     return settings

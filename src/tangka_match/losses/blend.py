@@ -92,7 +92,7 @@ class BlendLoss(ContextualLoss):
         return sum(self._weight(name) * collapse_value(part, inputs) for name, part in self.parts.items())
 
     def _weight(self, name: str) -> float:
-        return float(getattr(self, f"{name}_weight"))  # type: ignore[arg-type]
+        return float(getattr(self, f"{name}_weight"))
 
 
 def _join(part: str, term: str, count: int) -> str:

@@ -109,16 +109,16 @@ class CCA(nn.Module):
         ridges = choose_ridges(views, rank=self.rank, dim=dim, generator=generator)
         projections = correlate(*views.spectra(self.rank, generator), ridges, dim)
         if not all(bool(projection.any() and projection.isfinite().all()) for projection in projections):
-            raise DataFormatError(_all_alike("captions" if statistics.any() else "images"))
+            raise DataFormatError(_no_variation("captions" if statistics.any() else "images"))
         for weight, projection in zip((self.image_projection, self.text_projection), projections, strict=True):
             # The scale changes the effect of the learning rate, though not the cosine: keep the initial one.
             weight.copy_(projection * (_INITIAL_SCALE / projection.square().mean().sqrt()))
         return {"image_ridge": ridges[0], "text_ridge": ridges[1]}
 
 
-def _all_alike(what: str) -> str:
+def _no_variation(side: str) -> str:
     return (
-        f"CCA: the training {what} are all alike, so there is nothing to correlate: images are compared by statistics "
-        "of their regions, captions by words and characters that at least two captions have, and not all. Look at the "
-        "files of the train split, or take a model that is trained by gradient (model=dual_encoder)"
+        f"CCA: all training {side} have the same features, so that nothing can be correlated. Images are compared by "
+        "statistics of their regions, captions by words and characters that some but not all of them have: check the "
+        "files of the train split, or use a model that is trained by gradient steps (model=dual_encoder)"
     )

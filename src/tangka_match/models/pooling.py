@@ -22,6 +22,10 @@ from tangka_match.ops import (
     sinusoidal_positions,
 )
 
+POOLINGS = ("mean", "max", "k_max", "gpo")
+_TEMPERATURE = 0.1
+"""Divisor of the scores of the ranks, as in the authors' code."""
+
 
 class AttentionPooling(nn.Module):
     """Attention pooling: mean of the positions, weighted by the softmax of the scores of a small network.
@@ -40,10 +44,6 @@ class AttentionPooling(nn.Module):
     def forward(self, x: Float[Tensor, "N L P"], mask: Bool[Tensor, "N L"]) -> Float[Tensor, "N P"]:
         """Pool the real positions of each sequence; ``P`` is ``input_dim``."""
         return attention_pool(x, self.score(x).squeeze(2), mask)
-
-
-_TEMPERATURE = 0.1
-"""Divisor of the scores of the ranks, as in the authors' code."""
 
 
 class GeneralisedPooling(nn.Module):
@@ -83,9 +83,6 @@ class GeneralisedPooling(nn.Module):
         states = average_directions(run_masked(self.rank_rnn, codes.expand(len(lengths), -1, -1), real))
         scores = at_least_float32(self.score(states).squeeze(2)) / _TEMPERATURE
         return scores.masked_fill(~real, float("-inf")).softmax(dim=1)
-
-
-POOLINGS = ("mean", "max", "k_max", "gpo")
 
 
 class FixedPooling(nn.Module):

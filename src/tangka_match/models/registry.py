@@ -92,7 +92,7 @@ def build_matcher(spec: Mapping[str, object], *, vocab_size: int, feature_dim: i
         raise CheckpointError(f"the checkpoint does not give {target} the arguments {missing}")
     try:
         return model(vocab_size=vocab_size, feature_dim=feature_dim, num_regions=num_regions, **arguments)
-    except ConfigError as error:
+    except (TypeError, ValueError) as error:  # ConfigError, or what a class of another package raises
         raise CheckpointError(f"the checkpoint describes an impossible model: {error}") from error
 
 

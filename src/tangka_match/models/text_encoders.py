@@ -14,6 +14,9 @@ from tangka_match.models.layers import average_directions, run_masked
 from tangka_match.ops import at_least_float32, l2_normalise, sinusoidal_positions
 from tangka_match.types import LONGEST_WORD, characters_of, is_special
 
+_MIN_CAPTIONS = 2
+"""Minimum number of training captions with a feature; what occurs once may be chance."""
+
 
 class TextGRU(nn.Module):
     """Word vectors, GRU whose directions are averaged, L2 normalisation: the text encoder of SCAN and SGRAF.
@@ -134,10 +137,6 @@ class SequenceTransformer(nn.Module):
         if self.positions:
             states = states + sinusoidal_positions(states.shape[1], states.shape[2], states.device).to(states.dtype)
         return self.layers(states, src_key_padding_mask=~mask).masked_fill(~mask[:, :, None], 0)
-
-
-_MIN_CAPTIONS = 2
-"""Minimum number of training captions with a feature; what occurs once may be chance."""
 
 
 class WordBag(nn.Module):

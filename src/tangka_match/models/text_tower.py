@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from tangka_match.errors import ConfigError
 from tangka_match.hub import TEXT_TYPES, WordPieces, library, load_model, read_config
 
+_CLASSES = {"bert": "BertModel", "ernie": "ErnieModel", "chinese_clip": "ChineseCLIPModel"}
+_TEXT_CLASSES = {**_CLASSES, "chinese_clip": "ChineseCLIPTextModel"}
+
 
 class TextTower(nn.Module):
     """BERT-like encoder whose embedding rows are in the order of our vocabulary.
@@ -126,10 +129,6 @@ def copy_weights(target: nn.Module, source: nn.Module, rows: Tensor) -> None:
 def read_encoder(text_model: str, config: Mapping[str, Any]) -> Any:
     """Read the pretrained encoder; of a Chinese-CLIP, the whole model."""
     return load_model(text_model, _CLASSES[config["model_type"]])
-
-
-_CLASSES = {"bert": "BertModel", "ernie": "ErnieModel", "chinese_clip": "ChineseCLIPModel"}
-_TEXT_CLASSES = {**_CLASSES, "chinese_clip": "ChineseCLIPTextModel"}
 
 
 def _build(config: Mapping[str, Any], vocab_size: int) -> Any:

@@ -6,6 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+_CACHE_CAPACITY = "128"
+_CACHE_VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")  # read by oneDNN, and by PyTorch for it
+_VARIANCE_FLOOR = 5e-4
+_MAX_ROUNDS = 200
+
 
 def l2_normalise(x: Float[Tensor, "*shape"], dim: int = -1, eps: float = 1e-8) -> Float[Tensor, "*shape"]:
     r"""L2-normalise vectors: :math:`x / (\lVert x \rVert + \epsilon)`, with :math:`\epsilon` outside the root.
@@ -70,10 +75,6 @@ def dot_products(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"]) -> Float[Tens
         return x @ y.T
 
 
-_CACHE_CAPACITY = "128"
-_CACHE_VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")  # read by oneDNN, and by PyTorch for it
-
-
 def bound_primitive_caches() -> None:
     """Limit the primitive caches of oneDNN to 128 shapes instead of 1,024, unless the user has set a limit.
 
@@ -83,10 +84,6 @@ def bound_primitive_caches() -> None:
     """
     for variable in _CACHE_VARIABLES:
         os.environ.setdefault(variable, _CACHE_CAPACITY)
-
-
-_VARIANCE_FLOOR = 5e-4
-_MAX_ROUNDS = 200
 
 
 def low_component_share(values: Float[Tensor, " N"]) -> Float[Tensor, " N"]:

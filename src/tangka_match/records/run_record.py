@@ -12,7 +12,7 @@ import rich
 from rich.progress import track
 
 from tangka_match.errors import count
-from tangka_match.metric_names import METRICS
+from tangka_match.metric_names import METRICS, VAL_PREFIX
 from tangka_match.records.curves import best_validation
 from tangka_match.records.run_files import RunFiles, read_run_files
 
@@ -140,7 +140,8 @@ def make_record(files: RunFiles) -> RunRecord:
         seconds=seconds,
         steps=clock.steps[-1] if clock.steps else 0,
         best_step=_whole(result.get("best_step")) or best_step,
-        metrics=_metrics(result.get("val_metrics")) or _metrics({k.removeprefix("val/"): v for k, v in best.items()}),
+        metrics=_metrics(result.get("val_metrics"))
+        or _metrics({k.removeprefix(VAL_PREFIX): v for k, v in best.items()}),
         intervals=_intervals(result.get("val_ci95")),
         config=flatten(config),
         data=_text(start.get("data_fingerprint") or result.get("data_fingerprint")),

@@ -1,4 +1,4 @@
-"""Metadata of a checkpoint: what it says about itself beside its weights."""
+"""Metadata of a checkpoint: vocabulary, tokenizer, feature shape and fingerprints stored with its weights."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -51,7 +51,7 @@ TRAINING_OPTIONS = {
     "margin": 0.2,
     "max_violation": True,
 }
-"""Options that the published code reads beside those of the model, with its defaults."""
+"""Training options that the published code reads, with its defaults."""
 
 
 def from_published(source: Path, vocabulary: Vocabulary) -> dict[str, Any]:

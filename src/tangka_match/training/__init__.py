@@ -1,1 +1,1 @@
-"""LightningModule, optimisers and schedules, callbacks, records, runner."""
+"""Training: `runner.train`, the LightningModule, callbacks, optimizers and schedules, augmentation, the recorder."""

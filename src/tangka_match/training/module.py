@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from tangka_match.losses import LossContext, LossInputs, LossTerms, MatchingLoss, needs_context, positive_mask
+from tangka_match.metric_names import VAL_PREFIX
 from tangka_match.metrics import RetrievalMetrics
 from tangka_match.retrieval import score_matrix
 from tangka_match.retrieval.metadata import METADATA_KEY
@@ -198,7 +199,7 @@ class MatchingModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start with an empty gallery."""
-        self._gallery = EncodedGallery(self.matcher)  # type: ignore[arg-type]
+        self._gallery = EncodedGallery(self.matcher)
         self.val_metrics.reset()
 
     def validation_step(self, batch: ImageBatch | CaptionBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -209,13 +210,13 @@ class MatchingModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Score the whole gallery, and log recalls, ranks and the validation loss."""
         images, texts = self._gallery.concatenate()
-        similarity = score_matrix(self.matcher, images, texts)  # type: ignore[arg-type]
+        similarity = score_matrix(self.matcher, images, texts)
         self.val_metrics.update(similarity, self._validation.caption_to_image)
-        self.log_dict({f"val/{name}": value for name, value in self.val_metrics.compute().items()})
+        self.log_dict({f"{VAL_PREFIX}{name}": value for name, value in self.val_metrics.compute().items()})
         if self.trainer.state.fn == "fit":
             context = self._gallery.context(images, texts) if needs_context(self.loss) else None
-            self.log("val/loss", self._validation_loss(similarity, context))
-        self._gallery = EncodedGallery(self.matcher)  # type: ignore[arg-type]
+            self.log(f"{VAL_PREFIX}loss", self._validation_loss(similarity, context))
+        self._gallery = EncodedGallery(self.matcher)
 
     def _validation_loss(self, similarity: Tensor, context: LossContext | None) -> float:
         """Compute the mean loss over blocks of captions and their images, comparable with the training loss."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from tangka_match.errors import ConfigError
-from tangka_match.metric_names import HIGHER_IS_BETTER, RANK_STATISTICS
+from tangka_match.metric_names import HIGHER_IS_BETTER, RANK_STATISTICS, VAL_PREFIX
 from tangka_match.settings import Settings
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -18,8 +18,8 @@ OpenShare = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 def _check_batches(value: int | float) -> int | float:
-    if value < 0 or (isinstance(value, float) and not 0.0 < value <= 1.0):
-        raise ValueError(f"{value} must be a number of batches, or a share in (0, 1]")
+    if value < 0 or (isinstance(value, float) and value > 1.0):
+        raise ValueError(f"{value} must be a number of batches (int), or a share of them in [0, 1]")
     return value
 
 
@@ -28,8 +28,8 @@ Batches = Annotated[int | float, AfterValidator(_check_batches)]
 
 
 _MONITOR_MODES: dict[str, Literal["max", "min"]] = {
-    **{f"val/{name}": "max" for name in HIGHER_IS_BETTER},
-    **{f"val/{name}": "min" for name in RANK_STATISTICS},
+    **{f"{VAL_PREFIX}{name}": "max" for name in HIGHER_IS_BETTER},
+    **{f"{VAL_PREFIX}{name}": "min" for name in RANK_STATISTICS},
 }
 
 

@@ -123,7 +123,7 @@ def build_trainer(
     further = dict(settings.model_extra or {})
     profiler = further.get("profiler")
     if profiler in _PROFILERS:
-        further["profiler"] = _PROFILERS[profiler](dirpath=folder, filename="profile")  # type: ignore[call-arg]
+        further["profiler"] = _PROFILERS[profiler](dirpath=folder, filename="profile")
     return pl.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,

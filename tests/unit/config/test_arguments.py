@@ -62,17 +62,17 @@ BAD = [
 
 
 @pytest.mark.parametrize("node", GOOD, ids=lambda node: node["_target_"])
-def test_what_fits_has_no_fault(node):
+def test_valid_nodes_have_no_fault(node):
     assert argument_faults("part", node, LATER) == []
 
 
 @pytest.mark.parametrize(("node", "message"), BAD, ids=[message.split(":")[0] for _, message in BAD])
-def test_each_fault_names_the_setting_the_value_and_what_is_allowed(node, message):
+def test_faults_name_setting_value_and_expected_type(node, message):
     faults = argument_faults("part", node, LATER)
     assert faults == [message]
 
 
-def test_a_dict_of_targets_is_looked_into():
+def test_dict_of_targets_is_checked():
     assert argument_faults("loss", BLEND, set()) == []
 
 
@@ -81,7 +81,7 @@ def test_all_faults_of_a_node_are_listed():
     assert [fault.split(":")[0] for fault in faults] == ["model.c", "model.smooth='b'", "model.dropout='a'"]
 
 
-def test_what_the_code_adds_is_never_suggested():
+def test_arguments_filled_later_are_not_suggested():
     (fault,) = argument_faults("model", VSE | {"feature_dm": 3}, LATER)
     assert "feature_dim" not in fault
 
@@ -97,7 +97,7 @@ def _registered():
 
 
 @pytest.mark.usefixtures("_registered")
-def test_a_registered_name_is_checked_like_a_path():
+def test_registered_name_is_checked():
     assert argument_faults("model", {"_target_": "pooled", "dim": 3}, LATER) == []
     assert argument_faults("model", {"_target_": "pooled", "dm": 3}, LATER) == [
         "model.dm: pooled takes no such argument. Did you mean dim?"
@@ -108,7 +108,7 @@ def test_a_registered_name_is_checked_like_a_path():
 
 
 @pytest.mark.usefixtures("_registered")
-def test_names_replace_paths_and_paths_names():
+def test_registered_names_replace_import_paths_and_back():
     node = {"a": [{"_target_": PATH, "dim": 3}], "b": {"_target_": "torch.optim.Adam"}, "c": {"_target_": "no.such"}}
     named = with_registered_names(node)
     assert named == node | {"a": [{"_target_": "pooled", "dim": 3}]}

@@ -24,7 +24,7 @@ FAULTS = [
     ("trainer.devices=0", r"trainer: devices=0: give a positive number, or -1 for all devices"),
     ("trainer.max_steps=0", r"trainer: max_steps=0: give a positive number, or -1"),
     ("trainer.limit_train_batches=0", r"trainer: limit_train_batches=0 leaves nothing to train on"),
-    ("trainer.overfit_batches=1.5", r"trainer\.overfit_batches: 1\.5 must be a number of batches, or a share in"),
+    ("trainer.overfit_batches=1.5", r"trainer\.overfit_batches: 1\.5 must be a number of batches \(int\), or a share"),
     ("trainer.fast_dev_run=-1", r"trainer: fast_dev_run=-1 must be true, false or a number of batches"),
     ("trainer.min_epochs=abc", r"trainer\.min_epochs='abc': pytorch_lightning\.Trainer takes Optional\[int\]"),
     ("+trainer.logger=true", r"trainer\.logger cannot be set: metrics always go to the ledger"),

@@ -14,7 +14,7 @@ from tangka_match import demo
 from tangka_match.config.build import build_plan
 from tangka_match.config.check import GROUPS, check_config
 from tangka_match.config.conf_folder import conf_dir
-from tangka_match.losses import positive_mask
+from tangka_match.losses import LossInputs, positive_mask
 from tangka_match.records.setting_names import ADDED_SETTINGS
 
 CONF = Path(conf_dir())
@@ -92,7 +92,7 @@ def test_experiment_builds_and_takes_a_step(path):
     pairs = torch.arange(5)
     images = model.encode_images(torch.randn(5, 4, 6), torch.ones(5, 4, dtype=torch.bool))
     texts = model.encode_texts(torch.randint(4, 20, (5, 7)), torch.ones(5, 7, dtype=torch.bool))
-    total = loss(model.similarity(images, texts), positive_mask(pairs, pairs), 0.0).total
+    total = loss(LossInputs(model.similarity(images, texts), positive_mask(pairs, pairs))).total
     total.backward()
     optimizer.step()
     schedule.step()

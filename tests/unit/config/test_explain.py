@@ -21,7 +21,12 @@ WRONG_OVERRIDES = [
         "model.margni=4",
         "model.margni: there is no such setting. Did you mean loss.margin? Known in model: aggregation, attention_dim",
     ),
-    ("trainer.zzz=4", "trainer.zzz: there is no such setting. Known in trainer: accelerator, deterministic"),
+    ("trainer.zzz=4", "trainer.zzz: there is no such setting. Known in trainer: accelerator, accumulate_grad_batches"),
+    (
+        "trainer.inference_mode=false",
+        "trainer.inference_mode is not in conf/trainer: write +trainer.inference_mode=<value>",
+    ),
+    ("trainer.logger=true", "trainer.logger cannot be set: metrics always go to the ledger of the run folder"),
     ("~model.zzz", "model.zzz: there is no such setting. Known in model: aggregation, atten"),
     ("foo", "foo: cannot be read as a setting; write name=value"),
     (

@@ -29,7 +29,7 @@ def captions_seen(loader):
 
 
 class Recorder(pl.LightningModule):
-    """Notes which captions each training step sees, and stops the world at one of them."""
+    """Records the captions of each training step, and interrupts the training at one of them."""
 
     def __init__(self, stop_at=None):
         super().__init__()
@@ -49,13 +49,13 @@ class Recorder(pl.LightningModule):
 
 
 class Resume(pl.Callback):
-    """The least that a resume callback has to do."""
+    """Minimal resume callback."""
 
     def on_load_checkpoint(self, trainer, pl_module, checkpoint):
-        trainer.datamodule.batch_sampler.start_at(*checkpoint["place"])
+        trainer.datamodule.batch_sampler.start_at(*checkpoint["position"])
 
     def on_save_checkpoint(self, trainer, pl_module, checkpoint):
-        checkpoint["place"] = (trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.current.processed)
+        checkpoint["position"] = (trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.current.processed)
 
 
 def make_trainer(**settings):
@@ -71,7 +71,7 @@ def make_trainer(**settings):
     )
 
 
-def test_what_is_known_after_setup(root):
+def test_attributes_after_setup(root):
     data = set_up(root, expected_counts={"train": [12, 24], "val": [5, 10]})
     assert (data.num_regions, data.feature_dim, data.steps_per_epoch) == (4, 8, 6)
     assert (data.train.name, data.train.num_captions) == ("train", 24)
@@ -79,18 +79,18 @@ def test_what_is_known_after_setup(root):
     assert len(data.fingerprint) == 16
 
 
-def test_a_writer_makes_the_set_before_it_is_opened(tmp_path):
+def test_prepare_data_writes_a_missing_set(tmp_path):
     class Writer:
         def ensure(self, root):
             write_dataset(root)
 
-    data = RegionTextDataModule(str(tmp_path / "made"), writer=Writer(), batch_size=4)
+    data = RegionTextDataModule(str(tmp_path / "written"), writer=Writer(), batch_size=4)
     data.prepare_data()
     data.setup()
     assert data.train.num_images == 12
 
 
-def test_training_batches(root):
+def test_training_batches_have_the_pairs_of_the_sampler(root):
     data = set_up(root)
     batches = list(data.train_dataloader())
     assert captions_seen(batches) == list(data.batch_sampler)
@@ -104,12 +104,12 @@ def test_training_batches(root):
         assert ids == data.vocabulary.encode(data.tokenizer(data.train.captions[index]))
 
 
-def test_the_seed_fixes_the_order(root):
+def test_seed_determines_the_order(root):
     first, again, other = (list(set_up(root, seed=seed).batch_sampler) for seed in (1, 1, 2))
     assert first == again != other
 
 
-def test_validation_loaders_give_everything_once_in_order(root):
+def test_validation_loaders_return_everything_once_in_order(root):
     images, captions = (list(loader) for loader in set_up(root, eval_batch_size=3).val_dataloader())
     assert all(isinstance(batch, ImageBatch) for batch in images)
     assert all(isinstance(batch, CaptionBatch) for batch in captions)
@@ -118,7 +118,7 @@ def test_validation_loaders_give_everything_once_in_order(root):
     assert [len(batch.regions) for batch in images] == [3, 2]
 
 
-def test_vocabulary_knows_train_captions_only(tmp_path):
+def test_vocabulary_is_built_from_train_captions_only(tmp_path):
     write_precomp(tmp_path, "train", images=4, captions=["白狗在雪地奔跑"] * 4)
     write_precomp(tmp_path, "val", images=2, captions=["大象", "白狗"])
     data = set_up(str(tmp_path))
@@ -127,25 +127,25 @@ def test_vocabulary_knows_train_captions_only(tmp_path):
     assert batch.token_ids[0][batch.token_mask[0]].tolist() == [Vocabulary.START, Vocabulary.UNK, Vocabulary.END]
 
 
-def test_min_count_reaches_the_vocabulary(tmp_path):
+def test_min_count_is_used_for_the_vocabulary(tmp_path):
     write_precomp(tmp_path, "train", images=4, captions=["狗", "狗", "狗", "猫"])
     write_precomp(tmp_path, "val", images=1, captions=["狗"])
     assert len(set_up(str(tmp_path), min_count=3).vocabulary) == 5
 
 
-def test_a_vocabulary_given_is_used_as_it_is(root, tmp_path):
+def test_given_vocabulary_is_used_unchanged(root, tmp_path):
     given = Vocabulary(["金刚杵", "绿度母"])
     given.save_json(tmp_path / "given.json")
     assert set_up(root, vocabulary_path=str(tmp_path / "given.json")).vocabulary == given
 
 
-def test_max_tokens_cuts_both_splits(root):
+def test_max_tokens_truncates_both_splits(root):
     data = set_up(root, max_tokens=4)
     assert next(iter(data.train_dataloader())).token_ids.shape == (4, 4)
     assert next(iter(data.val_dataloader()[1])).token_ids.shape == (10, 4)
 
 
-def test_setting_up_again_reads_nothing(root, monkeypatch):
+def test_second_setup_reads_nothing(root, monkeypatch):
     data = set_up(root)
     before = data.batch_sampler
     monkeypatch.setattr("tangka_match.data.datamodule.load_split", pytest.fail)
@@ -153,7 +153,7 @@ def test_setting_up_again_reads_nothing(root, monkeypatch):
     assert data.batch_sampler is before
 
 
-def test_the_fingerprint_is_over_both_splits(tmp_path):
+def test_fingerprint_depends_on_both_splits(tmp_path):
     prints = []
     for name, seeds in {"a": (0, 1), "same": (0, 1), "train": (2, 1), "val": (0, 2)}.items():
         for split, seed in zip(("train", "val"), seeds, strict=True):
@@ -163,7 +163,7 @@ def test_the_fingerprint_is_over_both_splits(tmp_path):
     assert len(set(prints)) == 3
 
 
-def test_other_splits_can_be_chosen(tmp_path):
+def test_other_split_names(tmp_path):
     for split, images in (("small", 8), ("test5", 3)):
         write_precomp(tmp_path, split, images=images)
     data = set_up(str(tmp_path), train_split="small", val_split="test5")
@@ -171,7 +171,7 @@ def test_other_splits_can_be_chosen(tmp_path):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_batches_are_the_same_with_workers_and_leave_the_random_state_alone(root, num_workers):
+def test_batches_do_not_depend_on_workers_or_change_the_random_state(root, num_workers):
     data = set_up(root, num_workers=num_workers)
     state = torch.get_rng_state()
     loader = data.train_dataloader()
@@ -191,7 +191,7 @@ def test_batches_are_the_same_with_workers_and_leave_the_random_state_alone(root
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable", "ignore:.*have no `validation_step`")
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("stop_at", [(1, 2), (0, 0), (1, 5)])
-def test_the_trainer_resumes_in_the_middle_of_an_epoch(root, tmp_path, num_workers, stop_at):
+def test_trainer_resumes_in_the_middle_of_an_epoch(root, tmp_path, num_workers, stop_at):
     whole = Recorder()
     make_trainer(max_epochs=3).fit(whole, datamodule=set_up(root, seed=4))
     assert len(whole.seen) == 18
@@ -210,7 +210,7 @@ def test_the_trainer_resumes_in_the_middle_of_an_epoch(root, tmp_path, num_worke
     assert stopped.seen + resumed.seen == whole.seen
 
 
-def test_the_trainer_tells_rank_and_length(root):
+def test_rank_and_number_of_epochs_come_from_the_trainer(root):
     class Trainer:
         global_rank, world_size, max_epochs, max_steps = 1, 2, 10, -1
 
@@ -219,7 +219,7 @@ def test_the_trainer_tells_rank_and_length(root):
     sampler = data.batch_sampler
     data.trainer = Trainer()
     data.setup("fit")
-    assert data.batch_sampler is sampler  # whoever holds it, holds the right one
+    assert data.batch_sampler is sampler  # callbacks keep a reference to it
     assert (sampler.rank, sampler.world_size, sampler.total_epochs, data.steps_per_epoch) == (1, 2, 10, 4)
 
 
@@ -227,7 +227,7 @@ def test_the_trainer_tells_rank_and_length(root):
     ("max_epochs", "max_steps", "expected"),
     [(10, -1, 10), (-1, 13, 3), (None, 12, 2), (10, 13, 3), (2, 13, 2), (-1, -1, None)],
 )
-def test_length_of_training_in_epochs(root, max_epochs, max_steps, expected):
+def test_number_of_epochs_from_the_trainer(root, max_epochs, max_steps, expected):
     data = set_up(root)
     trainer = make_trainer(max_steps=max_steps, max_epochs=max_epochs)
     data.trainer = trainer
@@ -235,18 +235,18 @@ def test_length_of_training_in_epochs(root, max_epochs, max_steps, expected):
     assert data.batch_sampler.total_epochs == expected
 
 
-def test_easy_pairs_first(tmp_path):
-    """One caption is long and of words that no other has."""
+def test_curriculum_starts_with_easy_pairs(tmp_path):
+    """One caption is long and has unique words."""
     write_precomp(tmp_path, "train", images=8, captions=[*["白狗"] * 7, "高僧在雪山岩洞修行"])
     write_precomp(tmp_path, "val", images=2, captions=["白狗", "黑狗"])
     data = set_up(str(tmp_path), initial_competence=0.5)
     data.set_total_epochs(4)
-    for epoch, hard_takes_part in enumerate([False, False, True]):
+    for epoch, includes_hard in enumerate([False, False, True]):
         data.batch_sampler.set_epoch(epoch)
-        assert (7 in np.concatenate(captions_seen(data.train_dataloader()))) == hard_takes_part
+        assert (7 in np.concatenate(captions_seen(data.train_dataloader()))) == includes_hard
 
 
-def test_length_told_before_setup_holds(root):
+def test_set_total_epochs_before_setup(root):
     data = RegionTextDataModule(root, batch_size=4, initial_competence=0.5)
     data.set_total_epochs(7)
     data.setup()
@@ -267,19 +267,19 @@ def test_length_told_before_setup_holds(root):
         ({"device_features": "gpu"}, r"data\.device_features='gpu' must be auto, true or false"),
     ],
 )
-def test_settings_are_checked_before_data_are_opened(settings, said):
+def test_settings_are_checked_before_data_is_opened(settings, said):
     with pytest.raises(ConfigError, match=said):
         RegionTextDataModule("/nowhere", **settings)
 
 
-def test_a_pretrained_vocabulary_keeps_its_rare_words():
+def test_min_count_with_a_pretrained_vocabulary():
     pretrained = SimpleNamespace(vocabulary=Vocabulary(["绿", "度"]), max_tokens=None)
     assert RegionTextDataModule("/nowhere", tokenizer=pretrained).min_count == 1
     with pytest.raises(ConfigError, match=r"data\.min_count=2: data\.tokenizer has the vocabulary of a pretrained"):
         RegionTextDataModule("/nowhere", tokenizer=pretrained, min_count=2)
 
 
-def test_no_length_of_training(root):
+def test_total_epochs_out_of_range(root):
     with pytest.raises(ConfigError, match="total_epochs=0 must be >= 1"):
         set_up(root).set_total_epochs(0)
 
@@ -298,7 +298,7 @@ def test_set_smaller_than_a_batch_trains_with_a_smaller_batch(root, caplog):
     ]
 
 
-def test_counts_not_as_pinned(root):
+def test_unexpected_counts(root):
     with pytest.raises(DataFormatError, match=r"dev_caps\.txt: split 'val' has 10 captions, .* expects 363"):
         set_up(root, expected_counts={"val": [5, 363]})
 
@@ -314,12 +314,12 @@ def test_splits_of_different_shapes(tmp_path, other):
         set_up(str(tmp_path))
 
 
-def test_the_split_is_what_load_split_gives(root):
+def test_val_split_equals_load_split(root):
     assert set_up(root).val.fingerprint == load_split(root, "val").fingerprint
 
 
 class Keeper(Recorder):
-    """Keeps the batches that reach the training step."""
+    """Records the batches of the training steps."""
 
     def training_step(self, batch, batch_idx):
         self.seen.append(batch)
@@ -333,8 +333,8 @@ def batches_trained_on(root, **settings):
 
 
 class TestDeviceFeatures:
-    def test_training_sees_the_same_batches(self, root):
-        """Of images of one to four real regions: each comes with its own mask."""
+    def test_training_batches_do_not_change(self, root):
+        """With images of one to four real regions, each with its own mask."""
         path = f"{root}/train_ims.npy"
         array = np.load(path)
         for image in range(len(array)):
@@ -350,10 +350,10 @@ class TestDeviceFeatures:
                 assert torch.equal(a, b), name
                 assert a.dtype == b.dtype, name
 
-    def test_nothing_is_read_a_second_time(self, root):
+    def test_batches_are_loaded_without_regions(self, root):
         _, data = batches_trained_on(root, device_features=True)
         assert {tuple(batch.regions.shape[:2]) for batch in data.train_dataloader()} == {(4, 0)}
 
-    def test_a_cpu_reads_from_the_file(self, root):
+    def test_features_are_read_from_the_file_on_a_cpu(self, root):
         _, data = batches_trained_on(root)
         assert data.train_dataloader().dataset[0].images.regions.shape[1] == data.num_regions

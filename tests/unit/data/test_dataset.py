@@ -39,7 +39,7 @@ def caption_rows():
     return CaptionRows([np.array([1, 9, 2]), np.array([1, 8, 7, 6, 2])], np.array([5, 3]))
 
 
-def test_tokens_are_padded_at_the_end_to_the_longest():
+def test_captions_are_padded_to_the_longest():
     ids, mask = pad_tokens(caption_rows().token_ids)
     assert ids.tolist() == [[1, 9, 2, Vocabulary.PAD, Vocabulary.PAD], [1, 8, 7, 6, 2]]
     assert mask.tolist() == [[True, True, True, False, False], [True] * 5]
@@ -47,7 +47,7 @@ def test_tokens_are_padded_at_the_end_to_the_longest():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_images(dtype):
+def test_collate_images(dtype):
     batch = collate_images(image_rows(dtype))
     assert isinstance(batch, ImageBatch)
     assert batch.regions.dtype == getattr(torch, dtype)
@@ -55,14 +55,14 @@ def test_images(dtype):
     assert batch.image_index.tolist() == [4, 1]
 
 
-def test_captions_keep_the_order_given():
+def test_collate_captions_keeps_the_order():
     batch = collate_captions(caption_rows())
     assert isinstance(batch, CaptionBatch)
     assert batch.token_mask.sum(1).tolist() == [3, 5]
     assert batch.caption_index.tolist() == [5, 3]
 
 
-def test_pairs_are_images_and_captions_side_by_side():
+def test_collate_pairs():
     batch = collate_pairs(PairRows(image_rows(), caption_rows(), np.array([0, 2])))
     assert isinstance(batch, RegionTextBatch)
     for name, expected in {
@@ -83,7 +83,7 @@ def pairs_of(root) -> PairDataset:
     return PairDataset(split, encode(split))
 
 
-def test_a_pair_is_a_caption_and_its_image(tmp_path):
+def test_pairs_have_a_caption_and_its_image(tmp_path):
     written = write_precomp(tmp_path, captions_per_image=[2, 1, 3], ids="caption", padded=1)
     pairs = pairs_of(tmp_path)
     assert len(pairs) == 6
@@ -102,7 +102,7 @@ def test_text_group_is_equal_for_equal_texts(tmp_path):
     assert pairs_of(tmp_path).__getitems__([2, 1]).text_group.tolist() == [0, 1]
 
 
-def test_a_batch_is_one_read(tmp_path, monkeypatch):
+def test_batch_is_read_at_once(tmp_path, monkeypatch):
     write_precomp(tmp_path, images=8)
     pairs, reads, read = pairs_of(tmp_path), [], RegionFeatures.read
     monkeypatch.setattr(RegionFeatures, "read", lambda self, rows: reads.append(len(rows)) or read(self, rows))
@@ -118,7 +118,7 @@ def test_regions_keep_the_stored_dtype(tmp_path, dtype):
 
 @pytest.mark.parametrize("per_image", [1, 5])
 def test_layouts_of_the_same_data_give_identical_pairs(tmp_path, per_image):
-    """Float32 with k captions an image, an id for each caption (the ragged layout), and repeated rows."""
+    """With k captions per image, one id per caption, and images repeated per caption."""
     layouts = [
         {},
         {"ids": "image"},
@@ -138,8 +138,8 @@ def test_layouts_of_the_same_data_give_identical_pairs(tmp_path, per_image):
             np.testing.assert_array_equal(found, expected)
 
 
-def test_bad_features_are_found_when_read(tmp_path):
-    """Images between those sampled at the start."""
+def test_damaged_features_are_reported_when_read(tmp_path):
+    """For images that were not sampled when the set was opened."""
     written = write_precomp(tmp_path, images=300, ids="image")
     unseen = int(np.setdiff1d(np.arange(300), load_split(tmp_path, "train").features.sample_indices())[0])
     written.features[unseen, 1, 3] = np.nan
@@ -150,7 +150,7 @@ def test_bad_features_are_found_when_read(tmp_path):
         pairs.__getitems__([unseen - 1, unseen])
 
 
-def test_images_and_captions_alone(tmp_path):
+def test_image_and_caption_datasets(tmp_path):
     written = write_precomp(tmp_path, images=3, captions_per_image=2)
     split = load_split(tmp_path, "train")
     images, captions = ImageDataset(split), CaptionDataset(encode(split))
@@ -161,7 +161,7 @@ def test_images_and_captions_alone(tmp_path):
     assert captions.__getitems__([4, 5]).caption_index.tolist() == [4, 5]
 
 
-def test_workers_receive_no_features(tmp_path):
+def test_pickle_contains_no_features(tmp_path):
     write_precomp(tmp_path, images=50, regions=36, dim=64)
     pairs = pairs_of(tmp_path)
     before = pairs[3].images.regions
@@ -170,8 +170,8 @@ def test_workers_receive_no_features(tmp_path):
     np.testing.assert_array_equal(pickle.loads(pickled)[3].images.regions, before)
 
 
-def test_a_spawned_worker_opens_the_features_anew(tmp_path):
-    """Spawned as on macOS and Windows: it inherits no open file."""
+def test_spawned_worker_opens_the_features(tmp_path):
+    """Spawned as on macOS: it inherits no open file."""
     written = write_precomp(tmp_path, images=4)
     loader = DataLoader(
         pairs_of(tmp_path), batch_size=4, collate_fn=collate_pairs, num_workers=1, multiprocessing_context="spawn"

@@ -1,4 +1,4 @@
-"""The data module with further sets in its training batches."""
+"""Data module with extra sets in the training batches."""
 
 import numpy as np
 import pytest
@@ -34,15 +34,15 @@ def set_up(root, *mixed, **settings):
     return data
 
 
-def test_batches_come_from_both_sets_and_validation_from_the_own(own, flickr):
+def test_batches_come_from_both_sets_and_validation_from_the_main_set(own, flickr):
     data = set_up(own, (flickr, 0.25))
     assert (data.train.num_images, data.train.num_captions, data.val.num_images) == (22, 34, 5)
-    assert data.steps_per_epoch == 4  # 24 own pairs are three quarters of 32
+    assert data.steps_per_epoch == 4  # 24 main pairs are three quarters of 32
     for batch in data.train_dataloader():
-        further = batch.caption_index >= 24
-        assert further.sum() == 2
-        assert torch.equal(batch.image_index[further], batch.caption_index[further] - 12)
-        assert torch.equal(batch.image_index[~further], batch.caption_index[~further] // 2)
+        extra = batch.caption_index >= 24
+        assert extra.sum() == 2
+        assert torch.equal(batch.image_index[extra], batch.caption_index[extra] - 12)
+        assert torch.equal(batch.image_index[~extra], batch.caption_index[~extra] // 2)
         np.testing.assert_array_equal(batch.regions, data.train.features.read(batch.image_index.numpy()))
         for row, index in enumerate(batch.caption_index.tolist()):
             ids = batch.token_ids[row][batch.token_mask[row]].tolist()
@@ -50,14 +50,14 @@ def test_batches_come_from_both_sets_and_validation_from_the_own(own, flickr):
     assert sum(len(batch.image_index) for batch in data.val_dataloader()[0]) == 5
 
 
-def test_the_vocabulary_has_the_words_of_all_training_captions(own, flickr):
+def test_vocabulary_has_the_words_of_all_training_captions(own, flickr):
     alone, mixed = set_up(own), set_up(own, (flickr, 0.25))
     assert "狗" not in "".join(alone.vocabulary.words)
     assert mixed.vocabulary.words[: len(alone.vocabulary)] == alone.vocabulary.words
     assert all(word in mixed.vocabulary for text in TEXTS for word in mixed.tokenizer(text))
 
 
-def test_the_fingerprint_is_over_sets_and_shares(own, flickr, tmp_path):
+def test_fingerprint_depends_on_sets_and_shares(own, flickr, tmp_path):
     other = write_precomp(tmp_path / "other", images=10, seed=9).root
     prints = [
         set_up(own, *mixed).fingerprint
@@ -73,19 +73,19 @@ def test_a_share_of_the_own_images_leaves_extra_sets_whole(own, flickr):
     assert data.steps_per_epoch == 3
 
 
-def test_everything_else_that_reads_the_training_pairs_reads_all(own, flickr):
+def test_batches_and_captions_of_all_training_sets(own, flickr):
     data = set_up(own, (flickr, 0.25))
     assert sum(len(batch.image_index) for batch in data.image_batches()) == 22
     assert sum(len(batch.caption_index) for batch in data.caption_batches()) == 34
     captions = data.training_captions()
     assert captions.caption_to_image.tolist() == [*np.repeat(np.arange(12), 2), *range(12, 22)]
-    # A quarter of what is drawn comes from 10 of 34 pairs.
+    # A quarter of the drawn pairs comes from 10 of 34 pairs.
     assert captions.weights[24:].tolist() == pytest.approx([0.25 * 34 / 10] * 10)
     assert captions.weights.mean() == pytest.approx(1)
     assert set_up(own).training_captions().weights is None
 
 
-def test_easy_pairs_first_in_both_sets(own, flickr):
+def test_curriculum_with_extra_sets(own, flickr):
     data = set_up(own, (flickr, 0.25), initial_competence=0.5)
     data.set_total_epochs(4)
     assert len(list(data.train_dataloader())) == 4
@@ -105,7 +105,7 @@ class Stop(pl.Callback):
 
 
 def fit(own, flickr, folder, *callbacks, resume=None):
-    """Three epochs of four steps, with dropout and a loss for each pair; returns the weights."""
+    """Train three epochs of four steps with pair trust; returns the weights."""
     data = set_up(own, (flickr, 0.25))
     module = small_module(
         PooledMatcher(8, 4, len(data.vocabulary)),
@@ -120,7 +120,7 @@ def fit(own, flickr, folder, *callbacks, resume=None):
 
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
 @pytest.mark.parametrize("steps", [3, 4, 6, 11])
-def test_a_run_that_stopped_ends_with_the_bits_of_an_unbroken_one(own, flickr, tmp_path, steps):
+def test_resumed_training_equals_uninterrupted_training(own, flickr, tmp_path, steps):
     torch.manual_seed(0)
     whole = fit(own, flickr, tmp_path)
     torch.manual_seed(0)
@@ -130,7 +130,7 @@ def test_a_run_that_stopped_ends_with_the_bits_of_an_unbroken_one(own, flickr, t
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_a_line_says_what_is_trained_on(own, flickr):
+def test_summary(own, flickr):
     assert set_up(own).summary == "train 24 captions of 12 images, val 10 of 5; 3 steps per epoch"
     assert set_up(own, (flickr, 0.25)).summary == (
         f"train 24 captions of 12 images and 25 % of each batch from 10 captions of 10 images in {flickr}, "
@@ -138,13 +138,13 @@ def test_a_line_says_what_is_trained_on(own, flickr):
     )
 
 
-def test_a_caption_without_a_word_is_named_in_its_own_file(own, tmp_path):
+def test_caption_without_words_is_reported_with_its_file(own, tmp_path):
     write_precomp(tmp_path / "b", images=3, captions=["白狗", "……", "黑猫"], seed=4)
     with pytest.raises(DataFormatError, match=r"/b/train_caps\.txt: line 2 has no word left"):
         set_up(own, (tmp_path / "b", 0.25))
 
 
-def test_settings_are_checked_before_data_are_opened():
+def test_settings_are_checked_before_data_is_opened():
     half = [{"root": "/no", "share": 0.5}]
     with pytest.raises(ConfigError, match=r"data\.mix\[0\]\.share=1\.5 must be in \(0, 1\)"):
         RegionTextDataModule("/nowhere", mix=[{"root": "/no", "share": 1.5}])
@@ -152,7 +152,7 @@ def test_settings_are_checked_before_data_are_opened():
         RegionTextDataModule("/nowhere", mix=half, hard_batches=0.5)
 
 
-def test_too_few_pairs_for_the_share(own, flickr):
+def test_extra_set_too_small_for_its_share(own, flickr):
     with pytest.raises(
         ConfigError, match=r"data\.mix\[0\] has 10 pairs, but its share of a batch of 24 is 1[23] pairs"
     ):

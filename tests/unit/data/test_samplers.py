@@ -28,7 +28,7 @@ def test_an_epoch_is_a_permutation_in_full_batches():
 
 
 def test_the_order_is_the_same_on_every_machine():
-    """Also with every version of NumPy: a run must be repeatable years later."""
+    """With any version of NumPy, so that runs remain reproducible."""
     assert list(ResumableBatchSampler(8, 4, seed=3)) == [[0, 4, 7, 1], [5, 6, 3, 2]]
 
 
@@ -40,20 +40,20 @@ def test_order_depends_on_seed_and_epoch_only():
     assert list(ResumableBatchSampler(40, 4, seed=2)) != first
 
 
-def test_short_last_batch():
+def test_drop_last():
     assert [len(b) for b in ResumableBatchSampler(10, 4)] == [4, 4]
     kept = ResumableBatchSampler(10, 4, drop_last=False)
     assert [len(b) for b in kept] == [4, 4, 2]
     assert len(kept) == 3
 
 
-def test_resuming_yields_the_rest_of_the_epoch_and_whole_ones_after():
+def test_start_at_yields_the_rest_of_the_epoch_and_then_complete_epochs():
     whole = epochs_of(ResumableBatchSampler(20, 2, seed=5), 4)
     sampler = ResumableBatchSampler(20, 2, seed=5)
     sampler.start_at(epoch=1, batch=7)
     assert len(sampler) == 10
     assert list(sampler) == whole[1][7:]
-    sampler.set_epoch(1)  # Lightning names the epoch once more before it begins
+    sampler.set_epoch(1)  # Lightning sets the epoch again before it starts
     assert list(sampler) == whole[1][7:]
     sampler.set_epoch(2)
     assert list(sampler) == whole[2]
@@ -61,15 +61,15 @@ def test_resuming_yields_the_rest_of_the_epoch_and_whole_ones_after():
     assert list(sampler) == whole[1]
 
 
-def test_all_batches_consumed_is_the_start_of_the_next_epoch():
+def test_start_after_the_last_batch_is_the_next_epoch():
     sampler = ResumableBatchSampler(20, 2, seed=5)
     sampler.start_at(epoch=1, batch=10)
     assert sampler.epoch == 2
     assert len(list(sampler)) == 10
 
 
-def test_the_position_does_not_move_with_what_is_fetched():
-    """An iterator that is under way, or was given up, changes nothing for the next one."""
+def test_iterating_does_not_move_the_position():
+    """Running and abandoned iterators do not influence new ones."""
     sampler = ResumableBatchSampler(20, 2, seed=5)
     running = iter(sampler)
     first = [next(running) for _ in range(4)]
@@ -79,7 +79,7 @@ def test_the_position_does_not_move_with_what_is_fetched():
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_persistent_workers_follow_the_epochs(num_workers):
+def test_persistent_workers_use_the_current_epoch(num_workers):
     sampler = ResumableBatchSampler(12, 3, seed=5)
     loader = DataLoader(
         list(range(12)),
@@ -96,7 +96,7 @@ def test_persistent_workers_follow_the_epochs(num_workers):
         assert list(loader) == expected[epoch]
 
 
-def test_ranks_share_each_global_batch():
+def test_ranks_split_each_global_batch():
     alone = list(ResumableBatchSampler(26, 6, seed=2))
     ranks = [list(ResumableBatchSampler(26, 2, seed=2, rank=rank, world_size=3)) for rank in range(3)]
     assert [len(batches) for batches in ranks] == [4, 4, 4]
@@ -105,21 +105,21 @@ def test_ranks_share_each_global_batch():
 
 
 @pytest.mark.parametrize("num_pairs", [13, 14, 15, 16])
-def test_no_rank_is_left_without_a_last_batch(num_pairs):
+def test_every_rank_has_a_last_batch(num_pairs):
     ranks = [list(ResumableBatchSampler(num_pairs, 2, drop_last=False, rank=rank, world_size=3)) for rank in range(3)]
     assert {len(batches) for batches in ranks} == {3}
     assert all(batch for batches in ranks for batch in batches)
     assert {pair for batches in ranks for batch in batches for pair in batch} == set(range(num_pairs))
 
 
-def test_sharing_out_again_is_as_if_built_so():
+def test_shard_equals_construction_with_rank():
     sampler = ResumableBatchSampler(24, 2, seed=2)
     sampler.shard(1, 3)
     assert list(sampler) == list(ResumableBatchSampler(24, 2, seed=2, rank=1, world_size=3))
     assert len(sampler) == 4
 
 
-def test_competence_draws_from_the_easiest_and_ends_with_all():
+def test_curriculum_starts_with_the_easiest_and_ends_with_all_pairs():
     difficulty = np.arange(100)[::-1].astype(float)  # the last pair is the easiest
     sampler = ResumableBatchSampler(
         100, 5, difficulty=difficulty, initial_competence=0.2, competence_until=0.5, total_epochs=8
@@ -130,17 +130,17 @@ def test_competence_draws_from_the_easiest_and_ends_with_all():
     assert all(s[0] == 100 - len(s) for s in seen)
 
 
-def test_competent_epochs_are_as_long_as_others_and_no_pair_is_twice_in_a_batch():
+def test_curriculum_epochs_have_full_length_and_no_repeats_in_a_batch():
     sampler = ResumableBatchSampler(
         50, 4, difficulty=np.arange(50.0), initial_competence=0.14, total_epochs=1000, rank=1, world_size=2
     )
     assert len(list(sampler)) == len(sampler) == 6
     whole = ResumableBatchSampler(50, 8, difficulty=np.arange(50.0), initial_competence=0.14, total_epochs=1000)
     assert all(len(set(batch)) == 8 for batch in whole)
-    assert set(flat(whole)) == set(range(8))  # not 7: a batch is the least
+    assert set(flat(whole)) == set(range(8))  # not 7: at least one batch
 
 
-def test_competence_is_resumed_like_any_order():
+def test_curriculum_can_be_resumed():
     settings = {"difficulty": np.arange(30.0), "initial_competence": 0.3, "total_epochs": 6}
     whole = epochs_of(ResumableBatchSampler(30, 3, **settings), 3)
     sampler = ResumableBatchSampler(30, 3, **settings)
@@ -148,7 +148,7 @@ def test_competence_is_resumed_like_any_order():
     assert list(sampler) == whole[2][4:]
 
 
-def test_equally_hard_pairs_are_taken_in_order():
+def test_pairs_of_equal_difficulty_keep_their_order():
     sampler = ResumableBatchSampler(30, 3, difficulty=np.zeros(30), initial_competence=0.2, total_epochs=6)
     assert set(flat(sampler)) == set(range(6))
 
@@ -166,7 +166,7 @@ def test_equally_hard_pairs_are_taken_in_order():
         ({"initial_competence": 0.5}, r"initial_competence=0\.5 < 1 needs the difficulty"),
     ],
 )
-def test_bad_settings(settings, said):
+def test_invalid_settings(settings, said):
     with pytest.raises(ConfigError, match=said):
         ResumableBatchSampler(**({"num_pairs": 10, "batch_size": 2} | settings))
 
@@ -216,25 +216,25 @@ def test_start_outside_the_epoch(epoch, batch):
         ResumableBatchSampler(10, 2).start_at(epoch, batch)
 
 
-class TestFurtherSets:
-    def test_half_and_half(self):
-        """Eight own pairs, 0 to 7, in batches of four: an epoch takes eight of the twenty others, two in each batch."""
+class TestExtraSets:
+    def test_share_of_one_half(self):
+        """Eight main pairs in batches of four: an epoch draws eight of the twenty extra pairs, two per batch."""
         sampler = ResumableBatchSampler(8, 4, seed=1, extra_sets=[(20, 0.5)])
         first, second, third = epochs_of(sampler, 3)
         for batches in (first, second, third):
             assert [sum(pair < 8 for pair in batch) for batch in batches] == [2, 2, 2, 2]
             assert sorted(pair for pair in flat(batches) if pair < 8) == list(range(8))
-        further = [[pair for pair in flat(batches) if pair >= 8] for batches in (first, second, third)]
-        assert [len(set(pairs)) for pairs in further] == [8, 8, 8]
-        assert set(further[0] + further[1] + further[2]) == set(range(8, 28))  # none twice before all came once
-        assert not set(further[0]) & set(further[1])
+        extra = [[pair for pair in flat(batches) if pair >= 8] for batches in (first, second, third)]
+        assert [len(set(pairs)) for pairs in extra] == [8, 8, 8]
+        assert set(extra[0] + extra[1] + extra[2]) == set(range(8, 28))  # no repeats before all were drawn
+        assert not set(extra[0]) & set(extra[1])
 
-    def test_a_small_set_comes_round_within_an_epoch(self):
+    def test_small_extra_set_is_repeated_within_an_epoch(self):
         (batches,) = epochs_of(ResumableBatchSampler(12, 4, extra_sets=[(4, 0.5)]), 1)
         assert np.bincount(flat(batches)).tolist() == [1] * 12 + [3] * 4
         assert all(len(set(batch)) == 4 for batch in batches)
 
-    def test_two_sets_beside_the_own(self):
+    def test_two_extra_sets(self):
         (batches,) = epochs_of(ResumableBatchSampler(10, 20, extra_sets=[(100, 0.25), (100, 0.25)]), 1)
         (batch,) = batches
         assert np.histogram(batch, [0, 10, 110, 210])[0].tolist() == [10, 5, 5]
@@ -243,13 +243,13 @@ class TestFurtherSets:
         sampler = ResumableBatchSampler(4, 4, seed=3, extra_sets=[(9, 0.5)])
         assert epochs_of(sampler, 2) == [[[1, 12, 0, 6], [9, 7, 2, 3]], [[2, 10, 0, 11], [4, 1, 8, 3]]]
 
-    def test_both_ranks_have_pairs_of_both_sets(self):
-        """Were the sets simply taken in turns, each of two ranks would have one set."""
+    def test_ranks_have_pairs_of_all_sets(self):
+        """Without shuffling within the batch, each of two ranks would have one set."""
         for rank in (0, 1):
             sampler = ResumableBatchSampler(64, 32, extra_sets=[(64, 0.5)], rank=rank, world_size=2)
             assert all(8 <= sum(pair < 64 for pair in batch) <= 24 for batch in sampler)
 
-    def test_the_easiest_pairs_of_each_set_come_first(self):
+    def test_curriculum_applies_to_each_set(self):
         difficulty = np.concatenate([np.arange(20), np.arange(40)]).astype(float)
         sampler = ResumableBatchSampler(
             20, 4, extra_sets=[(40, 0.5)], difficulty=difficulty, initial_competence=0.25, total_epochs=4
@@ -258,17 +258,17 @@ class TestFurtherSets:
         assert set(flat(first)) == {*range(5), *range(20, 30)}
         assert max(flat(last)) > 50
 
-    def test_frequencies(self):
-        """Half of what is drawn are the 2 own pairs: each comes four times as often as one of the other 8."""
+    def test_sampling_weights(self):
+        """The 2 main pairs are half of the drawn pairs: each is drawn four times as often as one of the other 8."""
         sampler = ResumableBatchSampler(2, 2, extra_sets=[(8, 0.5)])
         assert sampler.sampling_weights().tolist() == [2.5] * 2 + [0.625] * 8
         assert ResumableBatchSampler(4, 2).sampling_weights().tolist() == [1.0] * 4
 
-    def test_too_small_for_its_share_of_a_batch(self):
+    def test_extra_set_too_small_for_its_share(self):
         with pytest.raises(ConfigError, match=r"data\.mix\[1\] has 3 pairs, but its share of a batch of 32 is 8 pairs"):
             ResumableBatchSampler(64, 32, extra_sets=[(90, 0.25), (3, 0.25)])
 
-    def test_hard_batches_choose_the_pairs_themselves(self):
+    def test_hard_batches_exclude_extra_sets(self):
         with pytest.raises(
             ConfigError, match=r"data\.hard_batches=0\.5 and data\.mix with 1 set\(s\) cannot be combined"
         ):

@@ -148,7 +148,11 @@ FAULTS = [
     (missing_captions, "train_caps.txt", ["is missing", "UTF-8, one caption per line"]),
     (missing_features, "train_ims.npy", ["'train' has no features", "splits found .*: none", "Check data.root"]),
     (empty_caption, "train_caps.txt", ["2 of 6 lines are empty: 2, 4", "fill or remove"]),
-    (ragged_captions_without_ids, "train_ims.npy", ["6 rows do not fit 8 captions", "_ids.txt", "Allowed: N·k"]),
+    (
+        ragged_captions_without_ids,
+        "train_ims.npy",
+        ["6 rows do not fit 8 captions", "_ids.txt", "k captions per image"],
+    ),
     (not_utf8, "train_caps.txt", [r"line 3, byte 1 \(0xc2\) is not UTF-8", "iconv"]),
     (nan_features, "train_ims.npy", ["row 4 .*'4'.*, region 2: NaN or Inf; 1 such", "extract this image again"]),
     (infinite_features, "train_ims.npy", ["row 1 .*'1'.*, region 0: NaN or Inf", "overflow on conversion to float16"]),

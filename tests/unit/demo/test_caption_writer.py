@@ -22,23 +22,23 @@ def test_captions_have_8_to_40_words(scenes, tokenizer, completeness):
     assert max(lengths) <= 40
 
 
-def test_captions_tell_nothing_but_the_truth(scenes, captions):
+def test_captions_only_mention_elements_of_the_scene(scenes, captions):
     for scene, caption in zip(scenes, captions, strict=True):
         assert set(caption.mentioned) <= set(scene.elements)
 
 
-def test_every_mentioned_concept_is_named_in_the_text(captions):
+def test_every_mentioned_concept_is_in_the_text(captions):
     for caption in captions:
         for element in caption.mentioned:
             assert any(term in caption.text for term in CONCEPTS[element.concept].terms), (element.fact, caption.text)
 
 
-def test_who_is_painted_is_always_said_once(captions):
+def test_figure_or_family_is_mentioned_once(captions):
     subjects = [sum(element.slot in ("figure", "family") for element in caption.mentioned) for caption in captions]
     assert set(subjects) == {1}
 
 
-def test_captions_are_clean_chinese_sentences(captions):
+def test_captions_are_well_formed_chinese_sentences(captions):
     for caption in captions:
         assert re.fullmatch(r"[\u4e00-\u9fff，、；]+。", caption.text), caption.text
         assert not re.search(r"[，、；]{2}|[，、；]。|的的", caption.text), caption.text
@@ -52,7 +52,7 @@ def test_synonyms_are_used():
     assert len(said) >= 3
 
 
-def test_vocabulary_is_near_that_of_the_users():
+def test_vocabulary_size_is_realistic():
     captions = make_captions(make_scenes(0, "train", 2910, DEFAULT_DUPLICATE_SHARE), 0, DEFAULT_COMPLETENESS)
     assert abs(vocabulary_size(captions) / 1562 - 1) < 0.15
 
@@ -75,5 +75,5 @@ def test_every_role_has_a_prominence(scenes):
     assert roles == set(PROMINENCE)
 
 
-def test_fewer_or_more_captions_do_not_change_one(scenes, captions):
+def test_captions_do_not_depend_on_the_number_of_scenes(scenes, captions):
     assert make_captions(scenes[:3], 0, DEFAULT_COMPLETENESS) == captions[:3]

@@ -7,58 +7,58 @@ from tangka_match.demo.grammar import _SURROUNDINGS, Scene
 
 
 @pytest.fixture(scope="module")
-def drawn(scenes):
+def generated(scenes):
     return FeatureWriter(0, 0.3)(scenes[:16])
 
 
-def test_shapes_and_types(drawn):
-    features, boxes = drawn
+def test_shapes_and_types(generated):
+    features, boxes = generated
     assert (features.shape, features.dtype) == ((16, NUM_REGIONS, FEATURE_DIM), np.float16)
     assert (boxes.shape, boxes.dtype) == ((16, NUM_REGIONS, 4), np.float32)
 
 
-def test_features_are_finite_and_non_negative_and_half_of_them_zero(drawn):
-    features = drawn[0].astype(np.float32)
+def test_features_are_finite_non_negative_and_half_zero(generated):
+    features = generated[0].astype(np.float32)
     assert np.isfinite(features).all()
     assert features.min() == 0
     assert 0.3 < (features == 0).mean() < 0.9
 
 
-def test_no_region_is_empty(drawn):
-    assert np.linalg.norm(drawn[0].astype(np.float32), axis=-1).min() > 1
+def test_no_region_is_empty(generated):
+    assert np.linalg.norm(generated[0].astype(np.float32), axis=-1).min() > 1
 
 
-def test_boxes_are_the_right_way_round_and_within_the_picture(drawn):
-    boxes = drawn[1]
+def test_boxes_are_valid(generated):
+    boxes = generated[1]
     assert boxes.min() >= 0
     assert boxes.max() <= 1
     assert (boxes[..., 2] > boxes[..., 0]).all()
     assert (boxes[..., 3] > boxes[..., 1]).all()
 
 
-def test_the_fullest_scene_leaves_a_region_free():
+def test_largest_scene_has_fewer_elements_than_regions():
     most = sum(most for _, _, most in _SURROUNDINGS.values())
     figure_alone = [slot for slot in _SINGLE_SLOTS if slot not in _SURROUNDINGS]
     assert len(_VIEWS) + len(figure_alone) + most < NUM_REGIONS
 
 
-def test_a_scene_looks_the_same_in_any_company(scenes, drawn):
+def test_features_do_not_depend_on_the_other_scenes(scenes, generated):
     features, boxes = FeatureWriter(0, 0.3)(scenes[5:6])
-    assert np.array_equal(features[0], drawn[0][5])
-    assert np.array_equal(boxes[0], drawn[1][5])
+    assert np.array_equal(features[0], generated[0][5])
+    assert np.array_equal(boxes[0], generated[1][5])
 
 
-def test_another_seed_has_other_codes(scenes, drawn):
-    assert not np.array_equal(FeatureWriter(1, 0.3)(scenes[:1])[0][0], drawn[0][0])
+def test_another_seed_has_other_codes(scenes, generated):
+    assert not np.array_equal(FeatureWriter(1, 0.3)(scenes[:1])[0][0], generated[0][0])
 
 
-def test_copies_of_a_scene_get_pictures_of_their_own(scenes):
+def test_copies_of_a_scene_have_different_features(scenes):
     twin = Scene("val", 99, scenes[0].elements, 0)
     features, _ = FeatureWriter(0, 0.3)([scenes[0], twin])
     assert not np.array_equal(features[0], features[1])
 
 
-def test_noise_hides_what_two_pictures_of_one_scene_share():
+def test_noise_lowers_the_similarity_of_copies():
     scene = make_scenes(0, "val", 1, 0.0)[0]
     twin = Scene("val", 99, scene.elements, 0)
     alike = []

@@ -19,7 +19,7 @@ def test_seed_and_split_change_the_scenes(first, second):
     assert make_scenes(*first, 3, 0.0)[0].elements != make_scenes(*second, 3, 0.0)[0].elements
 
 
-def test_a_scene_holds_what_a_thangka_holds(scenes):
+def test_scenes_have_all_required_elements(scenes):
     wanted = {
         "figure",
         "family",
@@ -34,10 +34,10 @@ def test_a_scene_holds_what_a_thangka_holds(scenes):
     }
     for scene in scenes:
         assert wanted <= {element.slot for element in scene.elements}
-        assert len(facts(scene)) == len(scene.elements), "a fact is told once"
+        assert len(facts(scene)) == len(scene.elements), "no fact occurs twice"
 
 
-def test_every_figure_is_painted_and_the_known_ones_more_often():
+def test_all_figures_occur_and_known_ones_more_often():
     drawn = Counter(CONCEPTS[scene.concept("figure")].key for scene in make_scenes(0, "train", 1000, 0.0))
     keys = [concept.key for concept in KINDS["figure"]]
     assert set(drawn) == set(keys)
@@ -51,14 +51,14 @@ def test_share_of_near_copies(share):
     assert abs(copies / 1000 - share) < 0.04
 
 
-def test_near_copies_differ_from_their_origin_in_one_fact_at_most():
+def test_near_copies_differ_in_at_most_one_fact():
     scenes = make_scenes(0, "train", 300, 0.4)
     changed = Counter(len(facts(scene) - facts(scenes[scene.group])) for scene in scenes if scene.group != scene.index)
     assert set(changed) == {0, 1}
-    assert all(scene.elements[:2] == scenes[scene.group].elements[:2] for scene in scenes), "the figure stays"
+    assert all(scene.elements[:2] == scenes[scene.group].elements[:2] for scene in scenes), "the figure is not changed"
     assert min(changed.values()) > 0.3 * sum(changed.values())
 
 
-def test_an_origin_is_never_a_copy_itself():
+def test_copied_scenes_are_not_copies_themselves():
     scenes = make_scenes(0, "val", 300, 0.5)
     assert all(scenes[scene.group].group == scene.group for scene in scenes)

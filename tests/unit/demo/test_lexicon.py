@@ -7,7 +7,7 @@ from tangka_match.demo.lexicon import CONCEPTS, FIGURES, KINDS, NUMBER
 from tangka_match.demo.pen import COLOURS
 
 
-def test_sizes_of_the_world():
+def test_number_of_figures_and_concepts():
     assert len(FIGURES) >= 40
     assert 250 <= len(CONCEPTS) <= 400
 
@@ -32,9 +32,9 @@ def test_names_are_unique():
     assert len(NUMBER) == len(CONCEPTS)
 
 
-def test_each_concept_has_one_to_four_terms_of_its_own():
+def test_each_concept_has_one_to_four_unique_terms():
     terms = Counter(term for concept in CONCEPTS for term in concept.terms)
-    assert max(terms.values()) == 1, "one word for two concepts would mislead the oracle"
+    assert max(terms.values()) == 1, "a term of two concepts would make the oracle wrong"
     assert all(1 <= len(concept.terms) <= 4 for concept in CONCEPTS)
 
 
@@ -45,7 +45,7 @@ def test_every_drawn_concept_has_a_glyph_and_a_colour():
     assert {concept.key for concept in KINDS["body_colour"]} <= set(COLOURS)
 
 
-def test_no_glyph_is_drawn_for_nothing():
+def test_all_glyphs_are_used():
     used = {concept.shape for concept in CONCEPTS}
     assert set(OBJECTS) - used == set()
     assert set(NATURE) - used == set()

@@ -9,7 +9,7 @@ from tangka_match.demo.oracle import oracle_similarity
 
 
 def scene(index, *names):
-    """A scene from ``slot kind:key`` pairs."""
+    """Build a scene from ``slot kind:key`` pairs."""
     elements = tuple(Element(slot, NUMBER[name]) for slot, name in (pair.split() for pair in names))
     return Scene("val", index, elements, index)
 
@@ -25,22 +25,22 @@ def recall(scenes, mentioned):
     return oracle_recalls(scenes, captions, 0.3)
 
 
-def test_two_scenes_that_the_captions_tell_apart():
+def test_captions_that_distinguish_two_scenes():
     assert recall([scene(0, TARA), scene(1, ATISHA)], [1, 1]) == {"i2t_r1": 100.0, "t2i_r1": 100.0, "mean_r1": 100.0}
 
 
-def test_equal_scenes_share_the_credit():
+def test_equal_scenes_count_one_half():
     assert recall([scene(0, TARA), scene(1, TARA)], [1, 1])["mean_r1"] == 50.0
 
 
-def test_a_difference_that_no_caption_mentions_cannot_help():
+def test_differences_that_no_caption_mentions_do_not_help():
     found = recall([scene(0, TARA, CLOUDS), scene(1, TARA, RAINBOW)], [1, 1])
     assert found == {"i2t_r1": 50.0, "t2i_r1": 50.0, "mean_r1": 50.0}
 
 
-def test_a_difference_that_one_caption_mentions_helps_it_and_the_other_picture():
-    # Caption 0 names the clouds, caption 1 only Tara: picture 0 prefers caption 0; picture 1 can only be caption 1.
-    # Caption 1 fits both pictures equally, so t2i is (1 + 1/2) / 2.
+def test_difference_that_one_caption_mentions():
+    # Caption 0 mentions the clouds, caption 1 only Tara: scene 0 prefers caption 0, and only caption 1 fits scene 1.
+    # Caption 1 fits both scenes equally, so t2i is (1 + 1/2) / 2.
     found = recall([scene(0, TARA, CLOUDS), scene(1, TARA, RAINBOW)], [2, 1])
     assert found == {"i2t_r1": 100.0, "t2i_r1": 75.0, "mean_r1": 87.5}
 
@@ -53,8 +53,8 @@ def test_rows_are_scenes_and_columns_captions():
     assert scores[1, 2] < -900 < scores[2, 1], "the clouds contradict scene 1; nothing contradicts scene 2"
 
 
-def test_scores_worked_by_hand():
-    # Each fact is in one scene of two, so mentioning it is worth log 2. Prominence is 2.4 for the figure, 1.1 for the
+def test_scores_computed_by_hand():
+    # Each fact is in one of two scenes, so mentioning it counts log 2. Prominence is 2.4 for the figure, 1.1 for the
     # sky, so with completeness 0.3 they are mentioned with probability 0.3 * 2 / 3.5 times that: 0.4114 and 0.1886.
     scenes = [scene(0, TARA, CLOUDS), scene(1, ATISHA, RAINBOW)]
     captions = [Caption("", scenes[0].elements), Caption("", scenes[0].elements[:1])]
@@ -62,25 +62,25 @@ def test_scores_worked_by_hand():
     assert scores[0] == pytest.approx([2 * np.log(2), np.log(2) + np.log(1 - 0.1886)], abs=1e-3)
 
 
-def test_silence_speaks_against_a_scene_with_much_to_mention():
+def test_omitted_facts_lower_the_score():
     scenes = [scene(0, TARA), scene(1, TARA, CLOUDS, "building building:stupa")]
     scores = oracle_similarity(scenes, [Caption("", scenes[0].elements)] * 2, 0.3)
     assert np.all(scores[0] > scores[1])
 
 
-def test_the_oracle_reaches_90_at_the_defaults(scenes, captions):
+def test_oracle_reaches_90_percent_with_default_settings(scenes, captions):
     found = oracle_recalls(scenes, captions, DEFAULT_COMPLETENESS)
     assert len(scenes) == 363
     assert 90 <= found["mean_r1"] < 100
 
 
-def test_more_complete_captions_help():
+def test_completeness_raises_the_oracle():
     scenes = make_scenes(0, "val", 200, 0.1)
     found = [oracle_recalls(scenes, make_captions(scenes, 0, c), c)["mean_r1"] for c in (0.02, 0.1, 0.3)]
     assert found[0] < found[1] < found[2]
 
 
-def test_near_copies_hurt():
+def test_near_copies_lower_the_oracle():
     found = []
     for share in (0.0, 0.2, 0.5):
         scenes = make_scenes(0, "val", 200, share)

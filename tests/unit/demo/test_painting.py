@@ -24,21 +24,21 @@ def part(picture, left, top, right, bottom):
     return np.asarray(picture.crop(box), dtype=float)
 
 
-def test_a_thumbnail_is_a_small_colour_picture(scenes):
+def test_thumbnail_size_and_mode(scenes):
     picture = painted(scenes[0])
     assert isinstance(picture, Image.Image)
     assert (picture.mode, picture.size) == ("RGB", THUMBNAIL_SIZE)
     assert len(picture.getcolors(1 << 20)) > 500
 
 
-SEEN = (
+VISIBLE_SLOTS = (
     "body_colour", "posture", "faces", "arms", "temper", "right_hand", "seat", "crown", "garment", "aureole", "border",
     "halo", "offering", "technique",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("slot", SEEN)
-def test_what_the_scene_says_is_seen(scenes, slot):
+@pytest.mark.parametrize("slot", VISIBLE_SLOTS)
+def test_attributes_change_the_thumbnail(scenes, slot):
     kind = "hand" if slot == "right_hand" else slot
     first, last = (
         painted(with_concept(scenes[1], slot, KINDS[kind][n].name)) for n in (0, 6 if slot == "temper" else 2)
@@ -47,7 +47,7 @@ def test_what_the_scene_says_is_seen(scenes, slot):
 
 
 def test_every_concept_can_be_painted(scenes):
-    # One picture shows a concept of each kind, so as many pictures as the longest table will do.
+    # A thumbnail shows one concept per kind, so that the largest kind gives the number of thumbnails.
     most = max(map(len, KINDS.values()))
     pictures = set()
     for number in range(most):
@@ -59,14 +59,14 @@ def test_every_concept_can_be_painted(scenes):
     assert len(pictures) == most
 
 
-def test_the_body_has_its_colour(scenes):
+def test_body_colour(scenes):
     blue, red = (painted(with_concept(scenes[0], "body_colour", f"body_colour:{key}")) for key in ("blue", "red"))
     middle = (0.3, 0.35, 0.7, 0.6)
     difference = part(blue, *middle).mean(axis=(0, 1)) - part(red, *middle).mean(axis=(0, 1))
     assert difference[2] > 15 > -15 > difference[0]
 
 
-def test_the_border_is_at_the_edge_only(scenes):
+def test_border_is_only_drawn_at_the_edge(scenes):
     gold, dark = (
         painted(with_concept(scenes[0], "border", f"border:{key}")) for key in ("gold_brocade", "lotus_border")
     )
@@ -75,10 +75,10 @@ def test_the_border_is_at_the_edge_only(scenes):
     assert not np.array_equal(part(gold, 0, 0, 1, 0.03), part(dark, 0, 0, 1, 0.03))
 
 
-def test_boxes_say_where_things_are(scenes):
+def test_boxes_have_the_expected_layout(scenes):
     for scene in scenes[:50]:
         boxes = dict(zip([e.slot for e in scene.elements], place(scene, np.random.default_rng(0)), strict=True))
         middle = {slot: ((b[0] + b[2]) / 2, (b[1] + b[3]) / 2) for slot, b in boxes.items()}
         assert boxes["figure"][0] < middle["figure"][0] < boxes["figure"][2]
         assert middle["sky"][1] < middle["figure"][1] < middle["seat"][1] < middle["offering"][1]
-        assert middle["right_hand"][0] < middle["figure"][0], "the right hand is on the picture's left"
+        assert middle["right_hand"][0] < middle["figure"][0], "the right hand is on the left of the picture"

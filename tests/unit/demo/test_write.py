@@ -27,7 +27,7 @@ def root(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("stem", "count"), [("train", 10), ("dev", 6), ("test", 5)])
-def test_a_split_is_in_the_precomp_layout(root, stem, count):
+def test_splits_are_in_the_precomp_layout(root, stem, count):
     features = np.load(root / f"{stem}_ims.npy", mmap_mode="r")
     boxes = np.load(root / f"{stem}_boxes.npy")
     assert (features.shape, features.dtype) == ((count, 36, 2048), np.float16)
@@ -36,7 +36,7 @@ def test_a_split_is_in_the_precomp_layout(root, stem, count):
     assert len(set((root / f"{stem}_ids.txt").read_text("utf-8").splitlines())) == count
 
 
-def test_every_picture_opens(root):
+def test_all_thumbnails_can_be_opened(root):
     ids = [line for stem in ("train", "dev", "test") for line in (root / f"{stem}_ids.txt").read_text().split()]
     assert len(ids) == 21
     for name in ids:
@@ -45,14 +45,14 @@ def test_every_picture_opens(root):
             assert picture.size == (192, 256)
 
 
-def test_truth_is_written_down_for_every_scene(root):
+def test_scene_facts_are_written(root):
     truths = [json.loads(line) for line in (root / "scenes.jsonl").read_text("utf-8").splitlines()]
     assert len(truths) == 21
     assert all(set(truth["mentioned"]) <= set(truth["facts"]) for truth in truths)
     assert {truth["split"] for truth in truths} == {"train", "val", "test"}
 
 
-def test_groups_name_the_scenes_that_are_nearly_the_same(tmp_path):
+def test_groups_contain_near_copies(tmp_path):
     write_demo_set(tmp_path / "set", train=30, val=1, test=1, duplicate_share=0.5, thumbnails=False)
     lines = (tmp_path / "set" / "scenes.jsonl").read_text("utf-8").splitlines()[:30]
     truths = {truth["id"]: truth for truth in map(json.loads, lines)}
@@ -62,7 +62,7 @@ def test_groups_name_the_scenes_that_are_nearly_the_same(tmp_path):
         assert len(set(truth["facts"]) - set(truths[truth["group"]]["facts"])) <= 1
 
 
-def test_report_is_what_the_readme_says(tmp_path):
+def test_report_equals_readme(tmp_path):
     report = write_demo_set(tmp_path / "set", seed=4, **SIZES, noise=0.25, completeness=0.2, thumbnails=False)
     assert json.loads((tmp_path / "set" / "README.json").read_text("utf-8")) == report
     wanted = {"seed": 4, **SIZES, "noise": 0.25, "duplicate_share": 0.06, "completeness": 0.2, "thumbnails": False}
@@ -73,14 +73,14 @@ def test_report_is_what_the_readme_says(tmp_path):
     assert not (tmp_path / "set" / "thumbnails").exists()
 
 
-def test_vocabulary_counts_train_captions_alone(tmp_path):
+def test_vocabulary_size_only_counts_train_captions(tmp_path):
     few = write_demo_set(tmp_path / "few", train=2, val=1, test=1, thumbnails=False)["vocabulary_size"]
     more = write_demo_set(tmp_path / "more", train=2, val=9, test=9, thumbnails=False)["vocabulary_size"]
     assert few == more
     assert 4 + 8 <= few <= 4 + 2 * 40
 
 
-def test_the_same_seed_gives_the_same_bytes_in_another_process(root, tmp_path):
+def test_same_seed_gives_the_same_bytes_in_another_process(root, tmp_path):
     again = tmp_path / "again"
     code = f"from tangka_match.demo import write_demo_set; write_demo_set({str(again)!r}, **{SIZES})"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -88,7 +88,7 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process(root, tmp_path):
     assert len(digests(again)) == 3 * 4 + 2 + 21
 
 
-def test_a_smaller_set_begins_like_a_larger_one(root, tmp_path):
+def test_smaller_set_is_the_start_of_a_larger_one(root, tmp_path):
     write_demo_set(tmp_path / "set", train=4, val=2, test=2, thumbnails=False)
     for name in ("train_ims.npy", "dev_boxes.npy"):
         small, large = np.load(tmp_path / "set" / name), np.load(root / name)
@@ -103,55 +103,55 @@ def test_progress_ends_at_the_number_of_scenes(tmp_path):
     assert seen == [(10, 21), (16, 21), (21, 21)]
 
 
-def test_an_empty_folder_may_be_there(tmp_path):
+def test_existing_empty_folder(tmp_path):
     (tmp_path / "set").mkdir()
     write_demo_set(tmp_path / "set", train=1, val=1, test=1, thumbnails=False)
     assert (tmp_path / "set" / "README.json").is_file()
 
 
-def test_nothing_is_overwritten(tmp_path):
+def test_existing_files_are_not_overwritten(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "mine.txt").write_text("mine")
-    with pytest.raises(DataFormatError, match=r"set holds 1 files.*never written over"):
+    with pytest.raises(DataFormatError, match=r"set contains 1 files.*never overwrites"):
         write_demo_set(tmp_path / "set", **SIZES)
     assert [path.name for path in tmp_path.rglob("*")] == ["set", "mine.txt"]
 
 
-def test_a_folder_that_somebody_else_writes_meanwhile_is_theirs(tmp_path):
+def test_folder_written_by_another_process_is_not_overwritten(tmp_path):
     def write_first(done, total):
         (tmp_path / "set").mkdir(exist_ok=True)
         (tmp_path / "set" / "theirs.txt").write_text("theirs")
 
-    with pytest.raises(DataFormatError, match="set holds 1 files"):
+    with pytest.raises(DataFormatError, match="set contains 1 files"):
         write_demo_set(tmp_path / "set", **SIZES, thumbnails=False, progress=write_first)
     assert [path.name for path in tmp_path.rglob("*")] == ["set", "theirs.txt"]
 
 
-def test_a_file_in_the_way_is_named(tmp_path):
+def test_root_is_a_file(tmp_path):
     (tmp_path / "set").write_text("mine")
     with pytest.raises(DataFormatError, match="set is a file"):
         write_demo_set(tmp_path / "set", **SIZES)
 
 
-def test_a_broken_write_leaves_nothing_behind(tmp_path):
-    def break_off(done, total):
+def test_interrupted_write_leaves_no_files(tmp_path):
+    def interrupt(done, total):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_demo_set(tmp_path / "set", **SIZES, thumbnails=False, progress=break_off)
+        write_demo_set(tmp_path / "set", **SIZES, thumbnails=False, progress=interrupt)
     assert list(Path(tmp_path).iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"noise": -0.5}, "noise=-0.5: must be at least 0"),
-        ({"noise": float("nan")}, "noise=nan: must be at least 0"),
-        ({"noise": float("inf")}, "noise=inf: must be at least 0, and finite"),
-        ({"seed": -1}, "seed=-1: must be at least 0"),
-        ({"duplicate_share": 1.0}, r"duplicate_share=1: must be in \[0, 1\)"),
-        ({"completeness": 0.0}, r"completeness=0: must be in \(0, 1\]"),
-        ({"val": 0}, "val=0: every split"),
+        ({"noise": -0.5}, "noise=-0.5 must be >= 0"),
+        ({"noise": float("nan")}, "noise=nan must be >= 0"),
+        ({"noise": float("inf")}, "noise=inf must be >= 0 and finite"),
+        ({"seed": -1}, "seed=-1 must be >= 0"),
+        ({"duplicate_share": 1.0}, r"duplicate_share=1 must be in \[0, 1\)"),
+        ({"completeness": 0.0}, r"completeness=0 must be in \(0, 1\]"),
+        ({"val": 0}, "val=0 must be >= 1"),
     ],
 )
 def test_settings_out_of_range(tmp_path, setting, message):

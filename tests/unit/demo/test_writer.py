@@ -23,24 +23,24 @@ def times(root):
     return {path.name: path.stat().st_mtime_ns for path in root.iterdir()}
 
 
-def test_a_missing_set_is_written_with_the_knobs_given(root):
+def test_missing_set_is_written_with_the_given_settings(root):
     settings = json.loads((root / "README.json").read_text("utf-8"))["settings"]
     assert DemoWriter(**settings) == WRITER
     assert [load_split(root, split).num_images for split in ("train", "val", "test")] == [4, 3, 2]
 
 
-def test_an_empty_folder_is_filled(tmp_path):
+def test_empty_folder_is_filled(tmp_path):
     WRITER.ensure(tmp_path)
     assert (tmp_path / "README.json").is_file()
 
 
-def test_a_set_that_is_there_is_left_alone(root):
+def test_existing_set_is_not_changed(root):
     before = times(root)
     WRITER.ensure(root)
     assert times(root) == before
 
 
-def test_two_processes_that_miss_it_at_once_write_it_once(tmp_path):
+def test_two_processes_write_the_set_once(tmp_path):
     fork = multiprocessing.get_context("fork")
     both = [fork.Process(target=WRITER.ensure, args=(tmp_path / "set",)) for _ in range(2)]
     for process in both:
@@ -50,25 +50,25 @@ def test_two_processes_that_miss_it_at_once_write_it_once(tmp_path):
     assert [process.exitcode for process in both] == [0, 0]
 
 
-def no_place(path):
+def refuse_writing(path):
     raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
 
-def test_a_set_of_somebody_else_is_only_read(root, monkeypatch):
+def test_existing_set_needs_no_write_permission(root, monkeypatch):
     before = times(root)
-    monkeypatch.setattr(writer, "FileLock", no_place)
+    monkeypatch.setattr(writer, "FileLock", refuse_writing)
     WRITER.ensure(root)
     assert times(root) == before
 
 
-def test_a_folder_where_nothing_may_be_written_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "FileLock", no_place)
+def test_folder_without_write_permission(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "FileLock", refuse_writing)
     with pytest.raises(DataFormatError, match=r"\.set\.lock: cannot write the demo set here .*; set paths\.data"):
         WRITER.ensure(tmp_path / "set")
 
 
 @pytest.mark.parametrize(
-    ("knob", "value", "said"),
+    ("setting", "value", "said"),
     [
         ("seed", 4, r"seed is 3, data\.writer\.seed=4"),
         ("train", 5, r"train is 4, data\.writer\.train=5"),
@@ -77,19 +77,19 @@ def test_a_folder_where_nothing_may_be_written_is_named(tmp_path, monkeypatch):
         ("thumbnails", True, r"thumbnails is False, data\.writer\.thumbnails=True"),
     ],
 )
-def test_a_set_with_another_knob_is_refused_with_both_values(root, knob, value, said):
+def test_set_with_other_settings_is_refused_with_both_values(root, setting, value, said):
     before = times(root)
-    with pytest.raises(DataFormatError, match=rf"set was written with other settings \({said}\): delete the folder"):
-        replace(WRITER, **{knob: value}).ensure(root)
+    with pytest.raises(DataFormatError, match=rf"set was written with other settings \({said}\); delete the folder"):
+        replace(WRITER, **{setting: value}).ensure(root)
     assert times(root) == before
 
 
-def test_all_differences_are_named_at_once(root):
+def test_all_differences_are_reported(root):
     with pytest.raises(DataFormatError, match=r"\(val is 3, .*val=9; test is 2, .*test=8\)"):
         replace(WRITER, val=9, test=8).ensure(root)
 
 
-def test_a_folder_of_something_else_is_refused_and_kept(tmp_path):
+def test_folder_with_other_files_is_refused_and_not_changed(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(DataFormatError, match=r"is not empty and has no README\.json.*set data\.root"):
         WRITER.ensure(tmp_path)
@@ -97,7 +97,7 @@ def test_a_folder_of_something_else_is_refused_and_kept(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"settings": 3}'])
-def test_a_damaged_or_foreign_readme_is_refused(root, content):
+def test_damaged_readme_is_refused(root, content):
     (root / "README.json").write_text(content)
     with pytest.raises(DataFormatError, match=r"README\.json"):
         WRITER.ensure(root)

@@ -8,8 +8,8 @@ pytest.importorskip("transformers")
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """The names that the hub was asked for; it gives nothing but ``there``."""
+def requests(monkeypatch):
+    """URLs requested from a hub that provides ``there`` only."""
     names = []
 
     def metadata(url):
@@ -24,13 +24,13 @@ def asked(monkeypatch):
 
 
 def reader(name, *, local_files_only, **options):
-    """A ``from_pretrained`` of somebody who has downloaded ``kept`` and nothing else."""
+    """Stand-in for ``from_pretrained`` with a cache that holds ``kept`` only."""
     if local_files_only and name != "kept":
         raise OSError("nothing in the cache")
     return name, local_files_only
 
 
-def test_out_of_reach_is_said_at_once_and_asked_once(asked):
+def test_unreachable_hub_is_asked_once(requests):
     for what in ("config.json", "vocab.txt"):
         with pytest.raises(
             ConfigError,
@@ -38,18 +38,18 @@ def test_out_of_reach_is_said_at_once_and_asked_once(asked):
             r"nor does the cache of earlier downloads hold it\)\. On a machine with internet: hf download gone",
         ):
             read("gone", what, reader)
-    assert asked == ["https://huggingface.co/gone/resolve/main/config.json"]
+    assert requests == ["https://huggingface.co/gone/resolve/main/config.json"]
 
 
-def test_what_was_downloaded_before_is_read_without_the_hub(asked):
+def test_cached_model_is_read_without_the_hub(requests):
     assert read("kept", "config.json", reader) == ("kept", True)
 
 
-def test_what_the_hub_has_is_downloaded(asked):
+def test_model_is_downloaded_from_the_hub(requests):
     assert read("there", "config.json", reader) == ("there", False)
 
 
-def test_the_hub_is_not_asked_for_a_folder(asked, tmp_path):
+def test_hub_is_not_asked_for_a_folder(requests, tmp_path):
     with pytest.raises(ConfigError, match=r"config\.json of this model folder is missing or damaged"):
         read(str(tmp_path), "config.json", reader)
-    assert asked == []
+    assert requests == []

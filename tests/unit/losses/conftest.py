@@ -6,5 +6,5 @@ import pytest
 
 @pytest.fixture
 def as_users_run(monkeypatch):
-    """Switch jaxtyping's checks off, as they are outside tests, to see our own messages instead of its."""
+    """Switch off jaxtyping's checks, as outside tests, so that our own messages are raised."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

@@ -23,14 +23,14 @@ def unit_vectors(seed=0):
     return l2_normalise(torch.randn(5, 3, dtype=torch.float64, generator=generator))
 
 
-def test_alignment_by_hand():
-    """Distances squared of 0, 2 and 4."""
+def test_alignment_worked_by_hand():
+    """Squared distances 0, 2 and 4."""
     others = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
     assert alignment_loss(CROSS, others).item() == pytest.approx(2.0)
 
 
-def test_uniformity_by_hand():
-    """Distances squared of 2, 2 and 4; without the first pair 2 and 4."""
+def test_uniformity_worked_by_hand():
+    """Squared distances 2, 2 and 4; without the first pair 2 and 4."""
     pairs = torch.eye(3, dtype=torch.bool)
     expected = math.log((2 * math.exp(-2) + math.exp(-4)) / 3)
     assert uniformity_loss(CROSS, pairs, 1.0).item() == pytest.approx(expected)
@@ -51,7 +51,7 @@ def test_gradcheck():
 
 
 @pytest.mark.parametrize("positives", [torch.ones(5, 5, dtype=torch.bool), PAIRS], ids=["nothing to spread", "equal"])
-def test_no_pair_or_equal_vectors_cost_nothing_and_give_finite_gradients(positives):
+def test_uniformity_of_no_pair_or_equal_embeddings_is_zero_with_finite_gradients(positives):
     vectors = torch.ones(5, 4, requires_grad=True)
     loss = uniformity_loss(vectors, positives, 2.0)
     loss.backward()
@@ -60,7 +60,7 @@ def test_no_pair_or_equal_vectors_cost_nothing_and_give_finite_gradients(positiv
 
 
 class TestModule:
-    def test_is_the_weighted_sum_over_normalised_vectors(self):
+    def test_is_the_weighted_sum_over_normalised_embeddings(self):
         context = random_context(5, dtype=torch.float64)
         images, texts = l2_normalise(context.images.pooled), l2_normalise(context.texts.pooled)
         result = AlignmentUniformityLoss(0.5, 2.0, spread=3.0)(LossInputs(torch.zeros(5, 5), PAIRS, context))
@@ -69,18 +69,18 @@ class TestModule:
         torch.testing.assert_close(result.total, 0.5 * alignment_loss(images, texts) + 2 * uniformity)
         assert sum(result.weighted.values()) == result.total
 
-    def test_equal_vectors_cost_its_collapse_value(self):
+    def test_equal_embeddings_give_the_collapse_value(self):
         same = Encoded(pooled=torch.ones(5, 4))
         context = random_context(5)._replace(images=same, texts=same)
         inputs = LossInputs(torch.zeros(5, 5), PAIRS, context)
         found = AlignmentUniformityLoss()(inputs).total.item()
         assert found == pytest.approx(AlignmentUniformityLoss().collapse_value(inputs), abs=1e-6)
 
-    def test_a_part_of_weight_0_has_no_share(self):
+    def test_part_of_weight_zero_is_not_among_the_weighted(self):
         result = AlignmentUniformityLoss(alignment_weight=0)(LossInputs(torch.zeros(5, 5), PAIRS, random_context(5)))
         assert list(result.weighted) == ["uniformity"]
 
-    def test_a_model_without_pooled_embeddings_is_refused(self):
+    def test_model_without_pooled_embeddings_is_refused(self):
         with pytest.raises(
             ConfigError, match=r"loss AlignmentUniformityLoss compares one vector .* this model has none"
         ):

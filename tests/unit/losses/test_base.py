@@ -9,7 +9,6 @@ from tangka_match.losses import (
     CurriculumLoss,
     HALLoss,
     InfoNCELoss,
-    LogitScale,
     LossInputs,
     LossTerms,
     MultiPositiveInfoNCELoss,
@@ -19,19 +18,18 @@ from tangka_match.losses import (
     collapse_value,
     positive_mask,
 )
-from tangka_match.losses.components import check_range
 
 LOSSES = [TripletMarginLoss, InfoNCELoss, MultiPositiveInfoNCELoss, CurriculumLoss, SigmoidLoss, HALLoss]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.usefixtures("as_users_run")
-class TestMatrices:
-    def test_not_square(self, loss):
+class TestInvalidInputs:
+    def test_matrix_that_is_not_square(self, loss):
         with pytest.raises(ShapeError, match=r"similarity is \(3, 4\)"):
             loss()(LossInputs(torch.zeros(3, 4), torch.eye(3, 4, dtype=torch.bool)))
 
-    def test_empty(self, loss):
+    def test_empty_batch(self, loss):
         with pytest.raises(ShapeError, match=r"similarity is \(0, 0\)"):
             loss()(LossInputs(torch.zeros(0, 0), torch.zeros(0, 0, dtype=torch.bool)))
 
@@ -39,7 +37,7 @@ class TestMatrices:
         with pytest.raises(ShapeError, match=r"positives is \(2, 2\) but similarity is \(3, 3\)"):
             loss()(LossInputs(torch.zeros(3, 3), torch.eye(2, dtype=torch.bool)))
 
-    def test_mask_upside_down(self, loss):
+    def test_inverted_mask(self, loss):
         mask = torch.eye(3, dtype=torch.bool)
         mask[1, 1] = False
         with pytest.raises(ShapeError, match=r"positives \(3, 3\) is False on the diagonal at row 1"):
@@ -47,7 +45,7 @@ class TestMatrices:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-class TestInterface:
+class TestContract:
     def test_terms_are_detached_scalars_and_the_total_is_not(self, loss):
         scores = torch.rand(4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
         result = at_progress(loss(), 0.3)(LossInputs(scores, torch.eye(4, dtype=torch.bool)))
@@ -140,87 +138,20 @@ def shares(parts, scores):
     return LossTerms(sum(parts.values()), {}, {}, parts).gradient_shares([scores])
 
 
-@pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
-def test_check_range_names_setting_value_and_range(value):
-    with pytest.raises(ConfigError, match=rf"share={value} is outside \[0, 1\]: a share"):
-        check_range("share", value, 0.0, 1.0, "a share")
-
-
-def test_check_range_refuses_infinity_without_an_upper_bound():
-    with pytest.raises(ConfigError, match="share=inf"):
-        check_range("share", float("inf"), 0.0, float("inf"), "a share")
-
-
-def test_starts_at_one_over_temperature():
-    assert LogitScale(0.07)().item() == pytest.approx(1 / 0.07, rel=1e-5)
-
-
-def test_is_learnt_as_a_logarithm():
-    scale = LogitScale(0.1)
-    scale().backward()
-    assert scale.log_scale.grad.item() == pytest.approx(10.0, rel=1e-5)  # d exp(x) / dx
-
-
-class TestCeiling:
-    def test_holds(self):
-        scale = LogitScale(0.1, min_temperature=0.05)
-        with torch.no_grad():
-            scale.log_scale.fill_(10.0)
-        assert scale().item() == pytest.approx(20.0, rel=1e-5)
-        assert scale.log_scale.item() == pytest.approx(math.log(20.0))
-
-    def test_can_be_left_again(self):
-        scale = LogitScale(0.1, min_temperature=0.05)
-        with torch.no_grad():
-            scale.log_scale.fill_(10.0)
-        optimiser = torch.optim.SGD(scale.parameters(), lr=0.01)
-        scale().backward()
-        optimiser.step()
-        assert scale().item() < 20.0
-
-    def test_two_readings_in_one_step(self):
-        scale = LogitScale(0.1, min_temperature=0.05)
-        with torch.no_grad():
-            scale.log_scale.fill_(10.0)
-        (scale() + scale()).backward()
-        assert scale.log_scale.grad.item() == pytest.approx(40.0, rel=1e-5)
-
-    def test_evaluation_leaves_the_parameter_alone(self):
-        scale = LogitScale(0.1, min_temperature=0.05).eval()
-        with torch.no_grad():
-            scale.log_scale.fill_(10.0)
-        assert scale().item() == pytest.approx(20.0, rel=1e-5)
-        assert scale.log_scale.item() == 10.0
-
-
-def test_half_precision_parameter_gives_float32():
-    assert LogitScale(0.1).half()().dtype == torch.float32
-
-
-def test_temperature_below_its_floor():
-    with pytest.raises(ConfigError, match=r"temperature=0\.01 is outside \[0\.02, inf\]"):
-        LogitScale(0.01, min_temperature=0.02)
-
-
-def test_floor_of_zero():
-    with pytest.raises(ConfigError, match=r"min_temperature=0 is outside \[0\.0001, 100\]"):
-        LogitScale(0.1, min_temperature=0)
-
-
-def test_same_image_or_same_text():
+def test_positive_mask_marks_same_image_or_same_text():
     mask = positive_mask(torch.tensor([7, 7, 2, 5]), torch.tensor([0, 3, 3, 9]))
     assert mask.int().tolist() == [[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 1]]
 
 
-def test_all_different_is_the_diagonal():
+def test_positive_mask_of_distinct_pairs_is_the_diagonal():
     assert torch.equal(positive_mask(torch.arange(5), torch.arange(5)), torch.eye(5, dtype=torch.bool))
 
 
-def test_image_numbers_and_text_numbers_are_not_compared():
+def test_positive_mask_does_not_compare_images_with_texts():
     assert not positive_mask(torch.tensor([1, 2]), torch.tensor([2, 1]))[0, 1]
 
 
 @pytest.mark.usefixtures("as_users_run")
-def test_lengths_differ():
+def test_positive_mask_refuses_different_lengths():
     with pytest.raises(ShapeError, match=r"image_index is \(3,\) but text_group is \(2,\)"):
         positive_mask(torch.arange(3), torch.arange(2))

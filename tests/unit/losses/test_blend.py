@@ -24,7 +24,7 @@ SCORES = torch.rand(5, 5, generator=torch.Generator().manual_seed(3))
 INPUTS = LossInputs(SCORES, PAIRS)
 
 
-def test_total_is_the_weighted_sum_at_this_progress():
+def test_total_is_the_weighted_sum_with_scheduled_weights():
     info_nce, triplet = InfoNCELoss(temperature=0.2), TripletMarginLoss(0.2, 0.5)
     blend = BlendLoss({"a": info_nce, "b": triplet}, {"a": [1.0, 0.0], "b": 2.0}, begin=0.0, until=0.8)
     result = at_progress(blend, 0.4)(INPUTS)
@@ -35,7 +35,7 @@ def test_total_is_the_weighted_sum_at_this_progress():
     assert collapse_value(blend, INPUTS) == pytest.approx(0.5 * math.log(5) + 2 * 0.2)
 
 
-def test_triplet_and_info_nce_blend_as_the_curriculum_does():
+def test_blend_of_triplet_and_info_nce_equals_the_curriculum():
     settings = {"begin": 0.1, "until": 0.7, "shape": "cosine"}
     parts = {"info_nce": InfoNCELoss(temperature=0.2), "triplet": TripletMarginLoss(0.2, 1.0)}
     blend = BlendLoss(parts, {"info_nce": [1.0, 0.5], "triplet": [0.0, 2.0]}, **settings)
@@ -52,7 +52,7 @@ def test_triplet_and_info_nce_blend_as_the_curriculum_does():
         torch.testing.assert_close(at_progress(blend, progress)(INPUTS).total, expected)
 
 
-def test_a_curriculum_is_a_part_and_gets_the_progress():
+def test_curriculum_as_a_part_follows_its_schedules():
     curriculum = CurriculumLoss()
     result = at_progress(BlendLoss({"easy": curriculum, "hal": HALLoss()}, {"easy": 2.0, "hal": 1.0}), 0.25)(INPUTS)
     own = at_progress(curriculum, 0.25)(INPUTS)
@@ -62,7 +62,7 @@ def test_a_curriculum_is_a_part_and_gets_the_progress():
     torch.testing.assert_close(result.weighted["easy_triplet"], 2 * own.weighted["triplet"])
 
 
-def test_parts_that_look_past_the_scores_get_the_context():
+def test_parts_get_the_context():
     parts = {"soft": SoftLabelLoss(), "uniform": AlignmentUniformityLoss(alignment_weight=0.0)}
     blend, context = BlendLoss(parts, {"soft": 1.0, "uniform": 0.1}), random_context(5)
     expected = parts["soft"](LossInputs(SCORES, PAIRS, context)).total
@@ -73,13 +73,13 @@ def test_parts_that_look_past_the_scores_get_the_context():
     assert needs_context(blend)
 
 
-def test_a_part_without_weight_is_left_out():
+def test_part_without_weight_is_dropped():
     blend = BlendLoss({"nce": InfoNCELoss(), "uniform": AlignmentUniformityLoss()}, {"nce": 1.0, "uniform": 0})
     assert list(blend(INPUTS).terms) == ["nce"]
     assert not needs_context(blend)
 
 
-def test_the_momentum_copy_that_a_part_asks_for():
+def test_key_momentum_is_that_of_its_part():
     queue = MomentumQueueLoss(embed_dim=4, key_momentum=0.9)
     assert BlendLoss({"nce": InfoNCELoss(), "queue": queue}, {"nce": 1, "queue": 1}).key_momentum == 0.9
     assert BlendLoss({"nce": InfoNCELoss()}, {"nce": 1}).key_momentum is None
@@ -88,7 +88,7 @@ def test_the_momentum_copy_that_a_part_asks_for():
         BlendLoss({"a": queue, "b": slower}, {"a": 1, "b": 1})
 
 
-def test_parameters_and_buffers_of_parts_are_its_own():
+def test_state_holds_parameters_and_buffers_of_parts():
     blend = BlendLoss({"queue": MomentumQueueLoss(embed_dim=4)}, {"queue": 1})
     assert "parts.queue.image_queue" in blend.state_dict()
     assert [name for name, _ in blend.named_parameters()] == ["parts.queue.logit_scale.log_scale"]
@@ -104,12 +104,12 @@ def test_parameters_and_buffers_of_parts_are_its_own():
         ({"a": [0, 1, 2], "b": 1}, r"weights\.a=\[0, 1, 2\] has 3 values"),
     ],
 )
-def test_mistakes(weights, message):
+def test_invalid_weights_are_refused(weights, message):
     with pytest.raises(ConfigError, match=message):
         BlendLoss({"a": InfoNCELoss(), "b": HALLoss()}, weights)
 
 
-def test_scores_are_read_if_one_part_reads_them():
+def test_reads_scores_if_a_part_does():
     parts = {"uniform": AlignmentUniformityLoss(), "queue": MomentumQueueLoss(embed_dim=4), "info_nce": InfoNCELoss()}
     ones = dict.fromkeys(parts, 1.0)
     assert BlendLoss(parts, ones).reads_scores

@@ -15,7 +15,7 @@ SCORES = torch.rand(6, 6, generator=torch.Generator().manual_seed(3))
 INPUTS = LossInputs(SCORES, PAIRS)
 
 
-def test_total_is_the_weighted_sum_at_this_progress():
+def test_total_is_the_weighted_sum_with_scheduled_settings():
     loss = CurriculumLoss(
         triplet_weight=[0.0, 2.0],
         info_nce_weight=[1.0, 0.5],
@@ -36,14 +36,14 @@ def test_total_is_the_weighted_sum_at_this_progress():
     )
 
 
-def test_numbers_give_a_fixed_combination():
+def test_numbers_are_constant():
     loss = CurriculumLoss(triplet_weight=1, info_nce_weight=2, hard_negatives=0.5, margin=0.2, temperature=0.1)
     expected = triplet_margin_loss(SCORES, PAIRS, 0.2, 0.5) + 2 * info_nce_loss(SCORES, PAIRS, 10.0)
     for progress in (0.0, 0.3, 1.0):
         torch.testing.assert_close(at_progress(loss, progress)(INPUTS).total, expected)
 
 
-def test_defaults_move_from_all_negatives_to_the_hardest_by_half_time():
+def test_defaults_reach_the_hardest_negatives_at_half_time():
     course = [at_progress(CurriculumLoss(), progress).hard_negatives for progress in (0.0, 0.25, 0.5, 1.0)]
     assert course == pytest.approx([0.0, 0.5, 1.0, 1.0])
 
@@ -69,7 +69,7 @@ class TestLearntTemperature:
         assert not list(CurriculumLoss().parameters())
 
 
-class TestMistakes:
+class TestInvalidSettings:
     @pytest.mark.parametrize(
         ("setting", "value", "message"),
         [
@@ -89,18 +89,18 @@ class TestMistakes:
             CurriculumLoss(**{setting: value})
 
     @pytest.mark.parametrize(("triplet", "info_nce"), [([0, 1], [0, 1]), ([1, 0], [1, 0])])
-    def test_nothing_to_learn_at_one_end(self, triplet, info_nce):
+    def test_both_weights_zero_at_one_end(self, triplet, info_nce):
         with pytest.raises(ConfigError, match=rf"triplet_weight=\[{triplet[0]}, {triplet[1]}\].*both 0"):
             CurriculumLoss(triplet_weight=triplet, info_nce_weight=info_nce)
 
-    def test_weights_that_take_turns_are_fine(self):
+    def test_weights_may_be_zero_at_opposite_ends(self):
         loss = CurriculumLoss(triplet_weight=[0, 1], info_nce_weight=[1, 0])
         result = at_progress(loss, 1.0)(INPUTS)
         assert torch.equal(result.total.detach(), result.terms["triplet"])
 
 
-def test_a_learnt_scale_that_has_run_away_is_a_temperature_without_end_and_no_crash():
-    """Its curve shows it; e to the -200 is 0 in float32."""
+def test_scale_that_underflows_is_logged_as_infinite_temperature():
+    """exp(-200) is 0 in float32."""
     loss = CurriculumLoss(learn_temperature=True)
     loss.logit_scale.log_scale.data.fill_(-200.0)
     assert at_progress(loss, 0.0)(INPUTS).values["temperature"] == float("inf")

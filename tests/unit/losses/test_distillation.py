@@ -11,7 +11,7 @@ def random_scores(seed, size=5):
     return torch.randn(size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def test_score_distillation_equals_the_sums_written_out():
+def test_score_distillation_equals_explicit_sums():
     student, teacher = random_scores(0), random_scores(1)
     expected = 0.0
     for b in range(5):
@@ -22,7 +22,7 @@ def test_score_distillation_equals_the_sums_written_out():
     assert loss.item() == pytest.approx(expected)
 
 
-def test_a_student_whose_scaled_scores_are_the_teachers_has_nothing_to_learn():
+def test_score_distillation_is_zero_for_equal_distributions():
     teacher = random_scores(0)
     student = (0.2 * teacher + 3).requires_grad_()  # a softmax does not see the constant
     loss = ScoreDistillationLoss(temperature=0.5, student_temperature=0.1)(student, teacher)
@@ -31,8 +31,8 @@ def test_a_student_whose_scaled_scores_are_the_teachers_has_nothing_to_learn():
     assert student.grad.abs().max() < 1e-12
 
 
-def test_rank_distillation_by_hand():
-    """The teacher's order of row 0 is 1, 0; the student's 0 and log 3 there give the first place a share of 3/4."""
+def test_rank_distillation_worked_by_hand():
+    """The teacher orders row 0 as 1, 0; the student's scores 0 and log 3 give the first place a share of 3/4."""
     student = torch.tensor([[0.0, math.log(3)], [0.0, 0.0]])
     teacher = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
     rows = (-math.log(3 / 4) + math.log(2)) / 2
@@ -41,7 +41,7 @@ def test_rank_distillation_by_hand():
     assert loss.item() == pytest.approx((rows + columns) / 2)
 
 
-def test_rank_distillation_knows_the_order_alone_and_the_first_places_alone():
+def test_rank_distillation_depends_on_the_order_of_the_first_places_only():
     student, teacher = random_scores(0), random_scores(1)
     loss = RankDistillationLoss(places=2, student_temperature=0.1)
     torch.testing.assert_close(loss(student, teacher), loss(student, teacher.exp()))
@@ -52,7 +52,7 @@ def test_rank_distillation_knows_the_order_alone_and_the_first_places_alone():
     "loss",
     [ScoreDistillationLoss(temperature=0.5, student_temperature=0.1), RankDistillationLoss(3, 0.1)],
 )
-def test_gradient_steps_bring_the_teachers_order(loss):
+def test_gradient_steps_learn_the_teachers_order(loss):
     teacher, student = random_scores(1), torch.zeros(5, 5, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.Adam([student], lr=0.02)
     for _ in range(200):
@@ -72,6 +72,6 @@ def test_gradient_steps_bring_the_teachers_order(loss):
         (lambda: RankDistillationLoss(10, float("nan")), "student_temperature=nan is outside"),
     ],
 )
-def test_refused_settings(build, message):
+def test_settings_out_of_range_are_refused(build, message):
     with pytest.raises(ConfigError, match=message):
         build()

@@ -15,14 +15,14 @@ def random_scores(size, seed=0):
     return torch.rand(size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def test_by_hand():
-    """Negatives of 0.5 and 0.3 at sharpness 10 and threshold 0.3: exp(2) and 1, each once by row and once by column."""
+def test_worked_by_hand():
+    """Negatives 0.5 and 0.3 with gamma 10 and epsilon 0.3: exp(2) and 1, once per row and once per column."""
     scores = torch.tensor([[0.8, 0.5], [0.3, 0.6]], dtype=torch.float64)
     expected = 2 * (math.log(1 + math.exp(2)) + math.log(2)) / 10 - math.log(1.8) - math.log(1.6)
     assert hal_loss(scores, torch.eye(2, dtype=torch.bool), 10.0, 0.3).item() == pytest.approx(expected / 2)
 
 
-def test_a_hub_is_pushed_by_every_caption_it_is_close_to():
+def test_hub_gets_a_gradient_from_every_close_caption():
     scores = torch.full((6, 6), 0.1) + 0.5 * torch.eye(6)
     scores[0, 1:] = 0.5
     scores.requires_grad_()
@@ -30,7 +30,7 @@ def test_a_hub_is_pushed_by_every_caption_it_is_close_to():
     assert (scores.grad[0, 1:] > 10 * scores.grad[2, 3]).all()
 
 
-def test_other_positives_are_no_negatives():
+def test_other_positives_get_no_gradient():
     scores = random_scores(4).requires_grad_()
     positives = torch.eye(4, dtype=torch.bool)
     positives[0, 2] = True
@@ -39,7 +39,7 @@ def test_other_positives_are_no_negatives():
     assert scores.grad[2, 0] > 0
 
 
-def test_a_pair_below_zero_is_still_pulled():
+def test_pair_below_zero_keeps_a_gradient():
     scores = torch.full((3, 3), -0.2, requires_grad=True)
     hal_loss(scores, torch.eye(3, dtype=torch.bool), 30.0, 0.3).backward()
     assert (scores.grad.diagonal() < -0.3).all()
@@ -72,7 +72,7 @@ def test_collapse_value_is_the_lowest_loss_of_equal_scores(gamma, epsilon, size)
     assert min(equal) == pytest.approx(found, abs=1e-4)
 
 
-def test_module_is_the_function():
+def test_module_equals_the_function():
     scores, pairs = random_scores(4), torch.eye(4, dtype=torch.bool)
     assert torch.equal(HALLoss(40, 0.2)(LossInputs(scores, pairs)).total, hal_loss(scores, pairs, 40.0, 0.2))
 

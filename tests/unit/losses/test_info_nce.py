@@ -24,14 +24,14 @@ class TestByHand:
         loss = info_nce_loss(scores, torch.eye(2, dtype=torch.bool), 2.0)
         assert loss.item() == pytest.approx((images + captions) / 4)
 
-    def test_the_loss_of_each_of_two_pairs(self):
+    def test_pair_losses_of_two_pairs(self):
         scores = torch.tensor([[1.0, 0.0], [0.5, 0.5]], dtype=torch.float64)
         first = (math.log(1 + math.exp(-2.0)) + math.log(1 + math.exp(-1.0))) / 2
         second = (math.log(2) + math.log(1 + math.exp(-1.0))) / 2
         losses = InfoNCELoss(0.5).double().pair_losses(LossInputs(scores, torch.eye(2, dtype=torch.bool)))
         assert losses.tolist() == pytest.approx([first, second])
 
-    def test_other_positives_leave_the_denominator(self):
+    def test_other_positives_are_masked_out(self):
         scores = torch.tensor([[0.0, 9.0, 0.0], [9.0, 0.0, 0.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
         positives = torch.eye(3, dtype=torch.bool)
         positives[0, 1] = positives[1, 0] = True  # rows and columns 0 and 1 keep two candidates, 2 keeps three
@@ -42,14 +42,14 @@ class TestByHand:
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 class TestAgainstTorch:
     def test_only_the_diagonal_positive(self, smoothing):
-        """With every caption a candidate it is torch's cross entropy, both ways."""
+        """If every caption is a candidate, it is torch's cross entropy in both directions."""
         logits, target = random_scores(7) * 5, torch.arange(7)
         images = cross_entropy(logits, target, label_smoothing=smoothing)
         captions = cross_entropy(logits.T, target, label_smoothing=smoothing)
         loss = info_nce_loss(random_scores(7), torch.eye(7, dtype=torch.bool), 5.0, smoothing)
         torch.testing.assert_close(loss, (images + captions) / 2)
 
-    def test_a_masked_pair_is_as_if_it_were_cut_out(self, smoothing):
+    def test_masked_entry_equals_a_smaller_matrix(self, smoothing):
         scores, positives = random_scores(4), torch.eye(4, dtype=torch.bool)
         positives[1, 2] = True
         target = torch.arange(4)
@@ -61,7 +61,7 @@ class TestAgainstTorch:
         loss = info_nce_loss(scores, positives, 1.0, smoothing)
         torch.testing.assert_close(loss, torch.cat([rows, columns]).mean())
 
-    def test_the_losses_of_the_pairs_have_the_loss_as_their_mean(self, smoothing):
+    def test_loss_is_the_mean_of_the_pair_losses(self, smoothing):
         positives = torch.eye(6, dtype=torch.bool)
         positives[1, 2] = positives[2, 1] = positives[3, 0] = True
         loss = InfoNCELoss(0.2, label_smoothing=smoothing)
@@ -89,12 +89,12 @@ class TestAgainstTorch:
         assert scores.grad.isfinite().all()
 
 
-def test_one_pair_costs_nothing():
+def test_loss_of_one_pair_is_zero():
     assert info_nce_loss(torch.tensor([[0.3]]), torch.tensor([[True]]), 10.0, 0.1).item() == 0
 
 
 @pytest.mark.parametrize("size", [2, 8, 100])
-def test_equal_scores_cost_the_logarithm_of_the_batch(size):
+def test_loss_of_equal_scores_is_the_log_of_the_batch_size(size):
     pairs = torch.eye(size, dtype=torch.bool)
     assert info_nce_loss(torch.full((size, size), 0.7), pairs, 20.0, 0.1).item() == pytest.approx(math.log(size))
 
@@ -120,7 +120,7 @@ class TestModule:
         assert [name for name, _ in loss.named_parameters()] == ["logit_scale.log_scale"]
         assert loss.logit_scale.log_scale.grad != 0
 
-    def test_fixed_temperature_is_not_learnt(self):
+    def test_constant_temperature_is_not_learnt(self):
         assert not any(parameter.requires_grad for parameter in InfoNCELoss(learn_temperature=False).parameters())
 
     @pytest.mark.parametrize("value", [-0.1, 1])

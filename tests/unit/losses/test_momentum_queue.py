@@ -27,7 +27,7 @@ def queue_of(size=8, **settings):
 
 
 def fill(loss, image_index, seed=0):
-    """Give a loss one training batch of these images, each with a caption of its own."""
+    """Call the loss with one training batch of these images, each with its own caption."""
     context = with_keys(random_context(len(image_index), seed=seed), image_index, image_index, seed=seed + 100)
     positives = torch.eye(len(image_index), dtype=torch.bool)
     loss(LossInputs(torch.zeros(len(image_index), len(image_index)), positives, context))
@@ -64,7 +64,7 @@ class TestFunction:
 
 class TestQueue:
     def test_first_in_first_out(self):
-        """Six places: two batches of three, then two pairs over the oldest two."""
+        """Queue of six: two batches of three, then two pairs that replace the oldest two."""
         loss = queue_of(6)
         for seed, images in enumerate([[0, 1, 2], [3, 4, 5], [6, 7]]):
             newest = fill(loss, images, seed)
@@ -73,18 +73,18 @@ class TestQueue:
         torch.testing.assert_close(loss.image_queue[:2], normalize(newest.keys.images.pooled))
         torch.testing.assert_close(loss.text_queue[:2], normalize(newest.keys.texts.pooled))
 
-    def test_goes_round(self):
+    def test_position_wraps_around(self):
         loss = queue_of(4)
         for images in ([0, 1, 2], [3, 4, 5], [6, 7, 8]):
             fill(loss, images)
         assert loss.image_index.tolist() == [8, 5, 6, 7]
 
-    def test_a_batch_larger_than_the_queue_leaves_its_last_pairs(self):
+    def test_batch_larger_than_the_queue_keeps_its_last_pairs(self):
         loss = queue_of(2)
         fill(loss, [0, 1, 2, 3, 4])
         assert sorted(loss.image_index.tolist()) == [3, 4]
 
-    def test_the_first_batch_sees_no_queue_and_the_second_the_first(self):
+    def test_second_batch_has_the_first_as_negatives(self):
         loss, context = queue_of(temperature=0.5), random_context(3)
         images, texts = normalize(context.images.pooled), normalize(context.texts.pooled)
         first = with_keys(context, [0, 1, 2], [0, 1, 2], seed=5)
@@ -98,13 +98,13 @@ class TestQueue:
         expected += cross_entropy(2 * texts @ image_keys.T, torch.arange(3))
         torch.testing.assert_close(found, expected / 2)
 
-    def test_queued_pairs_of_the_same_image_or_text_are_no_negatives(self):
+    def test_queued_pairs_of_the_same_image_or_text_are_not_negatives(self):
         loss, context = queue_of(), random_context(3)
         loss(LossInputs(SCORES, PAIRS, with_keys(context, [0, 1, 2], [0, 1, 2])))
         loss(LossInputs(SCORES, PAIRS, with_keys(context, [0, 8, 9], [7, 1, 9])))
         assert loss._queue_counts.tolist() == [2, 2, 3]
 
-    def test_its_state_goes_on_from_a_checkpoint(self):
+    def test_queue_continues_from_its_state(self):
         loss, resumed = queue_of(4), queue_of(4)
         fill(loss, [0, 1, 2])
         resumed.load_state_dict(loss.state_dict())
@@ -114,7 +114,7 @@ class TestQueue:
 
 
 class TestValidation:
-    def test_queues_nothing_and_counts_all_that_is_queued_as_negative(self):
+    def test_enqueues_nothing_and_uses_the_whole_queue(self):
         loss = queue_of()
         fill(loss, [0, 1, 2])
         before = {name: value.clone() for name, value in loss.state_dict().items()}
@@ -123,7 +123,7 @@ class TestValidation:
         assert all(torch.equal(value, before[name]) for name, value in loss.state_dict().items())
 
     @pytest.mark.parametrize("other_positives", [[], [(0, 1)], [(2, 0), (2, 1)]])
-    def test_before_anything_is_queued_it_is_info_nce_of_the_cosines(self, other_positives):
+    def test_with_an_empty_queue_it_equals_info_nce_of_the_cosines(self, other_positives):
         context, positives = random_context(3), PAIRS.clone()
         for row, column in other_positives:
             positives[row, column] = True
@@ -132,8 +132,8 @@ class TestValidation:
         torch.testing.assert_close(queue_of()(LossInputs(SCORES, positives, context)).total, expected)
 
 
-def test_equal_vectors_cost_the_collapse_value():
-    """Two rows with three queued negatives, two of the batch and the pair; one with two queued."""
+def test_equal_embeddings_give_the_collapse_value():
+    """Candidates: two rows have 3 queued + 3 in the batch, one has 2 queued + 3 in the batch."""
     loss = queue_of()
     fill(loss, [0, 1, 2])
     loss.image_queue.fill_(0.5)
@@ -146,12 +146,12 @@ def test_equal_vectors_cost_the_collapse_value():
     assert loss.collapse_value(LossInputs(SCORES, PAIRS, context)) == pytest.approx(found, rel=1e-5)
 
 
-class TestMistakes:
-    def test_a_model_without_pooled_embeddings_is_refused(self):
+class TestInvalid:
+    def test_model_without_pooled_embeddings_is_refused(self):
         with pytest.raises(ConfigError, match=r"loss MomentumQueueLoss compares one vector .* this model has none"):
             queue_of()(LossInputs(SCORES, PAIRS, without_pooled(random_context(3))))
 
-    def test_vectors_of_other_dimensions(self):
+    def test_embeddings_of_another_dimension(self):
         with pytest.raises(ConfigError, match=r"embed_dim is 4, .* have 6 dimensions; set it to 6"):
             queue_of()(LossInputs(SCORES, PAIRS, random_context(3, 6)))
 

@@ -16,8 +16,8 @@ def random_scores(size, seed=0):
     return torch.randn(size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def test_by_hand():
-    """Image 0 fits both captions: its target is a half each; caption 1 fits both images."""
+def test_worked_by_hand():
+    """Image 0 matches both captions, so its target is one half each; caption 1 matches both images."""
     scores = torch.tensor([[1.0, 0.0], [0.5, 2.0]], dtype=torch.float64)
     positives = torch.tensor([[True, True], [False, True]])
     first = math.log(math.e + 1) - 0.5  # (1, 0) against a half each
@@ -28,13 +28,13 @@ def test_by_hand():
     assert loss.item() == pytest.approx((first + second + column + last) / 4)
 
 
-def test_with_the_diagonal_alone_it_is_info_nce():
+def test_equals_info_nce_if_only_the_diagonal_is_positive():
     pairs = torch.eye(6, dtype=torch.bool)
     expected = info_nce_loss(random_scores(6), pairs, 4.0)
     torch.testing.assert_close(multi_positive_info_nce_loss(random_scores(6), pairs, 4.0), expected)
 
 
-def test_other_positives_are_pulled_and_negatives_pushed():
+def test_gradient_raises_positives_and_lowers_negatives():
     scores = torch.zeros(4, 4, requires_grad=True)
     positives = torch.eye(4, dtype=torch.bool)
     positives[0, 2] = positives[2, 0] = True
@@ -51,13 +51,13 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(lambda s, a: multi_positive_info_nce_loss(s, positives, a), (scores, scale))
 
 
-def test_module_divides_by_its_temperature():
+def test_module_divides_by_the_temperature():
     scores, positives = random_scores(4).float(), torch.eye(4, dtype=torch.bool)
     result = MultiPositiveInfoNCELoss(temperature=0.25, learn_temperature=False)(LossInputs(scores, positives))
     torch.testing.assert_close(result.total, multi_positive_info_nce_loss(scores, positives, 4.0))
     assert result.values["temperature"] == pytest.approx(0.25)
 
 
-def test_temperature_below_its_floor():
+def test_temperature_below_its_minimum_is_refused():
     with pytest.raises(ConfigError, match=r"temperature=0\.001 is outside \[0\.01, inf\]"):
         MultiPositiveInfoNCELoss(temperature=0.001)

@@ -6,7 +6,7 @@ from tangka_match.errors import ConfigError
 from tangka_match.losses import BlendLoss, CurriculumLoss, InfoNCELoss, Schedule, TripletMarginLoss, apply_schedules
 
 
-class TestCourse:
+class TestValues:
     def test_linear(self):
         schedule = Schedule(start=1.0, end=3.0, begin=0.2, until=0.6)
         course = [schedule(progress) for progress in (0.0, 0.2, 0.3, 0.4, 0.6, 1.0)]
@@ -25,12 +25,12 @@ class TestCourse:
         schedule = Schedule(start=0, end=1, begin=0.5, until=0.5)
         assert (schedule(0.499), schedule(0.5)) == (0.0, 1.0)
 
-    def test_until_zero_is_the_end_from_the_first_step(self):
+    def test_until_zero_gives_the_end_from_the_first_step(self):
         assert Schedule(start=0, end=1, begin=0, until=0)(0) == 1.0
 
 
 class TestRead:
-    def test_number_is_held(self):
+    def test_number_is_constant(self):
         schedule = Schedule.read("margin", 2, begin=0.0, until=0.5, shape="linear")
         assert {schedule(progress) for progress in (0, 0.2, 1)} == {2.0}
 
@@ -38,12 +38,12 @@ class TestRead:
         schedule = Schedule.read("margin", [0.1, 0.2], begin=0.0, until=0.5, shape="linear")
         assert (schedule(0.0), schedule(0.5)) == (0.1, 0.2)
 
-    def test_three_values(self):
+    def test_three_values_are_refused(self):
         with pytest.raises(ConfigError, match=r"margin=\[0\.1, 0\.2, 0\.3\] has 3 values"):
             Schedule.read("margin", [0.1, 0.2, 0.3], begin=0.0, until=0.5, shape="linear")
 
 
-class TestMistakes:
+class TestInvalid:
     @pytest.mark.parametrize(("begin", "until"), [(-0.1, 0.5), (0.5, 0.2), (0.0, 1.5)])
     def test_interval(self, begin, until):
         with pytest.raises(ConfigError, match=f"begin={begin} and until={until}"):

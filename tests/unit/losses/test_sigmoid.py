@@ -16,14 +16,14 @@ def random_scores(size, seed=0):
     return torch.randn(size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def test_by_hand():
-    """Logits 2 s - 1: (1, -1) and (-1, 0); the pairs are right by 1 and 0, the others by 1 each."""
+def test_worked_by_hand():
+    """Logits 2 s - 1 are (1, -1) and (-1, 0): three entries with logit margin 1, one with 0."""
     scores = torch.tensor([[1.0, 0.0], [0.0, 0.5]], dtype=torch.float64)
     expected = (3 * math.log(1 + math.exp(-1)) + math.log(2)) / 2
     assert sigmoid_loss(scores, torch.eye(2, dtype=torch.bool), 2.0, -1.0).item() == pytest.approx(expected)
 
 
-def test_is_torchs_binary_cross_entropy_with_all_positives_as_yes():
+def test_equals_torchs_binary_cross_entropy():
     positives = torch.eye(6, dtype=torch.bool)
     positives[0, 4] = True
     expected = binary_cross_entropy_with_logits(3 * random_scores(6) - 2, positives.double(), reduction="sum") / 6
@@ -51,11 +51,11 @@ def test_collapse_value_is_the_lowest_loss_of_equal_scores(extra):
     assert min(equal) == pytest.approx(SigmoidLoss().collapse_value(LossInputs(torch.rand(7, 7), positives)), rel=1e-4)
 
 
-def test_nothing_but_positives_collapses_at_zero():
+def test_collapse_value_without_negatives_is_zero():
     assert SigmoidLoss().collapse_value(LossInputs(torch.rand(2, 2), torch.ones(2, 2, dtype=torch.bool))) == 0
 
 
-def test_the_learnt_bias_takes_equal_scores_to_the_collapse_value():
+def test_learnt_bias_converges_to_the_collapse_value():
     loss, pairs = SigmoidLoss(bias=-10.0), torch.eye(8, dtype=torch.bool)
     optimiser = torch.optim.Adam(loss.parameters(), lr=0.3)
     for _ in range(100):
@@ -66,7 +66,7 @@ def test_the_learnt_bias_takes_equal_scores_to_the_collapse_value():
     assert total.item() == pytest.approx(loss.collapse_value(LossInputs(torch.rand(8, 8), pairs)), rel=0.01)
 
 
-def test_temperature_and_bias_are_learnt_and_shown():
+def test_temperature_and_bias_are_learnt_and_returned():
     loss = SigmoidLoss(temperature=0.2, bias=-3)
     result = loss(LossInputs(random_scores(4).float(), torch.eye(4, dtype=torch.bool)))
     result.total.backward()

@@ -21,8 +21,8 @@ def random_scores(seed=0):
     return torch.randn(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def test_by_hand():
-    """Overlaps (1, 0) at temperature 1 / log 3 share 3 : 1; half of the target is the pair's: 7/8 and 1/8."""
+def test_worked_by_hand():
+    """Overlaps (1, 0) with temperature 1 / log 3 give 3 : 1; with the hard half the target is 7/8 and 1/8."""
     scores = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
     overlap = torch.tensor([[0.2, 0.0], [0.0, 0.9]], dtype=torch.float64)  # the diagonal is set to 1
     loss = soft_label_loss(
@@ -31,7 +31,7 @@ def test_by_hand():
     assert loss.item() == pytest.approx(math.log(math.e + 1) - 7 / 8)
 
 
-def test_without_a_soft_share_overlap_does_not_matter():
+def test_equals_multi_positive_info_nce_without_a_soft_share():
     positives = PAIRS.clone()
     positives[0, 3] = positives[3, 0] = positives[1, 2] = True
     expected = multi_positive_info_nce_loss(random_scores(), positives, 2.0)
@@ -40,20 +40,20 @@ def test_without_a_soft_share_overlap_does_not_matter():
 
 
 @pytest.mark.parametrize("soft_share", [0.0, 0.3])
-def test_captions_of_one_image_do_not_push_each_other_away(soft_share):
-    """Rows 0 and 1 are one image with two captions: its captions are told from the third, not from each other."""
+def test_captions_of_one_image_do_not_repel_each_other(soft_share):
+    """Rows 0 and 1 are one image with two captions; only the third caption is its negative."""
     positives = torch.eye(3, dtype=torch.bool)
     positives[:2, :2] = True
     scores = torch.tensor([[0.5, 0.2, 0.0], [0.5, 0.2, 0.0], [0.0, 0.0, 0.5]], dtype=torch.float64, requires_grad=True)
     soft_label_loss(
         scores, positives, torch.zeros(3, 3).double(), 1.0, soft_share=soft_share, target_temperature=0.05
     ).backward()
-    # Less than half of what a row gives to its image: both captions gain, the one behind more.
+    # Both captions of the image gain; the one with the lower score gains more.
     assert scores.grad[0, 1] < scores.grad[0, 0] < 0
     assert scores.grad[0, 2] > 0
 
 
-def test_at_a_low_temperature_positives_share_the_target():
+def test_low_target_temperature_restricts_the_target_to_positives():
     positives = PAIRS.clone()
     positives[0, 3] = positives[3, 0] = True
     expected = multi_positive_info_nce_loss(random_scores(), positives, 2.0)
@@ -61,7 +61,7 @@ def test_at_a_low_temperature_positives_share_the_target():
     torch.testing.assert_close(loss, expected)
 
 
-def test_columns_have_the_target_of_the_transposed_overlap():
+def test_transposing_all_inputs_changes_nothing():
     positives = PAIRS.clone()
     positives[0, 3] = True
     settings = {"soft_share": 0.7, "target_temperature": 0.3}
@@ -78,7 +78,7 @@ def test_gradcheck():
 
 
 class TestModule:
-    def test_takes_the_overlap_from_the_words_of_the_batch(self):
+    def test_computes_the_overlap_from_the_captions_of_the_context(self):
         context = random_context(5)
         loss = SoftLabelLoss(soft_share=0.4, target_temperature=0.2, temperature=0.5, learn_temperature=False)
         overlap = tfidf_overlap(context.token_ids, context.token_mask)

@@ -13,7 +13,7 @@ SCORES = torch.tensor([[0.6, 0.5, 0.1], [0.6, 0.5, 0.3], [0.0, 0.6, 0.3]], dtype
 
 
 class TestByHand:
-    """Images: (0.1, 0) (0.3, 0) (0, 0.5). Captions, down the columns: (0.2, 0) (0.2, 0.3) (0, 0.2)."""
+    """Hinges of images: (0.1, 0) (0.3, 0) (0, 0.5); of captions, by column: (0.2, 0) (0.2, 0.3) (0, 0.2)."""
 
     def test_all_negatives(self):
         expected = (0.1 + 0.3 + 0.5 + 0.2 + 0.2 + 0.3 + 0.2) / 12
@@ -27,7 +27,7 @@ class TestByHand:
         easy, hard = (triplet_margin_loss(SCORES, PAIRS, 0.2, hardness).item() for hardness in (0.0, 1.0))
         assert triplet_margin_loss(SCORES, PAIRS, 0.2, 0.25).item() == pytest.approx(0.75 * easy + 0.25 * hard)
 
-    def test_positives_are_no_negatives(self):
+    def test_other_positives_are_masked_out(self):
         positives = PAIRS.clone()
         positives[2, 1] = positives[1, 2] = True  # takes 0.5 and 0 from the images, 0.3 and 0.2 from the captions
         easy = (0.1 / 2 + 0.3 + 0 + 0.2 / 2 + 0.2 + 0) / 6
@@ -35,13 +35,13 @@ class TestByHand:
         assert triplet_margin_loss(SCORES, positives, 0.2, 0.0).item() == pytest.approx(easy)
         assert triplet_margin_loss(SCORES, positives, 0.2, 1.0).item() == pytest.approx(hard)
 
-    def test_rows_and_columns_count_their_own_negatives(self):
+    def test_means_divide_by_the_negatives_of_each_row_and_column(self):
         positives = PAIRS.clone()
         positives[1, 2] = True  # image 1 keeps one negative of 0.3, caption 2 one of 0
         expected = (0.1 / 2 + 0.3 + 0.5 / 2 + 0.2 / 2 + (0.2 + 0.3) / 2 + 0) / 6
         assert triplet_margin_loss(SCORES, positives, 0.2, 0.0).item() == pytest.approx(expected)
 
-    def test_pairs_that_win_by_the_margin_cost_nothing(self):
+    def test_pairs_ahead_by_the_margin_have_zero_loss(self):
         assert triplet_margin_loss(torch.eye(4), torch.eye(4, dtype=torch.bool), 0.2, 0.5).item() == 0
 
 
@@ -53,7 +53,7 @@ class TestGradient:
         positives[0, 3] = positives[3, 0] = True
         assert torch.autograd.gradcheck(lambda s: triplet_margin_loss(s, positives, 0.2, hardness), scores)
 
-    def test_other_positives_get_none(self, hardness):
+    def test_other_positives_get_no_gradient(self, hardness):
         scores = torch.full((4, 4), 0.5)
         scores[0, 2] = 0.9  # would be the hardest negative of its row and its column
         scores.requires_grad_()
@@ -66,7 +66,7 @@ class TestGradient:
 
 @pytest.mark.parametrize("hardness", [0.0, 1.0])
 def test_scale_does_not_depend_on_the_batch_size(hardness):
-    """Every negative alike: the loss is one hinge, whatever the number of pairs."""
+    """If all negatives have the same score, the loss is one hinge at any batch size."""
     for size in (2, 16, 64):
         scores = torch.full((size, size), 0.4) + 0.1 * torch.eye(size)
         loss = triplet_margin_loss(scores, torch.eye(size, dtype=torch.bool), 0.2, hardness)
@@ -81,13 +81,13 @@ class TestWithoutNegatives:
         assert loss.item() == 0
         assert scores.grad.item() == 0
 
-    def test_an_anchor_without_negatives_pays_nothing(self):
+    def test_anchor_without_negatives_adds_zero(self):
         positives = torch.tensor([[True, True], [False, True]])  # image 0 and caption 1 have no negative
         assert triplet_margin_loss(torch.zeros(2, 2), positives, 0.2, 0.0).item() == pytest.approx(0.1)
 
 
 class TestModule:
-    def test_is_the_function(self):
+    def test_equals_the_function(self):
         result = TripletMarginLoss(margin=0.3, hard_negatives=0.5)(LossInputs(SCORES, PAIRS))
         assert torch.equal(result.total, triplet_margin_loss(SCORES, PAIRS, 0.3, 0.5))
         assert torch.equal(result.terms["triplet"], result.total)

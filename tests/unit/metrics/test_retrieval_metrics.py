@@ -15,7 +15,7 @@ SCORES = torch.rand(8, 24, generator=torch.Generator().manual_seed(0))
 OWNERS = torch.arange(24) % 8
 
 
-def test_one_gallery_is_the_summary_of_its_ranks():
+def test_one_gallery_gives_the_summary_of_its_ranks():
     metrics = RetrievalMetrics()
     metrics.update(SCORES, OWNERS)
     values = metrics.compute()
@@ -35,7 +35,7 @@ def test_several_galleries_pool_their_queries():
     assert values["t2i_r5"].item() == pytest.approx(naive_recall(t2i + more_t2i, 5))
 
 
-def test_forward_gives_the_values_of_this_gallery_and_keeps_the_state():
+def test_forward_returns_the_values_of_its_gallery_and_keeps_the_state():
     metrics = RetrievalMetrics()
     first = metrics(SCORES, OWNERS)
     metrics(-SCORES, OWNERS)
@@ -43,7 +43,7 @@ def test_forward_gives_the_values_of_this_gallery_and_keeps_the_state():
     assert len(torch.cat(metrics.i2t)) == 16
 
 
-def test_reset_forgets():
+def test_reset_clears_the_state():
     metrics = RetrievalMetrics()
     metrics.update(-SCORES, OWNERS)
     metrics.reset()
@@ -51,7 +51,7 @@ def test_reset_forgets():
     assert metrics.compute()["rsum"] == 600
 
 
-def test_survives_pickling():
+def test_can_be_pickled():
     metrics = RetrievalMetrics()
     metrics.update(SCORES, OWNERS)
     copy = pickle.loads(pickle.dumps(metrics))
@@ -59,7 +59,7 @@ def test_survives_pickling():
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
-def test_nothing_seen():
+def test_compute_without_a_gallery_is_refused():
     with pytest.raises(TrainingError, match="0 galleries seen"):
         RetrievalMetrics().compute()
 
@@ -68,7 +68,7 @@ def test_nothing_seen():
 @pytest.mark.parametrize("network", ["saf", "sgr"])
 @pytest.mark.parametrize("split", ["dev", "test"])
 class TestPublishedEvaluation:
-    """Score matrices of the published networks, and the numbers their own evaluation printed, 5 captions an image."""
+    """Score matrices of the published networks and the metrics of their own evaluation, 5 captions per image."""
 
     @staticmethod
     def read(network, split):
@@ -76,7 +76,7 @@ class TestPublishedEvaluation:
         scores = torch.from_numpy(np.load(folder / f"expected_sims_{split}.npy"))
         return scores, torch.arange(scores.shape[1]) // 5, json.loads((folder / "expected.json").read_text())[split]
 
-    def test_same_numbers(self, network, split):
+    def test_metrics_equal_the_published(self, network, split):
         scores, owners, published = self.read(network, split)
         ours = summarise(retrieval_ranks(scores, owners))
         assert ours["rsum"] == pytest.approx(published["rsum"])

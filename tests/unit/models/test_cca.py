@@ -10,7 +10,7 @@ CONCEPTS, FEATURES = 12, 24
 
 
 def planted(count, seed):
-    """Pictures of three of twelve things, a region each among two of noise, and captions that name them."""
+    """Images of three of twelve concepts plus two noise regions, and captions that name the concepts."""
     generator = torch.Generator().manual_seed(seed)
     codes = torch.randn(CONCEPTS, FEATURES, generator=torch.Generator().manual_seed(99))
     things = torch.stack([torch.randperm(CONCEPTS, generator=generator)[:3] for _ in range(count)])
@@ -24,10 +24,10 @@ def small():
     return CCA(vocab_size=4 + CONCEPTS, feature_dim=FEATURES, embed_dim=16, codebook_size=16, num_hashes=64, rank=60)
 
 
-def fit(model, data, captions_an_image=1):
+def fit(model, data, captions_per_image=1):
     regions, region_mask, ids, token_mask = data
     words = ("<pad>", "<start>", "<end>", "<unk>", *"宝剑经书莲花白云高山流水"[:CONCEPTS])
-    captions = PairedCaptions(ids, token_mask, torch.arange(len(ids)) // captions_an_image, words)
+    captions = PairedCaptions(ids, token_mask, torch.arange(len(ids)) // captions_per_image, words)
     return model.fit(lambda: zip(regions.split(50), region_mask.split(50), strict=True), captions)
 
 
@@ -38,12 +38,12 @@ def mean_r1(model, data):
     return summarise(retrieval_ranks(scores, torch.arange(len(ids))))["mean_r1"]
 
 
-def test_is_a_matcher_that_can_be_fitted():
+def test_follows_the_fitted_matcher_protocol():
     assert isinstance(small(), Matcher)
     assert isinstance(small(), FittedMatcher)
 
 
-def test_learns_what_is_in_pictures_that_it_has_not_seen():
+def test_fit_generalises_to_unseen_images():
     torch.manual_seed(0)
     model, unseen = small(), planted(60, seed=1)
     before = mean_r1(model, unseen)
@@ -53,22 +53,22 @@ def test_learns_what_is_in_pictures_that_it_has_not_seen():
     assert mean_r1(model, unseen) > 60
 
 
-def test_the_fit_leaves_the_weights_as_large_as_they_were():
+def test_fit_keeps_the_scale_of_the_weights():
     model = small()
     fit(model, planted(60, seed=0))
     for weight in (model.image_projection, model.text_projection):
         assert weight.square().mean().sqrt().item() == pytest.approx(0.02, rel=1e-3)
 
 
-def test_several_captions_an_image():
+def test_fit_with_several_captions_per_image():
     regions, region_mask, ids, token_mask = planted(240, seed=0)
     twice = (regions, region_mask, ids.repeat_interleave(2, dim=0), token_mask.repeat_interleave(2, dim=0))
     model = small()
-    fit(model, twice, captions_an_image=2)
+    fit(model, twice, captions_per_image=2)
     assert mean_r1(model, planted(60, seed=1)) > 60
 
 
-def test_the_seed_decides_and_its_generator_is_left_alone():
+def test_fit_depends_on_the_seed_and_keeps_the_generator_state():
     weights = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
@@ -81,28 +81,28 @@ def test_the_seed_decides_and_its_generator_is_left_alone():
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_too_few_images():
+def test_fit_refuses_too_few_images():
     with pytest.raises(ShapeError, match=r"11 training images; .* at least 12"):
         fit(small(), planted(11, seed=0))
 
 
-def test_other_features_than_it_was_built_for():
+def test_refused_features():
     with pytest.raises(ShapeError, match="regions have 7 features, the model was built for feature_dim=24"):
         small().encode_images(torch.zeros(1, 5, 7), torch.ones(1, 5, dtype=torch.bool))
 
 
 @pytest.mark.parametrize("name", ["embed_dim", "codebook_size", "num_hashes", "rank"])
-def test_sizes(name):
+def test_refused_sizes(name):
     with pytest.raises(ConfigError, match=f"CCA: {name} is 0"):
         CCA(vocab_size=9, feature_dim=4, **{name: 0})
 
 
 @pytest.mark.parametrize("alike", ["captions", "images"])
-def test_a_side_that_is_all_alike_is_named(alike):
+def test_fit_names_the_side_without_variation(alike):
     regions, region_mask, ids, token_mask = planted(60, 0)
     if alike == "captions":
         ids = ids[:1].expand_as(ids)
     else:
         regions = regions[:1].expand_as(regions)
-    with pytest.raises(DataFormatError, match=f"the training {alike} are all alike"):
+    with pytest.raises(DataFormatError, match=f"all training {alike} have the same features"):
         fit(small(), (regions, region_mask, ids, token_mask))

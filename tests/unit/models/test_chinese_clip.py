@@ -1,5 +1,3 @@
-"""Tests of ``tangka_match.models.chinese_clip``."""
-
 from itertools import product
 from types import SimpleNamespace
 
@@ -27,11 +25,11 @@ def matcher():
     return built
 
 
-def test_it_says_that_the_first_region_is_the_whole_picture(matcher):
+def test_declares_the_first_region_as_the_whole_picture(matcher):
     assert isinstance(matcher, WholePictureMatcher)
 
 
-def test_masked_regions_have_no_influence_the_whole_picture_neither(matcher):
+def test_masked_regions_have_no_influence(matcher):
     regions = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(1))
     mask = torch.ones(2, 5, dtype=torch.bool)
     mask[0, 0] = mask[1, 3] = False
@@ -41,7 +39,7 @@ def test_masked_regions_have_no_influence_the_whole_picture_neither(matcher):
     assert not torch.allclose(matcher.encode_images(regions, torch.ones_like(mask)).pooled[0], found[0])
 
 
-SIDE, PATCH = 4, 8  # the tiny model's patches along a side, and the pixels along a side of each
+SIDE, PATCH = 4, 8  # patches per side of the tiny model, and pixels per side of a patch
 GRIDS = [1, 2, 3, 4]  # 3 does not divide the patches
 
 
@@ -59,7 +57,7 @@ def encode(tower, pixels):
 
 
 class NumberedPatches(nn.Module):
-    """Sees 100 in every picture as a whole, and the number of each patch, row by row; a second component is negated."""
+    """Vision model whose states are 100 for the whole picture and the number of each patch, and the same negated."""
 
     post_layernorm = nn.Identity()
 
@@ -75,8 +73,8 @@ def of_numbered_patches(folder, grid):
     return tower
 
 
-def blind_to_neighbours(folder, grid):
-    """A tower without attention: a patch knows its own pixels alone."""
+def without_attention(folder, grid):
+    """Build a tower without attention, in which a patch depends on its own pixels only."""
     tower = VisionTower(folder, grid)
     tower.vision_model.encoder.layers = nn.ModuleList()
     return tower
@@ -95,7 +93,7 @@ def changed_cells(before, after):
         (4, list(range(16))),
     ],
 )
-def test_cells_are_means_of_their_patches_row_by_row_after_the_whole(folder, grid, cells):
+def test_regions_are_the_whole_and_means_of_patches_row_by_row(folder, grid, cells):
     found = encode(of_numbered_patches(folder, grid), picture())
     assert found[:, 0].tolist() == [100.0, *cells]
     assert torch.equal(found[:, 1], -found[:, 0])
@@ -118,8 +116,8 @@ def test_boxes_are_the_whole_and_the_cells_row_by_row(folder, grid, intervals):
 
 
 @pytest.mark.parametrize("grid", GRIDS)
-def test_another_patch_changes_the_cells_whose_boxes_hold_it_and_no_other(folder, grid):
-    tower = blind_to_neighbours(folder, grid)
+def test_a_patch_changes_only_the_cells_that_contain_it(folder, grid):
+    tower = without_attention(folder, grid)
     pictures, held = [picture()], []
     for row, column in product(range(SIDE), range(SIDE)):
         pictures.append(picture())
@@ -131,7 +129,7 @@ def test_another_patch_changes_the_cells_whose_boxes_hold_it_and_no_other(folder
     assert all(held)
 
 
-def test_the_whole_and_the_patches_are_projected_as_the_model_projects_the_whole(folder):
+def test_regions_equal_the_projections_of_transformers(folder):
     transformers = pytest.importorskip("transformers")
     clip = transformers.ChineseCLIPModel.from_pretrained(folder).eval()
     prepare = transformers.ChineseCLIPImageProcessorPil(size={"height": 32, "width": 32}, do_center_crop=False)
@@ -143,15 +141,15 @@ def test_the_whole_and_the_patches_are_projected_as_the_model_projects_the_whole
         torch.testing.assert_close(found[1:], clip.visual_projection(clip.vision_model.post_layernorm(states)))
 
 
-def test_a_wide_picture_is_squeezed_not_cut(folder):
-    """The leftmost eighth of a picture twice as wide as high is still seen, and in the left cells alone."""
-    tower, wide = blind_to_neighbours(folder, 2), picture(width=2 * SIDE * PATCH)
+def test_wide_pictures_are_resized_without_cropping(folder):
+    """The leftmost eighth of a picture that is twice as wide as high changes the left cells only."""
+    tower, wide = without_attention(folder, 2), picture(width=2 * SIDE * PATCH)
     painted = wide.copy()
     painted[:, :PATCH] = 255
     assert changed_cells(encode(tower, wide), encode(tower, painted)) == {0, 2}
 
 
-def test_pictures_of_a_batch_do_not_mix(folder):
+def test_pictures_of_a_batch_are_independent(folder):
     tower = VisionTower(folder, 3)
     pictures = [picture(seed=1), picture(48, 20, seed=2)]
     together = tower([Image.fromarray(each) for each in pictures])
@@ -160,11 +158,11 @@ def test_pictures_of_a_batch_do_not_mix(folder):
 
 
 @pytest.mark.parametrize("grid", [0, 5])
-def test_a_grid_finer_than_the_patches_is_refused(folder, grid):
+def test_refused_grids(folder, grid):
     with pytest.raises(ConfigError, match=rf"grid={grid}: allowed are 1 to 4, the patches along a side of {folder}"):
         VisionTower(folder, grid)
 
 
-def test_a_model_without_eyes_is_refused(tmp_path):
+def test_refuses_a_text_model(tmp_path):
     with pytest.raises(ConfigError, match=r"/bert: a model of type 'bert'; pictures need a Chinese-CLIP"):
         VisionTower(str(write_bert(tmp_path / "bert")), 2)

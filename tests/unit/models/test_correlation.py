@@ -15,7 +15,7 @@ from tangka_match.models.correlation import (
 
 
 def two_views(rows=200, shared=3, noise=0.3, seed=0):
-    """Two centred views, 6 and 5 columns, that mix the same signals differently."""
+    """Two centred views with 6 and 5 columns, which mix the same signals."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape):
@@ -31,7 +31,7 @@ def spectra_of(*views, rank=50):
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-def test_a_spectrum_of_full_rank_is_the_svd(sparse):
+def test_spectrum_of_full_rank_equals_the_svd(sparse):
     view = two_views()[0]
     found = spectra_of(view.to_sparse() if sparse else view)[0]
     torch.testing.assert_close(found.left * found.values @ found.right.T, view)
@@ -39,14 +39,14 @@ def test_a_spectrum_of_full_rank_is_the_svd(sparse):
     assert found.total == pytest.approx(float(view.square().sum()))
 
 
-def test_a_short_spectrum_keeps_the_largest_values():
+def test_truncated_spectrum_keeps_the_largest_values():
     view = two_views(noise=0.01)[0]
     found = spectra_of(view, rank=3)[0]
     assert found.left.shape == (200, 3)
     torch.testing.assert_close(found.values, torch.linalg.svdvals(view)[:3], rtol=1e-5, atol=0)
 
 
-def test_correlations_are_those_of_the_textbook():
+def test_correlations_equal_the_textbook_formula():
     """Canonical correlations are the roots of the eigenvalues of inv(Sxx) Sxy inv(Syy) Syx."""
     first, second = two_views()
     x, y = first.numpy(), second.numpy()
@@ -56,19 +56,19 @@ def test_correlations_are_those_of_the_textbook():
     images, texts = (first @ projections.first).numpy(), (second @ projections.second).numpy()
     found = [np.corrcoef(images[:, d], texts[:, d])[0, 1] for d in range(4)]
     assert found == pytest.approx(expected, abs=1e-9)
-    # Each direction is weighed by its correlation, on either side.
+    # Directions of both views are weighted by their correlation.
     assert np.linalg.norm(images, axis=0) == pytest.approx(expected, abs=1e-9)
     assert np.linalg.norm(texts, axis=0) == pytest.approx(expected, abs=1e-9)
 
 
-def test_directions_that_are_not_there_are_zero():
+def test_missing_directions_are_zero():
     projections = correlate(*spectra_of(*two_views()), (1e-3, 1e-3), 9)
     assert projections.first.shape == (6, 9)
     assert projections.second.shape == (5, 9)
     assert not projections.first[:, 6:].any()
 
 
-def test_a_ridge_shrinks_the_weak_directions_most():
+def test_ridge_shrinks_weak_directions_most():
     spectrum = spectra_of(two_views()[0])[0]
     kept = (spectrum.values * spectrum.whitening(0.1)).square()
     assert kept[0] > 0.8
@@ -76,7 +76,7 @@ def test_a_ridge_shrinks_the_weak_directions_most():
     torch.testing.assert_close(kept, spectrum.values**2 / (spectrum.values**2 + 0.1 * spectrum.total))
 
 
-def test_many_noise_columns_ask_for_a_larger_ridge():
+def test_noise_columns_lead_to_a_larger_ridge():
     generator = torch.Generator().manual_seed(1)
     signals = torch.randn(120, 4, generator=generator)
     text = signals @ torch.randn(4, 6, generator=generator) + 0.3 * torch.randn(120, 6, generator=generator)
@@ -95,7 +95,7 @@ def test_many_noise_columns_ask_for_a_larger_ridge():
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-def test_a_row_of_weight_three_counts_as_three_rows(sparse):
+def test_weights_equal_repeated_rows(sparse):
     first, second = two_views(rows=40)
     weights = torch.tensor([1.0, 3.0, 0.0, 2.0] * 10)
     repeated = torch.arange(40).repeat_interleave(weights.long())
@@ -104,11 +104,11 @@ def test_a_row_of_weight_three_counts_as_three_rows(sparse):
     expected = correlate(*spectra_of(first[repeated], second[repeated]), (1e-3, 1e-2), 4)
     images, texts = (view @ projection for view, projection in zip((first, second), found, strict=True))
     wanted = first @ expected.first, second @ expected.second
-    torch.testing.assert_close(images @ texts.T, wanted[0] @ wanted[1].T)  # signs of directions are free
+    torch.testing.assert_close(images @ texts.T, wanted[0] @ wanted[1].T)  # signs of directions are arbitrary
 
 
-def test_rows_without_weight_choose_no_ridge():
-    """A noisy half of the rows asks for a large ridge, unless it counts for nothing."""
+def test_rows_of_weight_zero_do_not_affect_the_ridges():
+    """With a weight of zero, the noisy half of the rows does not lead to a large ridge."""
     generator = torch.Generator().manual_seed(1)
     signals = torch.randn(240, 4, generator=generator)
     text = signals @ torch.randn(4, 6, generator=generator) + 0.1 * torch.randn(240, 6, generator=generator)
@@ -129,7 +129,7 @@ def test_rows_without_weight_choose_no_ridge():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_first_rows_that_pairs_share_count_as_if_they_were_repeated(weighted):
+def test_shared_rows_equal_repeated_rows(weighted):
     torch.manual_seed(0)
     images, _ = two_views(rows=30, seed=1)
     owners = torch.arange(30).repeat_interleave(torch.arange(30) % 3 + 1)[torch.randperm(59)]
@@ -142,7 +142,7 @@ def test_first_rows_that_pairs_share_count_as_if_they_were_repeated(weighted):
     torch.testing.assert_close(found.first @ found.second.T, expected.first @ expected.second.T)
 
 
-def test_pairs_that_are_taken_keep_their_first_rows():
+def test_take_keeps_the_rows_of_the_pairs():
     first, second = torch.randn(4, 3), torch.randn(6, 2).to_sparse()
     owners, weights, pairs = torch.tensor([3, 0, 0, 2, 1, 3]), torch.arange(6.0), torch.tensor([1, 3, 5])
     taken = PairedViews(first, second, owners, weights).take(pairs)
@@ -152,7 +152,7 @@ def test_pairs_that_are_taken_keep_their_first_rows():
     assert taken.weights.tolist() == [1, 3, 5]
 
 
-def test_groups_are_held_out_whole():
+def test_hold_out_keeps_groups_together():
     groups = torch.arange(12).repeat_interleave(3)
     held, kept = hold_out(groups, torch.Generator().manual_seed(0))
     assert len(held) == 2
@@ -161,6 +161,6 @@ def test_groups_are_held_out_whole():
     assert (held % 3 == 0).all()
 
 
-def test_ties_count_as_losses():
+def test_mean_reciprocal_rank_ranks_ties_above_the_diagonal():
     assert mean_reciprocal_rank(torch.zeros(4, 4)) == 0.25
     assert mean_reciprocal_rank(torch.eye(4)) == 1.0

@@ -10,7 +10,7 @@ NAME = "cross_modal_transformer"
 
 
 def attend(layer, x, context):
-    """``CrossAttention`` of one pair without padding, by torch's own multi-head attention."""
+    """Compute ``CrossAttention`` of one pair without padding by torch's multi-head attention."""
     heads = torch.nn.MultiheadAttention(x.shape[1], layer.num_heads, batch_first=True, dtype=x.dtype)
     parts = (layer.query, layer.key, layer.value)
     with torch.no_grad():
@@ -22,7 +22,7 @@ def attend(layer, x, context):
 
 
 @torch.no_grad()
-def test_equals_torchs_attention_pair_by_pair():
+def test_equals_torch_attention_for_each_pair():
     model = small_matcher(NAME).double().eval()
     data = random_pairs(seed=0, images=3, captions=4, words=5)
     data = data._replace(regions=data.regions.double())
@@ -41,8 +41,8 @@ def test_equals_torchs_attention_pair_by_pair():
     torch.testing.assert_close(model.similarity(images, texts), expected, atol=1e-7, rtol=0)
 
 
-def test_small_blocks_give_the_same_scores_and_gradients(monkeypatch):
-    """A block of one pair; in training it is computed again in the backward pass, with the same dropout."""
+def test_block_size_does_not_change_scores_and_gradients(monkeypatch):
+    """Blocks of one pair are recomputed in the backward pass."""
     data = random_pairs(seed=0, images=4, captions=5, words=6)
     found = []
     for elements in (cross_modal_transformer.BLOCK_ELEMENTS, 1):
@@ -55,7 +55,7 @@ def test_small_blocks_give_the_same_scores_and_gradients(monkeypatch):
         torch.testing.assert_close(pieces, whole, atol=1e-4, rtol=1e-4)
 
 
-def test_no_more_than_a_block_of_pairs_is_held(monkeypatch):
+def test_blocks_stay_below_the_size_limit(monkeypatch):
     monkeypatch.setattr(cross_modal_transformer, "BLOCK_ELEMENTS", 200)
     held = []
     model = small_matcher(NAME).eval()

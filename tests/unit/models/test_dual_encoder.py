@@ -13,14 +13,14 @@ def small(**settings):
     return DualEncoder(**DATA, **{"embed_dim": 8, "word_dim": 5, "num_heads": 2, **settings}).eval()
 
 
-def test_looks_at_words():
+def test_follows_the_word_aware_protocol():
     assert isinstance(small(), WordAware)
 
 
 @pytest.mark.parametrize("side", ["image_pooling", "text_pooling"])
 @pytest.mark.parametrize("pooling", ["mean", "max", "k_max", "gpo"])
 @torch.no_grad()
-def test_every_pooling_of_either_side_is_one_of_its_own(side, pooling):
+def test_poolings_give_different_scores(side, pooling):
     data = random_pairs(seed=0, images=4, captions=4, words=6)
     others = [name for name in ("mean", "max", "k_max", "gpo") if name != pooling]
     fixed = {"pooling_k": 2}
@@ -28,7 +28,7 @@ def test_every_pooling_of_either_side_is_one_of_its_own(side, pooling):
     assert all((data.score(ours) - data.score(small(**{side: name}, **fixed))).abs().max() > 1e-5 for name in others)
 
 
-def test_a_linear_mean_model_by_hand():
+def test_linear_mean_encoder_by_hand():
     model = small(image_pooling="mean", dropout=0.0)
     regions = torch.randn(1, 3, 10)
     mask = torch.tensor([[True, True, False]])
@@ -39,7 +39,7 @@ def test_a_linear_mean_model_by_hand():
 
 @pytest.mark.parametrize("encoder", ["gru", "lstm", "transformer"])
 @torch.no_grad()
-def test_captions_longer_than_any_before(encoder):
+def test_long_captions(encoder):
     ids = torch.randint(4, 30, (2, 400))
     pooled = small(text_encoder=encoder).encode_texts(ids, torch.ones(2, 400, dtype=torch.bool)).pooled
     torch.testing.assert_close(pooled.norm(dim=1), torch.ones(2))
@@ -62,7 +62,7 @@ def test_refused_settings(settings, message):
         small(**settings)
 
 
-def test_heads_do_not_matter_without_a_transformer():
+def test_num_heads_has_no_effect_without_a_transformer():
     data = random_pairs(seed=0, images=4, captions=4, words=6)
     torch.testing.assert_close(data.score(small(num_heads=3)), data.score(small(num_heads=2)), rtol=0, atol=0)
 

@@ -12,7 +12,7 @@ def test_number_of_parameters():
     assert sum(parameter.numel() for parameter in model.parameters()) == 48_020_176
 
 
-def test_scores_are_cosines_of_unit_vectors():
+def test_scores_are_cosines_of_normalised_vectors():
     data = random_pairs(seed=0, images=4, captions=5, words=6)
     model = small_matcher("dual_path")
     images = model.encode_images(data.regions, data.region_mask)

@@ -6,7 +6,7 @@ from tangka_match.errors import ShapeError
 from tangka_match.models.layers import CaptionBatchNorm, ItemBatchNorm, RegionSlotBatchNorm, run_masked, xavier_linears_
 
 
-def test_linear_layers_at_any_depth():
+def test_xavier_initialises_nested_linear_layers():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(40, 20), nn.ModuleList([nn.Linear(20, 60), nn.LayerNorm(60)]))
     xavier_linears_(module)
@@ -23,14 +23,14 @@ def assert_same_state(found, expected):
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_region_slots_equal_torch_where_all_are_real(training):
+def test_region_slot_batch_norm_equals_torch_without_padding(training):
     ours, theirs = RegionSlotBatchNorm(4).train(training), nn.BatchNorm1d(4).train(training)
     x = 3 + 2 * torch.randn(5, 4, 7, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(ours(x, torch.ones(5, 4, dtype=torch.bool)), theirs(x), atol=1e-6, rtol=1e-6)
     assert_same_state(ours, theirs)
 
 
-def test_region_slots_ignore_padding():
+def test_region_slot_batch_norm_ignores_padding():
     x = torch.randn(5, 4, 7, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(5, 4, dtype=torch.bool)
     mask[2:, 1] = False
@@ -40,12 +40,12 @@ def test_region_slots_ignore_padding():
     torch.testing.assert_close(found[:2, 1], theirs(x[:2, 1:2])[:, 0], atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(ours.running_mean[1:2], theirs.running_mean)
     torch.testing.assert_close(ours.running_var[1:2], theirs.running_var)
-    assert ours.running_mean[3] == 0  # a slot that no image fills keeps what it had
+    assert ours.running_mean[3] == 0  # slot without a real region
     assert ours.running_var[3] == 1
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_captions_equal_torch_called_once_for_each(training):
+def test_caption_batch_norm_equals_torch_called_per_caption(training):
     ours, theirs = CaptionBatchNorm().train(training), nn.BatchNorm1d(1).train(training)
     x = 3 + 2 * torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
     lengths = [5, 2, 3, 1]
@@ -57,7 +57,7 @@ def test_captions_equal_torch_called_once_for_each(training):
     assert_same_state(ours, theirs)
 
 
-def test_one_item_is_normalised_by_running_statistics():
+def test_item_batch_norm_uses_running_statistics_for_one_item():
     norm = ItemBatchNorm(3)
     norm.running_mean.fill_(1.0)
     norm.running_var.fill_(4.0)
@@ -75,7 +75,7 @@ LENGTHS = [2, 5, 1, 4]  # not sorted
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("num_layers", [1, 2])
-def test_equals_the_network_on_each_caption_alone(kind, bidirectional, num_layers):
+def test_run_masked_equals_torch_on_each_caption(kind, bidirectional, num_layers):
     torch.manual_seed(0)
     rnn, x = kind(3, 4, num_layers, batch_first=True, bidirectional=bidirectional), torch.randn(4, 6, 3)
     found = run_masked(rnn, x, torch.arange(6) < torch.tensor(LENGTHS)[:, None])
@@ -86,7 +86,7 @@ def test_equals_the_network_on_each_caption_alone(kind, bidirectional, num_layer
 
 
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
-def test_gradients_equal_those_of_each_caption_alone(kind):
+def test_run_masked_gradients_equal_torch_on_each_caption(kind):
     torch.manual_seed(0)
     rnn = kind(3, 4, 2, batch_first=True, bidirectional=True).double()
     x = torch.randn(4, 6, 3, dtype=torch.float64, requires_grad=True)
@@ -98,7 +98,7 @@ def test_gradients_equal_those_of_each_caption_alone(kind):
 
 
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
-def test_states_stay_float32_in_half_precision(kind):
+def test_run_masked_keeps_float32_states_in_half_precision(kind):
     torch.manual_seed(0)
     rnn, x = kind(3, 4, batch_first=True, bidirectional=True), torch.randn(4, 6, 3)
     mask = torch.arange(6) < torch.tensor(LENGTHS)[:, None]
@@ -108,7 +108,7 @@ def test_states_stay_float32_in_half_precision(kind):
     torch.testing.assert_close(half, run_masked(rnn, x, mask), atol=0.02, rtol=0.02)
 
 
-def test_padding_gets_no_gradient_and_gives_none():
+def test_run_masked_gives_padding_zero_gradient():
     rnn, x = nn.LSTM(3, 4, batch_first=True, bidirectional=True), torch.randn(2, 5, 3, requires_grad=True)
     mask = torch.arange(5) < torch.tensor([[3], [5]])
     run_masked(rnn, x, mask).square().sum().backward()
@@ -116,7 +116,7 @@ def test_padding_gets_no_gradient_and_gives_none():
     assert (x.grad[mask].abs().sum(dim=1) > 0).all()
 
 
-def test_caption_without_words():
+def test_run_masked_refuses_a_caption_without_words():
     mask = torch.tensor([[True, True], [False, False], [False, False]])
     with pytest.raises(ShapeError, match="caption 1 of this batch has 0 real tokens"):
         run_masked(nn.GRU(3, 4, batch_first=True), torch.randn(3, 2, 3), mask)

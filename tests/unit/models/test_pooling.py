@@ -8,7 +8,7 @@ from tangka_match.ops import sinusoidal_positions
 
 
 def naive(pooling, values):
-    """One sequence, its real positions only: equations 4 to 6 with torch's own GRU, nothing masked or shared."""
+    """Equations 4 to 6 of the paper for the real positions of one sequence, with torch's GRU."""
     codes = sinusoidal_positions(len(values), 6).to(values.dtype)
     forward_states, backward_states = pooling.rank_rnn(codes[None])[0][0].chunk(2, dim=1)
     weights = torch.softmax(pooling.score((forward_states + backward_states) / 2).squeeze(1) / 0.1, dim=0)
@@ -17,7 +17,7 @@ def naive(pooling, values):
 
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 2**31), items=st.integers(1, 5), length=st.integers(1, 9))
-def test_equals_a_loop_over_items_in_value_and_gradient(seed, items, length):
+def test_gpo_equals_a_loop_over_items(seed, items, length):
     torch.manual_seed(seed)
     pooling = GeneralisedPooling(6, 4).double()
     x = torch.randn(items, length, 3, dtype=torch.float64, requires_grad=True)
@@ -36,7 +36,7 @@ def test_equals_a_loop_over_items_in_value_and_gradient(seed, items, length):
         torch.testing.assert_close(ours, theirs)
 
 
-def test_equal_scores_are_the_mean_and_nothing_real_is_zero():
+def test_gpo_with_equal_scores_is_the_mean():
     pooling = GeneralisedPooling()
     torch.nn.init.zeros_(pooling.score.weight)
     x = torch.tensor([[[1.0], [5.0], [3.0]], [[7.0], [8.0], [9.0]]])
@@ -44,7 +44,7 @@ def test_equal_scores_are_the_mean_and_nothing_real_is_zero():
     assert pooling(x, mask).squeeze(1).tolist() == pytest.approx([2.0, 0.0])
 
 
-def test_a_sequence_longer_than_any_before():
+def test_gpo_of_a_long_sequence():
     pooling, x = GeneralisedPooling(), torch.randn(1, 300, 2)
     pooling(x[:, :5], torch.ones(1, 5, dtype=torch.bool))
     pooled = pooling(x, torch.ones(1, 300, dtype=torch.bool))

@@ -19,7 +19,7 @@ def build(folder, **settings):
     return PretrainedText(vocab_size=len(PIECES), feature_dim=6, text_model=folder, embed_dim=8, **settings)
 
 
-def test_our_ids_give_what_the_model_gives_for_its_own(folder):
+def test_ids_are_mapped_to_those_of_the_model(folder):
     transformers = pytest.importorskip("transformers")
     theirs = transformers.BertModel.from_pretrained(folder).eval()
     their_ids = torch.tensor([[PIECES.index(piece) for piece in ("[CLS]", "绿", "度", "[UNK]", "[SEP]")]])
@@ -31,7 +31,7 @@ def test_our_ids_give_what_the_model_gives_for_its_own(folder):
 
 
 class FixedStates(nn.Module):
-    """Two real pieces and one of padding, in the first two of 16 components."""
+    """States of two real pieces and one of padding."""
 
     def forward(self, token_ids, token_mask):
         states = torch.zeros(1, 3, 16)
@@ -39,8 +39,8 @@ class FixedStates(nn.Module):
         return states
 
 
-def test_a_caption_is_the_mean_of_its_real_pieces_by_hand(folder):
-    """The mean is (3, 4), the bias makes (4, 3) of it, and its length is 5."""
+def test_captions_are_mean_pooled(folder):
+    """The mean is (3, 4), plus the bias (4, 3), of norm 5."""
     model = build(folder).eval()
     model.text_tower = FixedStates()
     nn.init.eye_(model.text_projection.weight)
@@ -49,8 +49,8 @@ def test_a_caption_is_the_mean_of_its_real_pieces_by_hand(folder):
     torch.testing.assert_close(found, torch.tensor([[0.8, 0.6, 0, 0, 0, 0, 0, 0]]))
 
 
-def test_an_image_is_the_maximum_of_its_real_regions_by_hand(folder):
-    """Of (3, 1) and (2, 4), without the padding: (3, 4)."""
+def test_images_are_max_pooled(folder):
+    """The maximum of (3, 1) and (2, 4) is (3, 4)."""
     model = build(folder).eval()
     nn.init.eye_(model.region_projection.weight)
     regions = torch.zeros(1, 3, 6)
@@ -59,7 +59,7 @@ def test_an_image_is_the_maximum_of_its_real_regions_by_hand(folder):
     torch.testing.assert_close(found, torch.tensor([[0.6, 0.8, 0, 0, 0, 0, 0, 0]]))
 
 
-def test_a_caption_beside_a_longer_one_stays_what_it_is(folder):
+def test_captions_do_not_depend_on_padding(folder):
     model = build(folder).eval()
     ids, mask = torch.randint(4, 20, (2, 7)), torch.arange(7) < torch.tensor([[4], [7]])
     found, other = (model.encode_texts(each, mask).pooled for each in (ids, torch.where(mask, ids, 9)))
@@ -69,8 +69,8 @@ def test_a_caption_beside_a_longer_one_stays_what_it_is(folder):
 
 
 @pytest.mark.parametrize(("thaw_at", "learns"), [(0, [True] * 4), (0.5, [False, False, True, True]), (1, [False] * 4)])
-def test_steps_move_the_encoder_from_its_share_of_the_run_on(folder, thaw_at, learns):
-    """Weight decay and the momentum of earlier steps included; the projection learns all along."""
+def test_optimizer_steps_change_the_encoder_only_after_thawing(folder, thaw_at, learns):
+    """Including weight decay and momentum; the projection is trained from the start."""
     model = build(folder, thaw_at=thaw_at).train()
     groups = parameter_groups(model, nn.Module(), model.lr_multipliers())
     optimizer = torch.optim.AdamW([{"params": group["params"]} for group in groups], lr=0.01, weight_decay=0.1)
@@ -87,13 +87,13 @@ def test_steps_move_the_encoder_from_its_share_of_the_run_on(folder, thaw_at, le
 
 
 @pytest.mark.parametrize(("thaw_at", "learns"), [(0, True), (0.5, False)])
-def test_a_model_that_was_told_of_no_progress_is_at_the_start_of_a_run(folder, thaw_at, learns):
+def test_initial_state_is_that_of_the_start_of_a_run(folder, thaw_at, learns):
     model = build(folder, thaw_at=thaw_at)
     model.encode_texts(torch.tensor([[4, 5]]), torch.tensor([[True, True]])).pooled[:, 0].sum().backward()
     assert any(p.grad is not None for p in model.text_tower.parameters()) is learns
 
 
-def test_a_frozen_encoder_has_no_gradient_until_it_is_thawed(folder):
+def test_frozen_encoder_gets_no_gradient(folder):
     model = build(folder, thaw_at=0.5).train()
     ids, mask = torch.randint(4, 20, (2, 5)), torch.ones(2, 5, dtype=torch.bool)
     for progress, learns in ((0.49, False), (0.5, True)):
@@ -105,7 +105,7 @@ def test_a_frozen_encoder_has_no_gradient_until_it_is_thawed(folder):
     assert model.text_projection.weight.grad is not None
 
 
-def test_the_encoder_has_groups_of_its_own(folder):
+def test_encoder_has_parameter_groups_of_its_own(folder):
     model = build(folder, text_lr_multiplier=0.2)
     groups = parameter_groups(model, nn.Module(), model.lr_multipliers())
     assert [group["lr_multiplier"] for group in groups] == [1.0, 1.0, 0.2, 0.2]
@@ -114,12 +114,12 @@ def test_the_encoder_has_groups_of_its_own(folder):
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
 
 
-def test_another_vocabulary_is_refused_with_both_sizes(folder):
+def test_refused_vocabulary(folder):
     with pytest.raises(ConfigError, match=rf"{len(PIECES)} word pieces, but .* 7 words: give data/tokenizer=pieces"):
         PretrainedText(vocab_size=7, feature_dim=6, text_model=folder)
 
 
-def test_a_tokenizer_comes_back_from_its_settings(folder):
+def test_tokenizer_is_restored_from_its_settings(folder):
     tokenizer = PieceTokenizer(folder)
     again = PieceTokenizer.from_settings(tokenizer.settings())
     assert again.vocabulary == tokenizer.vocabulary

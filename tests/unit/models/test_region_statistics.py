@@ -21,8 +21,8 @@ def batches_of(regions, mask):
     return lambda: zip(regions.split(7), mask.split(7), strict=True)
 
 
-def test_worked_case():
-    """(3, 4) and (0, 1) from the centre; the cosines with each centroid stand beside it. Then (-3, -4) alone."""
+def test_statistics_by_hand():
+    """One image with centred regions (3, 4) and (0, 1), and one with (-3, -4)."""
     statistics = RegionStatistics(2, 4)
     statistics.center.copy_(torch.tensor([1.0, -1.0]))
     centroids = {(1.0, 0.0): (0.6, 0.0), (0.0, 1.0): (0.8, 1.0), (-1.0, 0.0): (-0.6, 0.0), (0.0, -1.0): (-0.8, -1.0)}
@@ -30,7 +30,7 @@ def test_worked_case():
     regions = torch.tensor([[[4.0, 3.0], [1.0, 0.0], [99.0, 99.0]], [[-99.0, 99.0], [-2.0, -5.0], [99.0, -99.0]]])
     found = statistics(regions, torch.tensor([[True, True, False], [False, True, False]]))
     mean, spread, largest = [1.5, 2.5], [1.5, 1.5], [3.0, 4.0]
-    best = [0.6, 1.0, 0.0, 0.0]  # against the last two every region counts as 0
+    best = [0.6, 1.0, 0.0, 0.0]  # cosines with the last two centroids are negative
     energy = [0.36 / 2, (0.64 + 1) / 2, 0.0, 0.0]
     torch.testing.assert_close(found[0], torch.tensor([*mean, *spread, *largest, *best, *energy]))
     alone = [-3.0, -4.0, 0.0, 0.0, -3.0, -4.0, 0.0, 0.0, 0.6, 0.8, 0.0, 0.0, 0.36, 0.64]
@@ -38,23 +38,23 @@ def test_worked_case():
 
 
 def test_fit_by_hand():
-    """Three images of one region each, 12 apart: their mean is the centre, and each block is scaled as a whole."""
+    """Three images of one region each, at distances of 12."""
     statistics = RegionStatistics(2, 1)
     regions = torch.tensor([[[-10.0, 4.0]], [[2.0, 4.0]], [[14.0, 4.0]]])
     found = statistics.fit(batches_of(regions, torch.ones(3, 1, dtype=torch.bool)), seeded())
     assert statistics.center.tolist() == [2, 4]
-    # Numbers of the mean block are -12, 0, 12 and three zeros: mean square 48.
+    # The mean block holds -12, 0, 12 and three zeros: mean square 48.
     across = 12 / math.sqrt(48)
     for block in (slice(0, 2), slice(4, 6)):
         torch.testing.assert_close(found[:, block], torch.tensor([[-across, 0], [0, 0], [across, 0]]))
-    # One centroid, (1, 0) or (-1, 0): an end has the cosine 1 with it, the middle and the other end count as 0.
+    # One centroid, (1, 0) or (-1, 0): its cosine is 1 with one outer image, and at most 0 with the others.
     end = 0 if statistics.centroids[0, 0] < 0 else 2
     codes = torch.full((3,), -1 / math.sqrt(2))
     codes[end] = math.sqrt(2)
     torch.testing.assert_close(found[:, 6:], codes[:, None].expand(3, 2))
 
 
-def test_dimensions_of_a_block_keep_their_proportions():
+def test_fit_keeps_proportions_within_a_block():
     statistics = RegionStatistics(4, 3)
     regions, mask = images()
     wide = regions * torch.tensor([10.0, 1.0, 1.0, 1.0])
@@ -63,8 +63,8 @@ def test_dimensions_of_a_block_keep_their_proportions():
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e4])
-def test_images_that_are_all_alike_have_no_statistics(size):
-    """Rounding, which differs with the order of a batch, is not blown up to a variance of one."""
+def test_statistics_of_equal_images_are_zero(size):
+    """Rounding errors are not scaled to a variance of one."""
     statistics = RegionStatistics(4, 3)
     regions, mask = (each[:1].expand(40, *each.shape[1:]) for each in images())
     batches = batches_of(size * regions, mask)
@@ -72,7 +72,7 @@ def test_images_that_are_all_alike_have_no_statistics(size):
     assert all((statistics(*batch) == 0).all() for batch in batches())
 
 
-def test_fit_centres_everything_and_gives_every_block_the_same_variance():
+def test_fit_standardises_each_block():
     statistics = RegionStatistics(4, 3)
     regions, mask = images()
     found = statistics.fit(batches_of(100 * regions, mask), seeded())
@@ -82,7 +82,7 @@ def test_fit_centres_everything_and_gives_every_block_the_same_variance():
         assert block.square().mean().item() == pytest.approx(1.0, abs=1e-3)
 
 
-def test_fit_returns_what_forward_gives():
+def test_fit_returns_the_output_of_forward():
     statistics = RegionStatistics(4, 3)
     batches = batches_of(*images())
     fitted = statistics.fit(batches, seeded())
@@ -90,7 +90,7 @@ def test_fit_returns_what_forward_gives():
 
 
 def test_a_constant_block_stays_zero():
-    """One region an image: the spread is zero everywhere."""
+    """With one region per image, the standard deviation is zero."""
     statistics = RegionStatistics(4, 3)
     regions, mask = images()
     found = statistics.fit(batches_of(regions[:, :1], mask[:, :1]), seeded())
@@ -98,7 +98,7 @@ def test_a_constant_block_stays_zero():
     assert found[:, 4:8].abs().max() < 0.01
 
 
-def test_kmeans_finds_two_directions():
+def test_kmeans_finds_two_clusters():
     generator = seeded()
     directions = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
     vectors = directions.repeat(30, 1) + 0.1 * torch.randn(60, 3, generator=generator)
@@ -106,13 +106,13 @@ def test_kmeans_finds_two_directions():
     assert (found @ directions.T).amax(dim=0).min() > 0.99
 
 
-def test_fewer_vectors_than_centroids_repeat():
+def test_kmeans_with_fewer_vectors_than_centroids():
     found = spherical_kmeans(torch.eye(2), 5, seeded())
     assert found.shape == (5, 2)
     torch.testing.assert_close(found.norm(dim=1), torch.ones(5))
 
 
-def test_the_codebook_does_not_see_padding():
+def test_codebook_ignores_padding():
     regions, mask = images()
     spoilt = torch.where((mask | (torch.arange(5) == 0))[:, :, None], regions, torch.full_like(regions, 1e6))
     first, second = RegionStatistics(4, 3), RegionStatistics(4, 3)

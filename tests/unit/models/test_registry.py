@@ -22,18 +22,18 @@ def _registered():
 
 
 NEEDED = {"SCAN": {"direction": "t2i", "smooth": 9.0}}
-OF_A_PRETRAINED_MODEL = {"ChineseCLIP", "PretrainedText"}  # built by test_pretrained_text and by the test of extract
+PRETRAINED = {"ChineseCLIP", "PretrainedText"}  # tested in test_pretrained_text and test_chinese_clip
 
 
-@pytest.mark.parametrize("name", sorted({*models.__all__} - OF_A_PRETRAINED_MODEL))
-def test_builds_everything_that_is_exported(name):
+@pytest.mark.parametrize("name", sorted({*models.__all__} - PRETRAINED))
+def test_builds_all_exported_matchers(name):
     spec = {"_target_": f"tangka_match.models.{name}", "embed_dim": 8, **NEEDED.get(name, {})}
     model = build_matcher(spec, **DATA)
     assert type(model).__name__ == name
     assert isinstance(model, Matcher)
 
 
-def test_passes_arguments_on():
+def test_passes_arguments_to_the_matcher():
     spec = {"_target_": "tangka_match.models.SGRAF", "reasoning": "saf", "embed_dim": 8, "sim_dim": 4}
     model = build_matcher(spec, **DATA)
     assert model.sim_enc.SAF_module.attn_sim_w.weight.shape == (1, 4)
@@ -69,7 +69,7 @@ def test_missing_argument(monkeypatch):
 
 
 @pytest.mark.usefixtures("_registered")
-def test_a_registered_matcher_is_listed_and_built():
+def test_registered_matcher_is_listed_and_built():
     assert list_models()[-2:] == ["tangka_match.models.VSE", "mine"]
     assert isinstance(build_matcher({"_target_": "mine", "embed_dim": 8}, **DATA), Mine)
     check_loadable("mine")
@@ -78,7 +78,7 @@ def test_a_registered_matcher_is_listed_and_built():
 
 @pytest.mark.usefixtures("_registered")
 @pytest.mark.parametrize("target", [f"{Mine.__module__}.Mine", "a_loss", "tangka_match.models.vse.VSE", "nothing"])
-def test_a_path_or_a_name_of_another_kind_is_refused(target):
+def test_refuses_paths_and_names_of_other_kinds(target):
     with pytest.raises(CheckpointError, match=r"names the model .*; allowed are .*tangka_match\.models\.VSE, mine\. A"):
         build_matcher({"_target_": target}, **DATA)
     with pytest.raises(ConfigError, match=r"nothing could load its checkpoints: decorate the class with @tangka_match"):

@@ -11,13 +11,13 @@ from tangka_match.ops import stacked_cross_attention
 SMOOTH = {"t2i": 9.0, "i2t": 4.0}
 
 
-def relevances(asking: torch.Tensor, seen: torch.Tensor, smooth: float) -> torch.Tensor:
-    """Equations 1 to 4 of the paper for one pair, in its own words; ``asking`` look at ``seen``."""
-    cosines = torch.cosine_similarity(asking[:, None], seen[None], dim=2)
+def relevances(queries: torch.Tensor, context: torch.Tensor, smooth: float) -> torch.Tensor:
+    """Equations 1 to 4 of the paper for one pair."""
+    cosines = torch.cosine_similarity(queries[:, None], context[None], dim=2)
     clipped = cosines.clamp(min=0)
     shared = clipped / (clipped.square().sum(dim=0, keepdim=True).sqrt() + 1e-8)
     weights = torch.softmax(smooth * shared, dim=1)
-    return torch.cosine_similarity(asking, weights @ seen, dim=1)
+    return torch.cosine_similarity(queries, weights @ context, dim=1)
 
 
 def naive(model: SCAN, images, texts, scale: float | None) -> torch.Tensor:
@@ -26,8 +26,8 @@ def naive(model: SCAN, images, texts, scale: float | None) -> torch.Tensor:
         row = []
         for words, token_mask in zip(texts.tokens, texts.mask, strict=True):
             sides = (words[token_mask], regions[region_mask])
-            asking, seen = sides if model.direction == "t2i" else sides[::-1]
-            relevance = relevances(asking, seen, SMOOTH[model.direction])
+            queries, context = sides if model.direction == "t2i" else sides[::-1]
+            relevance = relevances(queries, context, SMOOTH[model.direction])
             row.append(relevance.mean() if scale is None else torch.exp(scale * relevance).sum().log() / scale)
         rows.append(torch.stack(row))
     return torch.stack(rows)
@@ -35,7 +35,7 @@ def naive(model: SCAN, images, texts, scale: float | None) -> torch.Tensor:
 
 @pytest.mark.parametrize("direction", SMOOTH)
 @pytest.mark.parametrize("scale", [None, 5.0])
-def test_equals_the_equations_pair_by_pair_in_value_and_gradient(direction, scale):
+def test_equals_the_equations_in_value_and_gradient(direction, scale):
     torch.manual_seed(0)
     aggregation = {"aggregation": "mean" if scale is None else "log_sum_exp", "log_sum_exp_scale": scale or 6.0}
     sizes = {"embed_dim": 8, "word_dim": 5}
@@ -45,20 +45,20 @@ def test_equals_the_equations_pair_by_pair_in_value_and_gradient(direction, scal
     images = model.encode_images(data.regions, data.region_mask)
     texts = model.encode_texts(data.token_ids, data.token_mask)
     fast, slow = model.similarity(images, texts), naive(model, images, texts, scale)
-    torch.testing.assert_close(fast, slow, atol=1e-6, rtol=0)  # eps of the norms
+    torch.testing.assert_close(fast, slow, atol=1e-6, rtol=0)  # norms have an epsilon
     assert_same_gradients(fast, slow, model.parameters(), atol=1e-5, rtol=1e-4)
 
 
-def test_a_word_sees_the_region_that_it_agrees_with():
-    """By hand: each word is one of two orthogonal regions, so softmax(9, 0) of its own and the other."""
+def test_attention_to_orthogonal_regions_by_hand():
+    """Each word equals one of two orthogonal regions, so that the weights are softmax(9, 0)."""
     parts, real = torch.eye(2)[None], torch.ones(1, 2, dtype=torch.bool)
     own = torch.softmax(torch.tensor([9.0, 0.0]), dim=0)
     expected = (own[0] / own.norm()).expand(1, 1, 2)
     torch.testing.assert_close(stacked_cross_attention(parts, real, parts, real, 9.0), expected)
 
 
-def test_opposite_parts_count_like_unrelated_ones():
-    """The clip of equation 1: a cosine of -1 draws as little attention as one of 0."""
+def test_negative_cosines_are_clipped():
+    """In equation 1, a cosine of -1 gives the same weight as one of 0."""
     query, real = torch.tensor([[[1.0, 0.0]]]), torch.ones(1, 1, dtype=torch.bool)
     context = torch.tensor([[[-1.0, 0.0], [0.0, 1.0]]])
     seen = stacked_cross_attention(query, real, context, torch.ones(1, 2, dtype=torch.bool), 9.0)
@@ -66,7 +66,7 @@ def test_opposite_parts_count_like_unrelated_ones():
 
 
 @pytest.mark.parametrize("direction", SMOOTH)
-def test_an_image_without_regions_scores_zero_with_log_sum_exp(direction):
+def test_log_sum_exp_of_an_image_without_regions_is_zero(direction):
     model = SCAN(**DATA, direction=direction, smooth=4, aggregation="log_sum_exp", embed_dim=8, word_dim=5)
     data = random_pairs(seed=1, images=2, captions=2, words=1)
     data.region_mask[0] = False

@@ -12,14 +12,14 @@ def encoder(*, positions):
 
 
 @pytest.mark.parametrize("positions", [False, True])
-def test_order_counts_only_with_positions(positions):
+def test_transformer_depends_on_order_only_with_positions(positions):
     x, mask = torch.randn(1, 6, 5), torch.ones(1, 6, dtype=torch.bool)
     turned = encoder(positions=positions)(x.flip(1), mask).flip(1)
     close = torch.allclose(turned, encoder(positions=positions)(x, mask), atol=1e-5)
     assert close is not positions
 
 
-def test_what_is_masked_becomes_zero():
+def test_masked_positions_become_zero():
     mask = torch.tensor([[True, True, False], [False, False, False]])
     states = encoder(positions=False)(torch.randn(2, 3, 5), mask)
     assert states[mask].abs().min() > 0
@@ -47,47 +47,47 @@ def bag():
     return bag
 
 
-def test_words_weigh_by_how_few_captions_have_them(bag):
+def test_word_weights_are_inverse_document_frequencies(bag):
     assert bag.weight[LOTUS].item() == pytest.approx(math.log(4 / 3))
     assert bag.weight[TARA].item() == pytest.approx(math.log(4 / 2))
 
 
 @pytest.mark.parametrize("word", [START, END, UNKNOWN, CLOUD, GREEN])
-def test_special_tokens_and_what_fewer_than_two_captions_have_weigh_nothing(bag, word):
+def test_special_tokens_and_rare_words_have_weight_zero(bag, word):
     assert bag.weight[word] == 0
 
 
-def test_characters_and_neighbours_across_words_are_features(bag):
+def test_characters_and_bigrams_across_words_are_features(bag):
     caption = dense(bag, IDS, MASK)[0]
-    # Two words; 白, 度, 母, 莲, 花; 白度, 度母, 母莲, 莲花. All of them in two captions or more.
+    # Two words; 白, 度, 母, 莲, 花; 白度, 度母, 母莲, 莲花. All occur in at least two captions.
     assert caption[: len(WORDS)].count_nonzero() == 2
     assert caption[len(WORDS) :].count_nonzero() == 9
     assert caption.norm().item() == pytest.approx(1)
 
 
-def test_words_with_a_common_character_meet(bag):
-    """白云 was seen once and weighs nothing as a word, but its 白 is that of 白度母."""
+def test_words_with_a_common_character_share_features(bag):
+    """白云 is too rare to have a weight, but shares 白 with 白度母."""
     captions = dense(bag, IDS, MASK)
     assert captions[2] @ captions[0] > 0.1
     assert captions[2] @ captions[3] == 0
 
 
-def test_the_matrix_holds_what_forward_gives():
+def test_fit_returns_the_output_of_forward():
     bag = WordBag(len(WORDS), 4096)
     matrix = bag.fit(IDS, MASK, WORDS)
     torch.testing.assert_close(matrix.to_dense(), dense(bag, IDS, MASK))
 
 
-def test_a_caption_without_a_known_word_is_zero_not_nan(bag):
+def test_caption_without_a_known_word_is_zero(bag):
     ids = torch.tensor([[START, UNKNOWN, UNKNOWN, END]])
     assert not dense(bag, ids, torch.ones(1, 4, dtype=torch.bool)).any()
 
 
-def test_padding_and_company_change_nothing(bag):
+def test_caption_does_not_depend_on_padding(bag):
     alone = dense(bag, IDS[3:, :3], MASK[3:, :3])
     torch.testing.assert_close(dense(bag, IDS, MASK)[3:], alone)
 
 
-def test_a_word_said_twice_counts_twice(bag):
+def test_repeated_words_count_repeatedly(bag):
     found = dense(bag, torch.tensor([[TARA, GREEN, TARA, LOTUS]]), torch.ones(1, 4, dtype=torch.bool))[0]
     assert found[TARA] / found[LOTUS] == pytest.approx(2 * math.log(2) / math.log(4 / 3))

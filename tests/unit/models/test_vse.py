@@ -9,8 +9,8 @@ from tangka_match.models import VSE
 from tangka_match.types import Encoded
 
 
-def materialised(model: VSE, images: Encoded, texts: Encoded) -> torch.Tensor:
-    """The scores with the context vector of every word in every image written out, one pair at a time."""
+def with_explicit_contexts(model: VSE, images: Encoded, texts: Encoded) -> torch.Tensor:
+    """Compute the scores pair by pair, from the context vector of each word."""
     share = model.local_logit.sigmoid()
     rows = []
     for vector, regions, region_mask in zip(images.pooled, images.tokens, images.mask, strict=True):
@@ -31,18 +31,18 @@ def test_number_of_parameters():
     assert sum(parameter.numel() for parameter in model.parameters()) == 28_465_785
 
 
-def test_equals_the_materialised_form_in_value_and_gradient():
+def test_equals_explicit_contexts_in_value_and_gradient():
     model = small_matcher("vse").double()
     data = random_pairs(seed=0, images=4, captions=5, words=6)
     data = data._replace(regions=data.regions.double())
     images = model.encode_images(data.regions, data.region_mask)
     texts = model.encode_texts(data.token_ids, data.token_mask)
-    fast, slow = model.similarity(images, texts), materialised(model, images, texts)
-    torch.testing.assert_close(fast, slow, atol=1e-7, rtol=0)  # eps of the norms
+    fast, slow = model.similarity(images, texts), with_explicit_contexts(model, images, texts)
+    torch.testing.assert_close(fast, slow, atol=1e-7, rtol=0)  # norms have an epsilon
     assert_same_gradients(fast, slow, model.parameters(), atol=1e-6, rtol=1e-5)
 
 
-def test_encoded_vectors_have_length_one():
+def test_encoded_vectors_are_normalised():
     data = random_pairs(seed=0, images=4, captions=5, words=6)
     model = small_matcher("vse")
     for encoded in (
@@ -54,7 +54,7 @@ def test_encoded_vectors_have_length_one():
         torch.testing.assert_close(encoded.pooled.norm(dim=1), torch.ones(len(encoded)))
 
 
-def test_share_of_the_local_score_at_the_start():
+def test_initial_share_of_the_local_score():
     assert VSE(**DATA, local_share=0.2).local_logit.sigmoid().item() == pytest.approx(0.2)
 
 

@@ -17,12 +17,12 @@ def characters_of(model, word):
     return model(torch.tensor([[word]]))[0, 0, 3:]
 
 
-def test_characters_are_the_mean_of_their_vectors_and_special_tokens_have_none():
+def test_character_vectors_are_averaged():
     model = word_input(characters=2)
     model.learn_words(WORDS, None)
     codes = model.characters[5, :2]
     torch.testing.assert_close(characters_of(model, 5), model.character_vectors.weight[codes].mean(dim=0))
-    assert model.characters[4, 0] == model.characters[5, 0]  # 白 of both words
+    assert model.characters[4, 0] == model.characters[5, 0]  # 白
     assert len(model.characters[4:].unique()) == 1 + 5  # none, and 白 度 母 云 莲
     assert not characters_of(model, 3).any()
 
@@ -34,7 +34,7 @@ def test_rare_characters_share_a_vector():
     assert model.characters[6].tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
 
 
-def test_a_checkpoint_needs_no_words():
+def test_state_dict_restores_the_characters():
     model, other = word_input(characters=2), word_input(characters=2)
     model.learn_words(WORDS, WordVectors(torch.randn(7, 3), torch.ones(7, dtype=torch.bool)))
     other.load_state_dict(model.state_dict())
@@ -42,7 +42,7 @@ def test_a_checkpoint_needs_no_words():
     assert torch.equal(other(ids), model(ids))
 
 
-def test_pretrained_vectors_and_those_that_are_missing():
+def test_words_without_a_pretrained_vector_are_random():
     known = torch.tensor([False, False, False, False, True, True, False])
     vectors = torch.where(known[:, None], torch.tensor([[100.0, 300.0, 200.0]]), 0.0)
     vectors[5] = -vectors[4]
@@ -50,16 +50,16 @@ def test_pretrained_vectors_and_those_that_are_missing():
     model.learn_words(WORDS, WordVectors(vectors, known))
     words = model(torch.arange(7)[None])[0]
     assert torch.equal(words[4:6], vectors[4:6])
-    assert 30 < words[~known].std().item() < 500  # as spread out as the known ones
+    assert 30 < words[~known].std().item() < 500  # standard deviation of the known ones
 
 
-def test_vectors_of_other_dimensions():
+def test_refused_vectors():
     with pytest.raises(ConfigError, match=r"model\.word_dim=3, .* have 5 dimensions; set model\.word_dim=5"):
         word_input().learn_words(WORDS, WordVectors(torch.ones(7, 5), torch.ones(7, dtype=torch.bool)))
 
 
-def test_characters_that_have_a_vector_keep_it_when_words_are_added():
-    """As after ``init_from``: rows moved by word, other words before them, and other characters more frequent."""
+def test_characters_keep_their_vectors_when_words_are_added():
+    """As after ``init_from``: rows are moved, and other words and characters are added."""
     old = word_input(characters=2)
     old.learn_words(WORDS, None)
     words = (*WORDS[:4], "山水", "山云", "山", "莲", "白度母")

@@ -31,9 +31,17 @@ def test_word_region_attention_equals_the_formula_pair_by_pair(data):
             torch.testing.assert_close(found[image, real_rows, caption], torch.softmax(9 * affinity, dim=0))
 
 
+def test_word_region_attention_of_half_precision_vectors_sums_to_one_in_float32():
+    """A softmax in bfloat16 would be off by up to 2^-8."""
+    generator = torch.Generator().manual_seed(0)
+    words, regions = torch.randn(3, 5, 16, generator=generator), torch.randn(4, 36, 16, generator=generator)
+    weights = word_region_attention(words.bfloat16(), regions.bfloat16(), torch.ones(4, 36, dtype=torch.bool))
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(4, 3, 5), atol=1e-6, rtol=0)
+
+
 @settings(deadline=None, max_examples=20)
 @given(data=pairs)
-def test_contexts_of_unit_context_weights_have_length_one(data):
+def test_unit_context_weights_give_normalised_contexts(data):
     words, regions = vectors(data, seed=0)
     weights = word_region_attention(words, regions, data.region_mask).flatten(2)
     scaled = unit_context_weights(weights, regions @ regions.mT)
@@ -41,7 +49,7 @@ def test_contexts_of_unit_context_weights_have_length_one(data):
     torch.testing.assert_close(contexts, torch.nn.functional.normalize(weights.mT @ regions, dim=2))
 
 
-def test_a_context_of_zeros_stays_zero_with_a_gradient_of_zero():
+def test_a_zero_context_stays_zero_with_zero_gradient():
     weights, gram = torch.ones(1, 2, 3, requires_grad=True), torch.zeros(1, 2, 2, requires_grad=True)
     scaled = unit_context_weights(weights, gram)
     scaled.sum().backward()
@@ -52,7 +60,7 @@ def test_a_context_of_zeros_stays_zero_with_a_gradient_of_zero():
 
 @settings(deadline=None, max_examples=20)
 @given(data=pairs)
-def test_attended_cosine_equals_the_materialised_context(data):
+def test_attended_cosine_equals_explicit_contexts(data):
     words, regions = vectors(data, seed=0)
     queries, keys = vectors(data, seed=1)
     queries, words = queries[data.token_mask], words[data.token_mask]
@@ -65,7 +73,7 @@ def test_attended_cosine_equals_the_materialised_context(data):
 
 @pytest.mark.parametrize("chunk", [7, 36, 50])  # under, at and over the number of regions
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_attended_cosine_does_not_depend_on_the_words_beside_it_under_autocast(dtype, chunk):
+def test_attended_cosine_does_not_depend_on_other_words_under_autocast(dtype, chunk):
     generator = torch.Generator().manual_seed(0)
     queries, words = torch.nn.functional.normalize(torch.randn(2, 120, 32, generator=generator), dim=-1).to(dtype)
     keys, values = torch.nn.functional.normalize(torch.randn(2, 5, 36, 32, generator=generator), dim=-1).to(dtype)
@@ -88,7 +96,7 @@ def test_attended_cosine_of_an_image_without_regions_is_zero(count):
     assert (x.grad == 0).all()
 
 
-def test_unpack_words_undoes_the_choice_of_real_words():
+def test_unpack_words_inverts_the_selection_of_real_words():
     mask = torch.tensor([[True, False, False], [True, True, True], [True, True, False]])
     x = torch.randn(2, 3, 3, 4, requires_grad=True)
     unpacked = unpack_words(x[:, mask], mask)
@@ -99,8 +107,8 @@ def test_unpack_words_undoes_the_choice_of_real_words():
 
 @settings(deadline=None, max_examples=20)
 @given(data=pairs)
-def test_stacked_cross_attention_reads_nothing_outside_the_masks(data):
-    """The same from parts whose padding is as long as the rest; by formula it is in models/test_scan.py."""
+def test_stacked_cross_attention_ignores_masked_vectors(data):
+    """Compared with zeros at padding; the formula itself is tested in models/test_scan.py."""
     words, regions = (torch.nn.functional.normalize(each, dim=2) for each in vectors(data, seed=0))
     empty = [x.masked_fill(~mask[:, :, None], 0) for x, mask in ((words, data.token_mask), (regions, data.region_mask))]
     found, expected = (

@@ -15,7 +15,7 @@ from tangka_match.ops.numerics import _posterior
 
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 2**31), dim=st.integers(-3, 2), exponent=st.integers(-9, 9))
-def test_equals_the_formula(seed, dim, exponent):
+def test_l2_normalise_equals_the_formula(seed, dim, exponent):
     x = 10.0**exponent * torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     torch.testing.assert_close(l2_normalise(x, dim=dim), x / (x.square().sum(dim, keepdim=True).sqrt() + 1e-8))
 
@@ -85,11 +85,11 @@ def onednn_multiplies():
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from Linux's /proc")
 @pytest.mark.skipif(not onednn_multiplies(), reason="on this CPU bfloat16 is not multiplied by oneDNN")
-def test_products_of_ever_new_shapes_do_not_fill_the_memory():
+def test_bound_primitive_caches_limits_memory():
     assert megabytes_grown("bound") < 0.5 * megabytes_grown("as it is")
 
 
-def test_what_the_user_has_set_stays(monkeypatch):
+def test_bound_primitive_caches_keeps_user_settings(monkeypatch):
     for variable in VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv(VARIABLES[0], "7")
@@ -97,8 +97,8 @@ def test_what_the_user_has_set_stays(monkeypatch):
     assert [os.environ[variable] for variable in VARIABLES] == ["7", "128"]
 
 
-def test_the_posterior_by_hand():
-    """Half way between two equal Gaussians it is their shares; at a mean, shares and the density two deviations off."""
+def test_posterior_by_hand():
+    """Half way between two Gaussians of equal variance, the posterior equals the shares."""
     means, variances = torch.tensor([0.0, 2.0]), torch.tensor([1.0, 1.0])
     shares = torch.tensor([0.25, 0.75])
     found = _posterior(torch.tensor([1.0, 0.0]), means, variances, shares)
@@ -107,7 +107,7 @@ def test_the_posterior_by_hand():
     torch.testing.assert_close(found[1], densities / densities.sum())
 
 
-def test_two_heaps_are_told_apart():
+def test_low_component_share_separates_two_clusters():
     generator = torch.Generator().manual_seed(0)
     low, high = torch.randn(800, generator=generator), 8 + 2 * torch.randn(200, generator=generator)
     share = low_component_share(torch.cat([low, high]))
@@ -115,13 +115,13 @@ def test_two_heaps_are_told_apart():
     assert share[800:].mean() < 0.03
 
 
-def test_scale_and_shift_of_the_numbers_do_not_count():
+def test_low_component_share_is_invariant_to_scale_and_shift():
     values = torch.rand(50, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     torch.testing.assert_close(low_component_share(values * 40 - 7), low_component_share(values))
 
 
-def test_a_lower_number_never_has_the_smaller_probability():
-    """A narrow heap low down in a wide one: under the wide Gaussian alone the lowest numbers would be unlikely low."""
+def test_low_component_share_is_monotonic():
+    """A narrow low component and a wide one, which would claim the lowest values."""
     generator = torch.Generator().manual_seed(2)
     values = torch.cat([1 + 0.02 * torch.randn(300, generator=generator), 1.5 + torch.randn(300, generator=generator)])
     ordered = low_component_share(values.sort().values)
@@ -131,5 +131,5 @@ def test_a_lower_number_never_has_the_smaller_probability():
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_equal_numbers_are_all_low(count):
+def test_low_component_share_of_equal_values_is_one(count):
     assert low_component_share(torch.full((count,), 3.0)).tolist() == [1.0] * count

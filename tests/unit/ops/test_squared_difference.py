@@ -12,7 +12,7 @@ def arguments(images, words, regions=3, dim=5, sim=2):
 
 @pytest.fixture(params=[1, 23, 10**6])
 def block(request, monkeypatch):
-    """Blocks of one image, of an uneven share of them, of all."""
+    """Blocks of one image, some images, all images."""
     monkeypatch.setitem(squared_difference.BLOCK_ELEMENTS, "cpu", request.param)
 
 
@@ -26,8 +26,8 @@ def test_gradients(block):
     assert torch.autograd.gradcheck(project_squared_difference, arguments(images=5, words=2))
 
 
-def test_gradients_of_weights_that_lie_the_other_way_round(block):
-    """As in SGRAF, where the softmax runs over the middle axis."""
+def test_gradients_of_transposed_weights(block):
+    """As in SGRAF, where the regions are the middle axis."""
     turned, *others = arguments(images=4, words=3)
     assert torch.autograd.gradcheck(
         lambda x, *rest: project_squared_difference(x.mT, *rest),

@@ -39,9 +39,9 @@ def test_collapsed_model_stays_at_chance(name, score):
     bank = BankScores(torch.full((8, 10), score), torch.full((5, 8), score))
     i2t, t2i = corrector(name, SETTINGS, bank)(flat, torch.arange(5), torch.arange(10))
     for scores in (i2t, t2i):
-        figures = summarise(retrieval_ranks(scores, owners))
-        assert figures["i2t_r1"] <= 20
-        assert figures["t2i_r1"] <= 20
+        metrics = summarise(retrieval_ranks(scores, owners))
+        assert metrics["i2t_r1"] <= 20
+        assert metrics["t2i_r1"] <= 20
 
 
 @pytest.mark.parametrize("name", CORRECTIONS)

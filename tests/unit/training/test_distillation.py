@@ -27,8 +27,8 @@ def write_teacher(path, split, captions=None, **settings):
     return write_checkpoint(path, list(captions or split.captions), **(sizes | settings))
 
 
-def test_teachers_score_by_their_own_vocabularies_and_are_averaged_on_one_scale(tmp_path, split):
-    """The second has a third of the words, and is asked for captions and images in another order than the file's."""
+def test_teachers_use_their_own_vocabularies_and_are_averaged_after_standardising(tmp_path, split):
+    """The second teacher knows a third of the words; captions and images are not in file order."""
     paths = [
         write_teacher(tmp_path / "a.ckpt", split, model=SAF, seed=1),
         write_teacher(tmp_path / "b.ckpt", split, split.captions[:4], model=SGR, seed=2),
@@ -45,14 +45,14 @@ def test_teachers_score_by_their_own_vocabularies_and_are_averaged_on_one_scale(
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
 
 
-def test_teachers_leave_the_runs_random_numbers_alone(tmp_path, split):
+def test_teachers_do_not_draw_from_the_random_generator(tmp_path, split):
     path = write_teacher(tmp_path / "a.ckpt", split)
     before = torch.get_rng_state()
     Teachers([path], split)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_part_joins_the_terms_with_its_weight(tmp_path, split):
+def test_distillation_adds_a_weighted_term(tmp_path, split):
     teachers = Teachers([write_teacher(tmp_path / "a.ckpt", split)], split)
     pairs = torch.arange(4)
     similarity = torch.randn(4, 4, requires_grad=True)
@@ -67,7 +67,7 @@ def test_the_part_joins_the_terms_with_its_weight(tmp_path, split):
     torch.testing.assert_close(sum(terms.weighted.values()), terms.total)
 
 
-def test_a_teacher_of_other_features_is_refused_before_a_folder_is_made(tmp_path):
+def test_teacher_of_other_features_is_refused_before_the_run_folder_is_created(tmp_path):
     plan = small_plan(tmp_path)
     teacher = write_checkpoint(tmp_path / "a.ckpt", ["蓝色佛"], dim=5)
     with pytest.raises(CheckpointError, match=r"features of 8 dimensions, but .* was trained on 5"):
@@ -75,7 +75,7 @@ def test_a_teacher_of_other_features_is_refused_before_a_folder_is_made(tmp_path
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_student_keeps_nothing_of_its_teachers(tmp_path, split, monkeypatch):
+def test_checkpoint_of_a_student_holds_no_teacher_weights(tmp_path, split, monkeypatch):
     monkeypatch.setattr(runner, "keep_freed_memory", lambda: None)
     teacher = write_teacher(tmp_path / "a.ckpt", split)
     result = train(taught(small_plan(tmp_path), tmp_path, teacher))

@@ -17,7 +17,7 @@ def gradients(matcher, chunk_size):
 
 @pytest.mark.parametrize("kind", [PooledMatcher, MaxMeanMatcher])
 @pytest.mark.parametrize("chunk_size", [1, 3, 7, 9])
-def test_loss_and_gradient_are_those_of_the_whole_batch(kind, chunk_size):
+def test_chunks_give_loss_and_gradient_of_the_whole_batch(kind, chunk_size):
     matcher = kind(8, 4, 60).double().eval()
     torch.set_default_dtype(torch.float64)
     try:
@@ -28,8 +28,8 @@ def test_loss_and_gradient_are_those_of_the_whole_batch(kind, chunk_size):
         assert torch.allclose(one, other, rtol=0, atol=1e-12)
 
 
-def test_dropout_of_the_second_encoding_is_that_of_the_first():
-    """In one chunk, the same numbers are dropped as without chunks; the generator ends where it would."""
+def test_recomputation_repeats_the_dropout_mask():
+    """A single chunk draws the same mask as no chunks, and leaves the generator in the same state."""
     matcher = PooledMatcher(8, 4, 60).train()
     torch.manual_seed(0)
     whole, state = gradients(matcher, None), torch.get_rng_state()
@@ -40,8 +40,7 @@ def test_dropout_of_the_second_encoding_is_that_of_the_first():
         assert torch.allclose(one, other, rtol=0, atol=1e-6)
 
 
-def test_only_the_embeddings_of_a_chunk_are_kept():
-    """Between the passes nothing of the encoder's inside is alive: it runs once more, chunk by chunk."""
+def test_backward_pass_encodes_each_chunk_again():
     matcher, calls = PooledMatcher(8, 4, 60), []
     encode = matcher.encode_images
 

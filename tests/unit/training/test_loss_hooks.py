@@ -18,7 +18,7 @@ def batch_of(count=3):
     return RegionTextBatch(torch.rand(count, 2, 5), ones, torch.ones(count, 2).long(), ones, index, index, index)
 
 
-def test_starts_equal_and_then_follows_by_its_share():
+def test_momentum_encoder_starts_equal_and_then_follows():
     encoder = MomentumEncoder(matcher_of(7.0), 0.75)
     seen = []
     for value in (1.0, 2.0, 2.0):
@@ -27,7 +27,7 @@ def test_starts_equal_and_then_follows_by_its_share():
     assert seen == [(1.0, 1.0), (1.25, 2.0), (1.4375, 2.0)]
 
 
-def test_a_resumed_copy_does_not_start_again():
+def test_resumed_momentum_encoder_continues():
     encoder, resumed = (MomentumEncoder(matcher_of(7.0), 0.75) for _ in range(2))
     encoder.follow(matcher_of(1.0))
     resumed.load_state_dict(encoder.state_dict())
@@ -35,7 +35,7 @@ def test_a_resumed_copy_does_not_start_again():
     assert resumed.matcher.project[0, 0] == 1.25
 
 
-def test_has_no_gradients_drops_nothing_out_and_draws_no_random_number():
+def test_momentum_encoder_has_no_gradients_dropout_or_random_draws():
     encoder, batch = MomentumEncoder(PooledMatcher(), 0.9).train(), batch_of()
     state = torch.get_rng_state()
     first, second = encoder.encode(batch), encoder.train().encode(batch)
@@ -46,7 +46,7 @@ def test_has_no_gradients_drops_nothing_out_and_draws_no_random_number():
     assert torch.equal(first[1].pooled, second[1].pooled)
 
 
-def test_follows_a_copy_not_the_matcher_itself():
+def test_momentum_encoder_shares_no_memory_with_the_matcher():
     matcher = PooledMatcher()
     encoder = MomentumEncoder(matcher, 0.9)
     encoder.follow(matcher)
@@ -54,7 +54,7 @@ def test_follows_a_copy_not_the_matcher_itself():
     assert not (encoder.matcher.project == 5.0).any()
 
 
-def test_sequences_are_kept_where_there_is_nothing_pooled():
+def test_momentum_encoder_keeps_sequences_without_pooled_embeddings():
     images, texts = MomentumEncoder(MaxMeanMatcher(), 0.9).encode(batch_of())
     assert images.pooled is None
     assert texts.tokens.shape == (3, 2, 4)

@@ -42,7 +42,7 @@ def pairs(count=4, image_index=None, text_group=None, dtype=torch.float32):
 
 
 def attach(module, *, step=0, total=10, every=1, fn="fit"):
-    """Give a module what it asks its trainer, and return what it logs. Dropout is off."""
+    """Attach a fake trainer, switch dropout off, and return the dict of logged values."""
     parameter = torch.nn.Parameter(torch.zeros(1))
     module.eval()
     module.trainer = SimpleNamespace(
@@ -72,14 +72,14 @@ def validate(module, batch):
     module.on_validation_epoch_end()
 
 
-def test_a_training_step_is_the_loss_of_all_pairs_of_the_batch():
+def test_training_step_returns_the_loss_of_the_batch():
     module, batch = small_module(), pairs()
     attach(module)
     expected = triplet_margin_loss(scores(module, batch), torch.eye(4, dtype=torch.bool), 0.2, 0.0)
     assert torch.equal(module.training_step(batch, 0), expected)
 
 
-def test_pairs_of_one_image_or_one_text_are_no_negatives():
+def test_pairs_that_share_image_or_text_are_not_negatives():
     module, batch = small_module(), pairs(image_index=[0, 0, 1, 2], text_group=[0, 1, 2, 2])
     attach(module)
     positives = torch.eye(4, dtype=torch.bool)
@@ -88,7 +88,7 @@ def test_pairs_of_one_image_or_one_text_are_no_negatives():
     assert torch.equal(module.training_step(batch, 0), expected)
 
 
-def test_half_precision_features_are_widened():
+def test_half_precision_features_are_cast_to_float32():
     module, batch = small_module(), pairs(dtype=torch.float16)
     attach(module)
     assert module.training_step(batch, 0).dtype == torch.float32
@@ -113,7 +113,7 @@ def test_progress_is_the_share_of_steps_taken():
     assert seen == [0.0, 0.5, 1.0, 1.0]
 
 
-def test_what_a_step_logs():
+def test_training_step_logs_loss_spread_and_learning_rate():
     module, batch = small_module(), pairs()
     logged = attach(module)
     loss = module.training_step(batch, 0)
@@ -124,7 +124,7 @@ def test_what_a_step_logs():
 
 
 class Plus(LossHook):
-    """Adds a constant to the loss, and has a state."""
+    """Hook that adds a constant to the loss and has a state."""
 
     name = "plus"
 
@@ -150,7 +150,7 @@ def test_the_matching_loss_for_the_guard_excludes_hooks():
     assert both.matching_loss == alone.matching_loss == loss.item()
 
 
-def test_a_loss_of_several_parts_logs_each_and_its_schedules():
+def test_loss_of_several_parts_logs_parts_values_and_gradient_shares():
     module = small_module(loss=CurriculumLoss())
     logged = attach(module)
     module.training_step(pairs(), 0)
@@ -165,7 +165,7 @@ def encoded(module, batch):
     return images, module.matcher.encode_texts(batch.token_ids, batch.token_mask)
 
 
-def test_a_loss_that_reads_words_gets_them_before_any_is_dropped():
+def test_loss_context_holds_captions_before_augmentation():
     module, batch = small_module(loss=SoftLabelLoss(), augmentation=RegionWordDrop(0.0, 0.6)), pairs()
     attach(module)
     torch.manual_seed(0)
@@ -178,7 +178,7 @@ def test_a_loss_that_reads_words_gets_them_before_any_is_dropped():
     assert module.loss(LossInputs(scores(module, dropped), torch.eye(4, dtype=torch.bool), context)).total != expected
 
 
-def test_keys_are_the_whole_pairs_of_the_batch_as_the_copy_sees_them():
+def test_momentum_keys_are_enqueued():
     module, batch = small_module(loss=MomentumQueueLoss(embed_dim=4, queue_size=4)), pairs(image_index=[5, 6, 7, 8])
     attach(module)
     module.training_step(batch, 0)
@@ -186,7 +186,7 @@ def test_keys_are_the_whole_pairs_of_the_batch_as_the_copy_sees_them():
     assert module.loss.image_index.tolist() == [5, 6, 7, 8]
 
 
-def test_a_part_that_looks_past_the_scores_has_its_share_of_the_gradient():
+def test_gradient_shares_include_parts_that_read_embeddings():
     parts = {"nce": InfoNCELoss(), "uniform": AlignmentUniformityLoss()}
     module = small_module(loss=BlendLoss(parts, {"nce": 1.0, "uniform": 1.0}))
     logged = attach(module)
@@ -197,7 +197,7 @@ def test_a_part_that_looks_past_the_scores_has_its_share_of_the_gradient():
     assert sum(shares.values()) == pytest.approx(100)
 
 
-def test_the_validation_loss_gives_each_block_its_own_context():
+def test_validation_loss_selects_the_context_of_each_block():
     loss = BlendLoss({"soft": SoftLabelLoss(), "uniform": AlignmentUniformityLoss()}, {"soft": 1.0, "uniform": 1.0})
     module, batch = small_module(loss=loss, val_caption_to_image=torch.arange(8), val_block=4), pairs(8)
     logged = attach(module)
@@ -210,7 +210,7 @@ def test_the_validation_loss_gives_each_block_its_own_context():
     assert logged["val/loss"] == pytest.approx(sum(expected) / 2, rel=1e-5)
 
 
-def test_steps_between_two_logged_ones_log_nothing():
+def test_steps_between_logged_steps_log_nothing():
     module = small_module()
     for step, logs in ((0, False), (4, True), (5, False), (9, True)):
         logged = attach(module, step=step, every=5)
@@ -218,7 +218,7 @@ def test_steps_between_two_logged_ones_log_nothing():
         assert bool(logged) == logs
 
 
-def test_matrices_decay_and_vectors_do_not():
+def test_only_matrices_get_weight_decay():
     module = small_module(PooledMatcher(8, 4, 60), InfoNCELoss(learn_temperature=True))
     module.matcher.bias = torch.nn.Parameter(torch.zeros(4))
     module.matcher.frozen = torch.nn.Parameter(torch.zeros(4, 4), requires_grad=False)
@@ -231,7 +231,7 @@ def test_matrices_decay_and_vectors_do_not():
     assert len(others["params"]) == 2
 
 
-def test_the_schedule_moves_each_step_of_the_whole_run():
+def test_learning_rate_schedule_covers_all_steps():
     asked = []
 
     def schedule(optimizer, total_steps):
@@ -245,7 +245,7 @@ def test_the_schedule_moves_each_step_of_the_whole_run():
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(None, 5.0), (2.0, 2.0), (9.0, 5.0)])
-def test_the_norm_of_all_gradients_is_clipped_and_logged_as_it_was(limit, kept):
+def test_gradient_norm_is_clipped_and_logged_before_clipping(limit, kept):
     module = small_module()
     logged = attach(module)
     for parameter in module.parameters():
@@ -257,7 +257,7 @@ def test_the_norm_of_all_gradients_is_clipped_and_logged_as_it_was(limit, kept):
     assert norm.item() == pytest.approx(kept, rel=1e-5)
 
 
-def test_validation_ranks_the_whole_gallery():
+def test_validation_logs_the_metrics_of_the_whole_gallery():
     module, batch = small_module(val_caption_to_image=torch.arange(12)), pairs(12)
     logged = attach(module)
     validate(module, batch)
@@ -266,7 +266,7 @@ def test_validation_ranks_the_whole_gallery():
     assert {name: value for name, value in logged.items() if name != "val/loss"} == pytest.approx(expected)
 
 
-def test_a_second_validation_forgets_the_first():
+def test_second_validation_starts_empty():
     module, batch = small_module(val_caption_to_image=torch.arange(4)), pairs()
     attach(module)
     for _ in range(2):
@@ -274,8 +274,8 @@ def test_a_second_validation_forgets_the_first():
     assert len(torch.cat(module.val_metrics.i2t)) == 4
 
 
-def test_the_validation_loss_is_the_mean_over_blocks_as_large_as_a_training_batch():
-    """Ten captions in blocks of four: every second one, twice; the last of each does not count."""
+def test_validation_loss_is_the_mean_over_blocks_of_batch_size():
+    """Ten captions, blocks of four: two interleaved blocks, and two captions are left over."""
     module, batch = small_module(val_caption_to_image=torch.arange(10), val_block=4), pairs(10)
     logged = attach(module)
     validate(module, batch)
@@ -284,7 +284,7 @@ def test_the_validation_loss_is_the_mean_over_blocks_as_large_as_a_training_batc
     assert logged["val/loss"] == pytest.approx(float(sum(blocks).detach() / 2), rel=1e-5)
 
 
-def test_a_gallery_smaller_than_a_batch_is_one_block():
+def test_validation_loss_of_a_gallery_smaller_than_a_batch():
     module, batch = small_module(val_caption_to_image=torch.arange(3), val_block=4), pairs(3)
     logged = attach(module)
     validate(module, batch)
@@ -292,7 +292,7 @@ def test_a_gallery_smaller_than_a_batch_is_one_block():
     assert logged["val/loss"] == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_two_captions_of_an_image_are_no_negatives_in_the_validation_loss():
+def test_validation_loss_masks_captions_of_the_same_image():
     rows = torch.tensor([0, 0, 1, 1])
     module, batch = small_module(val_caption_to_image=rows), pairs()
     logged = attach(module)
@@ -305,7 +305,7 @@ def test_two_captions_of_an_image_are_no_negatives_in_the_validation_loss():
     assert logged["val/loss"] == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_equal_texts_are_no_negatives_in_the_validation_loss():
+def test_validation_loss_masks_equal_texts():
     texts = torch.tensor([0, 1, 1, 2])
     module, batch = small_module(val_caption_to_image=torch.arange(4), val_text_group=texts), pairs()
     logged = attach(module)
@@ -314,7 +314,7 @@ def test_equal_texts_are_no_negatives_in_the_validation_loss():
     assert logged["val/loss"] == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_validation_outside_of_training_has_no_loss():
+def test_validation_outside_training_logs_no_loss():
     module = small_module(val_caption_to_image=torch.arange(4))
     logged = attach(module, fn="validate")
     validate(module, pairs())
@@ -322,7 +322,7 @@ def test_validation_outside_of_training_has_no_loss():
     assert "val/loss" not in logged
 
 
-def test_a_checkpoint_holds_the_metadata_and_the_state_of_hooks():
+def test_checkpoint_holds_metadata_and_state_of_hooks():
     checkpoint, metadata, hooks = {}, {"format": 1, "name": "targeted"}, [Plus(3.0), LossHook()]
     small_module(metadata=metadata, hooks=hooks).on_save_checkpoint(checkpoint)
     assert checkpoint == {METADATA_KEY: metadata, "plus": {"value": 3.0}}
@@ -331,19 +331,19 @@ def test_a_checkpoint_holds_the_metadata_and_the_state_of_hooks():
     assert other.value == 3.0
 
 
-def test_a_momentum_encoder_is_saved_with_the_weights():
+def test_momentum_encoder_is_saved_with_the_weights():
     names = small_module(loss=MomentumQueueLoss(embed_dim=4)).state_dict()
     assert {"momentum.started", "momentum.matcher.project"} < set(names)
     assert "momentum.started" not in small_module().state_dict()
 
 
-def test_what_is_no_matcher_is_refused():
+def test_object_that_is_no_matcher_is_refused():
     with pytest.raises(AssertionError, match="Linear lacks a method of the Matcher protocol"):
         small_module(torch.nn.Linear(2, 2))
 
 
 class Precisions(PooledMatcher):
-    """Notes in which precision it multiplies, in training and in validation."""
+    """Records the dtype of its matrix products in training and in validation."""
 
     def __init__(self):
         super().__init__(8, 4, 60)
@@ -355,7 +355,7 @@ class Precisions(PooledMatcher):
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16-mixed", torch.bfloat16), ("32-true", torch.float32)])
-def test_validation_is_in_float32_whatever_the_training_is_in(tmp_path, precision, dtype):
+def test_validation_computes_in_float32(tmp_path, precision, dtype):
     matcher = Precisions()
     trainer = quiet_trainer(precision=precision, max_epochs=1)
     trainer.fit(small_module(matcher), datamodule=small_data(tmp_path))
@@ -363,7 +363,7 @@ def test_validation_is_in_float32_whatever_the_training_is_in(tmp_path, precisio
     assert trainer.callback_metrics["val/rsum"] > 0
 
 
-def test_training_on_related_pairs_lowers_the_loss(tmp_path):
+def test_training_lowers_the_loss(tmp_path):
     trainer = quiet_trainer(max_epochs=15)
     matcher = PooledMatcher(8, 4, 60)
     matcher.dropout = torch.nn.Identity()
@@ -381,7 +381,7 @@ def test_training_on_related_pairs_lowers_the_loss(tmp_path):
 
 
 @pytest.mark.parametrize("loss", [CurriculumLoss(triplet_weight=0.0), InfoNCELoss()], ids=["one in use", "one"])
-def test_a_loss_of_one_part_logs_no_gradient_shares(loss):
+def test_loss_of_one_part_logs_no_gradient_shares(loss):
     module = small_module(loss=loss)
     logged = attach(module)
     module.training_step(pairs(), 0)
@@ -389,7 +389,7 @@ def test_a_loss_of_one_part_logs_no_gradient_shares(loss):
 
 
 def trained(root, monkeypatch=None):
-    """Weights after six logged steps with dropout and a learnt temperature, and what was logged last."""
+    """Train six logged steps with dropout and a learnt temperature; returns weights and last metrics."""
     if monkeypatch is not None:
         monkeypatch.setattr(LossTerms, "gradient_shares", lambda terms, sources: {})
     torch.manual_seed(0)
@@ -399,7 +399,7 @@ def trained(root, monkeypatch=None):
     return {name: value.clone() for name, value in module.state_dict().items()}, trainer.callback_metrics
 
 
-def test_gradient_shares_change_no_bit_of_the_run(tmp_path, monkeypatch):
+def test_gradient_shares_do_not_change_the_run(tmp_path, monkeypatch):
     with_shares, logged = trained(tmp_path)
     without, silent = trained(tmp_path, monkeypatch)
     shares = [float(logged[f"train/grad_share_{name}"]) for name in ("triplet", "info_nce")]

@@ -24,7 +24,7 @@ def weigh(hook, losses, pairs, *, epoch=0, progress=0.0):
     return found, losses
 
 
-def test_losses_are_averaged_and_nothing_changes_before_the_begin():
+def test_losses_are_averaged_and_unweighted_before_begin():
     hook = NoisyPairWeights([4], begin=0.5)
     weigh(hook, [1.0, 2.0], [3, 0])
     found, losses = weigh(hook, [2.0, 8.0], [3, 1], epoch=1, progress=0.49)
@@ -36,7 +36,7 @@ def test_losses_are_averaged_and_nothing_changes_before_the_begin():
     assert hook.weights.tolist() == [1.0] * 4
 
 
-def test_from_the_begin_on_a_batch_is_the_weighted_mean_of_its_pairs():
+def test_loss_is_the_weighted_mean_from_begin_on():
     hook = NoisyPairWeights([7], begin=0.5)
     weigh(hook, [1.0, 1.1, 0.9, 1.05, 6.0, 6.1], [0, 1, 2, 3, 4, 5])
     found, losses = weigh(hook, [3.0, 5.0, 9.0], [0, 6, 4], epoch=1, progress=0.5)
@@ -51,8 +51,8 @@ def test_from_the_begin_on_a_batch_is_the_weighted_mean_of_its_pairs():
     torch.testing.assert_close(losses.grad, weights[[0, 6, 4]] / (2 + share))
 
 
-def test_weights_are_those_of_the_epochs_first_step():
-    """Else two pairs of an epoch would be judged by different Gaussians, and a resumed run by others."""
+def test_weights_are_fitted_once_per_epoch():
+    """Otherwise pairs of one epoch, and a resumed run, would use different mixtures."""
     hook = NoisyPairWeights([4], begin=0.5)
     weigh(hook, [1.0, 1.1, 5.0, 5.1], [0, 1, 2, 3])
     weigh(hook, [90.0, 1.0], [0, 2], epoch=1, progress=0.6)
@@ -63,8 +63,8 @@ def test_weights_are_those_of_the_epochs_first_step():
     assert hook.weights[0] < hook.weights[2]
 
 
-def test_a_begin_within_an_epoch_is_no_later_than_that():
-    """The step that passes it is weighed, by what was remembered before; so is the first step of the next epoch."""
+def test_begin_within_an_epoch_fits_at_once():
+    """The first step past begin uses the averages so far; the next fit is at the first step of the next epoch."""
     hook = NoisyPairWeights([5], begin=0.5)
     weigh(hook, [1.0, 1.1, 5.0, 5.1], [0, 1, 2, 3])
     weigh(hook, [1.0], [0], epoch=1, progress=0.4)
@@ -73,13 +73,13 @@ def test_a_begin_within_an_epoch_is_no_later_than_that():
     assert (hook.weights > 0.9).tolist() == [True, True, False, False, True]
     assert "pair_weight" in found.values
     weigh(hook, [1.0], [0], epoch=1, progress=0.6)
-    assert hook.weights[4] == 1  # seen since, but not yet judged
+    assert hook.weights[4] == 1  # seen since the last fit
     weigh(hook, [1.0], [0], epoch=2, progress=0.7)
     assert hook.weights[4] < 0.1
 
 
-def test_pairs_are_judged_among_those_of_their_own_set():
-    """Every pair of a harder second set has a higher loss than the wrong pair of the first."""
+def test_each_training_set_has_its_own_mixture():
+    """All pairs of the harder second set have a higher loss than the mismatched pair of the first."""
     losses = [1.0, 1.1, 0.9, 1.05, 3.0, 7.0, 7.1, 6.9, 7.05, 9.0]
     together, apart = NoisyPairWeights([10], begin=0.5), NoisyPairWeights([5, 5], begin=0.5)
     for hook in (together, apart):
@@ -89,7 +89,7 @@ def test_pairs_are_judged_among_those_of_their_own_set():
     assert (together.weights[5:] < 0.1).all()
 
 
-def test_a_batch_of_worthless_pairs_divides_by_no_zero():
+def test_batch_of_zero_weights_has_a_finite_loss():
     hook = NoisyPairWeights([2], begin=0.5)
     hook.load_state_dict({"losses": torch.ones(2), "weights": torch.zeros(2), "weighed_epoch": 3})
     found, _ = weigh(hook, [4.0, 5.0], [0, 1], epoch=3, progress=0.9)
@@ -97,7 +97,7 @@ def test_a_batch_of_worthless_pairs_divides_by_no_zero():
 
 
 def planted(root):
-    """A fifth of the captions tell of another figure on another seat; returns which do."""
+    """Write a set in which a fifth of the captions describe another image; returns which do."""
     numbers = 43 * np.arange(WRONG) % PAIRS  # every figure has one or two wrong captions, and right ones
     described = np.arange(PAIRS)
     described[numbers] = np.roll(numbers, 1)
@@ -108,7 +108,7 @@ def planted(root):
 
 
 def fit(root, *callbacks, begin=0.4, resume=None, every=1000):
-    """Train on the planted pairs; returns what is known of them, and the weights of the model."""
+    """Train on the planted pairs; returns the hook and the weights of the model."""
     data = RegionTextDataModule(str(root), batch_size=12)
     data.setup("fit")
     matcher = PooledMatcher(16, 16, len(data.vocabulary))
@@ -127,7 +127,7 @@ def fit(root, *callbacks, begin=0.4, resume=None, every=1000):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_planted_wrong_pairs_count_less(tmp_path, seed):
+def test_planted_mismatched_pairs_get_low_weights(tmp_path, seed):
     wrong = planted(tmp_path)
     torch.manual_seed(seed)
     hook, _ = fit(tmp_path)
@@ -144,7 +144,7 @@ def unbroken(tmp_path_factory):
 
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
 @pytest.mark.parametrize("steps", [13, 42, 45])  # of 70: before pairs are weighted, in an epoch, at the end of one
-def test_a_run_that_stopped_ends_with_the_bits_of_an_unbroken_one(unbroken, tmp_path, steps):
+def test_resumed_run_ends_with_the_bits_of_an_unbroken_one(unbroken, tmp_path, steps):
     hook, whole = unbroken
     planted(tmp_path)
     torch.manual_seed(0)
@@ -156,7 +156,7 @@ def test_a_run_that_stopped_ends_with_the_bits_of_an_unbroken_one(unbroken, tmp_
     assert torch.equal(hook.state_dict()["losses"], again.state_dict()["losses"])
 
 
-def test_a_loss_that_has_none_a_pair_is_refused():
+def test_loss_without_pair_losses_is_refused():
     check_weighable(InfoNCELoss(), 0.3)
     check_weighable(TripletMarginLoss(), None)
     with pytest.raises(ConfigError, match=r"training\.noisy_pairs_from=0\.3 weights.*TripletMarginLoss.*loss=info_nce"):

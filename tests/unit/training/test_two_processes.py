@@ -24,6 +24,12 @@ def test_both_processes_have_the_same_weights(ranks, run):
     assert not different
 
 
+def test_both_processes_log_the_metrics_of_a_single_process(ranks):
+    for rank in ranks:
+        assert len(rank["logged"]) == 12
+        assert rank["logged"] == rank["alone"]
+
+
 def test_words_are_frozen_for_half_of_the_run(ranks):
     """Weight decay does not change them either: their gradient is ``None``, not zero."""
     for rank in ranks:

@@ -1,1 +1,1 @@
-"""What is wrong with a data set or a run: findings with their numbers, charts, and one page that shows them."""
+"""Diagnosis of a dataset or a run: findings with numbers and charts, in the terminal and on a page."""

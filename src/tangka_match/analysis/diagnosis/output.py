@@ -1,6 +1,7 @@
 """Output of a diagnosis: terminal, HTML page, and ``diagnosis.json``."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -20,6 +21,9 @@ STYLES = {"fault": "bold red", "warning": "bold yellow", "info": "bold blue"}
 NO_PROBLEMS = "No faults and no warnings."
 MAX_IDS = 200
 """Most ids shown per finding on the page; ``diagnosis.json`` has all."""
+CLAUSE_END = re.compile(r"[:;.] ")
+MIN_TITLE = 20
+"""Fewest characters of the title of a finding."""
 
 
 def check_out(folder: Path) -> None:
@@ -120,6 +124,7 @@ def _tally(findings: Sequence[Finding]) -> str:
 
 def _card(finding: Finding, where: str) -> str:
     points = "" if finding.points is None else f'<span class="points">up to {finding.points:.1f} points of R@1</span>'
+    title, detail = _split_title(finding.seen)
     rows = (("Why it matters", finding.why), ("What to do", finding.do))
     listed = "".join(f"<dt>{label}</dt><dd>{escape(text)}</dd>" for label, text in rows)
     ids = ""
@@ -131,16 +136,23 @@ def _card(finding: Finding, where: str) -> str:
         f'<article class="card {finding.severity}"><header>'
         f'<span class="badge">{SEVERITY_LABELS[finding.severity]}</span>'
         f'<span class="code">{escape(finding.code)}</span><span class="where">{escape(where)}</span>{points}</header>'
-        f'<p class="seen">{escape(finding.seen)}</p><dl>{listed}</dl>{ids}</article>'
+        f'<p class="seen"><b>{escape(title)}</b>{escape(detail)}</p><dl>{listed}</dl>{ids}</article>'
     )
+
+
+def _split_title(seen: str) -> tuple[str, str]:
+    """Split an observation after its first clause, which becomes the title of the card.
+
+    >>> _split_title("4 of 363 images of val are also in train: dev-1 = train 7")
+    ('4 of 363 images of val are also in train', ': dev-1 = train 7')
+    """
+    end = CLAUSE_END.search(seen, MIN_TITLE)
+    return (seen, "") if end is None else (seen[: end.start()], seen[end.start() :])
 
 
 def _section(section: Section) -> str:
     rows = "".join(f"<tr><td>{escape(label)}</td><td>{escape(value)}</td></tr>" for label, value in section.facts)
     charts = f'<div class="charts">{"".join(section.charts)}</div>' if section.charts else ""
     table = f'<table class="facts">{rows}</table>' if rows else ""
-    return (
-        f'<h2>{escape(section.title)}</h2><div class="section">{table}{charts}{"".join(section.blocks)}</div>'
-        if table or charts or section.blocks
-        else ""
-    )
+    content = f"{table}{charts}{''.join(section.blocks)}"
+    return f'<h2>{escape(section.title)}</h2><div class="section">{content}</div>' if content else ""

@@ -1,1 +1,1 @@
-"""The comparison of runs as one HTML page: its data, and the scripts and styles that draw them."""
+"""The report page: data, scripts and styles of an HTML comparison of runs."""

@@ -29,28 +29,8 @@ from tangka_match.ops import (
 )
 from tangka_match.types import Encoded
 
-
-class TextSelfAttention(nn.Module):
-    """Self-attention pooling of words: `VisualSelfAttention` without batch norm.
-
-    Args:
-        embed_dim: Dimensions of the joint space.
-        dropout: Dropout probability of the branches.
-    """
-
-    def __init__(self, embed_dim: int, dropout: float | int) -> None:
-        super().__init__()
-        self.embedding_local = nn.Sequential(nn.Linear(embed_dim, embed_dim), nn.Tanh(), nn.Dropout(dropout))
-        self.embedding_global = nn.Sequential(nn.Linear(embed_dim, embed_dim), nn.Tanh(), nn.Dropout(dropout))
-        self.embedding_common = nn.Sequential(nn.Linear(embed_dim, 1))
-        xavier_linears_(self)
-
-    def forward(self, words: Float[Tensor, "C T D"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C D"]:
-        """Pool the real words of each caption to one L2-normalised vector."""
-        local_branch = self.embedding_local(words)
-        global_branch = self.embedding_global(masked_mean(words, token_mask))
-        logits = self.embedding_common(local_branch * global_branch[:, None, :]).squeeze(2)
-        return l2_normalise(attention_pool(words, logits, token_mask))
+IMAGES_AT_ONCE, CAPTIONS_AT_ONCE = 16, 64
+"""Block size on a CPU outside training."""
 
 
 class VisualSelfAttention(nn.Module):
@@ -82,6 +62,29 @@ class VisualSelfAttention(nn.Module):
         global_branch = self.embedding_global(masked_mean(regions, region_mask))
         logits = self.embedding_common(local_branch * global_branch[:, None, :]).squeeze(2)
         return l2_normalise(attention_pool(regions, logits, region_mask))
+
+
+class TextSelfAttention(nn.Module):
+    """Self-attention pooling of words: `VisualSelfAttention` without batch norm.
+
+    Args:
+        embed_dim: Dimensions of the joint space.
+        dropout: Dropout probability of the branches.
+    """
+
+    def __init__(self, embed_dim: int, dropout: float | int) -> None:
+        super().__init__()
+        self.embedding_local = nn.Sequential(nn.Linear(embed_dim, embed_dim), nn.Tanh(), nn.Dropout(dropout))
+        self.embedding_global = nn.Sequential(nn.Linear(embed_dim, embed_dim), nn.Tanh(), nn.Dropout(dropout))
+        self.embedding_common = nn.Sequential(nn.Linear(embed_dim, 1))
+        xavier_linears_(self)
+
+    def forward(self, words: Float[Tensor, "C T D"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C D"]:
+        """Pool the real words of each caption to one L2-normalised vector."""
+        local_branch = self.embedding_local(words)
+        global_branch = self.embedding_global(masked_mean(words, token_mask))
+        logits = self.embedding_common(local_branch * global_branch[:, None, :]).squeeze(2)
+        return l2_normalise(attention_pool(words, logits, token_mask))
 
 
 class SimilarityAttentionFiltration(nn.Module):
@@ -189,10 +192,6 @@ def _receive(
     affinity = functional.linear(receivers, step.query, step.query_bias) @ nodes.mT
     edges = at_least_float32(affinity).softmax(dim=-1).to(nodes.dtype)
     return functional.relu(functional.linear(edges @ nodes, step.out, step.out_bias), inplace=True)
-
-
-IMAGES_AT_ONCE, CAPTIONS_AT_ONCE = 16, 64
-"""Block size on a CPU outside training."""
 
 
 class SimilarityEncoder(nn.Module):

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 
 from tangka_match.errors import TrainingError
 from tangka_match.losses import CurriculumLoss, TripletMarginLoss, collapse_value
+from tangka_match.metric_names import DEFAULT_MONITOR
 from tangka_match.training.distributed import ends_step, is_logged_step
 from tangka_match.types import FittedMatcher
 
@@ -135,7 +136,7 @@ class TrainingGuard(pl.Callback):
                 "epoch": float(trainer.current_epoch),
                 "train_loss": sum(self._train_losses) / len(self._train_losses),
                 "val_loss": float(trainer.callback_metrics["val/loss"]),
-                "mean_r1": float(trainer.callback_metrics["val/mean_r1"]),
+                "mean_r1": float(trainer.callback_metrics[DEFAULT_MONITOR]),
             }
         )
         self._train_losses = []

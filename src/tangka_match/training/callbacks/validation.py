@@ -6,11 +6,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from tangka_match.metric_names import DEFAULT_MONITOR
 from tangka_match.training.distributed import ends_step
 from tangka_match.training.settings import monitor_mode
 
 logger = logging.getLogger(__name__)
-PRUNED_BY = "val/mean_r1"
+PRUNED_BY = DEFAULT_MONITOR
 """Metric that is reported to a study, whatever `training.monitor` is."""
 
 

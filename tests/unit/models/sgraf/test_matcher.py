@@ -37,13 +37,13 @@ def test_refused_features():
         model.encode_images(torch.ones(1, 6, 7), torch.ones(1, 6, dtype=torch.bool))
 
 
-def test_more_regions_than_slots():
+def test_refuses_more_regions_than_slots():
     model = small_matcher("sgr")
     with pytest.raises(ShapeError, match="images have 9 regions, the model was built for at most num_regions=6"):
         model.encode_images(torch.ones(1, 9, 10), torch.ones(1, 9, dtype=torch.bool))
 
 
-def test_caption_without_words():
+def test_refuses_a_caption_without_words():
     model, data = small_matcher("sgr"), random_pairs(seed=0, images=1, captions=3, words=4)
     data.token_mask[2] = False
     with pytest.raises(ShapeError, match="caption 2 of this batch has 0 real tokens; at least 1 is needed"):
@@ -73,7 +73,7 @@ def test_normalisation_of_tokens(settings):
 
 @pytest.mark.parametrize("reasoning", ["sgr", "saf"])
 @torch.no_grad()
-def test_pieces_that_a_cpu_scores_at_once_change_nothing(reasoning, monkeypatch):
+def test_block_size_does_not_change_scores(reasoning, monkeypatch):
     model, data = small_matcher(reasoning).double().eval(), random_pairs(seed=6, images=7, captions=9, words=3)
     data = data._replace(regions=data.regions.double())
     whole = data.score(model)
@@ -83,7 +83,7 @@ def test_pieces_that_a_cpu_scores_at_once_change_nothing(reasoning, monkeypatch)
 
 
 def test_key_bias_has_a_gradient_of_exactly_zero():
-    """The softmax over a graph's edges forgets it; optimizers and DDP still want a gradient."""
+    """It cancels in the softmax over the edges of the graph; DDP still expects a gradient."""
     model = small_matcher("sgr").train()
     random_pairs(seed=7, images=3, captions=3, words=4).score(model).sum().backward()
     assert all((step.graph_key_w.bias.grad == 0).all() for step in model.sim_enc.SGR_module)
@@ -103,8 +103,8 @@ def test_half_precision_gradients_point_the_same_way(reasoning):
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_both_reasonings_score_the_mean_of_one_each(training):
-    """An SGR and a SAF with the weights of a joint model; batch norm of the images sees the same in all three."""
+def test_both_reasonings_give_the_mean_score(training):
+    """Compared with one SGR and one SAF with the weights of the joint model."""
     sizes = {"embed_dim": 8, "word_dim": 5, "sim_dim": 6, "dropout": 0.0}
     torch.manual_seed(0)
     joint = SGRAF(**DATA, **sizes, reasoning="both").train(training)
@@ -121,7 +121,7 @@ def test_both_reasonings_score_the_mean_of_one_each(training):
     torch.testing.assert_close(data.score(joint), (scores[0] + scores[1]) / 2)
 
 
-def test_a_global_branch_mixes_in_the_cosine_of_the_largest_values():
+def test_global_branch_adds_the_cosine_of_max_pooled_vectors():
     data = random_pairs(seed=0, images=3, captions=4, words=5)
     plain = small_matcher("saf").eval()
     mixed = SGRAF(**DATA, embed_dim=8, word_dim=5, sim_dim=6, reasoning="saf", global_share=0.25).eval()

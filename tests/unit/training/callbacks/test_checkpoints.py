@@ -101,17 +101,27 @@ def test_file_is_a_checkpoint_of_this_project(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("error", "validating", "written"),
+    ("error", "validating", "batches", "written"),
     [
-        (SIGTERMException(), False, True),
-        (SIGTERMException(), True, False),  # the weights may be averaged ones for the moment
-        (KeyboardInterrupt(), False, False),  # may fall in the middle of an optimizer step
-        (ValueError(), False, False),
+        (SIGTERMException(), False, 2, True),
+        (SIGTERMException(), False, 0, True),
+        (SIGTERMException(), False, 3, False),  # half of the gradients of a step are accumulated
+        (SIGTERMException(), True, 2, False),  # the weights may be averaged at the moment
+        (KeyboardInterrupt(), False, 2, False),  # may happen in the middle of an optimizer step
+        (ValueError(), False, 2, False),
     ],
 )
-def test_only_sigterm_between_batches_writes_a_checkpoint(tmp_path, error, validating, written):
+def test_only_sigterm_between_steps_writes_a_checkpoint(tmp_path, error, validating, batches, written):
     saved = []
-    trainer = SimpleNamespace(validating=validating, save_checkpoint=saved.append, global_step=7)
+    progress = SimpleNamespace(current=SimpleNamespace(completed=batches))
+    trainer = SimpleNamespace(
+        validating=validating,
+        save_checkpoint=saved.append,
+        global_step=7,
+        accumulate_grad_batches=2,
+        num_training_batches=6,
+        fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress)),
+    )
     LastCheckpoint(tmp_path / "last.ckpt", 1, saved.append).on_exception(trainer, None, error)
     assert saved == ([tmp_path / "last.ckpt", 7] if written else [])
 

@@ -19,7 +19,7 @@ from tangka_match.training.callbacks.guard import COLLAPSED_CHECKS, TrainingGuar
 
 
 class Watched:
-    """A guard, and the trainer and module that it looks at."""
+    """A guard with a fake trainer and module."""
 
     def __init__(self, *, every=1, steps=10_000, loss=None):
         self.said = []
@@ -31,6 +31,7 @@ class Watched:
             global_step=0,
             current_epoch=0,
             num_training_batches=20,
+            accumulate_grad_batches=1,
             max_epochs=40,
             max_steps=-1,
             checkpoint_callback=SimpleNamespace(best_model_path=""),
@@ -60,7 +61,7 @@ class Watched:
         return [verdict.code for verdict in self.said]
 
 
-def test_collapse_is_found_at_the_third_check_in_a_row():
+def test_collapse_is_reported_at_the_third_check_in_a_row():
     run = Watched()
     for _ in range(COLLAPSED_CHECKS - 1):
         run.step(0.2, spread=1e-6)
@@ -71,14 +72,14 @@ def test_collapse_is_found_at_the_third_check_in_a_row():
     assert "(standard deviation 1.0e-06) and the loss is at its collapse value 0.200" in run.said[0].message
 
 
-def test_collapse_is_said_once():
+def test_collapse_is_reported_once():
     run = Watched()
     for spread in [1e-6] * 4 + [0.3] + [1e-6] * 4:
         run.step(0.2, spread)
     assert run.codes == ["collapse"]
 
 
-def test_one_good_check_between_starts_the_count_again():
+def test_a_good_check_resets_the_count():
     run = Watched()
     for spread in (1e-6, 1e-6, 0.3, 1e-6, 1e-6):
         run.step(0.2, spread)
@@ -86,22 +87,21 @@ def test_one_good_check_between_starts_the_count_again():
 
 
 @pytest.mark.parametrize(("loss", "spread"), [(0.2, 0.05), (0.1, 1e-6), (0.25, 1e-6)])
-def test_spread_scores_or_a_loss_off_its_collapse_value_are_no_collapse(loss, spread):
+def test_spread_scores_or_another_loss_are_no_collapse(loss, spread):
     run = Watched()
     for _ in range(5):
         run.step(loss, spread)
     assert run.codes == []
 
 
-def test_a_collapse_value_of_0_is_met_by_a_loss_of_nearly_0():
-    """As alignment and uniformity have it: equal vectors cost nothing."""
+def test_collapse_value_of_zero_has_an_absolute_tolerance():
     run = Watched(loss=AlignmentUniformityLoss())
     for _ in range(COLLAPSED_CHECKS):
         run.step(-1e-4, spread=1e-6)
     assert run.codes == ["collapse"]
 
 
-def test_what_teachers_add_is_no_part_of_the_collapse():
+def test_collapse_is_judged_by_the_matching_loss():
     run = Watched()
     for _ in range(COLLAPSED_CHECKS):
         run.step(0.9, spread=1e-6, matching=0.2)
@@ -117,7 +117,7 @@ def test_what_teachers_add_is_no_part_of_the_collapse():
         (InfoNCELoss(), "Lower optimizer.lr, or raise scheduler.warmup_steps"),
     ],
 )
-def test_the_way_out_of_a_collapse_names_settings_that_the_loss_has(loss, advice):
+def test_collapse_advice_names_settings_of_the_loss(loss, advice):
     run = Watched(loss=loss)
     value = collapse_value(run.module.loss, run.module.last_inputs)
     for _ in range(COLLAPSED_CHECKS):
@@ -125,8 +125,7 @@ def test_the_way_out_of_a_collapse_names_settings_that_the_loss_has(loss, advice
     assert f"the model does not separate matching from other pairs. {advice}" in run.said[0].message
 
 
-def test_scores_are_looked_at_where_they_are_logged():
-    """Every fifth step: the spread of the steps between is not known."""
+def test_collapse_is_checked_at_logged_steps():
     run = Watched(every=5)
     for _ in range(14):
         run.step(0.2, spread=1e-6)
@@ -137,7 +136,7 @@ def test_scores_are_looked_at_where_they_are_logged():
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("step", [1, 2, 7])
-def test_a_loss_that_is_no_number_ends_the_run_at_any_step(loss, step):
+def test_non_finite_loss_stops_the_run_at_any_step(loss, step):
     run = Watched(every=50)
     for _ in range(step - 1):
         run.step(0.5)
@@ -156,11 +155,11 @@ def test_a_loss_that_is_no_number_ends_the_run_at_any_step(loss, step):
         (CurriculumLoss(), 1_100),
     ],
 )
-def test_the_hardest_negatives_need_the_longest_run(loss, needed):
+def test_hardest_negatives_need_more_steps(loss, needed):
     assert steps_needed(loss)[0] == needed
 
 
-def test_a_short_schedule_is_said_with_its_numbers():
+def test_short_schedule_is_reported_with_its_numbers():
     run = Watched(steps=800, loss=TripletMarginLoss(0.2, 1.0))
     run.guard.on_train_start(run.trainer, run.module)
     message = run.said[0].message
@@ -170,7 +169,7 @@ def test_a_short_schedule_is_said_with_its_numbers():
     assert message.endswith("raise trainer.max_epochs to 395")  # 7,900 / 20
 
 
-def test_a_model_fitted_in_closed_form_is_long_enough_without_a_step():
+def test_model_fitted_in_closed_form_needs_no_steps():
     run = Watched(steps=1)
     run.module.matcher = CCA(vocab_size=60, feature_dim=8, embed_dim=4, codebook_size=5, num_hashes=16, rank=8)
     run.guard.on_train_start(run.trainer, run.module)
@@ -185,14 +184,14 @@ def test_a_model_fitted_in_closed_form_is_long_enough_without_a_step():
         (20, 400, "raise trainer.max_steps to 1,100 and trainer.max_epochs to 55"),
     ],
 )
-def test_the_advice_names_the_setting_that_ends_the_run(max_epochs, max_steps, advice):
+def test_short_schedule_advice_names_the_setting_that_ends_the_run(max_epochs, max_steps, advice):
     run = Watched(steps=400)
     run.trainer.max_epochs, run.trainer.max_steps = max_epochs, max_steps
     run.guard.on_train_start(run.trainer, run.module)
     assert run.said[0].message.endswith(advice)
 
 
-def test_a_loss_that_is_no_number_names_the_weights_from_before_where_there_are_any():
+def test_non_finite_loss_names_the_best_checkpoint_if_there_is_one():
     run = Watched()
     with pytest.raises(TrainingError) as nothing:
         run.step(math.nan)
@@ -203,13 +202,13 @@ def test_a_loss_that_is_no_number_names_the_weights_from_before_where_there_are_
 
 
 @pytest.mark.parametrize(("steps", "codes"), [(1_099, ["short_schedule"]), (1_100, [])])
-def test_a_schedule_of_just_the_steps_needed_is_long_enough(steps, codes):
+def test_schedule_of_exactly_the_steps_needed_is_long_enough(steps, codes):
     run = Watched(steps=steps)
     run.guard.on_train_start(run.trainer, run.module)
     assert run.codes == codes
 
 
-def test_overfitting_is_said_with_both_curves_and_the_best_epoch():
+def test_overfitting_is_reported_with_both_curves_and_the_best_epoch():
     run = Watched()
     for train_loss, val_loss, mean_r1 in ((1.0, 0.9, 20.0), (0.6, 0.5, 31.25), (0.3, 0.8, 30.0)):
         run.validate(train_loss, val_loss, mean_r1)
@@ -230,7 +229,7 @@ def test_overfitting_is_said_with_both_curves_and_the_best_epoch():
         [(1.0, 0.5), (0.3, 0.9)],  # too short to tell
     ],
 )
-def test_a_healthy_run_gets_no_verdict(curve):
+def test_healthy_run_gets_no_verdict(curve):
     run = Watched()
     run.guard.on_train_start(run.trainer, run.module)
     for train_loss, val_loss in curve:
@@ -239,21 +238,21 @@ def test_a_healthy_run_gets_no_verdict(curve):
     assert run.codes == []
 
 
-def test_the_training_loss_of_an_epoch_is_the_mean_of_all_its_steps():
+def test_training_loss_of_an_epoch_is_the_mean_of_its_steps():
     run = Watched(every=50)
     run.step(0.5)
     run.validate(0.1, 0.9)
     assert run.guard.state_dict()["history"][0]["train_loss"] == pytest.approx(0.3)
 
 
-def test_validation_outside_of_training_leaves_no_trace():
+def test_validation_outside_training_is_not_recorded():
     run = Watched()
     run.trainer.state.fn = "validate"
     run.guard.on_validation_end(run.trainer, run.module)
     assert run.guard.state_dict()["history"] == []
 
 
-def test_a_guard_goes_on_from_its_state():
+def test_guard_continues_from_its_state():
     run, resumed = Watched(), Watched()
     for train_loss, val_loss in ((1.0, 0.9), (0.6, 0.5)):
         run.validate(train_loss, val_loss)
@@ -269,7 +268,7 @@ def test_a_guard_goes_on_from_its_state():
     assert resumed.guard.state_dict() == run.guard.state_dict()
 
 
-def test_a_resumed_run_does_not_say_again_what_it_has_said():
+def test_resumed_run_does_not_repeat_verdicts():
     run = Watched(steps=800)
     run.guard.load_state_dict(
         {"verdicts": [["short_schedule", "said", 0]], "collapsed_checks": 0, "train_losses": [], "history": []}

@@ -141,6 +141,7 @@ def place(ready, processed, batches):
     """Return what is saved with these counts of Lightning's loops, in an epoch of three batches."""
     trainer = SimpleNamespace(
         world_size=1,
+        num_training_batches=3,
         fit_loop=SimpleNamespace(
             epoch_progress=SimpleNamespace(current=SimpleNamespace(ready=ready, processed=processed)),
             epoch_loop=SimpleNamespace(

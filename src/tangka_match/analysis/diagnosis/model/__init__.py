@@ -1,1 +1,1 @@
-"""What is wrong with a trained model: collapse, hubs, embeddings, the words and queries that fail, where words look."""
+"""Diagnosis of a trained model: collapse, hubs, embedding space, failing captions and queries, attention."""

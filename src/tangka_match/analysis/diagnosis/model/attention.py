@@ -64,7 +64,8 @@ class Attention:
 
     Args:
         note: Definition of the weights.
-        regions: Mean number of regions a word attends to, exp of the entropy of its weights; ``None`` by occlusion.
+        regions: Mean number of regions that a word attends to (exp of the entropy of its weights); ``None`` by
+            occlusion.
         examples: Example pairs.
     """
 

@@ -184,7 +184,7 @@ def _spectrum_chart(space: Space) -> str:
     for name, values in zip(("images", "captions"), space.spectra, strict=True):
         kept = [100 * value for value in values if value > 0]
         curves[name] = (range(1, len(kept) + 1), kept)
-    return lines(curves, "dimension, by singular value", "% of the sum of singular values", logarithmic=True)
+    return lines(curves, "dimension, by singular value", "singular value, % of sum", logarithmic=True)
 
 
 def _worst_section(scored: Scored, album: Album) -> Section:
@@ -194,6 +194,8 @@ def _worst_section(scored: Scored, album: Album) -> Section:
         ranks = [query.rank for query in found]
         if ranks:
             facts.append((f"{DIRECTIONS[direction]}: the worst {len(ranks)}", f"ranks {ranks[-1]:,} to {ranks[0]:,}"))
+    if not facts:
+        facts.append(("worst queries", "none: every query ranks a correct answer first"))
     blocks = [draw_worst(scored, album, direction, found) for direction, found in queries.items()]
     values = {direction: [to_dict(scored, query) for query in found] for direction, found in queries.items()}
     return Section("worst_queries", "Worst queries and their answers", facts, [], values=values, blocks=blocks)
@@ -205,7 +207,7 @@ def _attention_section(matcher: TrainedMatcher, scored: Scored, album: Album) ->
     if attention.regions is not None:
         regions = scored.split.features.num_regions
         facts.append(
-            ("regions a word attends to", f"{attention.regions:.1f} of {regions} on average (exp of the entropy)")
+            ("attended regions per word", f"{attention.regions:.1f} of {regions} on average (exp of the entropy)")
         )
     blocks = []
     if scored.split.boxes is None:

@@ -1,4 +1,4 @@
-"""What a model shows of its attention is what it scores with."""
+"""Word-to-region attention weights equal those of the score."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_weights_are_shares_of_the_real_regions(name):
+def test_weights_sum_to_one_over_the_real_regions(name):
     torch.manual_seed(0)
     model = MODELS[name]().eval()
     mask = torch.ones(3, 5, dtype=torch.bool)
@@ -31,7 +31,7 @@ def test_weights_are_shares_of_the_real_regions(name):
     assert "attention" in note
 
 
-def test_the_shown_weights_give_the_cosines_that_are_scored():
+def test_weights_reproduce_the_cosines_of_the_score():
     torch.manual_seed(0)
     layer = CrossModalAttention(region_dim=6, word_dim=5, attention_dim=4, smooth=9)
     regions, words = layer.project_regions(torch.randn(2, 3, 6)), layer.project_words(torch.randn(4, 5, 5))
@@ -41,13 +41,13 @@ def test_the_shown_weights_give_the_cosines_that_are_scored():
     assert torch.allclose(layer(regions, real, words, tokens), by_hand, atol=1e-5)
 
 
-def test_the_share_of_the_local_score_is_told():
+def test_note_gives_the_share_of_the_local_score():
     model = VSE(**SIZES, lstm_dim=4, head_dim=8, pooling_dim=4, attention_dim=4, local_share=0.25).eval()
     images = model.encode_images(torch.rand(1, 2, 6), torch.ones(1, 2, dtype=torch.bool))
     texts = model.encode_texts(torch.randint(4, 20, (1, 3)), torch.ones(1, 3, dtype=torch.bool))
     assert "share of a score is 25 %" in model.word_attention(images, texts).note
 
 
-def test_a_model_of_pooled_vectors_has_no_words_that_look():
+def test_matcher_of_pooled_vectors_has_no_word_attention():
     model = DualPath(**SIZES, lstm_dim=4, region_dim=8, hidden_dim=8)
     assert not isinstance(model, Attentive)
