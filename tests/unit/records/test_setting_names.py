@@ -4,7 +4,7 @@ from tangka_match.records import setting_names
 from tangka_match.records.run_folder import config_hash
 from tangka_match.records.setting_names import ADDED_SETTINGS, with_first_names
 
-CONFIG = {"seed": 0, "training": {"guard": True}, "loss": {"margin": 0.2}}
+CONFIG = {"seed": 0, "trainer": {"max_epochs": 3}, "training": {"guard": True}, "loss": {"margin": 0.2}}
 
 
 def config_with(name, value):
@@ -28,7 +28,7 @@ def test_added_group_is_dropped_only_as_a_whole(monkeypatch):
 
 def test_renamed_setting_keeps_its_first_name_in_hash(monkeypatch):
     monkeypatch.setitem(setting_names.RENAMED_SETTINGS, "loss.margin", "loss.min_gap")
-    renamed = {"seed": 0, "training": {"guard": True}, "loss": {"min_gap": 0.2}}
+    renamed = {**CONFIG, "loss": {"min_gap": 0.2}}
     assert config_hash(renamed) == config_hash(CONFIG)
 
 
