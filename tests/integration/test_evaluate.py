@@ -73,7 +73,7 @@ def test_only_the_files_of_the_split_are_needed(run, demo_data, tmp_path):
         (("near_duplicates.threshold=3",), "near_duplicates.threshold=3"),
         (("+bank.sizes=3",), "bank.sizes: there is no such setting"),
         (("+protocol.fold=5",), "protocol.fold: there is no such setting. Did you mean folds?"),
-        (("~protocol",), "protocol is missing: its default was taken out"),
+        (("~protocol",), "protocol is missing: its default has been removed"),
         (("checkpoint=[]",), "checkpoint=[]: Value should have at least 1 item"),
         (("+hubnes=[]",), "hubnes: there is no such setting. Did you mean hubness?"),
         (("protocol.folds=41",), "protocol.folds=41 must be at most 40"),
