@@ -103,7 +103,7 @@ def ids_that_do_not_match(root):
 
 
 DATA_FAULTS = [
-    (missing_folder, r"data\.root must be a folder.*found nothing at .*/set\. Give the folder"),
+    (missing_folder, r"data\.root must be a folder.*found nothing at .*/set\. Set it to the folder"),
     (missing_features, r"looked for .*/train_ims\.npy; splits found in this folder: val\. .*write the missing files"),
     (missing_captions, r"/dev_caps\.txt is missing\. Write it as UTF-8, one caption per line"),
     (empty_caption, r"/train_caps\.txt: 1 of 12 lines are empty: 7\..*fill or remove"),
