@@ -104,8 +104,8 @@ def test_load_without_the_package_says_what_is_missing(trained):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model._target_=helpers.stub_matchers.PooledMatcher", "neither a model of tangka_match nor registered, so"),
-        ("data.tokenizer._target_=helpers.stub_tokenizers.Letters", "name 'letters', under which it is not registered"),
+        ("model._target_=helpers.unregistered.OtherVSE", "neither a model of tangka_match nor registered, so"),
+        ("data.tokenizer._target_=helpers.unregistered.Letters", "name 'letters', under which it is not registered"),
     ],
 )
 def test_training_refuses_what_no_checkpoint_could_restore(plugin, override, message, demo_data, tmp_path):

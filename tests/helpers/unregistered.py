@@ -1,6 +1,12 @@
-"""A tokenizer that is not registered."""
+"""A matcher and a tokenizer that are not registered."""
 
 from typing import Any
+
+from tangka_match.models import VSE
+
+
+class OtherVSE(VSE):
+    """`VSE` under another name."""
 
 
 class Letters:
