@@ -81,7 +81,7 @@ def test_show_prints_one_run(folder, given):
     [
         (report, ["runs={folder}/nowhere"], "nowhere: no such folder"),
         (report, ["runs={folder}/20260101-000000-aaaaaa-0000/empty"], "empty: no run here"),
-        (report, ["out={folder}"], "runs is a folder; give a file"),
+        (report, ["out={folder}"], "runs is a folder; choose a file"),
         (report, ["out={folder}/20260101-000000-aaaaaa-0000/ranks.csv"], "ranks.csv is not a report"),
         (report, ["resamples=10"], "resamples=10"),
         (report, ["comparisons=-1"], "comparisons=-1"),
