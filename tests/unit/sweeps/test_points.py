@@ -38,7 +38,7 @@ def test_share_of_data_has_a_fingerprint_per_seed(compose):
 def test_faults_are_listed_with_their_jobs(compose):
     jobs = [[margin, rate, "scheduler.warmup_steps=1"] for margin in ("loss.margin=0.2", "loss.margin=-3")
             for rate in ("optimizer.lr=1e-3", "optimizer.lr=abc")]  # fmt: skip
-    jobs.append(["loss.margin=0.2", "optimizer.lr=1e-3", "scheduler.warmup_steps=99"])
+    jobs.append(["loss.margin=0.2", "optimizer.lr=1e-3", "optimizer.weight_decay=abc"])
     with pytest.raises(ConfigError) as caught:
         check_points(compose, jobs)
     head, *lines = str(caught.value).splitlines()
@@ -47,10 +47,10 @@ def test_faults_are_listed_with_their_jobs(compose):
         "job 1 (loss.margin=0.2 optimizer.lr=abc scheduler.warmup_steps=1), "
         "job 3 (loss.margin=-3 optimizer.lr=abc scheduler.warmup_steps=1)",
         "job 2 (loss.margin=-3 optimizer.lr=1e-3 scheduler.warmup_steps=1)",
-        "job 4 (loss.margin=0.2 optimizer.lr=1e-3 scheduler.warmup_steps=99)",
+        "job 4 (loss.margin=0.2 optimizer.lr=1e-3 optimizer.weight_decay=abc)",
     ]
     assert "optimizer.lr='abc'" in lines[0]
-    assert "scheduler.warmup_steps=99 but the run has 6 optimizer steps" in lines[2]
+    assert "optimizer.weight_decay='abc'" in lines[2]
 
 
 @pytest.mark.parametrize(
