@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tangka_match.config.conf_folder import conf_dir
-from tangka_match.config.explain import explain, nearest
+from tangka_match.config.explain import describe_fault, explain, nearest, raise_faults
 from tangka_match.errors import ConfigError, TangkaMatchError, full_disk_explained
 
 if TYPE_CHECKING:
@@ -127,8 +127,6 @@ def read_settings(
         ConfigError: If settings are unknown, missing or out of range; the message lists all of them.
     """
     from pydantic import ValidationError
-
-    from tangka_match.config.check import describe_fault, raise_faults
 
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     known = [*kind.model_fields, *groups]

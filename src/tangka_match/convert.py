@@ -99,7 +99,7 @@ def read_mapping(path: Path) -> WeightMapping:
     import yaml
 
     from tangka_match.config.arguments import argument_faults
-    from tangka_match.config.check import describe_fault, raise_faults
+    from tangka_match.config.explain import describe_fault, raise_faults
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -112,7 +112,7 @@ def read_mapping(path: Path) -> WeightMapping:
         faults = [
             f"{'.'.join(map(str, item['loc']))}: there is no such entry; known entries are {known}"
             if item["type"] == "extra_forbidden"
-            else describe_fault(item)
+            else describe_fault(item, WeightMapping)
             for item in error.errors()
         ]
         raise ConfigError(f"mapping={path}:\n  " + "\n  ".join(faults)) from error

@@ -12,7 +12,8 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from tangka_match.config.arguments import argument_faults, with_import_paths
-from tangka_match.config.check import BUILT_BY_TARGET, active_callbacks, check_config, raise_faults
+from tangka_match.config.check import BUILT_BY_TARGET, active_callbacks, check_config
+from tangka_match.config.explain import raise_faults
 from tangka_match.data.datamodule import SetWriter
 from tangka_match.data.tokenizer import check_restorable
 from tangka_match.errors import ConfigError, TangkaMatchError

@@ -1,14 +1,13 @@
 """Checks a composed config before anything is built; all faults are reported at once."""
 
 import inspect
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from tangka_match.config.arguments import accepts, argument_faults, locate, with_registered_names
-from tangka_match.config.explain import nearest
+from tangka_match.config.explain import describe_fault, nearest, raise_faults
 from tangka_match.errors import ConfigError
 from tangka_match.records.setting_names import NON_RUN_KEYS, with_current_targets
 from tangka_match.training.settings import RunSettings, TrainerSettings
@@ -18,8 +17,6 @@ SETTINGS = tuple(RunSettings.model_fields)
 BUILT_BY_TARGET = ("data", "model", "loss", "optimizer", "scheduler")
 """Groups that are built by their ``_target_``; ``callbacks`` holds any number of such nodes."""
 GROUPS = (*SETTINGS, *BUILT_BY_TARGET, "callbacks")
-UNKNOWN_SETTING = ("extra_forbidden", "unexpected_keyword_argument")
-"""Types of pydantic's errors for a field that a model or dataclass does not have."""
 FILLED_LATER = {
     "data": {"seed", "tokenizer"},
     "model": {"vocab_size", "feature_dim", "num_regions"},
@@ -62,7 +59,7 @@ def check_config(config: DictConfig) -> tuple[RunSettings, dict[str, Any]]:
     try:
         settings = RunSettings.model_validate({name: plain[name] for name in SETTINGS})
     except ValidationError as error:
-        faults += [describe_fault(item) for item in error.errors()]
+        faults += [describe_fault(item, RunSettings) for item in error.errors()]
     raise_faults(faults)
     assert settings is not None
     return settings, plain | {"callbacks": _unresolved(config.callbacks)}
@@ -116,33 +113,3 @@ def _trainer_faults(plain: dict[str, Any]) -> list[str]:
             faults.append(f"trainer.{name}: there is no such setting.{nearest(name, list(ALLOWED_ARGUMENTS))}")
     known = {name: value for name, value in further.items() if name in ALLOWED_ARGUMENTS}
     return faults + argument_faults("trainer", {"_target_": "pytorch_lightning.Trainer", **known}, set())
-
-
-def raise_faults(faults: list[str]) -> None:
-    """Raise one ``ConfigError`` that lists all faults, if there are any."""
-    if faults:
-        raise ConfigError("the settings contradict each other or are out of range:\n  " + "\n  ".join(faults))
-
-
-def describe_fault(item: Any, kind: type[BaseModel] = RunSettings) -> str:
-    """Describe an error of pydantic as the other checks do.
-
-    Args:
-        item: One of ``ValidationError.errors()``.
-        kind: Model that the settings did not fit.
-    """
-    name = ".".join(str(part) for part in item["loc"])
-    if item["type"] in UNKNOWN_SETTING:
-        return f"{name}: there is no such setting.{nearest(item['loc'][-1], _siblings(kind, item['loc']))}"
-    if item["type"] == "missing":
-        return f"{name} is missing: its default has been removed from the config; set {name}=<value>"
-    if item["type"] == "value_error":
-        return f"{name + ': ' if name else ''}{item['ctx']['error']}"
-    return f"{name}={item['input']!r}: {item['msg']}"
-
-
-def _siblings(kind: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
-    group: Any = kind
-    for part in location[:-1]:
-        group = group.model_fields[str(part)].annotation
-    return [field.name for field in fields(group)] if is_dataclass(group) else list(group.model_fields)

@@ -2,19 +2,26 @@
 
 import difflib
 import re
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import InterpolationKeyError, InterpolationToMissingValueError, MissingMandatoryValue
 
 from tangka_match.config.conf_folder import conf_dir, group_options, known_keys
-from tangka_match.errors import TangkaMatchError
+from tangka_match.errors import ConfigError, TangkaMatchError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 # torch puts this before the message of an error in a data loading process.
 WORKER_TRACEBACK = re.compile(
     r"\ACaught \w+ in DataLoader worker .*^tangka_match\.errors\.\w+: ", re.DOTALL | re.MULTILINE
 )
 UNKNOWN_KEY = re.compile(r"Could not (?:override|delete from config\.?|append to config\.?) ?'?([\w./@]+)'?")
+UNKNOWN_SETTING = ("extra_forbidden", "unexpected_keyword_argument")
+"""Types of pydantic's errors for a field that a model or dataclass does not have."""
 
 
 def explain(error: Exception, config_name: str) -> str:
@@ -109,3 +116,33 @@ def _trainer_argument(name: str) -> str:
 def _missing_key(text: str) -> str:
     found = re.search(r"Missing mandatory value: ([\w.]+)|full_key: ([\w.]+)", text)
     return next((g for g in found.groups() if g), "a setting") if found else "a setting"
+
+
+def raise_faults(faults: list[str]) -> None:
+    """Raise one ``ConfigError`` that lists all faults, if there are any."""
+    if faults:
+        raise ConfigError("the settings contradict each other or are out of range:\n  " + "\n  ".join(faults))
+
+
+def describe_fault(item: Any, kind: "type[BaseModel]") -> str:
+    """Describe an error of pydantic as the other checks do.
+
+    Args:
+        item: One of ``ValidationError.errors()``.
+        kind: Model that the settings did not fit.
+    """
+    name = ".".join(str(part) for part in item["loc"])
+    if item["type"] in UNKNOWN_SETTING:
+        return f"{name}: there is no such setting.{nearest(item['loc'][-1], _siblings(kind, item['loc']))}"
+    if item["type"] == "missing":
+        return f"{name} is missing: its default has been removed from the config; set {name}=<value>"
+    if item["type"] == "value_error":
+        return f"{name + ': ' if name else ''}{item['ctx']['error']}"
+    return f"{name}={item['input']!r}: {item['msg']}"
+
+
+def _siblings(kind: "type[BaseModel]", location: tuple[str | int, ...]) -> list[str]:
+    group: Any = kind
+    for part in location[:-1]:
+        group = group.model_fields[str(part)].annotation
+    return [field.name for field in fields(group)] if is_dataclass(group) else list(group.model_fields)

@@ -13,8 +13,7 @@ from pydantic import ValidationError
 from rich.progress import track
 
 from tangka_match.config.build import build_plan
-from tangka_match.config.check import describe_fault, raise_faults
-from tangka_match.config.explain import explain
+from tangka_match.config.explain import describe_fault, explain, raise_faults
 from tangka_match.config.launch import keep_absolute_paths
 from tangka_match.errors import ConfigError, TangkaMatchError
 from tangka_match.records.environment import CodeVersion
@@ -87,7 +86,7 @@ def _describe_sweep_fault(item: Any) -> str:
     if item["type"] == "extra_forbidden":
         known = ", ".join(SweepSettings.model_fields)
         return f"sweep.{item['loc'][0]}: there is no such setting. Known in sweep: {known}"
-    return describe_fault({**item, "loc": ("sweep", *item["loc"])})
+    return describe_fault({**item, "loc": ("sweep", *item["loc"])}, SweepSettings)
 
 
 def plan_runs(config: DictConfig) -> list[RunPlan]:
