@@ -11,12 +11,12 @@ from helpers.small_runs import small_plan
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, TrainingError
 from tangka_match.losses import Schedule, TripletMarginLoss
-from tangka_match.metrics import summarise
+from tangka_match.metrics import retrieval_metrics, summarise
 from tangka_match.records.ledger import read_ledger
 from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder
 from tangka_match.retrieval.evaluation_files import read_ranks_table
 from tangka_match.retrieval.metadata import PASSPORT_KEY, read_checkpoint
-from tangka_match.training import module, runner
+from tangka_match.training import runner
 from tangka_match.training.optimisation import warmup_constant
 from tangka_match.training.plan import SweepJob
 from tangka_match.training.runner import train
@@ -117,7 +117,7 @@ def test_the_ranks_of_the_best_checkpoint_are_written_query_by_query(tmp_path):
 
 def test_the_best_checkpoint_is_that_of_the_highest_mean_r1(tmp_path, monkeypatch):
     scripted = iter((10.0, 30.0, 20.0))
-    monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"mean_r1": next(scripted)})
+    monkeypatch.setattr(retrieval_metrics, "summarise", lambda ranks: summarise(ranks) | {"mean_r1": next(scripted)})
     result = train(small_plan(tmp_path, max_epochs=3))
     assert (result.best_epoch, result.best_step) == (1, 6)
 
@@ -244,7 +244,7 @@ def test_a_run_that_broke_off_after_its_last_step_takes_no_step_more(tmp_path, m
     """With patience 1, the second of four epochs is the last; without, all four are done."""
     settings = {"max_epochs": 4, "early_stopping_patience": patience}
     worse = iter((10.0, *[5.0] * 3) * 2)
-    monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"mean_r1": next(worse)})
+    monkeypatch.setattr(retrieval_metrics, "summarise", lambda ranks: summarise(ranks) | {"mean_r1": next(worse)})
     unbroken = train(small_plan(tmp_path / "a", **settings))
     worse = iter((10.0, *[5.0] * 3))
     with monkeypatch.context() as broken, pytest.raises(OSError, match="power cut"):
@@ -258,7 +258,7 @@ def test_a_run_that_broke_off_after_its_last_step_takes_no_step_more(tmp_path, m
 
 
 def test_the_last_verdict_is_not_lost_with_a_run_that_broke_off_after_its_last_step(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner.TrainingGuard, "conclude", lambda guard, step: guard._say("overfitting", "said", step))
+    monkeypatch.setattr(runner.TrainingGuard, "conclude", lambda guard, step: guard._add_verdict("overfitting", "said", step))
     with monkeypatch.context() as broken, pytest.raises(OSError, match="power cut"):
         broken.setattr(runner.TrainingGuard, "conclude", power_cut)
         train(small_plan(tmp_path))
