@@ -258,7 +258,8 @@ def test_a_run_that_broke_off_after_its_last_step_takes_no_step_more(tmp_path, m
 
 
 def test_the_last_verdict_is_not_lost_with_a_run_that_broke_off_after_its_last_step(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner.TrainingGuard, "conclude", lambda guard, step: guard._add_verdict("overfitting", "said", step))
+    say = lambda guard, step: guard._add_verdict("overfitting", "said", step)  # noqa: E731
+    monkeypatch.setattr(runner.TrainingGuard, "conclude", say)
     with monkeypatch.context() as broken, pytest.raises(OSError, match="power cut"):
         broken.setattr(runner.TrainingGuard, "conclude", power_cut)
         train(small_plan(tmp_path))
