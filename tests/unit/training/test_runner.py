@@ -11,12 +11,12 @@ from helpers.small_runs import Stop, StoppedError, small_plan
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, TrainingError
 from tangka_match.losses import Schedule, TripletMarginLoss
-from tangka_match.metrics import summarise
+from tangka_match.metrics import retrieval_metrics, summarise
 from tangka_match.records.ledger import read_ledger
 from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder
 from tangka_match.retrieval.evaluation_files import read_ranks_table
 from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
-from tangka_match.training import build, module, recorder, runner
+from tangka_match.training import build, recorder, runner
 from tangka_match.training.optimisation import warmup_constant
 from tangka_match.training.plan import SweepJob
 from tangka_match.training.runner import train
@@ -117,7 +117,7 @@ def test_ranks_of_the_best_checkpoint_are_written_per_query(tmp_path):
 
 def test_best_checkpoint_has_the_highest_mean_r1(tmp_path, monkeypatch):
     scripted = iter((10.0, 30.0, 20.0))
-    monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"mean_r1": next(scripted)})
+    monkeypatch.setattr(retrieval_metrics, "summarise", lambda ranks: summarise(ranks) | {"mean_r1": next(scripted)})
     result = train(small_plan(tmp_path, max_epochs=3))
     assert (result.best_epoch, result.best_step) == (1, 6)
 
@@ -313,7 +313,7 @@ def test_run_that_failed_after_its_last_step_takes_no_further_step(tmp_path, mon
     """With patience 1 the run ends after two of four epochs; without, after all four."""
     settings = {"max_epochs": 4, "early_stopping_patience": patience}
     worse = iter((10.0, *[5.0] * 3) * 2)
-    monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"mean_r1": next(worse)})
+    monkeypatch.setattr(retrieval_metrics, "summarise", lambda ranks: summarise(ranks) | {"mean_r1": next(worse)})
     unbroken = train(small_plan(tmp_path / "a", **settings))
     worse = iter((10.0, *[5.0] * 3))
     with monkeypatch.context() as broken, pytest.raises(OSError, match="power cut"):
@@ -327,7 +327,8 @@ def test_run_that_failed_after_its_last_step_takes_no_further_step(tmp_path, mon
 
 
 def test_final_verdict_survives_a_failure_after_the_last_step(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner.TrainingGuard, "conclude", lambda guard, step: guard._say("overfitting", "said", step))
+    say = lambda guard, step: guard._add_verdict("overfitting", "said", step)  # noqa: E731
+    monkeypatch.setattr(runner.TrainingGuard, "conclude", say)
     with monkeypatch.context() as broken, pytest.raises(OSError, match="power cut"):
         broken.setattr(runner.TrainingGuard, "conclude", power_cut)
         train(small_plan(tmp_path))
