@@ -36,7 +36,7 @@ def test_all_refusals_come_at_once():
 @pytest.mark.parametrize("loss", ["alignment_uniformity", "momentum_queue", "blend"])
 @pytest.mark.parametrize("model", ["scan_t2i", "cross_modal_transformer"])
 def test_a_loss_on_pooled_vectors_needs_a_model_that_has_them(model, loss):
-    with pytest.raises(ConfigError, match=r"  loss: loss \w+ compares one vector an image .* this model has none"):
+    with pytest.raises(ConfigError, match=r"  loss: loss \w+ compares one vector per image .* this model has none"):
         build_plan(compose_config(f"model={model}", f"loss={loss}"))
     build_plan(compose_config("model=vse", f"loss={loss}"))
 
