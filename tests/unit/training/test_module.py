@@ -105,12 +105,10 @@ def test_training_batches_are_augmented():
     assert not torch.equal(expected, scores(module, batch))
 
 
-def test_progress_is_the_share_of_steps_taken():
-    module, seen = small_module(), []
-    for step in (0, 5, 10, 11):
-        attach(module, step=step)
-        seen.append(module.progress)
-    assert seen == [0.0, 0.5, 1.0, 1.0]
+@pytest.mark.parametrize(("step", "progress"), [(0, 0.0), (5, 0.5), (10, 1.0), (11, 1.0)])
+def test_progress_is_the_share_of_steps_taken(step, progress):
+    attach(module := small_module(), step=step)
+    assert module.progress == progress
 
 
 def test_training_step_logs_loss_spread_and_learning_rate():
@@ -370,28 +368,22 @@ def test_training_lowers_the_loss(tmp_path):
     module, data = small_module(matcher), small_data(tmp_path)
     data.setup("fit")
     batch = next(iter(data.train_dataloader()))
-    before = module.loss(
-        LossInputs(scores(module, batch), positive_mask(batch.image_index, batch.text_group))
-    ).total.item()
+    positives = positive_mask(batch.image_index, batch.text_group)
+    before = module.loss(LossInputs(scores(module, batch), positives)).total.item()
     trainer.fit(module, datamodule=data)
-    after = module.loss(
-        LossInputs(scores(module, batch), positive_mask(batch.image_index, batch.text_group))
-    ).total.item()
+    after = module.loss(LossInputs(scores(module, batch), positives)).total.item()
     assert after < 0.5 * before
 
 
 @pytest.mark.parametrize("loss", [CurriculumLoss(triplet_weight=0.0), InfoNCELoss()], ids=["one in use", "one"])
 def test_loss_of_one_part_logs_no_gradient_shares(loss):
-    module = small_module(loss=loss)
-    logged = attach(module)
+    logged = attach(module := small_module(loss=loss))
     module.training_step(pairs(), 0)
     assert not [name for name in logged if "grad_share" in name]
 
 
-def trained(root, monkeypatch=None):
+def trained(root):
     """Train six logged steps with dropout and a learnt temperature; returns weights and last metrics."""
-    if monkeypatch is not None:
-        monkeypatch.setattr(LossTerms, "gradient_shares", lambda terms, sources: {})
     torch.manual_seed(0)
     module = small_module(loss=CurriculumLoss(learn_temperature=True))
     trainer = quiet_trainer(max_epochs=2)
@@ -401,8 +393,8 @@ def trained(root, monkeypatch=None):
 
 def test_gradient_shares_do_not_change_the_run(tmp_path, monkeypatch):
     with_shares, logged = trained(tmp_path)
-    without, silent = trained(tmp_path, monkeypatch)
-    shares = [float(logged[f"train/grad_share_{name}"]) for name in ("triplet", "info_nce")]
-    assert sum(shares) == pytest.approx(100.0, abs=1e-3)
+    monkeypatch.setattr(LossTerms, "gradient_shares", lambda terms, sources: {})
+    without, silent = trained(tmp_path)
+    assert sum(float(logged[f"train/grad_share_{name}"]) for name in ("triplet", "info_nce")) == pytest.approx(100.0)
     assert not [name for name in silent if "grad_share" in name]
     assert all(torch.equal(value, without[name]) for name, value in with_shares.items())
