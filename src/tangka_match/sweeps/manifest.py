@@ -14,10 +14,9 @@ Events, each with ``time``:
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from tangka_match.records.ledger import append_line, event_line, parse_line
+from tangka_match.records.ledger import Ledger, parse_line
 
 COMPLETED = ("finished", "pruned")
 """Statuses of jobs that need no further try."""
@@ -64,24 +63,12 @@ class ManifestContent:
     corrupt: int = 0
 
 
-class Manifest:
+class Manifest(Ledger):
     """Writer and reader of a manifest that several processes may append to.
 
     Args:
         path: Manifest file; created if missing.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def write(self, event: str, **fields: Any) -> None:
-        """Append one event.
-
-        Args:
-            event: Name of the event.
-            fields: Further fields, plain values that JSON can hold.
-        """
-        append_line(self.path, event_line(event, fields))
 
     def read(self) -> ManifestContent:
         """Read all events; damaged lines are skipped and counted."""
