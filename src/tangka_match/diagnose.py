@@ -10,7 +10,7 @@ target recall takes.
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import AfterValidator, Field
 
 from tangka_match.cli import command, open_split, read_settings, say, usable_device, write_missing_data
@@ -121,12 +121,13 @@ def _diagnose_data(
     from hydra.utils import instantiate
 
     from tangka_match.analysis.diagnosis.sections import data_sections, run_profile
+    from tangka_match.config.arguments import with_import_paths
 
     profile = None if run is None else run_profile(run)
     return data_sections(
         splits,
         scans,
-        instantiate(data.tokenizer, _convert_="all"),
+        instantiate(with_import_paths(OmegaConf.to_container(data.tokenizer, resolve=True)), _convert_="all"),
         settings.split,
         vocabulary_path=data.vocabulary_path,
         min_count=data.min_count,

@@ -129,8 +129,16 @@ def _build_once(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> 
     def build_scheduler() -> None:
         build["scheduler"]()(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]), total_steps=TRIAL_STEPS)
 
+    averages: list[str] = []
+
     def build_callback(name: str) -> None:
         callback = build[name]()
+        if isinstance(callback, pl.callbacks.WeightAveraging):
+            averages.append(name)
+            if len(averages) > 1:
+                raise ConfigError(
+                    f"{' and '.join(averages)}: only one average of the weights can be kept; set one to null"
+                )
         if not isinstance(callback, pl.Callback):
             raise ConfigError(
                 f"{name}: {type(callback).__name__} is not a Lightning callback; derive it from "

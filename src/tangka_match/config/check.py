@@ -49,7 +49,7 @@ def check_config(config: DictConfig) -> tuple[RunSettings, dict[str, Any]]:
     ]
     for group in BUILT_BY_TARGET:
         faults += argument_faults(group, plain[group], FILLED_LATER[group])
-    for name, node in (plain["callbacks"] or {}).items():
+    for name, node in (plain.get("callbacks") or {}).items():
         faults += [] if node is None else _callback_faults(f"callbacks.{name}", node)
     distillation_loss = plain["distillation"].get("loss")
     if distillation_loss is not None:
@@ -62,11 +62,13 @@ def check_config(config: DictConfig) -> tuple[RunSettings, dict[str, Any]]:
         faults += [describe_fault(item, RunSettings) for item in error.errors()]
     raise_faults(faults)
     assert settings is not None
-    return settings, plain | {"callbacks": _unresolved(config.callbacks)}
+    return settings, plain | {"callbacks": _unresolved(config.get("callbacks"))}
 
 
 def _unresolved(node: DictConfig | None) -> dict[str, Any]:
-    return {} if node is None else with_current_targets(OmegaConf.to_container(node, resolve=False))
+    return (
+        {} if node is None else with_registered_names(with_current_targets(OmegaConf.to_container(node, resolve=False)))
+    )
 
 
 def active_callbacks(nodes: dict[str, Any] | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tangka_match.errors import count
 from tangka_match.metric_names import METRICS, VAL_PREFIX
 from tangka_match.records.curves import best_validation
 from tangka_match.records.run_files import RunFiles, read_run_files
+from tangka_match.records.setting_names import with_current_targets, with_first_names
 
 RUNNING, KILLED = "running", "killed"
 """Statuses of a run whose ledger has no ``end`` event: a process holds its lock, or none does."""
@@ -143,7 +144,7 @@ def make_record(files: RunFiles) -> RunRecord:
         metrics=_metrics(result.get("val_metrics"))
         or _metrics({k.removeprefix(VAL_PREFIX): v for k, v in best.items()}),
         intervals=_intervals(result.get("val_ci95")),
-        config=flatten(config),
+        config=flatten(with_current_targets(with_first_names(config))),
         data=_text(start.get("data_fingerprint") or result.get("data_fingerprint")),
         commit=_text(start.get("git_commit") or environment.get("git_commit")),
         code=_text(start.get("sources") or start.get("git_commit")),

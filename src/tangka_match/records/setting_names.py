@@ -21,6 +21,7 @@ SWEEP_PREFIXES = ("sweep=", "sweep.", "hydra.", "hydra/")
 
 MOVED_TARGETS = {
     "tangka_match.data.demo.writer.DemoWriter": "tangka_match.demo.writer.DemoWriter",
+    "tangka_match.data.piece_tokenizer.PieceTokenizer": "tangka_match.data.tokenizer.PieceTokenizer",
     "tangka_match.training.schedules.warmup_constant": "tangka_match.training.optimisation.warmup_constant",
     "tangka_match.training.schedules.warmup_cosine": "tangka_match.training.optimisation.warmup_cosine",
     "tangka_match.training.schedules.warmup_step_decay": "tangka_match.training.optimisation.warmup_step_decay",

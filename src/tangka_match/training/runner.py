@@ -102,7 +102,6 @@ def _fit(
             plan, recorder, guard, pruning, resumed=checkpoint is not None, progress_bar=progress_bar
         ),
         loggers=recorder.loggers,
-        progress_bar=progress_bar,
         folder=recorder.folder.path,
     )
     matcher = module.matcher

@@ -107,7 +107,6 @@ def build_trainer(
     strategy: str,
     callbacks: Sequence[pl.Callback],
     loggers: Sequence[Logger],
-    progress_bar: bool,
     folder: Path,
 ) -> pl.Trainer:
     """Build the trainer of a run.
@@ -117,7 +116,6 @@ def build_trainer(
         strategy: Name of the strategy, see ``strategy_for``.
         callbacks: All callbacks of the run.
         loggers: Loggers; the first one is the ledger's.
-        progress_bar: Whether ``callbacks`` hold a progress bar.
         folder: Run folder; a profiler writes its table there.
     """
     further = dict(settings.model_extra or {})
@@ -143,7 +141,7 @@ def build_trainer(
         callbacks=list(callbacks),
         logger=list(loggers),
         plugins=[AtomicCheckpointIO()],
-        enable_progress_bar=progress_bar,
+        enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in callbacks),
         enable_model_summary=False,
         **further,
     )
@@ -160,8 +158,7 @@ def strategy_for(name: str, loss: object, thaw_at: float) -> str:
         loss: Loss of the run; one that reads no scores leaves parameters unused that only scores depend on.
         thaw_at: Share of the run during which a part of the model is frozen.
 
-    >>> from tangka_match.errors import ConfigError
-    from tangka_match.losses import InfoNCELoss
+    >>> from tangka_match.losses import InfoNCELoss
     >>> strategy_for("ddp", InfoNCELoss(), 0.0), strategy_for("ddp", InfoNCELoss(), 0.5)
     ('ddp', 'ddp_find_unused_parameters_true')
     """

@@ -1,8 +1,10 @@
+from importlib import import_module
+
 import pytest
 
 from tangka_match.records import setting_names
 from tangka_match.records.run_folder import config_hash
-from tangka_match.records.setting_names import ADDED_SETTINGS, with_first_names
+from tangka_match.records.setting_names import ADDED_SETTINGS, with_current_targets, with_first_names
 
 CONFIG = {"seed": 0, "trainer": {"max_epochs": 3}, "training": {"guard": True}, "loss": {"margin": 0.2}}
 
@@ -42,3 +44,22 @@ def test_with_first_names_leaves_its_argument_unchanged():
     config = {"training": {"compile": False}, "_target_": "a"}
     with_first_names(config)
     assert config == {"training": {"compile": False}, "_target_": "a"}
+
+
+# Every ``_target_`` of this package in ``conf/`` of version 0.1.
+FIRST_TARGETS = """
+data.datamodule.RegionTextDataModule data.demo.writer.DemoWriter data.piece_tokenizer.PieceTokenizer
+data.tokenizer.JiebaTokenizer losses.AlignmentUniformityLoss losses.BlendLoss losses.CurriculumLoss losses.HALLoss
+losses.InfoNCELoss losses.MomentumQueueLoss losses.MultiPositiveInfoNCELoss losses.RankDistillationLoss
+losses.ScoreDistillationLoss losses.SigmoidLoss losses.SoftLabelLoss losses.TripletMarginLoss models.CCA
+models.ChineseCLIP models.CrossModalTransformer models.DualEncoder models.DualPath models.PretrainedText models.SCAN
+models.SGRAF models.VSE training.schedules.warmup_constant training.schedules.warmup_cosine
+training.schedules.warmup_step_decay
+""".split()
+
+
+@pytest.mark.parametrize("target", FIRST_TARGETS)
+def test_every_target_of_version_0_1_can_be_imported(target):
+    current = with_current_targets({"_target_": f"tangka_match.{target}"})["_target_"]
+    module, _, name = current.rpartition(".")
+    assert callable(getattr(import_module(module), name))

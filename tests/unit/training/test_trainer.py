@@ -15,9 +15,7 @@ def settings(**changed):
 
 
 def built(tmp_path, **changed):
-    return build_trainer(
-        settings(**changed), strategy="auto", callbacks=[], loggers=[], progress_bar=False, folder=tmp_path
-    )
+    return build_trainer(settings(**changed), strategy="auto", callbacks=[], loggers=[], folder=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,8 @@ class TrainingGuard(pl.Callback):
         """Compare the length of the run with what its loss needs; models fitted in closed form need no steps."""
         if isinstance(pl_module.matcher, FittedMatcher):
             return
-        steps, epoch = int(trainer.estimated_stepping_batches), int(trainer.num_training_batches)
+        steps = int(trainer.estimated_stepping_batches)
+        epoch = math.ceil(int(trainer.num_training_batches) / trainer.accumulate_grad_batches)
         needed, source = steps_needed(pl_module.loss)
         if steps < needed:
             bounds = {"trainer.max_steps": (trainer.max_steps, needed)} if trainer.max_steps > 0 else {}
@@ -98,7 +99,7 @@ class TrainingGuard(pl.Callback):
         Raises:
             TrainingError: If the loss is not finite.
         """
-        loss = float(outputs["loss"])
+        loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning divides it
         if not math.isfinite(loss):
             best = getattr(trainer.checkpoint_callback, "best_model_path", "")
             raise TrainingError(
@@ -159,8 +160,8 @@ class TrainingGuard(pl.Callback):
                 "overfitting",
                 f"since epoch {lowest['epoch']:.0f} the training loss fell from {lowest['train_loss']:.3f} to "
                 f"{last['train_loss']:.3f} while the validation loss rose from {lowest['val_loss']:.3f} to "
-                f"{last['val_loss']:.3f}: the model overfits. best.ckpt is from epoch "
-                f"{best['epoch']:.0f} (val/mean_r1 {best['mean_r1']:.2f}). Use a smaller model, augmentation=drop, "
+                f"{last['val_loss']:.3f}: the model overfits. {DEFAULT_MONITOR} was highest in epoch "
+                f"{best['epoch']:.0f} ({best['mean_r1']:.2f}). Use a smaller model, augmentation=drop, "
                 "more dropout or training.early_stopping_patience",
                 step,
             )

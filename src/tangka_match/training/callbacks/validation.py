@@ -29,7 +29,7 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
         ConfigError: If ``monitor`` is not a metric of validation.
     """
 
-    def __init__(self, patience: int, monitor: str = "val/mean_r1") -> None:
+    def __init__(self, patience: int, monitor: str = DEFAULT_MONITOR) -> None:
         super().__init__(monitor, mode=monitor_mode(monitor), patience=patience)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -217,7 +217,7 @@ def test_overfitting_is_reported_with_both_curves_and_the_best_epoch():
     message = run.said[0].message
     assert "since epoch 1 the training loss fell from 0.600 to 0.300" in message
     assert "the validation loss rose from 0.500 to 0.800" in message
-    assert "best.ckpt is from epoch 1 (val/mean_r1 31.25)" in message
+    assert "val/mean_r1 was highest in epoch 1 (31.25)" in message
 
 
 @pytest.mark.parametrize(
