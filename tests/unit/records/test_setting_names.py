@@ -47,15 +47,36 @@ def test_with_first_names_leaves_its_argument_unchanged():
 
 
 # Every ``_target_`` of this package in ``conf/`` of version 0.1.
-FIRST_TARGETS = """
-data.datamodule.RegionTextDataModule data.demo.writer.DemoWriter data.piece_tokenizer.PieceTokenizer
-data.tokenizer.JiebaTokenizer losses.AlignmentUniformityLoss losses.BlendLoss losses.CurriculumLoss losses.HALLoss
-losses.InfoNCELoss losses.MomentumQueueLoss losses.MultiPositiveInfoNCELoss losses.RankDistillationLoss
-losses.ScoreDistillationLoss losses.SigmoidLoss losses.SoftLabelLoss losses.TripletMarginLoss models.CCA
-models.ChineseCLIP models.CrossModalTransformer models.DualEncoder models.DualPath models.PretrainedText models.SCAN
-models.SGRAF models.VSE training.schedules.warmup_constant training.schedules.warmup_cosine
-training.schedules.warmup_step_decay
-""".split()
+FIRST_TARGETS = [
+    "data.datamodule.RegionTextDataModule",
+    "data.demo.writer.DemoWriter",
+    "data.piece_tokenizer.PieceTokenizer",
+    "data.tokenizer.JiebaTokenizer",
+    "losses.AlignmentUniformityLoss",
+    "losses.BlendLoss",
+    "losses.CurriculumLoss",
+    "losses.HALLoss",
+    "losses.InfoNCELoss",
+    "losses.MomentumQueueLoss",
+    "losses.MultiPositiveInfoNCELoss",
+    "losses.RankDistillationLoss",
+    "losses.ScoreDistillationLoss",
+    "losses.SigmoidLoss",
+    "losses.SoftLabelLoss",
+    "losses.TripletMarginLoss",
+    "models.CCA",
+    "models.ChineseCLIP",
+    "models.CrossModalTransformer",
+    "models.DualEncoder",
+    "models.DualPath",
+    "models.PretrainedText",
+    "models.SCAN",
+    "models.SGRAF",
+    "models.VSE",
+    "training.schedules.warmup_constant",
+    "training.schedules.warmup_cosine",
+    "training.schedules.warmup_step_decay",
+]
 
 
 @pytest.mark.parametrize("target", FIRST_TARGETS)
