@@ -3,9 +3,7 @@
 import csv
 import json
 import os
-import shutil
 
-import pytest
 import torch
 import yaml
 from PIL import Image
@@ -110,21 +108,6 @@ def test_users_callback_limits_and_monitor_through_the_command_line(train, tmp_p
     saved = yaml.safe_load(only(tmp_path, "runs/*/config.yaml").read_text("utf-8"))
     assert saved["callbacks"]["mine"]["name"] == "you"
     assert read_checkpoint(only(tmp_path, "checkpoints/*/*/best.ckpt"))["global_step"] in (2, 4)
-
-
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_compiled_run_has_the_checkpoint_and_the_numbers_of_an_eager_one(train, tmp_path):
-    words = ("+experiment=debug", "logger=none", "trainer.fast_dev_run=2", "trainer.max_steps=-1")
-    for compiled in ("false", "true"):
-        done = train(*words, f"name=compile_{compiled}", f"training.compile={compiled}")
-        assert done.code == 0, done.stderr
-    eager, compiled = (
-        read_checkpoint(only(tmp_path, f"checkpoints/compile_{value}/*/best.ckpt"))["state_dict"]
-        for value in ("false", "true")
-    )
-    assert eager.keys() == compiled.keys()
-    for name, value in eager.items():
-        torch.testing.assert_close(compiled[name], value, rtol=1e-3, atol=1e-4)
 
 
 def test_help_and_composition_do_not_import_torch(tmp_path):
