@@ -201,7 +201,7 @@ def test_exception_misspelt_setting_in_a_fresh_process(tmp_path):
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU")
-def test_exception_gpu_without_a_gpu(root, tmp_path):
+def test_exception_gpu_requested_without_a_gpu(root, tmp_path):
     before = contents(tmp_path)
     done = run_cli_in_process(*SMALL, *places(tmp_path), "trainer=gpu")
     assert_one_message(done, r"trainer\.accelerator='gpu': .* finds no GPU .*use trainer=cpu")

@@ -127,7 +127,7 @@ def unchanged(folders):
         (unchanged, ("out={folder}/a0/ranks.csv",), "already exists and is not overwritten"),
     ],
 )
-def test_user_error_is_one_message(folders, spoil, words, message):
+def test_user_error_gives_one_message(folders, spoil, words, message):
     spoil(folders)
     usual = {"a": f"a={folders / 'a0'}", "b": f"b={folders / 'b0'}"}
     given = {word.partition("=")[0]: word.format(folder=folders) for word in words}

@@ -23,7 +23,7 @@ def test_view_is_written_as_json_for_the_swept_parameters(dashboard, tmp_path):
     assert "optimizer" not in text
 
 
-def test_push_without_login_is_one_message(dashboard, tmp_path):
+def test_push_without_login_gives_one_message(dashboard, tmp_path):
     done = dashboard("push=true")
     assert (done.code, done.stdout) == (2, "")
     assert done.stderr.startswith("ConfigError: push=true: not logged in to W&B; run `wandb login` first")

@@ -86,7 +86,7 @@ def test_evaluate_and_load_give_the_trained_matcher(plugin, trained, demo_data, 
     assert model.similarity(torch.rand(2, 36, model.metadata["feature_dim"]), ["绿度母"]).shape == (2, 1)
 
 
-def test_resume_finishes_a_run_that_was_killed(trained, environment, demo_data):
+def test_killed_run_is_resumed_and_finished(trained, environment, demo_data):
     """The run looks killed in its last moment: its ledger does not say that it ended."""
     ledger = only(trained, "runs/*/ledger.jsonl")
     lines = [line for line in ledger.read_text("utf-8").splitlines() if json.loads(line)["event"] != "end"]
@@ -96,7 +96,7 @@ def test_resume_finishes_a_run_that_was_killed(trained, environment, demo_data):
     assert json.loads(ledger.read_text("utf-8").splitlines()[-1])["event"] == "end"
 
 
-def test_load_without_the_package_says_what_is_missing(trained):
+def test_load_without_the_package_names_the_missing_class(trained):
     with pytest.raises(CheckpointError, match=r"names the model 'example_matcher'; .*install the package that regis"):
         tangka_match.load(only(trained, "checkpoints/*/*/best.ckpt"))
 
@@ -108,7 +108,7 @@ def test_load_without_the_package_says_what_is_missing(trained):
         ("data.tokenizer._target_=helpers.unregistered.Letters", "name 'letters', under which it is not registered"),
     ],
 )
-def test_training_refuses_what_no_checkpoint_could_restore(plugin, override, message, demo_data, tmp_path):
+def test_unregistered_classes_are_refused_before_training(plugin, override, message, demo_data, tmp_path):
     words = [word for word in RUN if not word.startswith(("model=", "data/tokenizer="))]
     done = run_cli_in_process(*words, "model=vse_tiny", override, *places(demo_data, tmp_path))
     assert done.code == 2

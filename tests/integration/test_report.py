@@ -94,7 +94,7 @@ def test_show_prints_one_run(folder, given):
         (runs, ["limit=0"], "limit=0"),
     ],
 )
-def test_user_error_is_one_message(folder, tmp_path, main, words, message):
+def test_user_error_gives_one_message(folder, tmp_path, main, words, message):
     (folder / "20260101-000000-aaaaaa-0000" / "empty").mkdir()
     usual = {"runs": f"runs={folder}"} | ({"out": f"out={tmp_path / 'page.html'}"} if main is report else {})
     given = {word.partition("=")[0]: word.format(folder=folder) for word in words}

@@ -85,7 +85,7 @@ def test_same_seed_gives_the_same_weights(train, tmp_path):
     assert not list(tmp_path.glob("runs/*/metrics.csv"))  # logger=none writes the ledger only
 
 
-def test_users_callback_limits_and_monitor_through_the_command_line(train, tmp_path):
+def test_command_line_sets_user_callback_limits_and_monitor(train, tmp_path):
     """`targeted` with two epochs: warm-up and patience do not fit, which is a warning."""
     package = tmp_path / "package"
     package.mkdir()
@@ -113,7 +113,7 @@ def test_users_callback_limits_and_monitor_through_the_command_line(train, tmp_p
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_compiled_run_has_the_checkpoint_and_the_numbers_of_an_eager_one(train, tmp_path):
+def test_compiled_run_equals_an_eager_run(train, tmp_path):
     words = ("+experiment=debug", "logger=none", "trainer.fast_dev_run=2", "trainer.max_steps=-1")
     for compiled in ("false", "true"):
         done = train(*words, f"name=compile_{compiled}", f"training.compile={compiled}")

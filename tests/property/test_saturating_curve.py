@@ -43,7 +43,7 @@ def test_intervals_cover_the_truth(curve, own, shared):
 
 
 @pytest.mark.parametrize(("target", "reached_at"), [(40, 800.0), (60, None)], ids=["reachable", "not reachable"])
-def test_the_number_of_pairs(target, reached_at):
+def test_interval_of_the_number_of_pairs_covers_the_truth(target, reached_at):
     """45 - 4000 / n is 40 at 800 pairs, and never reaches 60."""
     found = [drawn((45, 4000, 1.0), 0.5, 0.0, seed).pairs_for(target) for seed in range(SIMULATIONS // 2)]
     if reached_at is None:

@@ -107,7 +107,7 @@ def read_records(folders: Sequence[Path], keep: Callable[[RunFiles], None] = lam
 
     Args:
         folders: Run folders.
-        keep: Called with the files of each run, to extract what the record does not hold before they are dropped.
+        keep: Callback with the files of each run, to extract data that the record does not hold.
     """
     records = []
     console = rich.get_console()
@@ -119,7 +119,7 @@ def read_records(folders: Sequence[Path], keep: Callable[[RunFiles], None] = lam
 
 
 def make_record(files: RunFiles) -> RunRecord:
-    """Summarise a run; what its files lack stays empty."""
+    """Summarise a run; fields that its files lack stay empty."""
     events, config, result, environment = files.events, files.config, files.result, files.environment
     start: Mapping[str, Any] = next((event for event in events if event["event"] == "start"), {})
     status = _status(events, held=files.held)
@@ -158,7 +158,7 @@ def make_record(files: RunFiles) -> RunRecord:
 
 
 def damage(runs: Sequence[RunRecord]) -> list[str]:
-    """Describe what could not be read of the runs; empty if everything could."""
+    """Describe the unreadable parts of the runs; empty if everything was read."""
     lines, files = sum(run.skipped for run in runs), sum(len(run.problems) for run in runs)
     described = [f"{count(lines, 'unreadable ledger line')} skipped"] if lines else []
     return described + ([count(files, "unreadable file")] if files else [])

@@ -108,7 +108,7 @@ def test_experiment_header_has_aim_command_and_expected_numbers(path):
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
-def test_command_in_an_experiment_header_composes_to_it(path):
+def test_command_in_an_experiment_header_composes_that_experiment(path):
     python, flag, module, *overrides = shlex.split(header_of(path)["Command"].replace("<folder>", "somewhere"))
     assert (python, flag, module) == ("python", "-m", "tangka_match.train")
     settings, plain = check_config(compose_config(*overrides))

@@ -89,7 +89,7 @@ def test_fit_returns_the_output_of_forward():
     torch.testing.assert_close(torch.cat([statistics(*batch) for batch in batches()]), fitted, atol=1e-4, rtol=1e-4)
 
 
-def test_a_constant_block_stays_zero():
+def test_constant_block_stays_zero():
     """With one region per image, the standard deviation is zero."""
     statistics = RegionStatistics(4, 3)
     regions, mask = images()

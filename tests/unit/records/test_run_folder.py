@@ -37,7 +37,7 @@ def test_taken_run_id_is_drawn_again(tmp_path, monkeypatch):
     assert [make(tmp_path).run_id[-4:] for _ in range(2)] == ["aaaa", "bbbb"]
 
 
-def test_other_ranks_use_the_folder_of_rank_zero(tmp_path, monkeypatch):
+def test_other_ranks_use_the_folder_of_rank_0(tmp_path, monkeypatch):
     first = make(tmp_path)
     monkeypatch.setenv(RUN_ID_VARIABLE, first.run_id)
     assert make(tmp_path).run_id != first.run_id  # another run of this process, not another rank
@@ -133,7 +133,7 @@ def test_lock_of_a_running_run_is_refused(tmp_path):
     folder.lock().close()
 
 
-def test_killed_run_is_free_while_its_worker_lives_on(tmp_path):
+def test_killed_run_is_unlocked_although_its_worker_is_still_running(tmp_path):
     folder = make(tmp_path)
     held, told = multiprocessing.Pipe()
 

@@ -16,7 +16,7 @@ def path(tmp_path):
     return tmp_path / "journal.log"
 
 
-def test_journal_reads_what_others_append(path):
+def test_journal_reads_lines_appended_by_other_processes(path):
     one, two = JournalFile(path), JournalFile(path)
     one.append_logs([{"op_code": 1}, {"op_code": 2}])
     assert list(two.read_logs(1)) == [{"op_code": 2}]
@@ -139,7 +139,7 @@ def test_killed_trial_is_repeated_under_the_next_number(opened):
     assert sweep.folder.manifest.read().jobs[1].status == "stopped"
 
 
-def test_ended_trial_that_was_not_told_is_told_and_not_stale(opened):
+def test_ended_trial_missing_in_optuna_is_told_and_not_stale(opened):
     sweep, study = opened(n_trials=2)
     trial = study.ask()
     sweep.folder.manifest.write("job", job=0, overrides=trial.overrides, params=trial.params)
@@ -151,7 +151,7 @@ def test_ended_trial_that_was_not_told_is_told_and_not_stale(opened):
     assert sweep.folder.manifest.read().jobs[0].status == "finished"
 
 
-def test_trials_of_a_living_process_are_not_stale(opened):
+def test_trials_of_a_running_process_are_not_stale(opened):
     _, one = opened(n_trials=2)
     one.ask()
     _, two = opened(n_trials=2)
@@ -256,7 +256,7 @@ def test_trial_below_the_median_of_its_epoch_is_pruned(opened):
     assert study.trials[3].state == TrialState.PRUNED
 
 
-def test_report_of_a_reaped_trial_is_ignored(opened):
+def test_report_of_a_removed_stale_trial_is_ignored(opened):
     sweep, study = opened()
     trial = study.ask()
     study.close()

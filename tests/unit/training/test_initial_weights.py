@@ -186,7 +186,7 @@ def test_resume_is_exact_without_the_first_checkpoint(tmp_path, first, monkeypat
     assert meta["init_from"]["run_id"] == first.folder.run_id
 
 
-def test_unusable_checkpoint_leaves_no_run_behind(tmp_path, first):
+def test_unusable_checkpoint_creates_no_run_folder(tmp_path, first):
     plan = plan_on(tmp_path / "second", ["祥云"], init_from=first.folder.best)
     with pytest.raises(CheckpointError, match=r"this run trains a x\.Other"):
         train(replace(plan, model={"_target_": "x.Other"}))

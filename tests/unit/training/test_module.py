@@ -139,7 +139,7 @@ class Plus(LossHook):
         self.value = state_dict["value"]
 
 
-def test_the_matching_loss_for_the_guard_excludes_hooks():
+def test_matching_loss_for_the_guard_excludes_hooks():
     alone, both, batch = small_module(), small_module(hooks=[Plus(5.0)]), pairs()
     attach(alone)
     attach(both)
@@ -335,7 +335,7 @@ def test_momentum_encoder_is_saved_with_the_weights():
     assert "momentum.started" not in small_module().state_dict()
 
 
-def test_object_that_is_no_matcher_is_refused():
+def test_object_that_is_not_a_matcher_is_refused():
     with pytest.raises(AssertionError, match="Linear lacks a method of the Matcher protocol"):
         small_module(torch.nn.Linear(2, 2))
 

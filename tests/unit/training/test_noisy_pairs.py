@@ -63,7 +63,7 @@ def test_weights_are_fitted_once_per_epoch():
     assert hook.weights[0] < hook.weights[2]
 
 
-def test_begin_within_an_epoch_fits_at_once():
+def test_begin_within_an_epoch_fits_the_weights_immediately():
     """The first step past begin uses the averages so far; the next fit is at the first step of the next epoch."""
     hook = NoisyPairWeights([5], begin=0.5)
     weigh(hook, [1.0, 1.1, 5.0, 5.1], [0, 1, 2, 3])
@@ -144,7 +144,7 @@ def unbroken(tmp_path_factory):
 
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
 @pytest.mark.parametrize("steps", [13, 42, 45])  # of 70: before pairs are weighted, in an epoch, at the end of one
-def test_resumed_run_ends_with_the_bits_of_an_unbroken_one(unbroken, tmp_path, steps):
+def test_resumed_run_equals_an_uninterrupted_one(unbroken, tmp_path, steps):
     hook, whole = unbroken
     planted(tmp_path)
     torch.manual_seed(0)

@@ -92,7 +92,7 @@ def test_step_decay_divides_at_the_published_epoch():
     assert (seen[659], seen[660]) == pytest.approx((2.0, 0.2))
 
 
-def test_a_warm_up_longer_than_the_run_takes_a_tenth_of_it():
+def test_warm_up_longer_than_the_run_is_shortened_to_a_tenth_of_it():
     assert rates(warmup_constant, 20, warmup_steps=20)[:3] == pytest.approx([1.0, 2.0, 2.0])
     assert rates(warmup_constant, 2, warmup_steps=50) == pytest.approx([2.0, 2.0])
 

@@ -213,7 +213,7 @@ def test_best_checkpoint_holds_the_averaged_weights(tmp_path):
     assert torch.equal(run.validated[-1], validated)  # the numbers of the result are of these weights too
 
 
-def test_training_continues_from_its_own_weights_and_not_from_the_average(tmp_path):
+def test_training_continues_from_the_raw_weights_not_from_the_average(tmp_path):
     averaged, plain = WatchedRun(tmp_path / "a", ema_decay=DECAY), WatchedRun(tmp_path / "b")
     train(averaged.plan)
     train(plain.plan)
@@ -309,7 +309,7 @@ def test_run_whose_checkpoint_was_removed_does_not_start_again(tmp_path):
 
 
 @pytest.mark.parametrize("patience", [1, None])
-def test_run_that_failed_after_its_last_step_takes_no_further_step(tmp_path, monkeypatch, patience):
+def test_resume_after_a_failure_past_the_last_step_trains_no_further_step(tmp_path, monkeypatch, patience):
     """With patience 1 the run ends after two of four epochs; without, after all four."""
     settings = {"max_epochs": 4, "early_stopping_patience": patience}
     worse = iter((10.0, *[5.0] * 3) * 2)
@@ -343,7 +343,7 @@ def test_recorded_commit_is_that_of_the_start(tmp_path, monkeypatch):
     assert json.loads((folder.path / "result.json").read_text("utf-8"))["git_commit"] == "before"
 
 
-def test_bad_data_leave_no_folder_behind(tmp_path):
+def test_bad_data_create_no_run_folder(tmp_path):
     plan = small_plan(tmp_path)
     (tmp_path / "data" / "dev_caps.txt").unlink()
     with pytest.raises(DataFormatError, match=r"dev_caps\.txt"):
@@ -351,7 +351,7 @@ def test_bad_data_leave_no_folder_behind(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_wrong_schedule_leaves_no_folder_behind(tmp_path):
+def test_wrong_schedule_creates_no_run_folder(tmp_path):
     plan = replace(small_plan(tmp_path), scheduler=partial(warmup_constant, warmup_steps=-1))
     with pytest.raises(ConfigError, match=r"scheduler\.warmup_steps=-1 must be >= 0"):
         train(plan)

@@ -59,7 +59,7 @@ def test_values_out_of_range_and_unknown_names_are_refused(model, values, field)
         model(**values)
 
 
-def test_two_averages_are_refused():
+def test_two_kinds_of_weight_averaging_are_refused():
     with pytest.raises(ValidationError, match=r"ema_decay=0\.9 and swa_begin=0\.5: only one average"):
         TrainingSettings(**(TRAINING | {"ema_decay": 0.9, "swa_begin": 0.5}))
 

@@ -122,7 +122,7 @@ def group_pairs(pairs: list[NearPair], count: int) -> npt.NDArray[np.int64]:
 def _nearest(
     query: FeatureScan, asked: npt.NDArray[np.int64], gallery: FeatureScan, *, within: bool
 ) -> npt.NDArray[np.int64]:
-    """Shortlist gallery images by the cosine of centred means: (asked, wanted), most similar first."""
+    """Shortlist gallery images by the cosine of centred means: (queries, wanted), most similar first."""
     there = np.flatnonzero(gallery.valid.any(axis=1))
     wanted = max(0, min(FIRST_RIVAL + RIVALS, len(there) - within))
     centre = torch.from_numpy(gallery.means[there].mean(axis=0)) if len(there) else torch.zeros(1)

@@ -22,7 +22,7 @@ MAX_PLOTTED = 50_000
 
 
 def diagnose_pictures(splits: Mapping[str, Split], scans: Mapping[str, FeatureScan]) -> Section:
-    """Check everything about the features that needs no captions.
+    """Check the features of all splits, without using the captions.
 
     Args:
         splits: Splits by name; ``train`` first, if present.

@@ -79,7 +79,7 @@ def test_collapse_is_reported_once():
     assert run.codes == ["collapse"]
 
 
-def test_a_good_check_resets_the_count():
+def test_check_without_collapse_resets_the_count():
     run = Watched()
     for spread in (1e-6, 1e-6, 0.3, 1e-6, 1e-6):
         run.step(0.2, spread)
@@ -87,7 +87,7 @@ def test_a_good_check_resets_the_count():
 
 
 @pytest.mark.parametrize(("loss", "spread"), [(0.2, 0.05), (0.1, 1e-6), (0.25, 1e-6)])
-def test_spread_scores_or_another_loss_are_no_collapse(loss, spread):
+def test_spread_scores_or_another_loss_are_not_a_collapse(loss, spread):
     run = Watched()
     for _ in range(5):
         run.step(loss, spread)
@@ -169,7 +169,7 @@ def test_short_schedule_is_reported_with_its_numbers():
     assert message.endswith("raise trainer.max_epochs to 395")  # 7,900 / 20
 
 
-def test_model_fitted_in_closed_form_needs_no_steps():
+def test_model_fitted_in_closed_form_gets_no_verdict_on_a_short_schedule():
     run = Watched(steps=1)
     run.module.matcher = CCA(vocab_size=60, feature_dim=8, embed_dim=4, codebook_size=5, num_hashes=16, rank=8)
     run.guard.on_train_start(run.trainer, run.module)

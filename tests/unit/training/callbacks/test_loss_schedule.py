@@ -41,7 +41,7 @@ def test_steps_and_validations_use_the_share_of_steps_taken(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
-def test_a_resumed_run_continues_with_the_values_of_its_step(tmp_path):
+def test_resumed_run_continues_with_the_values_of_its_step(tmp_path):
     with pytest.raises(StoppedError):
         fit(tmp_path, Stop(4))
     assert fit(tmp_path, resume=tmp_path / "last.ckpt").training == pytest.approx([4 / STEPS, 5 / STEPS])
