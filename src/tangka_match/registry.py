@@ -61,7 +61,7 @@ def register_matcher(name: str, target: Target) -> Target: ...
 def register_matcher(name: str, target: Target | None = None) -> Any:
     """Register a matcher; usable as a decorator.
 
-    The class follows ``tangka_match.Matcher`` and takes ``vocab_size``, ``feature_dim`` and ``num_regions`` in addition to
+    The class follows ``tangka_match.Matcher``, and takes ``vocab_size``, ``feature_dim`` and ``num_regions`` besides
     its own arguments.
 
     Args:

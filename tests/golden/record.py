@@ -259,9 +259,9 @@ def evaluate(shop: Workshop) -> Record:
     seeds = shop.train("seeds", SEEDS)
     (sweep,) = (shop.root / "seeds/runs/sweeps").glob("*/manifest.jsonl")
     first, second = shop.best("seeds")
-    asked = {name: (str(first), words) for name, words in EVALUATED.items()}
-    asked |= {"second": (str(second), EVALUATED["plain"]), "ensemble": (f"[{first},{second}]", ("split=test",))}
-    for name, (checkpoint, words) in asked.items():
+    requests = {name: (str(first), words) for name, words in EVALUATED.items()}
+    requests |= {"second": (str(second), EVALUATED["plain"]), "ensemble": (f"[{first},{second}]", ("split=test",))}
+    for name, (checkpoint, words) in requests.items():
         out = shop.root / f"out_{name}"
         shop.command("evaluate", f"checkpoint={checkpoint}", f"data.root={root}", f"out={out}", *words)
         outs[name] = read_evaluation(out)

@@ -35,7 +35,7 @@ def commands(page):
 
 
 def run(command, ids):
-    """Run one command of a page, with the ids of the runs that there are."""
+    """Run one command of a page, with the ids of existing runs in place of placeholders."""
     command = command.replace("data/demo ", "data/demo_small ").replace(
         "data.root=<folder>", "data.root=data/demo_small"
     )

@@ -1,4 +1,4 @@
-"""A package outside tangka_match brings a matcher, a loss and a tokenizer: trained, resumed, evaluated, loaded."""
+"""Train, resume, evaluate and load with a matcher, a loss and a tokenizer of another package."""
 
 import json
 import os
@@ -29,7 +29,7 @@ RUN = (
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """The folder that pip installed the example package to."""
+    """Install the example package with pip, and return the folder."""
     folder = tmp_path_factory.mktemp("site")
     options = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(folder))
     subprocess.run([sys.executable, "-m", "pip", "install", *options, str(PACKAGE)], check=True)
@@ -38,7 +38,7 @@ def installed(tmp_path_factory):
 
 @pytest.fixture
 def plugin(installed, monkeypatch):
-    """The example package on the path of this process, and a registry that forgets it again."""
+    """Add the example package to the path of this process; afterwards restore the path and the registry."""
     with empty_registry():
         monkeypatch.syspath_prepend(installed)
         yield
@@ -52,7 +52,7 @@ def environment(installed):
 
 @pytest.fixture(scope="module")
 def trained(environment, demo_data, tmp_path_factory):
-    """A folder with the runs and checkpoints of one training, which ran in a fresh process."""
+    """Train in a fresh process, and return the folder of runs and checkpoints."""
     folder = tmp_path_factory.mktemp("trained")
     done = run_cli_subprocess(*RUN, *places(demo_data, folder), env=environment)
     assert done.code == 0, done.stderr
@@ -87,7 +87,7 @@ def test_evaluate_and_load_give_the_trained_matcher(plugin, trained, demo_data, 
 
 
 def test_killed_run_is_resumed_and_finished(trained, environment, demo_data):
-    """The run looks killed in its last moment: its ledger does not say that it ended."""
+    """The ledger lacks the ``end`` event, as after a kill at the end of the run."""
     ledger = only(trained, "runs/*/ledger.jsonl")
     lines = [line for line in ledger.read_text("utf-8").splitlines() if json.loads(line)["event"] != "end"]
     ledger.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -23,7 +23,7 @@ SCALE = 6.0
 
 
 def both_ways(anchor_cost):
-    """Mean over the rows of the scores and of their transpose."""
+    """Average a loss of one direction over the scores and their transpose."""
     costs = [anchor_cost(scores[b], b) for scores in (SCORES, SCORES.T) for b in range(SIZE)]
     return sum(costs) / len(costs)
 

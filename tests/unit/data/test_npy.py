@@ -8,7 +8,7 @@ from tangka_match.errors import DataFormatError
 
 
 class RunsCode:
-    """Unpickling one of these fails the test."""
+    """Object that fails the test when it is unpickled."""
 
     def __reduce__(self):
         return pytest.fail, ("a pickle was executed",)

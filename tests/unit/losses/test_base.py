@@ -23,7 +23,7 @@ LOSSES = [TripletMarginLoss, InfoNCELoss, MultiPositiveInfoNCELoss, CurriculumLo
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.usefixtures("as_users_run")
+@pytest.mark.usefixtures("without_shape_checks")
 class TestInvalidInputs:
     def test_matrix_that_is_not_square(self, loss):
         with pytest.raises(ShapeError, match=r"similarity is \(3, 4\)"):
@@ -151,7 +151,7 @@ def test_positive_mask_does_not_compare_images_with_texts():
     assert not positive_mask(torch.tensor([1, 2]), torch.tensor([2, 1]))[0, 1]
 
 
-@pytest.mark.usefixtures("as_users_run")
+@pytest.mark.usefixtures("without_shape_checks")
 def test_positive_mask_refuses_different_lengths():
     with pytest.raises(ShapeError, match=r"image_index is \(3,\) but text_group is \(2,\)"):
         positive_mask(torch.arange(3), torch.arange(2))

@@ -57,7 +57,7 @@ def encode(tower, pixels):
 
 
 class NumberedPatches(nn.Module):
-    """Vision model whose states are 100 for the whole picture and the number of each patch, and the same negated."""
+    """Vision model with states (n, -n): n is 100 for the whole picture, and the number of the patch for a patch."""
 
     post_layernorm = nn.Identity()
 

@@ -117,36 +117,36 @@ def in_a_fork(work):
 
 def test_lock_of_a_running_run_is_refused(tmp_path):
     folder = make(tmp_path)
-    held, told = multiprocessing.Pipe()
+    parent_end, child_end = multiprocessing.Pipe()
 
     def hold():
         with folder.lock():
-            told.send(os.getpid())
-            told.recv()
+            child_end.send(os.getpid())
+            child_end.recv()
 
     holder = in_a_fork(hold)
-    owner = held.recv()
+    owner = parent_end.recv()
     with pytest.raises(TrainingError, match=rf"{folder.run_id} is still going \(process {owner}\)"):
         folder.lock()
-    held.send("let go")
+    parent_end.send("release")
     holder.join()
     folder.lock().close()
 
 
 def test_killed_run_is_unlocked_although_its_worker_is_still_running(tmp_path):
     folder = make(tmp_path)
-    held, told = multiprocessing.Pipe()
+    parent_end, child_end = multiprocessing.Pipe()
 
-    def die_with_a_child():
+    def exit_before_the_child():
         held_until_death = folder.lock()
         if (child := os.fork()) == 0:
             time.sleep(60)
-        told.send(child)
+        child_end.send(child)
         assert not held_until_death.closed
         os._exit(9)
 
-    in_a_fork(die_with_a_child).join()
-    child = held.recv()
+    in_a_fork(exit_before_the_child).join()
+    child = parent_end.recv()
     try:
         folder.lock().close()
     finally:

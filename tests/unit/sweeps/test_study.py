@@ -87,7 +87,7 @@ def finish(sweep, study, trial, status="finished", **end):
 
 
 def do(sweep, study, count=None):
-    """Ask for and finish ``count`` trials, or all."""
+    """Run ``count`` trials to their end, or all trials."""
     numbers = []
     while (count is None or len(numbers) < count) and (trial := study.ask()):
         finish(sweep, study, trial)
@@ -126,7 +126,7 @@ def test_killed_trial_is_repeated_under_the_next_number(opened):
     sweep, study = opened(n_trials=3)
     do(sweep, study, 1)
     killed = study.ask()
-    study.close()  # as if its process had died
+    study.close()  # as after a kill
     sweep, study = opened(n_trials=3)
     assert study.reap_stale_trials() == [1]
     assert study.reap_stale_trials() == []

@@ -230,16 +230,16 @@ def test_only_matrices_get_weight_decay():
 
 
 def test_learning_rate_schedule_covers_all_steps():
-    asked = []
+    totals = []
 
     def schedule(optimizer, total_steps):
-        asked.append(total_steps)
+        totals.append(total_steps)
         return torch.optim.lr_scheduler.ConstantLR(optimizer)
 
     module = small_module(scheduler=schedule)
     attach(module, total=70)
     assert module.configure_optimizers()["lr_scheduler"]["interval"] == "step"
-    assert asked == [70]
+    assert totals == [70]
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(None, 5.0), (2.0, 2.0), (9.0, 5.0)])

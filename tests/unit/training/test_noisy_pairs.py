@@ -97,8 +97,8 @@ def test_batch_of_zero_weights_has_a_finite_loss():
 
 
 def planted(root):
-    """Write a set in which a fifth of the captions describe another image; returns which do."""
-    numbers = 43 * np.arange(WRONG) % PAIRS  # every figure has one or two wrong captions, and right ones
+    """Write a set in which a fifth of the captions describe another image; return the mask of these captions."""
+    numbers = 43 * np.arange(WRONG) % PAIRS  # every figure has one or two wrong captions, and also correct ones
     described = np.arange(PAIRS)
     described[numbers] = np.roll(numbers, 1)
     wrong = described != np.arange(PAIRS)
@@ -108,7 +108,7 @@ def planted(root):
 
 
 def fit(root, *callbacks, begin=0.4, resume=None, every=1000):
-    """Train on the planted pairs; returns the hook and the weights of the model."""
+    """Train on the planted pairs; return the hook and the weights of the model."""
     data = RegionTextDataModule(str(root), batch_size=12)
     data.setup("fit")
     matcher = PooledMatcher(16, 16, len(data.vocabulary))
@@ -136,16 +136,16 @@ def test_planted_mismatched_pairs_get_low_weights(tmp_path, seed):
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
-    planted(root := tmp_path_factory.mktemp("unbroken"))
+def uninterrupted(tmp_path_factory):
+    planted(root := tmp_path_factory.mktemp("uninterrupted"))
     torch.manual_seed(0)
     return fit(root)
 
 
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
-@pytest.mark.parametrize("steps", [13, 42, 45])  # of 70: before pairs are weighted, in an epoch, at the end of one
-def test_resumed_run_equals_an_uninterrupted_one(unbroken, tmp_path, steps):
-    hook, whole = unbroken
+@pytest.mark.parametrize("steps", [13, 42, 45])  # of 70: before weighting begins, within an epoch, at the end of one
+def test_resumed_run_equals_an_uninterrupted_one(uninterrupted, tmp_path, steps):
+    hook, whole = uninterrupted
     planted(tmp_path)
     torch.manual_seed(0)
     with pytest.raises(StoppedError):

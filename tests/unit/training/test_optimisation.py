@@ -33,8 +33,8 @@ def names(matcher, group):
 def test_longest_prefix_of_whole_names_applies():
     matcher = TwoSides()
     groups = parameter_groups(matcher, nn.Bilinear(1, 1, 1), {"text": 0.1, "text.bias": 0.5})
-    said = [(names(matcher, g), g["lr_multiplier"], g.get("weight_decay")) for g in groups if names(matcher, g)]
-    assert said == [
+    found = [(names(matcher, g), g["lr_multiplier"], g.get("weight_decay")) for g in groups if names(matcher, g)]
+    assert found == [
         (["text_head.weight"], 1.0, None),
         (["text_head.bias"], 1.0, 0.0),
         (["text.weight"], 0.1, None),

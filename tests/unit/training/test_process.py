@@ -25,10 +25,10 @@ def megabytes_given_back(choice):
     return float(done.stdout)
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="only glibc is told anything")
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="the setting exists only in glibc")
 def test_memory_of_freed_tensors_is_kept():
     assert megabytes_given_back("keep") < 8
-    assert megabytes_given_back("as it is") > 56  # what would happen without
+    assert megabytes_given_back("as it is") > 56  # without the setting
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
@@ -44,10 +44,10 @@ class Musl:
     """C library without a version function and without ``mallopt``."""
 
     def __init__(self):
-        self.asked = []
+        self.requested = []
 
     def __getattr__(self, name):
-        self.asked.append(name)
+        self.requested.append(name)
         raise AttributeError(name)
 
 
@@ -56,4 +56,4 @@ def test_other_c_libraries_are_not_changed(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
     keep_freed_memory()
-    assert library.asked == ["gnu_get_libc_version"]
+    assert library.requested == ["gnu_get_libc_version"]

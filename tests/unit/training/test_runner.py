@@ -314,15 +314,15 @@ def test_resume_after_a_failure_past_the_last_step_trains_no_further_step(tmp_pa
     settings = {"max_epochs": 4, "early_stopping_patience": patience}
     worse = iter((10.0, *[5.0] * 3) * 2)
     monkeypatch.setattr(retrieval_metrics, "summarise", lambda ranks: summarise(ranks) | {"mean_r1": next(worse)})
-    unbroken = train(small_plan(tmp_path / "a", **settings))
+    uninterrupted = train(small_plan(tmp_path / "a", **settings))
     worse = iter((10.0, *[5.0] * 3))
     with monkeypatch.context() as broken, pytest.raises(OSError, match="power cut"):
         broken.setattr(runner, "_validate_best", power_cut)
         train(small_plan(tmp_path / "b", **settings))
     resumed = train(small_plan(tmp_path / "b", **settings), resume=only_run(tmp_path / "b"))
-    assert unbroken.total_steps == resumed.total_steps == (6 if patience else 12)
-    assert resumed.metrics == unbroken.metrics
-    ours, theirs = (read_checkpoint(r.folder.last)["state_dict"] for r in (resumed, unbroken))
+    assert uninterrupted.total_steps == resumed.total_steps == (6 if patience else 12)
+    assert resumed.metrics == uninterrupted.metrics
+    ours, theirs = (read_checkpoint(r.folder.last)["state_dict"] for r in (resumed, uninterrupted))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 

@@ -215,5 +215,5 @@ def test_kill_while_writing_keeps_the_previous_file(path, monkeypatch):
         save(path)
     assert torch.equal(read(path)["weight"], OLD["weight"])
     monkeypatch.undo()
-    save(path)  # over the half of it that the kill left
+    save(path)  # replaces the partial file that the kill left
     assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]

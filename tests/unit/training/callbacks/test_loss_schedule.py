@@ -10,7 +10,7 @@ STEPS = 6
 
 
 class Margins(pl.Callback):
-    """Notes the margin that each training step and each validation used."""
+    """Callback that records the margin of each training step and each validation."""
 
     def __init__(self):
         self.training, self.validation = [], []
@@ -23,7 +23,7 @@ class Margins(pl.Callback):
 
 
 def fit(root, *callbacks, resume=None):
-    """Two epochs of three steps, each followed by a validation; the margin is the progress."""
+    """Train two epochs of three steps with validation, where the margin equals the progress."""
     torch.manual_seed(0)
     margins, data = Margins(), small_data(root)
     data.setup("fit")
