@@ -191,7 +191,7 @@ def read_jsonl(path: Path) -> list[Record]:
 
 
 def weights_hash(path: Path) -> str:
-    """SHA-256 over the names, types, shapes and bytes of a checkpoint's weights, sorted by name."""
+    """Compute the SHA-256 of the names, types, shapes and bytes of the weights of a checkpoint, sorted by name."""
     digest = hashlib.sha256()
     for name, value in sorted(torch.load(path, map_location="cpu", weights_only=True)["state_dict"].items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\0".encode())
@@ -200,7 +200,7 @@ def weights_hash(path: Path) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """Compute the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -327,7 +327,7 @@ OTHERS: dict[str, Callable[[Workshop], Record | None]] = {
 
 
 def differences(a: Any, b: Any) -> list[float]:
-    """Absolute differences of two records' numbers, NaN equal to NaN; infinite where anything else differs."""
+    """Compute the absolute differences of two records: 0 between two NaN, infinite where anything else differs."""
     if isinstance(a, dict) and isinstance(b, dict):
         return [d for k in {*a, *b} for d in (differences(a[k], b[k]) if k in a and k in b else [math.inf])]
     if isinstance(a, list) and isinstance(b, list):
@@ -338,7 +338,7 @@ def differences(a: Any, b: Any) -> list[float]:
 
 
 def compare(before: Path, after: Path) -> int:
-    """Print name, verdict and largest difference per case; returns 1 if any number differs or a case is missing."""
+    """Print name, verdict and largest difference per case; return 1 if any number differs or a case is missing."""
     a, b = (json.loads(path.read_text(encoding="utf-8")) for path in (before, after))
     worst = {}
     print(f"{'case':28} {'equal':6} max difference")

@@ -51,7 +51,7 @@ class Batch(NamedTuple):
 
 
 def global_batch() -> Batch:
-    """Six pairs; the first three captions are shorter, so the two ranks pad to different lengths."""
+    """Return six pairs; the first three captions are shorter, so the two ranks pad to different lengths."""
     generator = torch.Generator().manual_seed(3)
     lengths = torch.tensor([2, 3, 1, 5, 4, 5])
     return Batch(

@@ -125,7 +125,7 @@ def small_plan(root: Path, **settings: Any) -> RunPlan:
 
 
 def _callbacks(training: TrainingSettings) -> list[pl.Callback]:
-    """Callbacks as ``conf/callbacks/default.yaml`` configures them."""
+    """Build the callbacks of ``conf/callbacks/default.yaml``."""
     callbacks: list[pl.Callback] = [ValidationLines()]
     if training.early_stopping_patience is not None:
         callbacks.append(EarlyStopping(training.early_stopping_patience, training.monitor))

@@ -92,7 +92,7 @@ MAPPING = {
 
 @pytest.fixture
 def theirs(tmp_path):
-    """Overrides for a checkpoint of another program and its vocabulary."""
+    """Write a checkpoint of another program and its vocabulary, and return the overrides for them."""
     vocabulary = Vocabulary(["度母", "莲花"])
     vocabulary.save_json(tmp_path / "vocab.json")
     weights = build_matcher(MODEL, vocab_size=len(vocabulary), num_regions=4, feature_dim=8).state_dict()

@@ -182,7 +182,7 @@ def test_model_page_renders_in_a_browser(trained_out, tmp_path):
     assert opened.pictures
     assert min(opened.pictures) > 50, "thumbnails are drawn"
     assert opened.boxes
-    assert min(opened.boxes) > 0, "with regions on them"
+    assert min(opened.boxes) > 0, "regions are drawn on the thumbnails"
     assert open_page(trained_out / "diagnosis.html", 500, tmp_path / "narrow.png").width == 500
 
 

@@ -17,7 +17,7 @@ from .conftest import places
 
 @pytest.fixture(scope="module")
 def run(demo_data, tmp_path_factory):
-    """Folder of a trained run."""
+    """Train a run, and return its folder."""
     folder = tmp_path_factory.mktemp("trained")
     done = run_cli_in_process("+experiment=debug", *places(demo_data, folder))
     assert done.code == 0, done.stderr

@@ -33,7 +33,7 @@ def curve_of(folder):
 
 
 def trained(folder):
-    """Names of the run folders, with the time of the last write to each ledger."""
+    """Return the names of the run folders, with the time of the last write to each ledger."""
     return {run.name: (run / "ledger.jsonl").stat().st_mtime_ns for run in (folder / "runs").iterdir()}
 
 

@@ -16,7 +16,7 @@ from .conftest import places
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two finished comparable runs, a running or killed one, and one killed while it wrote a line."""
+    """Write two finished comparable runs, a running or killed one, and one killed while writing a line."""
     root = tmp_path / "runs"
     write_run(root, "20260101-000000-aaaaaa-0000", began=1e9, r1=30.0, ranks=True)
     write_run(root, "20260102-000000-bbbbbb-0000", began=2e9, r1=80.0, ranks=True, config={"loss": {"margin": 0.3}})

@@ -29,7 +29,7 @@ def sampler_settings(draw):
 
 @st.composite
 def mixed_settings(draw):
-    """Settings with one or two extra sets, large enough for the batches of four ranks."""
+    """Draw settings with one or two extra sets, large enough for the batches of four ranks."""
     shares = draw(st.lists(st.floats(0.05, 0.45), min_size=1, max_size=2))
     batch_size = draw(st.integers(1, 6))
     chosen = {

@@ -115,7 +115,7 @@ def test_neighbours_outside_the_epoch_are_skipped():
 
 
 def ring(count):
-    """Neighbours of pair n: n + 1 and n - 1."""
+    """Return a neighbour table in which pair n has the neighbours n + 1 and n - 1."""
     number = np.arange(count)
     return np.stack([(number + 1) % count, (number - 1) % count], axis=1)
 

@@ -9,7 +9,7 @@ pytest.importorskip("transformers")
 
 @pytest.fixture
 def requests(monkeypatch):
-    """URLs requested from a hub that provides ``there`` only."""
+    """Simulate a hub that provides only ``there``, and return the requested URLs."""
     names = []
 
     def metadata(url):
@@ -24,7 +24,7 @@ def requests(monkeypatch):
 
 
 def reader(name, *, local_files_only, **options):
-    """Stand-in for ``from_pretrained`` with a cache that holds ``kept`` only."""
+    """Read a model like ``from_pretrained``, with a cache that holds only ``kept``."""
     if local_files_only and name != "kept":
         raise OSError("nothing in the cache")
     return name, local_files_only

@@ -11,13 +11,13 @@ ONE_EACH = torch.arange(363)
 
 
 def ranks_with_recall(successes):
-    """Ranks of 363 pairs, of which ``successes`` have rank 1 in both directions."""
+    """Return ranks of 363 pairs, of which ``successes`` have rank 1 in both directions."""
     found = torch.where(torch.arange(363) < successes, 1, 20)
     return Ranks(found, found)
 
 
 def random_gallery(images=20, seed=0):
-    """Ranks of images with one to four captions each, in a shuffled order."""
+    """Draw ranks of images with one to four captions each, in shuffled order."""
     generator = torch.Generator().manual_seed(seed)
     owners = torch.arange(images).repeat_interleave(torch.randint(1, 5, (images,), generator=generator))
     owners = owners[torch.randperm(len(owners), generator=generator)]

@@ -10,7 +10,7 @@ CONCEPTS, FEATURES = 12, 24
 
 
 def planted(count, seed):
-    """Images of three of twelve concepts plus two noise regions, and captions that name the concepts."""
+    """Draw images of three of twelve concepts plus two noise regions, and captions that name the concepts."""
     generator = torch.Generator().manual_seed(seed)
     codes = torch.randn(CONCEPTS, FEATURES, generator=torch.Generator().manual_seed(99))
     things = torch.stack([torch.randperm(CONCEPTS, generator=generator)[:3] for _ in range(count)])

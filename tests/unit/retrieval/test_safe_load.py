@@ -35,7 +35,7 @@ class Toucher:
 
 @pytest.fixture
 def foreign_class():
-    """Class of a module that cannot be imported when the file is loaded, such as a user's ``config.Config``."""
+    """Return a class whose module cannot be imported when the file is loaded, such as a user's ``config.Config``."""
     module = ModuleType("their_config")
     module.Config = type("Config", (), {"__module__": "their_config"})
     sys.modules["their_config"] = module

@@ -64,7 +64,7 @@ SPACE = [interval("loss.margin", 0.0, 1.0), choices("model", ["a", "b"])]
 
 @pytest.fixture
 def opened(tmp_path):
-    """Function that opens the study, as a restarted command does."""
+    """Return a function that opens the study like a restarted command."""
 
     def open_(space=SPACE, **settings):
         sweep = open_sweep(tmp_path, "s", "study", {"space": "x"})

@@ -80,7 +80,7 @@ def keep(service, folder, data):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two runs of one process: one that finishes, and one that crashes after its first validation."""
+    """Run twice in one process: one run finishes, the other crashes after its first validation."""
     path = tmp_path_factory.mktemp("wandb")
     write_precomp(path / "data", "dev", images=7)
     with pytest.MonkeyPatch.context() as patch:

@@ -27,7 +27,7 @@ def write_page(root, out):
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """Margins 0.1, 0.2 and 0.3 with two seeds each and R@1 20, 60 and 40; a failed run with HTML in its tags."""
+    """Write a report of margins 0.1, 0.2, 0.3 (R@1 20, 60, 40), two seeds each, and of a failed run with HTML tags."""
     root = tmp_path_factory.mktemp("runs")
     number = 0
     for margin, r1 in ((0.1, 20.0), (0.2, 60.0), (0.3, 40.0)):
