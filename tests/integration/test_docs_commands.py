@@ -23,7 +23,7 @@ PAGES = {
     "docs/evaluation.md": ("evaluate checkpoint=best.ckpt data.root=<folder> split=test out=out", "compare a=<run id>"),
     "docs/diagnosis.md": ("diagnose data.root=<folder> out=out", "diagnose data.root=<folder> run=last"),
 }
-"""The beginnings, after ``python -m tangka_match.``, of the commands that take seconds."""
+"""Prefixes, after ``python -m tangka_match.``, of the commands that run in seconds."""
 
 
 def commands(page):

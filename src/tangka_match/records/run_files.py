@@ -16,7 +16,7 @@ from tangka_match.records.ledger import scan_ledger
 
 LEDGER = "ledger.jsonl"
 LAST = "last"
-"""Stands for the run that was started last, wherever a run id is expected."""
+"""Accepted in place of a run id; means the run that was started last."""
 
 # The C parser is ten times as fast, but some builds of PyYAML lack it.
 YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

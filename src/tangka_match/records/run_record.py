@@ -17,7 +17,7 @@ from tangka_match.records.curves import best_validation
 from tangka_match.records.run_files import RunFiles, read_run_files
 
 RUNNING, KILLED = "running", "killed"
-"""Statuses of a run whose ledger has no ``end`` event: a process holds its lock, or none does."""
+"""Statuses of a run whose ledger has no ``end`` event: if a process holds its lock, and if none does."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import copy
 from typing import Any
 
 COMMAND_KEYS = ("resume", "sweep", "seeds", "ensemble")
-"""Top-level keys that say how to launch runs; they are removed before a run is planned."""
+"""Top-level keys that determine how runs are launched; they are removed before a run is planned."""
 NON_RUN_KEYS = (*COMMAND_KEYS, "debug")
 """Top-level keys that are allowed in a composed config although the schema of a run does not declare them."""
 NON_DECISIVE_KEYS = ("paths", "logger", "resume", "debug", "tags")
@@ -17,7 +17,7 @@ NON_DECISIVE_KEYS = ("paths", "logger", "resume", "debug", "tags")
 SEED_KEYS = ("seed", "seeds")
 """Top-level keys in which repetitions of one recipe differ."""
 SWEEP_PREFIXES = ("sweep=", "sweep.", "hydra.", "hydra/")
-"""Beginnings of the overrides that configure a sweep and not its runs."""
+"""Prefixes of the overrides that configure a sweep, not its runs."""
 
 MOVED_TARGETS = {
     "tangka_match.data.demo.writer.DemoWriter": "tangka_match.demo.writer.DemoWriter",

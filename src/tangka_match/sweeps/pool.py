@@ -26,7 +26,7 @@ PARENT_VARIABLE = "TANGKA_MATCH_PARENT"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 TERMINATED = 128 + signal.SIGTERM
 SWEEP_OPTIONS = ("hydra/sweeper", "hydra.sweeper", "hydra/launcher", "hydra.launcher", "hydra.sweep", "hydra.mode")
-"""Beginnings of the Hydra overrides that make a command a sweep."""
+"""Prefixes of the Hydra overrides that make a command a sweep."""
 
 
 class ProcessPool:

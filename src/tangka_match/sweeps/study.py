@@ -31,7 +31,7 @@ NAME = "study"
 STALE = "dead"
 """Attribute of a trial whose process was killed."""
 WORKER = "worker"
-"""Attribute of a trial that names the lock file of the process that asked for it."""
+"""Attribute of a trial that names the lock file of the process that requested it."""
 STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
 

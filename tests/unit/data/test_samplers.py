@@ -154,7 +154,7 @@ def test_pairs_of_equal_difficulty_keep_their_order():
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"batch_size": 0}, r"data\.batch_size=0 must be >= 1"),
         ({"world_size": 11}, r"batch_size=2 on 11 process\(es\): an epoch has 10 pair.*at most 10 device"),
@@ -166,8 +166,8 @@ def test_pairs_of_equal_difficulty_keep_their_order():
         ({"initial_competence": 0.5}, r"initial_competence=0\.5 < 1 needs the difficulty"),
     ],
 )
-def test_invalid_settings(settings, said):
-    with pytest.raises(ConfigError, match=said):
+def test_invalid_settings(settings, message):
+    with pytest.raises(ConfigError, match=message):
         ResumableBatchSampler(**({"num_pairs": 10, "batch_size": 2} | settings))
 
 

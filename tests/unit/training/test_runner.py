@@ -327,8 +327,8 @@ def test_resume_after_a_failure_past_the_last_step_trains_no_further_step(tmp_pa
 
 
 def test_final_verdict_survives_a_failure_after_the_last_step(tmp_path, monkeypatch):
-    say = lambda guard, step: guard._add_verdict("overfitting", "said", step)  # noqa: E731
-    monkeypatch.setattr(runner.TrainingGuard, "conclude", say)
+    add_verdict = lambda guard, step: guard._add_verdict("overfitting", "message", step)  # noqa: E731
+    monkeypatch.setattr(runner.TrainingGuard, "conclude", add_verdict)
     with monkeypatch.context() as broken, pytest.raises(OSError, match="power cut"):
         broken.setattr(runner.TrainingGuard, "conclude", power_cut)
         train(small_plan(tmp_path))

@@ -12,7 +12,7 @@ from tangka_match.training.settings import monitor_mode
 
 logger = logging.getLogger(__name__)
 PRUNED_BY = DEFAULT_MONITOR
-"""Metric that is reported to a study, whatever `training.monitor` is."""
+"""Metric that is reported to a study, independent of `training.monitor`."""
 
 
 class EarlyStopping(pl.callbacks.EarlyStopping):
