@@ -125,12 +125,12 @@ def test_batches_have_the_shares_of_the_sets(chosen, epoch):
     shares = [share for _, share in chosen["extra_sets"]]
     shares.insert(0, 1 - sum(shares))
     bounds = np.cumsum([0, chosen["num_pairs"], *(count for count, _ in chosen["extra_sets"])])
-    slack = 1 + (len(chosen["extra_sets"]) - 1) * max(shares)
+    tolerance = 1 + (len(chosen["extra_sets"]) - 1) * max(shares)
     for batch in at(sampler, epoch):
         assert len(set(batch)) == len(batch)
         counts, _ = np.histogram(batch, bounds)
         assert counts.sum() == len(batch)
-        assert np.abs(counts - np.array(shares) * len(batch)).max() <= slack + len(batch) / chosen["num_pairs"]
+        assert np.abs(counts - np.array(shares) * len(batch)).max() <= tolerance + len(batch) / chosen["num_pairs"]
 
 
 @given(mixed_settings())

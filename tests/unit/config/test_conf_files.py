@@ -116,11 +116,11 @@ def test_command_in_an_experiment_header_composes_that_experiment(path):
     assert plain["data"]["root"] in ("somewhere", "data/demo_small")
 
 
-@pytest.mark.parametrize("knob", ["noise", "duplicate_share", "completeness"])
-def test_demo_difficulty_settings_match_the_writer(knob):
-    assert compose_config().data.writer[knob] == getattr(demo, f"DEFAULT_{knob.upper()}")
+@pytest.mark.parametrize("setting", ["noise", "duplicate_share", "completeness"])
+def test_demo_difficulty_settings_match_the_writer(setting):
+    assert compose_config().data.writer[setting] == getattr(demo, f"DEFAULT_{setting.upper()}")
 
 
-@pytest.mark.parametrize("knob", ["seed", "train", "val", "test", "thumbnails"])
-def test_demo_sizes_match_the_writer(knob):
-    assert compose_config().data.writer[knob] == inspect.signature(demo.write_demo_set).parameters[knob].default
+@pytest.mark.parametrize("setting", ["seed", "train", "val", "test", "thumbnails"])
+def test_demo_sizes_match_the_writer(setting):
+    assert compose_config().data.writer[setting] == inspect.signature(demo.write_demo_set).parameters[setting].default

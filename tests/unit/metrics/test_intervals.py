@@ -57,13 +57,13 @@ class TestWidth:
 
 
 class TestResampling:
-    @pytest.mark.parametrize("asks", ["once in order", "repeated in any order"])
-    def test_intervals_match_explicit_resampling(self, monkeypatch, asks):
+    @pytest.mark.parametrize("order_of_queries", ["once in order", "repeated in any order"])
+    def test_intervals_match_explicit_resampling(self, monkeypatch, order_of_queries):
         """Summarises each resample separately and takes quantiles over the same draws."""
         ranks, owners = random_gallery()
-        askers, given = torch.arange(20), None
-        if asks != "once in order":
-            askers = given = torch.cat([askers, askers[:7]])[
+        query_images, given = torch.arange(20), None
+        if order_of_queries != "once in order":
+            query_images = given = torch.cat([query_images, query_images[:7]])[
                 torch.randperm(27, generator=torch.Generator().manual_seed(1))
             ]
             ranks = ranks._replace(i2t=ranks.t2i[torch.arange(27)])
@@ -81,7 +81,7 @@ class TestResampling:
         assert {counts.shape[1] for counts in drawn} == {20}
         summaries = []
         for counts in torch.cat(drawn).long():
-            i2t = ranks.i2t.repeat_interleave(counts[askers])
+            i2t = ranks.i2t.repeat_interleave(counts[query_images])
             t2i = ranks.t2i.repeat_interleave(counts[owners])
             summaries.append(summarise(Ranks(i2t, t2i)))
         assert set(found) == set(summaries[0])

@@ -97,12 +97,12 @@ def test_refused_sizes(name):
         CCA(vocab_size=9, feature_dim=4, **{name: 0})
 
 
-@pytest.mark.parametrize("alike", ["captions", "images"])
-def test_fit_names_the_side_without_variation(alike):
+@pytest.mark.parametrize("constant", ["captions", "images"])
+def test_fit_names_the_side_without_variation(constant):
     regions, region_mask, ids, token_mask = planted(60, 0)
-    if alike == "captions":
+    if constant == "captions":
         ids = ids[:1].expand_as(ids)
     else:
         regions = regions[:1].expand_as(regions)
-    with pytest.raises(DataFormatError, match=f"all training {alike} have the same features"):
+    with pytest.raises(DataFormatError, match=f"all training {constant} have the same features"):
         fit(small(), (regions, region_mask, ids, token_mask))

@@ -138,11 +138,11 @@ def test_killed_run_is_unlocked_although_its_worker_is_still_running(tmp_path):
     parent_end, child_end = multiprocessing.Pipe()
 
     def exit_before_the_child():
-        held_until_death = folder.lock()
+        lock_file = folder.lock()
         if (child := os.fork()) == 0:
             time.sleep(60)
         child_end.send(child)
-        assert not held_until_death.closed
+        assert not lock_file.closed
         os._exit(9)
 
     in_a_fork(exit_before_the_child).join()

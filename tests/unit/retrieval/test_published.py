@@ -24,7 +24,7 @@ OPTIONS = {
     "no_txtnorm": True,
 }
 # Options that model.py and evaluation.py of the published code read.
-READ_BY_THE_PUBLISHED_CODE = set(OPTIONS) | {
+REQUIRED_OPTIONS = set(OPTIONS) | {
     "data_path",
     "data_name",
     "vocab_path",
@@ -148,7 +148,7 @@ def test_to_published_writes_all_options_of_the_published_code(tmp_path):
     for name in ("normalise_images", "num_layers"):
         del ours[METADATA_KEY]["model"][name]
     options = vars(_published_options(ours, tmp_path))
-    assert options.keys() >= READ_BY_THE_PUBLISHED_CODE
+    assert options.keys() >= REQUIRED_OPTIONS
     assert (options["no_imgnorm"], options["num_layers"], options["grad_clip"]) == (False, 1, 2.0)
 
 

@@ -394,7 +394,7 @@ def trained(root):
 def test_gradient_shares_do_not_change_the_run(tmp_path, monkeypatch):
     with_shares, logged = trained(tmp_path)
     monkeypatch.setattr(LossTerms, "gradient_shares", lambda terms, sources: {})
-    without, silent = trained(tmp_path)
+    without, without_metrics = trained(tmp_path)
     assert sum(float(logged[f"train/grad_share_{name}"]) for name in ("triplet", "info_nce")) == pytest.approx(100.0)
-    assert not [name for name in silent if "grad_share" in name]
+    assert not [name for name in without_metrics if "grad_share" in name]
     assert all(torch.equal(value, without[name]) for name, value in with_shares.items())

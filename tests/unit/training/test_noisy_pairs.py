@@ -30,9 +30,9 @@ def test_losses_are_averaged_and_unweighted_before_begin():
     found, losses = weigh(hook, [2.0, 8.0], [3, 1], epoch=1, progress=0.49)
     assert torch.equal(found.total, losses.mean())
     assert found.values == {}
-    remembered = hook.state_dict()["losses"]
-    assert remembered[[3, 0, 1]].tolist() == pytest.approx([0.7 * 1 + 0.3 * 2, 2.0, 8.0])
-    assert remembered[2].isnan()
+    averages = hook.state_dict()["losses"]
+    assert averages[[3, 0, 1]].tolist() == pytest.approx([0.7 * 1 + 0.3 * 2, 2.0, 8.0])
+    assert averages[2].isnan()
     assert hook.weights.tolist() == [1.0] * 4
 
 
@@ -81,12 +81,12 @@ def test_begin_within_an_epoch_fits_the_weights_immediately():
 def test_each_training_set_has_its_own_mixture():
     """All pairs of the harder second set have a higher loss than the mismatched pair of the first."""
     losses = [1.0, 1.1, 0.9, 1.05, 3.0, 7.0, 7.1, 6.9, 7.05, 9.0]
-    together, apart = NoisyPairWeights([10], begin=0.5), NoisyPairWeights([5, 5], begin=0.5)
-    for hook in (together, apart):
+    one_set, two_sets = NoisyPairWeights([10], begin=0.5), NoisyPairWeights([5, 5], begin=0.5)
+    for hook in (one_set, two_sets):
         weigh(hook, losses, list(range(10)))
         weigh(hook, [1.0], [0], epoch=1, progress=0.5)
-    assert (apart.weights > 0.9).tolist() == [True] * 4 + [False] + [True] * 4 + [False]
-    assert (together.weights[5:] < 0.1).all()
+    assert (two_sets.weights > 0.9).tolist() == [True] * 4 + [False] + [True] * 4 + [False]
+    assert (one_set.weights[5:] < 0.1).all()
 
 
 def test_batch_of_zero_weights_has_a_finite_loss():

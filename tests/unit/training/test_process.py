@@ -6,7 +6,7 @@ import pytest
 
 from tangka_match.training.process import keep_freed_memory
 
-MEMORY_GIVEN_BACK = """
+FREED_MEMORY_SCRIPT = """
 import os, sys, torch
 from tangka_match.training.process import keep_freed_memory
 if sys.argv[1] == "keep":
@@ -20,15 +20,17 @@ print(before - resident())
 """
 
 
-def megabytes_given_back(choice):
-    done = subprocess.run([sys.executable, "-c", MEMORY_GIVEN_BACK, choice], capture_output=True, text=True, check=True)
+def freed_megabytes(choice):
+    done = subprocess.run(
+        [sys.executable, "-c", FREED_MEMORY_SCRIPT, choice], capture_output=True, text=True, check=True
+    )
     return float(done.stdout)
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="the setting exists only in glibc")
 def test_memory_of_freed_tensors_is_kept():
-    assert megabytes_given_back("keep") < 8
-    assert megabytes_given_back("as it is") > 56  # without the setting
+    assert freed_megabytes("keep") < 8
+    assert freed_megabytes("default") > 56  # without the setting
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])

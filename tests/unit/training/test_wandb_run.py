@@ -168,9 +168,9 @@ def test_wandb_sync_needs_the_run_folder_only(offline, folder, tmp_path):
     (run,) = (folder / "runs" / "finished").glob("wandb/offline-run-*")
     try:
         with wandb_server() as server:
-            somebody = {"WANDB_BASE_URL": server.address, "WANDB_API_KEY": "0" * 40, "HOME": str(tmp_path)}
+            login = {"WANDB_BASE_URL": server.address, "WANDB_API_KEY": "0" * 40, "HOME": str(tmp_path)}
             command = [sys.executable, "-m", "wandb", "sync", str(run)]
-            done = subprocess.run(command, env=os.environ | somebody, cwd=tmp_path, capture_output=True, check=False)
+            done = subprocess.run(command, env=os.environ | login, cwd=tmp_path, capture_output=True, check=False)
     finally:
         (folder / "moved away").rename(folder / "checkpoints")
     assert done.returncode == 0, done.stderr

@@ -13,7 +13,7 @@ from tangka_match.analysis.report.payload import Report, compare_with_best
 from tangka_match.analysis.runs.selection import fold_seeds
 from tangka_match.records.run_files import read_run_files
 
-EVIL = '</script><script>document.title="broken"</script><img src=http://evil.example/x onerror=alert(1)>'
+HTML_INJECTION = '</script><script>document.title="broken"</script><img src=http://evil.example/x onerror=alert(1)>'
 HEAD = ".runs thead button[data-sort='{}']"
 
 
@@ -38,8 +38,8 @@ def report(tmp_path_factory):
                 num_parameters=number * 1000 + 1000, step_seconds=1.0 + margin,
             )  # fmt: skip
             number += 1
-    config = {"loss": {"margin": 0.9}, "name": EVIL, "tags": [EVIL]}
-    write_run(root, "run-evil", r1=5.0, status="failed", steps=20, config=config, overrides=[EVIL])
+    config = {"loss": {"margin": 0.9}, "name": HTML_INJECTION, "tags": [HTML_INJECTION]}
+    write_run(root, "run-evil", r1=5.0, status="failed", steps=20, config=config, overrides=[HTML_INJECTION])
     with (root / "run-evil" / "ledger.jsonl").open("a") as ledger:
         ledger.write('{"event": "metr\n')
     return write_page(root, root / "report.html")
@@ -317,7 +317,7 @@ def test_language_switch_keeps_selections(page):
 def test_run_data_are_never_parsed_as_html(page):
     page.click("tr[data-row=r6] .name")
     settle(page)
-    assert page.locator("tr.detail").inner_text().count(EVIL) == 2
+    assert page.locator("tr.detail").inner_text().count(HTML_INJECTION) == 2
     assert page.title() != "broken"
     assert page.locator("main img").count() == 0
 

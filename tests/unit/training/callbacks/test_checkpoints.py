@@ -23,8 +23,8 @@ def fit(monkeypatch):
     """Train with given recalls per epoch."""
 
     def run(root, recalls, epochs, resume=None):
-        coming = iter(recalls)
-        monkeypatch.setattr(module, "summarise", lambda ranks: {"mean_r1": next(coming)})
+        next_recalls = iter(recalls)
+        monkeypatch.setattr(module, "summarise", lambda ranks: {"mean_r1": next(next_recalls)})
         data = small_data(root)
         data.setup("fit")
         trainer = quiet_trainer(max_epochs=epochs, callbacks=[BestCheckpoint(root / "best", "val/mean_r1")])
