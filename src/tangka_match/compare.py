@@ -3,7 +3,7 @@
     python -m tangka_match.compare a=RUN_ID b=RUN_ID [out=comparison.json]
     python -m tangka_match.compare 'a=[RUN_ID,RUN_ID]' 'b=[RUN_ID,RUN_ID]'
 
-A side is a run id or a folder written by ``tangka_match.evaluate``; several on one side are seeds of one recipe.
+A side is a run id or a folder written by ``tangka_match.evaluate``, or a list of them: the seeds of one recipe.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Errors that users meet, in one tree.
+"""Errors that users can cause and correct, with a common base class.
 
 Every message names the file or setting, the value found, what is allowed, and what to do next. Commands print such an
 error without a traceback and exit with code 2.

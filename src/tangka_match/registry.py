@@ -1,7 +1,7 @@
 """Registry of classes and functions from other packages that a config may name.
 
-A package registers what it adds, under a name without dots, and declares the module that does so as an entry point of
-the group ``tangka_match.plugins``::
+A package registers its classes and functions under names without dots, and declares the module that does so as an
+entry point of the group ``tangka_match.plugins``::
 
     # my_package/matchers.py
     @tangka_match.register_matcher("my_matcher")
@@ -11,8 +11,8 @@ the group ``tangka_match.plugins``::
     [project.entry-points."tangka_match.plugins"]
     my_package = "my_package.matchers"
 
-A config then says ``_target_: my_matcher``. Checkpoints store that name, never a module path, so loading one runs only
-code of installed packages.
+A config then contains ``_target_: my_matcher``. Checkpoints store that name, never a module path, so loading one runs
+only code of installed packages.
 """
 
 import re
@@ -36,7 +36,7 @@ class Registered:
 
     Attributes:
         name: Name in configs and checkpoints.
-        kind: What it is.
+        kind: Kind of the entry, such as ``matcher``.
         target: The class or function.
     """
 
@@ -61,8 +61,8 @@ def register_matcher(name: str, target: Target) -> Target: ...
 def register_matcher(name: str, target: Target | None = None) -> Any:
     """Register a matcher; usable as a decorator.
 
-    The class follows ``tangka_match.Matcher`` and takes ``vocab_size``, ``feature_dim`` and ``num_regions`` beside its
-    own arguments.
+    The class follows ``tangka_match.Matcher``, and takes ``vocab_size``, ``feature_dim`` and ``num_regions`` besides
+    its own arguments.
 
     Args:
         name: Name for ``model._target_``: letters, digits, ``_`` and ``-``, unique among all registered names.
@@ -99,7 +99,7 @@ def register_scheduler(name: str, target: Target) -> Target: ...
 def register_scheduler(name: str, target: Target | None = None) -> Any:
     """Register a learning-rate schedule for ``scheduler._target_``; otherwise as `register_matcher`.
 
-    It takes ``optimizer`` and ``total_steps`` beside its own arguments.
+    It takes ``optimizer`` and ``total_steps`` in addition to its own arguments.
     """
     return _register("scheduler", name, target)
 
@@ -121,13 +121,13 @@ def register_tokenizer(name: str, target: Target | None = None) -> Any:
     """Register a tokenizer for ``data.tokenizer._target_``; otherwise as `register_matcher`.
 
     The class follows ``data.tokenizer.CaptionTokenizer``. Its ``settings()`` hold ``"name": <name>``, and its class
-    method ``from_settings(settings)`` builds it again from what a checkpoint stored.
+    method ``from_settings(settings)`` rebuilds it from the settings stored in a checkpoint.
     """
     return _register("tokenizer", name, target)
 
 
 def find_registered(name: str) -> Registered | None:
-    """Return what is registered under a name; plugins are loaded if no module has registered it so far.
+    """Return the entry registered under a name; if there is none yet, load the plugins first.
 
     Raises:
         ConfigError: If a plugin cannot be imported.

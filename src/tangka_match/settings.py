@@ -1,8 +1,8 @@
 """Base class and field types of all typed settings.
 
 Commands, runs and sweeps check their configs with pydantic models that derive from `Settings`. The field types accept
-what Hydra makes of a command line: a run id of digits arrives as a number, and a list of one entry may arrive without
-its brackets. This module imports neither torch nor Hydra.
+values as Hydra parses them from a command line: a run id of digits arrives as a number, and a list of one entry may
+arrive without its brackets. This module imports neither torch nor Hydra.
 
 - `Settings`: immutable model that refuses unknown fields.
 - `Text`: string that may arrive as a number.

@@ -11,7 +11,7 @@ from tangka_match.cli import command
 
 
 def train(config: DictConfig) -> float | None:
-    """Train what ``config`` describes and return the main metric; ``None`` if a sweep job failed."""
+    """Run the training or sweep job of ``config``; return the main metric, or ``None`` if a sweep job failed."""
     from tangka_match.sweeps.dispatch import run
 
     return run(config)

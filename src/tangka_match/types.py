@@ -126,7 +126,7 @@ class WordAttention(NamedTuple):
 
     Attributes:
         weights: Weights, (I, C, T, R), that sum to one over the real regions of an image; undefined for padding words.
-        note: Role of these weights in the model and their share of the score, as a text for people.
+        note: Role of these weights in the model and their share of the score, as text for a reader.
     """
 
     weights: Float[Tensor, "I C T R"]
@@ -234,14 +234,14 @@ class WordAware(Protocol):
 
 @runtime_checkable
 class PretrainedMatcher(Protocol):
-    """Matcher with a pretrained part that has a learning rate of its own, or is frozen at first."""
+    """Matcher with a pretrained part that has a separate learning rate, or is frozen at first."""
 
     def lr_multipliers(self) -> Mapping[str, float | int]:
         """Return learning rates as multiples of the optimizer's, by prefix of the parameter name."""
         ...
 
     def set_progress(self, progress: float) -> None:
-        """Set the share of the run that is over, in [0, 1]; called before each training step."""
+        """Set the completed share of the run, in [0, 1]; called before each training step."""
         ...
 
     def checkpoint_arguments(self) -> dict[str, Any]:

@@ -1,14 +1,14 @@
-"""Record what short seeded runs compute, to show that a restructuring changes no number.
+"""Record the results of short seeded runs, to show that a restructuring does not change them.
 
-The cases use the command line and files on disk only, so one script serves the commit before and the commit after::
+The cases use the command line and files on disk only, so the same script runs on the commits before and after::
 
     python tests/golden/record.py --out before.json              # every case: about 8 minutes on one core
     python tests/golden/record.py --out after.json --only debug grid
     python tests/golden/record.py --compare before.json after.json
 
-Of each run it keeps every logged metric, the metrics of the best checkpoint and a SHA-256 of the weights. Texts such as
-paths, run ids and `_target_` names are left out, because a restructuring may change them. Hashes are equal on the same
-kind of machine only: record both sides on one machine. `PYTHONPATH=<checkout>/src` selects the code under test.
+The record of a run holds every logged metric, the metrics of the best checkpoint and a SHA-256 of the weights. Strings
+such as paths, run ids and `_target_` names are left out, because a restructuring may change them. Hashes are equal only
+on the same kind of machine: record both sides on one machine. `PYTHONPATH=<checkout>/src` selects the code under test.
 """
 
 import argparse
@@ -32,13 +32,13 @@ import yaml
 Record = dict[str, Any]
 Words = tuple[str, ...]
 
-# ---- what is run: adapt this part when a setting gets a new name --------------------------------------------------
+# ---- settings of the runs: adapt this part when a setting is renamed -------------------------------------------------
 
 SHORT = (
     "data=demo_small", "data.writer.thumbnails=false", "trainer.accelerator=cpu", "trainer.progress_bar=false",
     "trainer.log_every_n_steps=1", "logger=csv",
 )  # fmt: skip
-"""Overrides of every training run; those of a case come after them and win."""
+"""Overrides of every training run; those of a case follow and take precedence."""
 DEBUG = ("+experiment=debug",)
 LONGER = ("trainer.max_steps=20",)
 TWO_EPOCHS = ("trainer.max_epochs=2", "training.early_stopping_patience=null", "scheduler.warmup_steps=2")
@@ -95,15 +95,15 @@ EVALUATED: dict[str, Words] = {
     ),
 }  # fmt: skip
 SHARED = Path(os.environ.get("TANGKA_MATCH_SHARED", Path(__file__).resolve().parents[3] / "shared"))
-"""Where the published SGRAF checkpoints are; without them the case `convert` is skipped, and says so."""
+"""Where the published SGRAF checkpoints are; without them, the case `convert` is reported as skipped."""
 IGNORED = re.compile(r"(^|_)(time|seconds|pid|per_second|memory|mtime|began|ended)($|_)")
-"""Numbers that no seed decides."""
+"""Names of numbers that differ between runs with the same seed."""
 
 # ---- commands -----------------------------------------------------------------------------------------------------
 
 
 class Workshop:
-    """A temporary folder with the demo set, and the commands that write into it.
+    """Temporary folder with the demo set, and the commands that write to it.
 
     Args:
         root: Folder to write to.
@@ -118,7 +118,7 @@ class Workshop:
         return [sys.executable, "-m", f"tangka_match.{name}", *words]
 
     def command(self, name: str, *words: str) -> None:
-        """Run a command; a failure ends the script with the command's own message."""
+        """Run a command; on failure, exit with its output."""
         done = subprocess.run(
             self.arguments(name, *words), env=self.env, capture_output=True, text=True, timeout=600, check=False
         )
@@ -126,7 +126,7 @@ class Workshop:
             raise SystemExit(f"{name} {' '.join(words)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
 
     def places(self, case: str) -> Words:
-        """Return the overrides that keep a case's files in its own folder."""
+        """Return the overrides that set the output folders of a case."""
         folder = self.root / case
         return (
             f"paths.data={self.data}",
@@ -135,7 +135,7 @@ class Workshop:
         )
 
     def words(self, case: str, words: Words) -> list[str]:
-        """Order the overrides: the experiment, what all runs share, the places, then the case's own."""
+        """Order the overrides: experiment, those of all runs, folders, those of the case."""
         first = [word for word in words if word in ("-m", "--config-dir") or word.startswith(("/", "+experiment"))]
         return [*first, *SHORT, *self.places(case), *(word for word in words if word not in first)]
 
@@ -154,7 +154,7 @@ class Workshop:
         return [run for _, run in sorted(starts, key=lambda item: (item[0].get("job") or 0, item[0]["seed"]))]
 
     def train_variants(self, names: list[str]) -> dict[str, Record]:
-        """Train variants in one process, from experiment files in a folder of the user's own."""
+        """Train variants in one process, from experiment files in a separate config folder."""
         conf = self.root / "conf"
         (conf / "experiment").mkdir(parents=True)
         for name in names:
@@ -166,7 +166,7 @@ class Workshop:
 
 
 def experiment_file(name: str, words: Words) -> Record:
-    """Return the content of an experiment file that says what command-line overrides say.
+    """Return the content of an experiment file that is equivalent to command-line overrides.
 
     >>> experiment_file("mine", ("+experiment=debug", "loss=hal", "trainer.max_steps=3"))
     {'defaults': ['debug', {'override /loss': 'hal'}, '_self_'], 'name': 'mine', 'trainer': {'max_steps': 3}}
@@ -186,12 +186,12 @@ def experiment_file(name: str, words: Words) -> Record:
 
 
 def read_jsonl(path: Path) -> list[Record]:
-    """Read a JSON object per line."""
+    """Read a file with one JSON object per line."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def weights_hash(path: Path) -> str:
-    """SHA-256 over the names, types, shapes and bytes of a checkpoint's weights, sorted by name."""
+    """Compute the SHA-256 of the names, types, shapes and bytes of the weights of a checkpoint, sorted by name."""
     digest = hashlib.sha256()
     for name, value in sorted(torch.load(path, map_location="cpu", weights_only=True)["state_dict"].items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\0".encode())
@@ -200,16 +200,16 @@ def weights_hash(path: Path) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """Compute the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_run(folder: Path, checkpoints: Path) -> Record:
-    """Read what one run computed: logged metrics by step, result, weights."""
+    """Read the results of one run: logged metrics by step, result, weights."""
     events = read_jsonl(folder / "ledger.jsonl")
     metrics: dict[str, Record] = {}
     for event in events:
-        if event["event"] == "metrics":  # a resumed run logs the steps after its last checkpoint once more
+        if event["event"] == "metrics":  # a resumed run logs the steps after its last checkpoint again
             for name, value in event["values"].items():
                 metrics.setdefault(name, {})[f"{event['epoch']}/{event['step']}"] = value
     result_file = folder / "result.json"
@@ -229,7 +229,7 @@ def read_run(folder: Path, checkpoints: Path) -> Record:
 
 
 def numbers(content: Any) -> Any:
-    """Keep a JSON document's numbers, truth values and null by name; texts hold paths and ids, which differ."""
+    """Keep the numbers, booleans and nulls of a JSON document; strings hold paths and ids, which differ."""
     if isinstance(content, dict):
         return {k: numbers(v) for k, v in content.items() if not isinstance(v, str) and not IGNORED.search(k)}
     if isinstance(content, list):
@@ -259,9 +259,9 @@ def evaluate(shop: Workshop) -> Record:
     seeds = shop.train("seeds", SEEDS)
     (sweep,) = (shop.root / "seeds/runs/sweeps").glob("*/manifest.jsonl")
     first, second = shop.best("seeds")
-    asked = {name: (str(first), words) for name, words in EVALUATED.items()}
-    asked |= {"second": (str(second), EVALUATED["plain"]), "ensemble": (f"[{first},{second}]", ("split=test",))}
-    for name, (checkpoint, words) in asked.items():
+    requests = {name: (str(first), words) for name, words in EVALUATED.items()}
+    requests |= {"second": (str(second), EVALUATED["plain"]), "ensemble": (f"[{first},{second}]", ("split=test",))}
+    for name, (checkpoint, words) in requests.items():
         out = shop.root / f"out_{name}"
         shop.command("evaluate", f"checkpoint={checkpoint}", f"data.root={root}", f"out={out}", *words)
         outs[name] = read_evaluation(out)
@@ -299,7 +299,7 @@ def convert(shop: Workshop) -> Record | None:
 
 
 def resume(shop: Workshop) -> Record:
-    """Stop a run by SIGTERM, go on with it, and record it beside the unbroken one."""
+    """Stop a run by SIGTERM, resume it, and record it and an uninterrupted run."""
     unbroken = shop.train("unbroken", RESUMED)
     arguments = shop.arguments("train", *shop.words("broken", RESUMED))
     process = subprocess.Popen(arguments, env=shop.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -327,7 +327,7 @@ OTHERS: dict[str, Callable[[Workshop], Record | None]] = {
 
 
 def differences(a: Any, b: Any) -> list[float]:
-    """Absolute differences of two records' numbers, NaN equal to NaN; infinite where anything else differs."""
+    """Compute the absolute differences of two records: 0 between two NaN, infinite where anything else differs."""
     if isinstance(a, dict) and isinstance(b, dict):
         return [d for k in {*a, *b} for d in (differences(a[k], b[k]) if k in a and k in b else [math.inf])]
     if isinstance(a, list) and isinstance(b, list):
@@ -338,7 +338,7 @@ def differences(a: Any, b: Any) -> list[float]:
 
 
 def compare(before: Path, after: Path) -> int:
-    """Print name, verdict and largest difference per case; returns 1 if any number differs or a case is missing."""
+    """Print name, verdict and largest difference per case; return 1 if any number differs or a case is missing."""
     a, b = (json.loads(path.read_text(encoding="utf-8")) for path in (before, after))
     worst = {}
     print(f"{'case':28} {'equal':6} max difference")

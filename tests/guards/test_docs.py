@@ -1,4 +1,4 @@
-"""The front door: README, its Chinese twin, and the documentation site."""
+"""README, its Chinese translation, and the documentation site."""
 
 import re
 import shlex
@@ -18,7 +18,7 @@ LINK = re.compile(r"\]\(([^)#]+?)(?:#[^)]*)?\)")
 
 
 def blocks(path):
-    """Code blocks without their comments, which are translated."""
+    """Return the code blocks without comments, which are translated."""
     found = FENCE.findall(path.read_text("utf-8"))
     return [[line.partition("#")[0].rstrip() for line in code.splitlines()] for kind, code in found if kind]
 
@@ -28,7 +28,7 @@ def heading_levels(path):
 
 
 def commands(path):
-    """Each ``python -m tangka_match…`` of a file, with line continuations joined and comments removed."""
+    """Return each ``python -m tangka_match…`` command of a file, with continued lines joined and comments removed."""
     text = "\n".join(code for _, code in FENCE.findall(path.read_text("utf-8"))).replace("\\\n", " ")
     lines = [line.strip() for line in text.splitlines()]
     return [line for line in lines if line.startswith("python -m tangka_match")]

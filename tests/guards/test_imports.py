@@ -25,7 +25,7 @@ for package in sys.argv[1:]:
 
 @pytest.fixture(scope="module")
 def imported():
-    """Modules that are loaded after each layer, and the output on stderr."""
+    """Import all layers; return the modules loaded after each layer, and the output on stderr."""
     done = subprocess.run([sys.executable, "-c", SCRIPT, *LAYERS], capture_output=True, text=True, check=True)
     return dict(zip(LAYERS, map(set, map(json.loads, done.stdout.splitlines())), strict=True)), done.stderr
 

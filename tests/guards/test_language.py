@@ -1,4 +1,4 @@
-"""The style of CONTRIBUTING.md, as far as patterns can find what is against it."""
+"""Phrases that violate the style of CONTRIBUTING.md, found by regular expressions."""
 
 from pathlib import Path
 
@@ -10,5 +10,5 @@ FOUND = count(Path(__file__).parents[2])
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_no_phrase_that_the_style_rules_out(pattern):
+def test_text_follows_the_style_guide(pattern):
     assert FOUND[pattern] == []

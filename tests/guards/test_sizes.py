@@ -10,7 +10,7 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 
 
 def too_long(text):
-    """Find what exceeds a limit, with its number of lines."""
+    """Find files and functions that exceed a limit, with their number of lines."""
     found = [("the file", len(text.splitlines()))] if len(text.splitlines()) > FILE_LINES else []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

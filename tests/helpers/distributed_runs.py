@@ -51,7 +51,7 @@ class Watch(pl.Callback):
 
 
 class Validated(pl.Callback):
-    """Notes the logged metrics, and those of one process that scores the validation set alone."""
+    """Callback that records the logged metrics, and the metrics of a single process on the whole validation set."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         logged = trainer.callback_metrics.items()
@@ -89,8 +89,8 @@ def fit(
 
 
 def one_of_two(rank: int, root: Path) -> dict[str, Any]:
-    """Train one run of each kind; return what this process recorded, and its final weights."""
-    # Set by a launcher otherwise; the processes are connected already.
+    """Train one run of each kind; return the records and the final weights of this process."""
+    # A launcher would set these variables; the processes are already connected.
     os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT="1")
     frozen, hard, validated = Watch(), Watch(), Validated()
     queue = MomentumQueueLoss(embed_dim=4, queue_size=10)
@@ -106,7 +106,7 @@ def one_of_two(rank: int, root: Path) -> dict[str, Any]:
 
 
 def _stopped(rank: int, root: Path) -> dict[str, Any]:
-    """Train an uninterrupted and a resumed run; seeds differ between processes as dropout does."""
+    """Train an uninterrupted and a resumed run; seeds differ between processes, as they would with random dropout."""
     torch.manual_seed(rank)
     whole = fit(root, PooledMatcher(8, 4, 60))
     torch.manual_seed(rank)

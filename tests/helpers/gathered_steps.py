@@ -51,7 +51,7 @@ class Batch(NamedTuple):
 
 
 def global_batch() -> Batch:
-    """Six pairs; the first three captions are shorter, so the two ranks pad to different lengths."""
+    """Return six pairs; the first three captions are shorter, so the two ranks pad to different lengths."""
     generator = torch.Generator().manual_seed(3)
     lengths = torch.tensor([2, 3, 1, 5, 4, 5])
     return Batch(
@@ -65,7 +65,7 @@ def global_batch() -> Batch:
 
 
 def share_of(batch: Batch, rank: int) -> Batch:
-    """The half of the pairs that a rank gets, padded to its longest caption."""
+    """Return the half of the pairs of a rank, padded to its longest caption."""
     mine = Batch(*(part[3 * rank : 3 * rank + 3] for part in batch))
     longest = int(mine.token_mask.sum(1).max())
     return mine._replace(token_ids=mine.token_ids[:, :longest], token_mask=mine.token_mask[:, :longest])
@@ -104,12 +104,12 @@ def _unchanged(encoded: Encoded) -> Encoded:
 
 
 def single_process(kind: str) -> dict[str, Any]:
-    """Loss and gradients of the whole batch."""
+    """Compute loss and gradients of the whole batch."""
     return _outcome(step := Step(kind, gather=False), step, global_batch())
 
 
 def one_of_two(rank: int) -> dict[str, Any]:
-    """Loss and gradients of every kind of step under DDP, and gathered tensors."""
+    """Compute loss and gradients of every kind of step under DDP, and gather tensors."""
     batch = share_of(global_batch(), rank)
     found: dict[str, Any] = {}
     for kind in STEPS:
@@ -129,7 +129,7 @@ def one_of_two(rank: int) -> dict[str, Any]:
 
 def _outcome(called: nn.Module, step: Step, batch: Batch) -> dict[str, Any]:
     with torch.no_grad():
-        called(batch)  # a queue is empty before
+        called(batch)  # fills the queue, which is empty at first
     loss = called(batch)
     loss.backward()
     gradients = {name: p.grad.clone() for name, p in step.named_parameters() if p.requires_grad}

@@ -1,4 +1,4 @@
-"""A run whose lock another process holds."""
+"""Lock of a run that another process holds."""
 
 import multiprocessing
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A registry of plugins that tests may fill."""
+"""Empty registry of plugins for tests."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +9,6 @@ from tangka_match import registry
 
 @contextmanager
 def empty_registry() -> Iterator[None]:
-    """Forget what was registered, and which plugins were loaded; afterwards it is known again."""
+    """Remove all registered entries and loaded plugins until the block ends."""
     with mock.patch.dict(registry._entries, clear=True), mock.patch.object(registry, "_loaded_plugins", set()):
         yield

@@ -1,9 +1,8 @@
-"""Places a copy of ``tests/fixtures/runs_0_1``: what version 0.1 left on disk, as if it had been written right there.
+"""Copy ``tests/fixtures/runs_0_1``, the files of version 0.1, as if version 0.1 had written them to the new folder.
 
-The fixture has ``@ROOT@`` where absolute paths stood. Version 0.1 put a hash of the settings into the id of a run and
-into the manifest of a sweep. The settings hold the absolute path of the data, so both hashes depend on the folder. They
-are computed here by the rules of version 0.1, whatever later versions do. Checkpoints keep the paths they were written
-with.
+In the fixture, ``@ROOT@`` replaces the absolute path of the folder. In version 0.1, the id of a run and the manifest of
+a sweep contain a hash of the settings, which include the absolute path of the data. Both hashes therefore depend on the
+folder, and are computed here by the rules of version 0.1. Paths in checkpoints are not changed.
 """
 
 import hashlib
@@ -20,12 +19,12 @@ NOT_DECISIVE = ("paths", "logger", "resume", "debug", "tags")
 
 
 def expected() -> dict[str, Any]:
-    """Numbers that version 0.1 reached, and the commands that it was given."""
+    """Return the results of version 0.1, and the commands that produced them."""
     return json.loads((FIXTURE / "expected.json").read_text("utf-8"))
 
 
 def plant(root: Path, data: Path) -> None:
-    """Copy the fixture to ``root``, whose ``data`` becomes a link to ``data``."""
+    """Copy the fixture to ``root``, with ``data`` as a symbolic link to the given folder."""
     shutil.copytree(FIXTURE, root, ignore=shutil.ignore_patterns("*.py", "README.md", "expected.json"))
     (root / "data").symlink_to(data, target_is_directory=True)
     _replace(root, {"@ROOT@": str(root)})
@@ -40,7 +39,7 @@ def plant(root: Path, data: Path) -> None:
 
 
 def run_of(root: Path, name: str) -> Path:
-    """The only run folder of an experiment."""
+    """Return the only run folder of an experiment."""
     (folder,) = (root / "checkpoints" / name).iterdir()
     return root / "runs" / folder.name
 
@@ -59,7 +58,7 @@ def _hash(run_id: str) -> str:
 
 
 def _run_id(config: Path) -> str:
-    """The id of a run with the hash of its settings as they are now."""
+    """Return the id of a run with the hash of its current settings."""
     settings = yaml.safe_load(config.read_text("utf-8"))
     decisive = {key: value for key, value in settings.items() if key not in NOT_DECISIVE}
     text = json.dumps(decisive, sort_keys=True, ensure_ascii=False)

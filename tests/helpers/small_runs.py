@@ -59,7 +59,7 @@ class Stop(pl.Callback):
 
 
 def small_data(root: Path) -> RegionTextDataModule:
-    """Twelve training and six validation pairs; an epoch is three steps."""
+    """Return a data module of twelve training and six validation pairs; an epoch has three steps."""
     return RegionTextDataModule(str(write_dataset(root / "data")), batch_size=BATCH_SIZE)
 
 
@@ -75,7 +75,7 @@ def small_settings(
     checkpoint_every_n_steps: int = 100,
     **trainer: Any,
 ) -> RunSettings:
-    """Settings of a run that writes to ``root``; ``trainer`` overrides ``TRAINER``."""
+    """Return the settings of a run that writes to ``root``; ``trainer`` overrides ``TRAINER``."""
     return RunSettings.model_validate(
         {
             "name": "small",
@@ -108,7 +108,7 @@ def build_matcher(vocab_size: int, feature_dim: int, num_regions: int) -> Pooled
 
 
 def small_plan(root: Path, **settings: Any) -> RunPlan:
-    """A run of two epochs; ``settings`` are those of ``small_settings``."""
+    """Return the plan of a run of two epochs, with the arguments of ``small_settings``."""
     checked = small_settings(root, **settings)
     return RunPlan(
         settings=checked,
@@ -125,7 +125,7 @@ def small_plan(root: Path, **settings: Any) -> RunPlan:
 
 
 def _callbacks(training: TrainingSettings) -> list[pl.Callback]:
-    """Callbacks as ``conf/callbacks/default.yaml`` configures them."""
+    """Build the callbacks of ``conf/callbacks/default.yaml``."""
     callbacks: list[pl.Callback] = [ValidationLines()]
     if training.early_stopping_patience is not None:
         callbacks.append(EarlyStopping(training.early_stopping_patience, training.monitor))
@@ -145,7 +145,7 @@ def small_module(
     val_block: int = BATCH_SIZE,
     **settings: Any,
 ) -> MatchingModule:
-    """A module around a ``PooledMatcher`` and a triplet loss on all negatives, unless others are given."""
+    """Return a module, by default with a ``PooledMatcher`` and a triplet loss on all negatives."""
     matcher = PooledMatcher(8, 4, 60) if matcher is None else matcher
     loss = TripletMarginLoss(0.2, 0.0) if loss is None else loss
     rows = torch.arange(6) if val_caption_to_image is None else val_caption_to_image
@@ -162,7 +162,7 @@ def small_module(
 
 
 def quiet_trainer(**settings: Any) -> pl.Trainer:
-    """A CPU trainer that prints and writes nothing of its own."""
+    """Return a CPU trainer that neither prints nor writes files."""
     quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
     quiet["enable_checkpointing"] = any(isinstance(c, pl.callbacks.Checkpoint) for c in settings.get("callbacks", []))
     return pl.Trainer(

@@ -1,4 +1,4 @@
-"""Runs a function in two processes connected by gloo, and collects the results."""
+"""Run a function in two processes connected by gloo, and collect the results."""
 
 import os
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def in_two_processes(work: Work, folder: Path) -> list[Any]:
 
     Args:
         work: A function of a module that can be imported; it returns plain values and tensors.
-        folder: Where the processes meet and leave what they return.
+        folder: Folder for the rendezvous of the processes and for their results.
     """
     multiprocessing.start_processes(_worker, args=(work, folder), nprocs=2, start_method="spawn")
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]

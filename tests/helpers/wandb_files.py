@@ -1,7 +1,7 @@
-"""Reads the files of offline W&B runs without wandb's private reader.
+"""Read the files of offline W&B runs without wandb's private reader.
 
-A ``.wandb`` file is a header, then records cut into blocks of 32 KiB as LevelDB's log does: a piece is a CRC-32, a
-length, a kind (whole, first, middle, last) and the bytes. Each record is a protobuf message.
+A ``.wandb`` file has the format of LevelDB's log: a file header, then blocks of 32 KiB. A block holds parts of records,
+each with a CRC-32, a length, a kind (whole, first, middle, last) and data. A record is a protobuf message.
 """
 
 import json
@@ -21,7 +21,7 @@ WHOLE, FIRST, LAST = 1, 2, 4
 
 @dataclass
 class OfflineArtifact:
-    """Artifact to be uploaded; ``files`` maps the name in the artifact to the local file."""
+    """Artifact of a run; ``files`` maps names in the artifact to local files."""
 
     name: str
     kind: str
@@ -50,7 +50,7 @@ class OfflineRun:
 def find_offline_runs(folder: Path) -> list[OfflineRun]:
     """Read every run under a folder, in the order of their paths.
 
-    W&B's service may still be writing when ``finish`` returns, one time in twenty; to end the service waits for it.
+    In about one of twenty runs, the W&B service is still writing when ``finish`` returns; ``teardown`` waits for it.
     """
     wandb.teardown()
     return [read_offline_run(path) for path in sorted(folder.glob("**/*.wandb"))]
@@ -62,10 +62,10 @@ def read_offline_run(path: Path) -> OfflineRun:
     for record in _records(path.read_bytes()):
         kind = record.WhichOneof("record_type")
         if kind == "run":
-            said = record.run
-            run.run_id, run.name, run.project = said.run_id, said.display_name, said.project
-            run.group, run.job_type, run.tags = said.run_group, said.job_type, list(said.tags)
-            run.config |= _values(said.config.update)
+            logged = record.run
+            run.run_id, run.name, run.project = logged.run_id, logged.display_name, logged.project
+            run.group, run.job_type, run.tags = logged.run_group, logged.job_type, list(logged.tags)
+            run.config |= _values(logged.config.update)
         elif kind == "config":
             run.config |= _values(record.config.update)
         elif kind == "history":
@@ -80,10 +80,10 @@ def read_offline_run(path: Path) -> OfflineRun:
     return run
 
 
-def _artifact(said: Any) -> OfflineArtifact:
-    files = {entry.path: Path(entry.local_path) for entry in said.manifest.contents}
-    metadata = json.loads(said.metadata or "{}")
-    return OfflineArtifact(said.name, said.type, list(said.aliases), metadata, files)
+def _artifact(artifact: Any) -> OfflineArtifact:
+    files = {entry.path: Path(entry.local_path) for entry in artifact.manifest.contents}
+    metadata = json.loads(artifact.metadata or "{}")
+    return OfflineArtifact(artifact.name, artifact.type, list(artifact.aliases), metadata, files)
 
 
 def _values(items: Any) -> dict[str, Any]:

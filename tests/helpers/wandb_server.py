@@ -40,7 +40,7 @@ class WandbServer(ThreadingHTTPServer):
             return {"serverInfo": {"features": []}, "model": None}
         self.committed += operation == "CommitArtifact"
         run_files = [{"name": name, "uploadUrl": f"{self.address}/{name}"} for name in variables.get("files", ())]
-        asked = variables.get("input", {}).get("artifactFiles", ())
+        request = variables.get("input", {}).get("artifactFiles", ())
         content = {
             "bucket": RUN,
             "inserted": True,
@@ -48,7 +48,7 @@ class WandbServer(ThreadingHTTPServer):
             "uploadHeaders": [],
             "artifact": {"id": "1", "state": "PENDING", "artifactSequence": {"id": "1", "latestArtifact": None}},
             "artifactManifest": {"id": "1", "file": self._file("manifest")},
-            "files": run_files or {"edges": [{"node": self._file(file["name"])} for file in asked]},
+            "files": run_files or {"edges": [{"node": self._file(file["name"])} for file in request]},
         }
         return {operation[0].lower() + operation[1:]: content}
 
@@ -73,9 +73,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.path.endswith("/graphql"):
             self._send({})
             return
-        asked = json.loads(body)
-        (operation,) = re.findall(r"(?:query|mutation)\s+(\w+)", asked["query"])[:1] or ["Nameless"]
-        self._send({"data": self.server.answer(operation, asked.get("variables") or {})})
+        request = json.loads(body)
+        (operation,) = re.findall(r"(?:query|mutation)\s+(\w+)", request["query"])[:1] or ["Nameless"]
+        self._send({"data": self.server.answer(operation, request.get("variables") or {})})
 
     def _body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -6,7 +6,7 @@ from tangka_match.demo.writer import DemoWriter
 
 @pytest.fixture(scope="session")
 def demo_data(tmp_path_factory):
-    """A folder for ``paths.data`` that holds the small demo set, without pictures; pass ``DEMO`` with it."""
+    """Write the small demo set without thumbnails, and return the folder for ``paths.data``; use with ``DEMO``."""
     folder = tmp_path_factory.mktemp("data")
     writer = DemoWriter(
         seed=0, train=160, val=40, test=40, noise=0.3, duplicate_share=0.06, completeness=0.36, thumbnails=False
@@ -17,7 +17,7 @@ def demo_data(tmp_path_factory):
 
 @pytest.fixture
 def train(demo_data, tmp_path):
-    """The real command on the small demo set, in a fresh interpreter; everything it writes goes to ``tmp_path``."""
+    """Return a function that runs ``train`` on the small demo set in a fresh process, with output in ``tmp_path``."""
 
     def run(*words, **options):
         return run_cli_subprocess(*words, *places(demo_data, tmp_path), **options)
@@ -26,7 +26,7 @@ def train(demo_data, tmp_path):
 
 
 def places(demo_data, folder):
-    """Overrides that keep a command's files out of the checkout."""
+    """Return overrides that keep the files of a command out of the checkout."""
     return (
         f"paths.data={demo_data}",
         f"paths.runs={folder / 'runs'}",

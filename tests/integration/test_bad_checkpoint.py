@@ -19,7 +19,7 @@ from tangka_match.retrieval.metadata import METADATA_KEY
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Folder of a finished run of one epoch, with its data."""
+    """Train one epoch, and return the folder with the run and its data."""
     folder = tmp_path_factory.mktemp("trained")
     write_dataset(folder / "set")
     done = run_cli_in_process(*SMALL, *ONE_EPOCH, *places(folder))

@@ -149,8 +149,8 @@ def test_exception_faulty_data_in_a_fresh_process(root, tmp_path):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_nan_outside_the_checked_sample_is_found_in_its_batch(tmp_path, workers):
     root = write_dataset(tmp_path / "set", train=200)
-    looked_at = RegionFeatures.open(root / "train_ims.npy").sample_indices().tolist()
-    row = next(n for n in range(100, 200) if n not in looked_at)
+    sampled = RegionFeatures.open(root / "train_ims.npy").sample_indices().tolist()
+    row = next(n for n in range(100, 200) if n not in sampled)
     change_features(root, (row, 1, 3), np.nan)
     before = contents(root)
     words = (*SMALL, *ONE_EPOCH, *places(tmp_path), "data.batch_size=50", f"data.num_workers={workers}")
@@ -201,7 +201,7 @@ def test_exception_misspelt_setting_in_a_fresh_process(tmp_path):
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU")
-def test_exception_gpu_without_a_gpu(root, tmp_path):
+def test_exception_gpu_requested_without_a_gpu(root, tmp_path):
     before = contents(tmp_path)
     done = run_cli_in_process(*SMALL, *places(tmp_path), "trainer=gpu")
     assert_one_message(done, r"trainer\.accelerator='gpu': .* finds no GPU .*use trainer=cpu")
@@ -209,8 +209,8 @@ def test_exception_gpu_without_a_gpu(root, tmp_path):
 
 
 def test_exception_wandb_online_without_login(root, tmp_path):
-    nobody = {"HOME": str(tmp_path), "WANDB_API_KEY": "", "NETRC": str(tmp_path / "none")}
-    done = run_cli_subprocess(*SMALL, *places(tmp_path), "logger=wandb_online", env=nobody, cwd=tmp_path)
+    logged_out = {"HOME": str(tmp_path), "WANDB_API_KEY": "", "NETRC": str(tmp_path / "none")}
+    done = run_cli_subprocess(*SMALL, *places(tmp_path), "logger=wandb_online", env=logged_out, cwd=tmp_path)
     assert_one_message(done, r"W&B did not start \(No API key .*run `wandb login` .* or use logger=wandb,")
 
 

@@ -92,7 +92,7 @@ MAPPING = {
 
 @pytest.fixture
 def theirs(tmp_path):
-    """Overrides for a checkpoint of another program and its vocabulary."""
+    """Write a checkpoint of another program and its vocabulary, and return the overrides for them."""
     vocabulary = Vocabulary(["度母", "莲花"])
     vocabulary.save_json(tmp_path / "vocab.json")
     weights = build_matcher(MODEL, vocab_size=len(vocabulary), num_regions=4, feature_dim=8).state_dict()
@@ -164,7 +164,7 @@ def test_malicious_file_is_not_run(theirs, tmp_path, to):
 
 
 @pytest.mark.parametrize("to", ["tangka_match", "sgraf"])
-def test_exception_half_a_file(theirs, tmp_path, to):
+def test_exception_truncated_file(theirs, tmp_path, to):
     whole = (tmp_path / "best_model.pth").read_bytes()
     (tmp_path / "best_model.pth").write_bytes(whole[: len(whole) // 2])
     assert_one_message(run_cli_in_process(*theirs, f"to={to}", main=convert), "best_model.pth: damaged or half-written")

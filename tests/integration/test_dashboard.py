@@ -9,8 +9,8 @@ from helpers.cli import run_cli_subprocess
 
 @pytest.fixture
 def dashboard(tmp_path):
-    nobody = {"HOME": str(tmp_path), "WANDB_API_KEY": "", "NETRC": str(tmp_path / "none")}
-    return lambda *words: run_cli_subprocess(*words, module="dashboard", env=nobody, cwd=tmp_path)
+    logged_out = {"HOME": str(tmp_path), "WANDB_API_KEY": "", "NETRC": str(tmp_path / "none")}
+    return lambda *words: run_cli_subprocess(*words, module="dashboard", env=logged_out, cwd=tmp_path)
 
 
 def test_view_is_written_as_json_for_the_swept_parameters(dashboard, tmp_path):
@@ -23,7 +23,7 @@ def test_view_is_written_as_json_for_the_swept_parameters(dashboard, tmp_path):
     assert "optimizer" not in text
 
 
-def test_push_without_login_is_one_message(dashboard, tmp_path):
+def test_push_without_login_gives_one_message(dashboard, tmp_path):
     done = dashboard("push=true")
     assert (done.code, done.stdout) == (2, "")
     assert done.stderr.startswith("ConfigError: push=true: not logged in to W&B; run `wandb login` first")

@@ -1,4 +1,4 @@
-"""``diagnose`` through its command line: a clean set, a set with planted faults, and the pages in a browser."""
+"""``diagnose`` through its command line: clean data, data with planted faults, a trained model, and the HTML pages."""
 
 import json
 import re
@@ -66,7 +66,7 @@ def clean_set(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Folder with the records of a collapsed run."""
+    """Create a folder with the records of a run whose model has collapsed."""
     folder = tmp_path_factory.mktemp("runs")
     run = folder / "20260101-000000-abcdef-0123"
     run.mkdir()
@@ -83,7 +83,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def planted_out(clean_set, runs, tmp_path_factory):
-    """Diagnosis of a set and a run with all planted faults."""
+    """Diagnose a data set and a run with all planted faults, and return the output folder."""
     folder = tmp_path_factory.mktemp("planted")
     root = folder / "唐卡"
     shutil.copytree(clean_set, root)
@@ -112,9 +112,9 @@ TINY = (
 
 
 @pytest.fixture(scope="module")
-def learnt(tmp_path_factory):
-    """Set with boxes and pictures that a tiny model learns in seconds, and the run that learnt it."""
-    folder = tmp_path_factory.mktemp("learnt")
+def trained(tmp_path_factory):
+    """Write a set with boxes and thumbnails, and train a tiny model on it; return the set and the folder settings."""
+    folder = tmp_path_factory.mktemp("trained")
     root = folder / "set"
     for seed, (split, images) in enumerate({"train": 210, "val": 60}.items()):
         write_precomp(root, split, images=images, dim=16, ids="image", boxes=True, seed=seed)
@@ -131,21 +131,21 @@ def learnt(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def learnt_out(learnt, tmp_path_factory):
-    """Diagnosis of that run, with the ``best.ckpt`` found by the run id."""
-    root, places = learnt
+def trained_out(trained, tmp_path_factory):
+    """Diagnose that run, with the ``best.ckpt`` found by the run id, and return the output folder."""
+    root, places = trained
     out = tmp_path_factory.mktemp("diagnosed") / "out"
     diagnose(f"data.root={root}", *places, "run=last", f"out={out}")
     return out
 
 
-def test_healthy_model_of_a_run_has_no_fault(learnt_out):
-    content = read(learnt_out)
+def test_well_trained_model_has_no_faults_or_warnings(trained_out):
+    content = read(trained_out)
     assert content["checkpoint"].endswith("best.ckpt")
-    of_model = {
+    problems = {
         key for key in findings(content, "fault", "warning") if key[0] in ("model", "worst_queries", "attention")
     }
-    assert of_model == set()
+    assert problems == set()
     values = content["sections"]["model"]["values"]
     assert values["metrics"]["mean_r1"] > 40
     assert set(values["hubs"]) == {"i2t", "t2i"}
@@ -154,8 +154,8 @@ def test_healthy_model_of_a_run_has_no_fault(learnt_out):
     assert "VSE" in content["sections"]["attention"]["values"]["note"]
 
 
-def test_worst_queries_agree_with_the_metrics(learnt_out):
-    sections = read(learnt_out)["sections"]
+def test_worst_queries_agree_with_the_metrics(trained_out):
+    sections = read(trained_out)["sections"]
     r1 = sections["model"]["values"]["metrics"]["t2i_r1"]
     worst = sections["worst_queries"]["values"]["t2i"]
     assert len(worst) == min(50, round(60 * (1 - r1 / 100)))
@@ -166,29 +166,29 @@ def test_worst_queries_agree_with_the_metrics(learnt_out):
         assert query["score"] <= scores[0]
 
 
-def test_gradient_share_of_each_loss_is_reported(learnt_out):
-    content = read(learnt_out)
+def test_gradient_share_of_each_loss_is_reported(trained_out):
+    content = read(trained_out)
     facts = content["sections"]["training"]["values"]["facts"]
     assert facts["share of the gradient: info_nce"].startswith("100 % at first")
     assert facts["share of the gradient: triplet"].startswith("0 % at first")
-    assert "share of the gradient, %" in (learnt_out / "diagnosis.html").read_text("utf-8")
+    assert "share of the gradient, %" in (trained_out / "diagnosis.html").read_text("utf-8")
 
 
-def test_page_of_a_model_in_a_browser(learnt_out, tmp_path):
-    opened = open_page(learnt_out / "diagnosis.html", 1200, tmp_path / "page.png")
+def test_model_page_renders_in_a_browser(trained_out, tmp_path):
+    opened = open_page(trained_out / "diagnosis.html", 1200, tmp_path / "page.png")
     assert opened.errors == []
     assert opened.requests == []
     assert opened.width == 1200
     assert opened.pictures
     assert min(opened.pictures) > 50, "thumbnails are drawn"
     assert opened.boxes
-    assert min(opened.boxes) > 0, "with regions on them"
-    assert open_page(learnt_out / "diagnosis.html", 500, tmp_path / "narrow.png").width == 500
+    assert min(opened.boxes) > 0, "regions are drawn on the thumbnails"
+    assert open_page(trained_out / "diagnosis.html", 500, tmp_path / "narrow.png").width == 500
 
 
 @pytest.mark.parametrize("split", ["val", "train"])
-def test_given_checkpoint_is_diagnosed(learnt, tmp_path, split):
-    root, _ = learnt
+def test_checkpoint_setting_selects_the_model(trained, tmp_path, split):
+    root, _ = trained
     checkpoint = next(root.parent.glob("checkpoints/*/*/last.ckpt"))
     diagnose(f"data.root={root}", f"checkpoint={checkpoint}", f"split={split}", f"out={tmp_path / 'out'}")
     values = read(tmp_path / "out")["sections"]["model"]["values"]
@@ -196,8 +196,8 @@ def test_given_checkpoint_is_diagnosed(learnt, tmp_path, split):
     assert bool(values["corrected"]) == (split == "val"), "training queries are not used on train itself"
 
 
-def test_collapsed_model_is_reported_without_further_measurements(learnt, tmp_path):
-    root, _ = learnt
+def test_collapsed_model_is_reported_without_further_measurements(trained, tmp_path):
+    root, _ = trained
     captions = (root / "train_caps.txt").read_text("utf-8").splitlines()
     checkpoint = write_checkpoint(tmp_path / "collapsed.ckpt", captions, dim=16, weight=0.0)
     done = diagnose(f"data.root={root}", f"checkpoint={checkpoint}", f"out={tmp_path / 'out'}")
@@ -209,8 +209,8 @@ def test_collapsed_model_is_reported_without_further_measurements(learnt, tmp_pa
     assert "Fault, collapsed" in done.stdout
 
 
-def test_model_is_not_run_on_damaged_features(learnt, tmp_path):
-    root, _ = learnt
+def test_model_is_not_run_on_damaged_features(trained, tmp_path):
+    root, _ = trained
     shutil.copytree(root, tmp_path / "set")
     features = np.load(tmp_path / "set" / "dev_ims.npy")
     features[3] = 0
@@ -220,8 +220,8 @@ def test_model_is_not_run_on_damaged_features(learnt, tmp_path):
     assert ("model", "model_not_measured") in findings(read(tmp_path / "out"), "warning")
 
 
-def test_exception_checkpoint_that_does_not_fit_the_data(learnt, clean_set, tmp_path):
-    root, _ = learnt
+def test_exception_checkpoint_that_does_not_fit_the_data(trained, clean_set, tmp_path):
+    root, _ = trained
     checkpoint = next(root.parent.glob("checkpoints/*/*/best.ckpt"))
     words = (f"data.root={clean_set}", f"checkpoint={checkpoint}", f"out={tmp_path / 'out'}")
     message = r"dev_ims\.npy has features of 2048 dimensions, but the checkpoint of run \S+ was trained on 16"
@@ -229,13 +229,13 @@ def test_exception_checkpoint_that_does_not_fit_the_data(learnt, clean_set, tmp_
     assert not (tmp_path / "out").exists()
 
 
-def test_exception_not_a_checkpoint(clean_set, tmp_path):
+def test_exception_file_that_is_not_a_checkpoint(clean_set, tmp_path):
     (tmp_path / "x.ckpt").write_text("weights")
     words = (f"data.root={clean_set}", f"checkpoint={tmp_path / 'x.ckpt'}", f"out={tmp_path / 'out'}")
     assert_one_message(run_cli_in_process(*words, main=main), r"x\.ckpt: (refused|damaged)")
 
 
-def test_clean_set_has_no_findings(clean_set, tmp_path):
+def test_clean_set_has_no_faults_or_warnings(clean_set, tmp_path):
     done = diagnose(f"data.root={clean_set}", f"out={tmp_path / 'out'}")
     content = read(tmp_path / "out")
     assert findings(content, "fault", "warning") == {}
@@ -249,13 +249,13 @@ def test_exactly_the_planted_faults_are_found(planted_out):
     assert {key: finding["ids"] for key, finding in found.items()} == PLANTED
 
 
-def test_profile_of_the_run_is_compared_with_the_ceiling(planted_out):
+def test_recall_profile_of_the_run_is_compared_with_the_ceiling(planted_out):
     content = read(planted_out)
     assert content["sections"]["ceiling"]["values"]["profile"] == pytest.approx([1.667, 8.333, 16.667], abs=1e-3)
     assert ("ceiling", "profile_weak_model") in findings(content, "info")
 
 
-def test_profile_of_the_run_is_not_used_for_another_split(clean_set, runs, tmp_path):
+def test_recall_profile_of_the_run_is_not_used_for_another_split(clean_set, runs, tmp_path):
     diagnose(f"data.root={clean_set}", f"paths.runs={runs}", "run=last", "split=test", f"out={tmp_path / 'out'}")
     values = read(tmp_path / "out")["sections"]["ceiling"]["values"]
     assert values["split"] == "test"
@@ -269,7 +269,7 @@ def test_page_contains_no_url(planted_out):
 
 
 @pytest.mark.parametrize("width", [1200, 600])
-def test_page_in_a_browser(planted_out, tmp_path, width):
+def test_page_renders_in_a_browser(planted_out, tmp_path, width):
     opened = open_page(planted_out / "diagnosis.html", width, tmp_path / "page.png")
     assert opened.errors == []
     assert opened.requests == []
@@ -292,7 +292,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("words", "message"), BAD, ids=[words[0] for words, _ in BAD])
-def test_user_error_is_one_message(clean_set, runs, tmp_path, words, message):
+def test_user_error_gives_one_message(clean_set, runs, tmp_path, words, message):
     usual = (f"data.root={clean_set}", f"paths.runs={runs}", f"out={tmp_path / 'out'}")
     assert_one_message(run_cli_in_process(*usual, *words, main=main), message)
     assert not (tmp_path / "out").exists()

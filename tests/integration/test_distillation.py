@@ -31,8 +31,8 @@ def test_student_of_two_teachers_is_evaluated_without_them(train, demo_data, tmp
     (student,) = tmp_path.glob("checkpoints/student/*/best.ckpt")
     out = tmp_path / "out"
     data = f"data.root={demo_data / 'demo_small'}"
-    asked = run_cli_in_process(f"checkpoint={student}", data, "split=test", f"out={out}", main=evaluate)
-    assert asked.code == 0, asked.stderr
+    evaluated = run_cli_in_process(f"checkpoint={student}", data, "split=test", f"out={out}", main=evaluate)
+    assert evaluated.code == 0, evaluated.stderr
     assert json.loads(next(out.rglob("metrics.json")).read_text("utf-8"))
 
 

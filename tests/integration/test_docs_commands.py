@@ -23,7 +23,7 @@ PAGES = {
     "docs/evaluation.md": ("evaluate checkpoint=best.ckpt data.root=<folder> split=test out=out", "compare a=<run id>"),
     "docs/diagnosis.md": ("diagnose data.root=<folder> out=out", "diagnose data.root=<folder> run=last"),
 }
-"""The beginnings, after ``python -m tangka_match.``, of the commands that take seconds."""
+"""Prefixes, after ``python -m tangka_match.``, of the commands that run in seconds."""
 
 
 def commands(page):
@@ -35,7 +35,7 @@ def commands(page):
 
 
 def run(command, ids):
-    """Run one command of a page, with the ids of the runs that there are."""
+    """Run one command of a page, with the ids of existing runs in place of placeholders."""
     command = command.replace("data/demo ", "data/demo_small ").replace(
         "data.root=<folder>", "data.root=data/demo_small"
     )

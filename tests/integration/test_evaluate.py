@@ -17,7 +17,7 @@ from .conftest import places
 
 @pytest.fixture(scope="module")
 def run(demo_data, tmp_path_factory):
-    """Folder of a trained run."""
+    """Train a run, and return its folder."""
     folder = tmp_path_factory.mktemp("trained")
     done = run_cli_in_process("+experiment=debug", *places(demo_data, folder))
     assert done.code == 0, done.stderr
@@ -81,7 +81,7 @@ def test_only_the_files_of_the_split_are_needed(run, demo_data, tmp_path):
         (("out={demo}",), "nothing is overwritten"),
     ],
 )
-def test_user_error_is_one_message(run, demo_data, tmp_path, words, message):
+def test_user_error_gives_one_message(run, demo_data, tmp_path, words, message):
     checkpoint, root = only(run, "checkpoints/*/*/best.ckpt"), demo_data / "demo_small"
     usual = (f"checkpoint={checkpoint}", f"data.root={root}", "split=val", f"out={tmp_path / 'out'}")
     done = run_cli_in_process(*usual, *(word.format(demo=root) for word in words), main=evaluate)

@@ -33,7 +33,7 @@ def curve_of(folder):
 
 
 def trained(folder):
-    """Names of the run folders, with the time of the last write to each ledger."""
+    """Return the names of the run folders, with the time of the last write to each ledger."""
     return {run.name: (run / "ledger.jsonl").stat().st_mtime_ns for run in (folder / "runs").iterdir()}
 
 
@@ -64,7 +64,7 @@ def test_points_are_ordinary_runs_on_shares_of_train(curve):
             assert point["recalls"][seed] == pytest.approx(recall)
 
 
-def test_answer_is_in_the_terminal_and_on_the_page(curve):
+def test_estimate_is_in_the_terminal_and_on_the_page(curve):
     folder, done = curve
     assert "learning curve, run 6 of 6: 100 % of train, seed 1" in done.stdout
     assert "pairs for 60 %" in done.stdout
@@ -102,7 +102,7 @@ def test_finished_runs_are_reused_and_stopped_ones_resumed(curve):
         (["data.batch_size=32", "curve.seeds=[7,8]"], "data.batch_size"),
     ],
 )
-def test_user_error_is_one_message(curve, words, message):
+def test_user_error_gives_one_message(curve, words, message):
     folder, _ = curve
     before = trained(folder)
     done = run_cli_in_process(*command(folder, *words), main=main)

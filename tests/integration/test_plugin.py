@@ -1,4 +1,4 @@
-"""A package outside tangka_match brings a matcher, a loss and a tokenizer: trained, resumed, evaluated, loaded."""
+"""Train, resume, evaluate and load with a matcher, a loss and a tokenizer of another package."""
 
 import json
 import os
@@ -29,7 +29,7 @@ RUN = (
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """The folder that pip installed the example package to."""
+    """Install the example package with pip, and return the folder."""
     folder = tmp_path_factory.mktemp("site")
     options = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(folder))
     subprocess.run([sys.executable, "-m", "pip", "install", *options, str(PACKAGE)], check=True)
@@ -38,7 +38,7 @@ def installed(tmp_path_factory):
 
 @pytest.fixture
 def plugin(installed, monkeypatch):
-    """The example package on the path of this process, and a registry that forgets it again."""
+    """Add the example package to the path of this process; afterwards restore the path and the registry."""
     with empty_registry():
         monkeypatch.syspath_prepend(installed)
         yield
@@ -52,7 +52,7 @@ def environment(installed):
 
 @pytest.fixture(scope="module")
 def trained(environment, demo_data, tmp_path_factory):
-    """A folder with the runs and checkpoints of one training, which ran in a fresh process."""
+    """Train in a fresh process, and return the folder of runs and checkpoints."""
     folder = tmp_path_factory.mktemp("trained")
     done = run_cli_subprocess(*RUN, *places(demo_data, folder), env=environment)
     assert done.code == 0, done.stderr
@@ -86,8 +86,8 @@ def test_evaluate_and_load_give_the_trained_matcher(plugin, trained, demo_data, 
     assert model.similarity(torch.rand(2, 36, model.metadata["feature_dim"]), ["绿度母"]).shape == (2, 1)
 
 
-def test_resume_finishes_a_run_that_was_killed(trained, environment, demo_data):
-    """The run looks killed in its last moment: its ledger does not say that it ended."""
+def test_killed_run_is_resumed_and_finished(trained, environment, demo_data):
+    """The ledger lacks the ``end`` event, as after a kill at the end of the run."""
     ledger = only(trained, "runs/*/ledger.jsonl")
     lines = [line for line in ledger.read_text("utf-8").splitlines() if json.loads(line)["event"] != "end"]
     ledger.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -96,7 +96,7 @@ def test_resume_finishes_a_run_that_was_killed(trained, environment, demo_data):
     assert json.loads(ledger.read_text("utf-8").splitlines()[-1])["event"] == "end"
 
 
-def test_load_without_the_package_says_what_is_missing(trained):
+def test_load_without_the_package_names_the_missing_class(trained):
     with pytest.raises(CheckpointError, match=r"names the model 'example_matcher'; .*install the package that regis"):
         tangka_match.load(only(trained, "checkpoints/*/*/best.ckpt"))
 
@@ -108,7 +108,7 @@ def test_load_without_the_package_says_what_is_missing(trained):
         ("data.tokenizer._target_=helpers.unregistered.Letters", "name 'letters', under which it is not registered"),
     ],
 )
-def test_training_refuses_what_no_checkpoint_could_restore(plugin, override, message, demo_data, tmp_path):
+def test_unregistered_classes_are_refused_before_training(plugin, override, message, demo_data, tmp_path):
     words = [word for word in RUN if not word.startswith(("model=", "data/tokenizer="))]
     done = run_cli_in_process(*words, "model=vse_tiny", override, *places(demo_data, tmp_path))
     assert done.code == 2

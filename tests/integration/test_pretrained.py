@@ -33,7 +33,7 @@ def only(tmp_path, name):
     return found
 
 
-def test_checkpoint_of_a_thawed_encoder_loads_without_its_folder(paths, tmp_path, demo_data):
+def test_checkpoint_of_a_fine_tuned_encoder_loads_without_the_model_folder(paths, tmp_path, demo_data):
     folder = write_bert(tmp_path / "bert")
     done = train(paths, folder)
     assert done.code == 0, done.stderr

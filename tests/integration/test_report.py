@@ -16,7 +16,7 @@ from .conftest import places
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two finished comparable runs, a running or killed one, and one killed while it wrote a line."""
+    """Write two finished comparable runs, a running or killed one, and one killed while writing a line."""
     root = tmp_path / "runs"
     write_run(root, "20260101-000000-aaaaaa-0000", began=1e9, r1=30.0, ranks=True)
     write_run(root, "20260102-000000-bbbbbb-0000", began=2e9, r1=80.0, ranks=True, config={"loss": {"margin": 0.3}})
@@ -94,7 +94,7 @@ def test_show_prints_one_run(folder, given):
         (runs, ["limit=0"], "limit=0"),
     ],
 )
-def test_user_error_is_one_message(folder, tmp_path, main, words, message):
+def test_user_error_gives_one_message(folder, tmp_path, main, words, message):
     (folder / "20260101-000000-aaaaaa-0000" / "empty").mkdir()
     usual = {"runs": f"runs={folder}"} | ({"out": f"out={tmp_path / 'page.html'}"} if main is report else {})
     given = {word.partition("=")[0]: word.format(folder=folder) for word in words}

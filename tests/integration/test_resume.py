@@ -1,4 +1,4 @@
-"""Killed in the middle of an epoch and resumed, a run ends with the bits of an unbroken one."""
+"""A run that is killed within an epoch and resumed has bitwise the same result as an uninterrupted run."""
 
 import os
 import signal
@@ -15,8 +15,8 @@ from tangka_match.retrieval.metadata import read_checkpoint
 
 from .conftest import places
 
-# Dropout, augmentation, a learnt temperature, averaged weights, a moving curriculum and a schedule, all in one run.
-# Other states (queues, trust of pairs, hard batches, mixed sets, means of the tail) are resumed in tests of their own.
+# One run with dropout, augmentation, a learnt temperature, averaged weights, a curriculum loss and a schedule.
+# Other states (queues, pair weights, hard batches, mixed sets, tail averages) are resumed in separate tests.
 RUN = (
     "+experiment=debug",
     "augmentation=strong",
@@ -32,23 +32,23 @@ KILL_AFTER = 24  # steps of 40: in the middle of the third epoch
 
 
 @pytest.fixture(scope="module")
-def unbroken(demo_data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("unbroken")
+def uninterrupted(demo_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
     done = run_cli_subprocess(*RUN, *places(demo_data, folder))
     assert done.code == 0, done.stderr
     return folder
 
 
 @pytest.fixture
-def hears_ctrl_c():
-    """A process that a shell starts in the background ignores SIGINT, and so would its children."""
+def sigint_enabled():
+    """Restore the default handler of SIGINT, which background processes of a shell and their children ignore."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 def start_and_stop(words, ledgers, how):
-    """Start a run, wait until it is past ``KILL_AFTER`` steps, and stop it."""
+    """Start a run, send it the signal ``how`` after ``KILL_AFTER`` steps, and return its exit code."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tangka_match.train", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -67,22 +67,22 @@ def checkpoint(folder, name):
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_stopped_and_resumed_run_equals_an_uninterrupted_one(unbroken, demo_data, tmp_path, how):
+def test_stopped_and_resumed_run_equals_an_uninterrupted_one(uninterrupted, demo_data, tmp_path, how):
     """The stopped run has two workers, which read ahead; the uninterrupted one has none."""
     words = (*RUN, *places(demo_data, tmp_path), "data.num_workers=2")
     assert start_and_stop(words, lambda: tmp_path.glob("runs/*/ledger.jsonl"), how) == EXIT_CODE[how]
     stopped = checkpoint(tmp_path, "last")["global_step"]
     assert 20 < stopped < 40
 
-    resumed = run_cli_subprocess("resume=last", f"paths.runs={tmp_path / 'runs'}")
-    assert resumed.code == 0, resumed.stderr
-    assert "resumable" not in resumed.stderr  # Lightning warns if the position in the epoch is lost
+    done = run_cli_subprocess("resume=last", f"paths.runs={tmp_path / 'runs'}")
+    assert done.code == 0, done.stderr
+    assert "resumable" not in done.stderr  # Lightning warns if the position in the epoch is lost
     for name in ("last", "best"):
-        whole, broken = checkpoint(unbroken, name), checkpoint(tmp_path, name)
-        assert whole["global_step"] == broken["global_step"]
+        expected, resumed = checkpoint(uninterrupted, name), checkpoint(tmp_path, name)
+        assert expected["global_step"] == resumed["global_step"]
         for state in STATES:
-            assert same(whole[state], broken[state]), f"{state} of {name}.ckpt"
-    assert _losses(unbroken) == _losses(tmp_path)
+            assert same(expected[state], resumed[state]), f"{state} of {name}.ckpt"
+    assert _losses(uninterrupted) == _losses(tmp_path)
 
 
 def same(one, other):
@@ -103,7 +103,7 @@ def _losses(folder):
     return [(e["step"], e["values"]["train/loss"]) for e in metrics]
 
 
-@pytest.mark.usefixtures("hears_ctrl_c")
+@pytest.mark.usefixtures("sigint_enabled")
 def test_ctrl_c_exits_with_130_and_says_how_to_continue(demo_data, tmp_path):
     words = (*RUN, *places(demo_data, tmp_path))
     assert start_and_stop(words, lambda: tmp_path.glob("runs/*/ledger.jsonl"), signal.SIGINT) == 130

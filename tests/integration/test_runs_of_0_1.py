@@ -1,7 +1,7 @@
-"""Runs, sweeps and checkpoints that version 0.1 wrote: loaded, evaluated, listed, and gone on with.
+"""Runs, sweeps and checkpoints written by version 0.1 are loaded, evaluated, listed, resumed and continued.
 
-Bits are equal on one kind of machine only, so that scores and losses are compared within 1e-4 and a recall may move by
-one query of forty.
+Results are bitwise equal only on the same kind of machine, so scores and losses are compared within 1e-4, and recalls
+within one of forty queries.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ from tangka_match.runs import main as runs
 SCORE, QUERY = 1e-4, 2.5
 MODELS = ("finished", "sgraf_sgr", "cca")
 EXPECTED = expected()
-FIGURE = re.compile(r"(i2t|t2i|mean|rsum)\w*")
+METRIC = re.compile(r"(i2t|t2i|mean|rsum)\w*")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A folder for ``paths.data`` with the small demo set, as the command writes it."""
+    """Write the small demo set with the command, and return the folder for ``paths.data``."""
     folder = tmp_path_factory.mktemp("data")
     words = ("data=demo_small", "data.writer.thumbnails=false", f"paths.data={folder}")
     done = run_cli_in_process(*words, main=demo_data)
@@ -38,7 +38,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def root(data, tmp_path):
-    """A copy of the fixture that may be changed."""
+    """Copy the fixture, so that a test may change it."""
     plant(tmp_path / "root", data)
     return tmp_path / "root"
 
@@ -53,20 +53,20 @@ def succeed(*words, **how):
     return done
 
 
-def same_figures(found, wanted):
-    """Whether recalls and ranks are equal up to one query; the sum of six recalls up to one query of each."""
-    names = [name for name in wanted if FIGURE.fullmatch(name)]
+def assert_same_metrics(found, wanted):
+    """Assert that recalls and ranks are equal within one query, and the sum of six recalls within one query of each."""
+    names = [name for name in wanted if METRIC.fullmatch(name)]
     assert names
     for name in names:
         tolerance = 6 * QUERY if name.startswith("rsum") else QUERY
         assert found[name] == pytest.approx(wanted[name], abs=tolerance), name
 
 
-def test_the_fixture_is_small():
+def test_fixture_is_small():
     assert sum(path.stat().st_size for path in FIXTURE.rglob("*") if path.is_file()) < 2_000_000
 
 
-def test_the_demo_set_is_the_one_that_was_trained_on(data):
+def test_demo_set_equals_the_training_data_of_version_0_1(data):
     found = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted((data / "demo_small").iterdir())
@@ -76,7 +76,7 @@ def test_the_demo_set_is_the_one_that_was_trained_on(data):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_checkpoint_is_loaded_and_scores_as_before(root, name):
+def test_loaded_checkpoint_gives_the_same_scores(root, name):
     matcher = tangka_match.load(next((root / "checkpoints" / name).glob("*/best.ckpt")))
     split = root / "data" / "demo_small"
     regions = np.load(split / "dev_ims.npy").astype(np.float32)
@@ -87,7 +87,7 @@ def test_a_checkpoint_is_loaded_and_scores_as_before(root, name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_checkpoint_is_evaluated_with_the_figures_of_training(root, tmp_path, name):
+def test_evaluated_checkpoint_gives_the_metrics_of_training(root, tmp_path, name):
     out, before = tmp_path / "out", root / "evaluations" / name
     best = next((root / "checkpoints" / name).glob("*/best.ckpt"))
     words = (f"checkpoint={best}", f"data.root={root / 'data' / 'demo_small'}", "split=val", f"out={out}")
@@ -95,19 +95,19 @@ def test_a_checkpoint_is_evaluated_with_the_figures_of_training(root, tmp_path, 
     np.testing.assert_allclose(np.load(out / "similarity.npy"), np.load(before / "similarity.npy"), atol=SCORE, rtol=0)
     found = json.loads((out / "metrics.json").read_text("utf-8"))
     wanted = EXPECTED["evaluate"][name]
-    assert wanted["metrics"].keys() <= found.keys(), "what is written on disk keeps its keys"
-    same_figures(found, wanted["training"])
-    same_figures(found, {key: value for key, value in wanted["metrics"].items() if isinstance(value, float)})
+    assert wanted["metrics"].keys() <= found.keys(), "keys on disk do not change"
+    assert_same_metrics(found, wanted["training"])
+    assert_same_metrics(found, {key: value for key, value in wanted["metrics"].items() if isinstance(value, float)})
     succeed(f"a={before}", f"b={out}", f"out={tmp_path / 'found.json'}", "resamples=1000", main=compare)
     compared = json.loads((tmp_path / "found.json").read_text("utf-8"))
     assert compared["metrics"]["mean_r1"]["difference"] == pytest.approx(0.0, abs=QUERY)
 
 
-def test_the_runs_are_listed_and_shown(root):
+def test_runs_are_listed_and_shown(root):
     folder = f"runs={root / 'runs'}"
     grid = next(path.name for path in (root / "runs" / "sweeps").iterdir() if path.name != "rates")
-    asked = {"limit=30": 8, "status=finished": 7, "status=stopped": 1, f"of_sweep={grid}": 2, "of_sweep=rates": 2}
-    for word, count in asked.items():
+    filters = {"limit=30": 8, "status=finished": 7, "status=stopped": 1, f"of_sweep={grid}": 2, "of_sweep=rates": 2}
+    for word, count in filters.items():
         assert f", {count} shown" in succeed(folder, word, main=runs).stdout
     for name in MODELS:
         shown = succeed(folder, f"show={run_of(root, name).name}", main=runs).stdout
@@ -115,7 +115,7 @@ def test_the_runs_are_listed_and_shown(root):
         assert "finished" in shown
 
 
-def test_a_report_is_written(root, tmp_path):
+def test_report_is_written(root, tmp_path):
     out = tmp_path / "report.html"
     done = succeed(f"runs={root / 'runs'}", f"out={out}", "resamples=1000", main=report)
     assert done.stdout.startswith("8 runs, 8 recipes")
@@ -124,16 +124,16 @@ def test_a_report_is_written(root, tmp_path):
     assert all(path.parent.name in page for path in (root / "runs").glob("*/ledger.jsonl"))
 
 
-def test_a_stopped_run_goes_on_to_the_numbers_of_the_unbroken_one(root):
+def test_resumed_run_equals_an_uninterrupted_one(root):
     run = run_of(root, "stopped")
     assert not (run / "result.json").exists()
     succeed(f"resume={run.name}", *places(root))
     found = json.loads((run / "result.json").read_text("utf-8"))
     wanted = EXPECTED["resume"]
-    assert found.keys() >= wanted["result"].keys(), "what is written on disk keeps its keys"
+    assert found.keys() >= wanted["result"].keys(), "keys on disk do not change"
     for name in ("best_step", "total_steps", "num_parameters", "data_fingerprint", "vocabulary_fingerprint"):
         assert found[name] == wanted["result"][name], name
-    same_figures(found["val_metrics"], wanted["result"]["val_metrics"])
+    assert_same_metrics(found["val_metrics"], wanted["result"]["val_metrics"])
     for step, values in losses(run).items():
         for name, value in values.items():
             assert value == pytest.approx(wanted["metrics"][step][name], abs=SCORE), (step, name)
@@ -141,7 +141,7 @@ def test_a_stopped_run_goes_on_to_the_numbers_of_the_unbroken_one(root):
 
 
 def losses(run):
-    """Training and validation loss by epoch and step."""
+    """Return the training and validation losses by epoch and step."""
     found = {}
     for event in map(json.loads, (run / "ledger.jsonl").read_text("utf-8").splitlines()):
         if event["event"] == "metrics":
@@ -150,14 +150,14 @@ def losses(run):
     return found
 
 
-def test_a_grid_knows_its_finished_runs(root):
+def test_grid_reuses_finished_runs(root):
     before = {path.name for path in (root / "runs").iterdir()}
     done = succeed(*EXPECTED["commands"]["grid"], *places(root), "sweep.any_commit=true")
     assert "2 jobs, 2 finished before, 0 to go" in done.stdout
     assert {path.name for path in (root / "runs").iterdir()} == before
 
 
-def test_a_study_goes_on_with_its_trials(root):
+def test_study_continues_after_its_finished_trials(root):
     before = {path.name for path in (root / "runs").iterdir()}
     words = [word for word in EXPECTED["commands"]["study"] if not word.startswith("sweep.n_trials")]
     done = succeed(*words, *places(root), "sweep.n_trials=3", "sweep.any_commit=true")

@@ -35,7 +35,7 @@ def words(tmp_path):
 
 @pytest.fixture
 def failing(monkeypatch):
-    """Let runs fail; returns the list of trained jobs, and the mapping of jobs to the errors they shall raise."""
+    """Make runs fail; return the list of trained jobs, and the mapping from jobs to the errors they raise."""
     trained, errors, train = [], {}, job_module.train
 
     def train_or_fail(plan, resume=None, job=None):
@@ -77,7 +77,7 @@ def test_failed_job_is_retried_and_does_not_stop_the_others(words, tmp_path, fai
     assert sorted(start["job"] for start in starts) == [0, 1, 2, 3]
     assert {"loss.margin=0.1", "seed=0"} <= set(next(s for s in starts if s["job"] == 0)["overrides"])
 
-    # an overlapping grid reuses finished runs, in a folder of its own
+    # an overlapping grid reuses finished runs, in a separate folder
     trained.clear()
     assert run_cli_in_process("-m", *words, "loss.margin=0.2,0.3", "seed=1").code == 0
     assert trained == [1]
@@ -108,7 +108,7 @@ def stopped_ledgers(folder):
 
 
 def ctrl_c_with_two_jobs_stopped(folder, *words):
-    """Run a sweep in parallel, press Ctrl-C while two jobs train, check that both stopped; returns the events."""
+    """Run a sweep in parallel, send Ctrl-C while two jobs train, check that both stop, and return the events."""
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # background processes ignore Ctrl-C
     process = subprocess.Popen(
         [sys.executable, "-m", "tangka_match.train", *words, *POOL],
@@ -240,10 +240,10 @@ def test_seeds_of_one_command_are_one_sweep(words, tmp_path, failing):
     written = tmp_path / "three"
     checkpoints = ",".join(str(path) for path in sorted(tmp_path.glob("checkpoints/debug/*/best.ckpt")))
     (root,) = tmp_path.glob("**/dev_caps.txt")
-    asked = run_cli_in_process(
+    evaluated = run_cli_in_process(
         f"checkpoint=[{checkpoints}]", f"data.root={root.parent}", "split=val", f"out={written}", main=evaluate_main
     )
-    assert asked.code == 0, asked.stderr
+    assert evaluated.code == 0, evaluated.stderr
     assert "ensemble of 3 seeds" in done.stdout
     metrics = json.loads((written / "metrics.json").read_text("utf-8"))
     assert summary["ensemble"] == {name: metrics[name] for name in summary["ensemble"]}
@@ -276,10 +276,10 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("given", "said"), FAULTS, ids=[" ".join(given)[:60] for given, _ in FAULTS])
-def test_invalid_sweep_starts_nothing(words, tmp_path, given, said):
+@pytest.mark.parametrize(("given", "message"), FAULTS, ids=[" ".join(given)[:60] for given, _ in FAULTS])
+def test_invalid_sweep_starts_nothing(words, tmp_path, given, message):
     before = contents(tmp_path)
-    assert_one_message(run_cli_in_process("-m", *words, *given), said)
+    assert_one_message(run_cli_in_process("-m", *words, *given), message)
     after = contents(tmp_path)
     assert not [name for name in after.keys() - before.keys() if not name.startswith("runs/sweeps")]
 

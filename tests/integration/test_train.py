@@ -83,8 +83,8 @@ def test_same_seed_gives_the_same_weights(train, tmp_path):
     assert not list(tmp_path.glob("runs/*/metrics.csv"))  # logger=none writes the ledger only
 
 
-def test_users_callback_limits_and_monitor_through_the_command_line(train, tmp_path):
-    """`targeted` with two epochs: warm-up and patience do not fit, which is a warning."""
+def test_command_line_sets_user_callback_limits_and_monitor(train, tmp_path):
+    """In two epochs of `targeted`, the default warm-up and patience are too long, which gives a warning."""
     package = tmp_path / "package"
     package.mkdir()
     (package / "my_callbacks.py").write_text(

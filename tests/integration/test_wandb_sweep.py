@@ -15,7 +15,7 @@ RATES = ("0.001", "0.002", "1e+30")
 
 @pytest.fixture(scope="module")
 def sweep(demo_data, tmp_path_factory):
-    """Folder, result of the command, and the W&B run of each job by its learning rate."""
+    """Run the sweep; return folder, result of the command, and the W&B run of each job by learning rate."""
     folder = tmp_path_factory.mktemp("sweep")
     words = ("-m", "+experiment=debug", "logger=wandb", f"optimizer.lr={','.join(RATES)}", "tags=[grid]")
     done = run_cli_in_process(*words, *places(demo_data, folder))

@@ -20,11 +20,11 @@ def test_word_vectors_are_only_needed_for_training(train, demo_data, tmp_path):
     assert "words start from pretrained vectors" in log.read_text("utf-8")
     vectors.unlink()
     (checkpoint,) = tmp_path.glob("checkpoints/debug/*/best.ckpt")
-    asked = run_cli_subprocess(
+    evaluated = run_cli_subprocess(
         f"checkpoint={checkpoint}",
         f"data.root={demo_data / 'demo_small'}",
         f"out={tmp_path / 'out'}",
         module="evaluate",
     )
-    assert asked.code == 0, asked.stderr
-    assert "rsum" in asked.stdout
+    assert evaluated.code == 0, evaluated.stderr
+    assert "rsum" in evaluated.stdout

@@ -23,7 +23,7 @@ SCALE = 6.0
 
 
 def both_ways(anchor_cost):
-    """Mean over the rows of the scores and of their transpose."""
+    """Average a loss of one direction over the scores and their transpose."""
     costs = [anchor_cost(scores[b], b) for scores in (SCORES, SCORES.T) for b in range(SIZE)]
     return sum(costs) / len(costs)
 
@@ -47,9 +47,9 @@ def test_soft_labels():
     overlap = (words + words.T) / 2
 
     def cost(row, b):
-        alike = [math.exp((1.0 if POSITIVES[b, c] else overlap[b, c]) / 0.2) for c in range(SIZE)]
+        weights = [math.exp((1.0 if POSITIVES[b, c] else overlap[b, c]) / 0.2) for c in range(SIZE)]
         own = [float(positive) / float(POSITIVES[b].sum()) for positive in POSITIVES[b]]
-        target = [0.4 * each / sum(alike) + 0.6 * own[c] for c, each in enumerate(alike)]
+        target = [0.4 * each / sum(weights) + 0.6 * own[c] for c, each in enumerate(weights)]
         return -sum(part * share for part, share in zip(target, log_shares(row), strict=True))
 
     found = soft_label_loss(

@@ -10,11 +10,11 @@ from tangka_match.retrieval import hubness
 
 @pytest.fixture(params=[(5, 5, 7), (12, 4, 30), (3, 20, 1)])
 def matrices(request):
-    """Scores of queries and of a bank against a gallery whose first items are hubs."""
+    """Draw scores of queries and of a bank against a gallery whose first items are hubs."""
     queries, gallery, bank = request.param
     random = np.random.default_rng(queries)
-    popular = np.linspace(0.4, 0, gallery)
-    return random.random((queries, gallery)) + popular, random.random((bank, gallery)) + popular
+    hub_offsets = np.linspace(0.4, 0, gallery)
+    return random.random((queries, gallery)) + hub_offsets, random.random((bank, gallery)) + hub_offsets
 
 
 def order(scores):

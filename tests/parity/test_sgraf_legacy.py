@@ -58,7 +58,7 @@ def test_scores(reasoning, split):
     torch.testing.assert_close(scores, expected, atol=2e-6, rtol=0)
 
 
-def test_refuses_a_wrong_number_of_parts(reasoning):
+def test_wrong_number_of_parts_is_refused(reasoning):
     model, states = load_legacy(reasoning)
     with pytest.raises(CheckpointError, match=r"holds 3 state dicts .*, this one 2"):
         model.load_published_state(states[:2])

@@ -106,7 +106,7 @@ def blend_of_all():
 
 @CHECKS
 @given(batches(), st.floats(0, 1))
-def test_order_of_the_pairs_changes_no_loss(batch, progress):
+def test_order_of_the_pairs_does_not_change_any_loss(batch, progress):
     scores, positives, generator = batch
     order, context = torch.randperm(len(scores), generator=generator), random_context(len(scores), dtype=scores.dtype)
     shuffled = LossContext(

@@ -130,7 +130,7 @@ DRAWS, SAFETY = 8, 2
 
 @torch.no_grad()
 def half_precision_error(name, data, softmax=attention.masked_softmax):
-    """Error of each score in half precision, as a multiple of what rounding may cause.
+    """Compute the error of each score in half precision, as a multiple of the expected effect of rounding.
 
     Rounding moves a score as much as relative changes of ``ROUNDINGS * ROUNDING`` in all weights and regions do
     (backward stability), plus one rounding of the score itself. The effect of such changes is measured in float64, for

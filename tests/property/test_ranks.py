@@ -10,7 +10,7 @@ CHECKS = settings(deadline=None, max_examples=60)
 
 @st.composite
 def galleries(draw):
-    """Scores with ties, and images with different numbers of captions in any order."""
+    """Draw scores with ties, and images with different numbers of captions in any order."""
     counts = draw(st.lists(st.integers(1, 4), min_size=1, max_size=7))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     owners = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))

@@ -29,7 +29,7 @@ def sampler_settings(draw):
 
 @st.composite
 def mixed_settings(draw):
-    """Settings with one or two extra sets, large enough for the batches of four ranks."""
+    """Draw settings with one or two extra sets, large enough for the batches of four ranks."""
     shares = draw(st.lists(st.floats(0.05, 0.45), min_size=1, max_size=2))
     batch_size = draw(st.integers(1, 6))
     chosen = {
@@ -125,12 +125,12 @@ def test_batches_have_the_shares_of_the_sets(chosen, epoch):
     shares = [share for _, share in chosen["extra_sets"]]
     shares.insert(0, 1 - sum(shares))
     bounds = np.cumsum([0, chosen["num_pairs"], *(count for count, _ in chosen["extra_sets"])])
-    slack = 1 + (len(chosen["extra_sets"]) - 1) * max(shares)
+    tolerance = 1 + (len(chosen["extra_sets"]) - 1) * max(shares)
     for batch in at(sampler, epoch):
         assert len(set(batch)) == len(batch)
         counts, _ = np.histogram(batch, bounds)
         assert counts.sum() == len(batch)
-        assert np.abs(counts - np.array(shares) * len(batch)).max() <= slack + len(batch) / chosen["num_pairs"]
+        assert np.abs(counts - np.array(shares) * len(batch)).max() <= tolerance + len(batch) / chosen["num_pairs"]
 
 
 @given(mixed_settings())

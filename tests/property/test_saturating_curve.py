@@ -39,17 +39,17 @@ def test_intervals_cover_the_truth(curve, own, shared):
         held += low <= truth <= high
         widths += high - low
     assert 100 * held / SIMULATIONS >= 93
-    assert widths / SIMULATIONS < 40 * max(own, shared)  # an interval that holds everything says nothing
+    assert widths / SIMULATIONS < 40 * max(own, shared)  # an interval of unlimited width would always cover the truth
 
 
 @pytest.mark.parametrize(("target", "reached_at"), [(40, 800.0), (60, None)], ids=["reachable", "not reachable"])
-def test_the_number_of_pairs(target, reached_at):
+def test_interval_of_the_number_of_pairs_covers_the_truth(target, reached_at):
     """45 - 4000 / n is 40 at 800 pairs, and never reaches 60."""
     found = [drawn((45, 4000, 1.0), 0.5, 0.0, seed).pairs_for(target) for seed in range(SIMULATIONS // 2)]
     if reached_at is None:
         right = [needed.high is None for needed in found]
         assert sum(needed.low is None for needed in found) > 0.5 * len(found)
     else:
-        step = 1.04  # sizes are looked at in steps
+        step = 1.04  # ratio of the grid on which the number of pairs is searched
         right = [needed.low / step <= reached_at <= (needed.high or np.inf) * step for needed in found]
     assert sum(right) >= 0.93 * len(right)

@@ -11,7 +11,7 @@ CHECKS = settings(deadline=None, max_examples=40)
 
 @st.composite
 def corpora(draw):
-    """Images and captions of different lengths, padded beyond the longest."""
+    """Draw images and captions of different lengths, padded beyond the longest."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     encoded = []
     for _ in range(2):

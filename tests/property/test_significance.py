@@ -74,11 +74,11 @@ def answers(simulations, owners, generator, *, gain=0.0, seeds=1, of_recipe=1.0,
     The success of a query depends on the easiness of its image (shared by both recipes), on the affinity of the recipe
     to the image, on the quality of the seed, and on chance.
     """
-    suits = of_recipe * torch.randn(simulations, 1, IMAGES, generator=generator)
+    affinity = of_recipe * torch.randn(simulations, 1, IMAGES, generator=generator)
     level = gain + of_seed * torch.randn(simulations, seeds, 1, generator=generator)
 
     def answer(easy):
-        chance = torch.sigmoid(easy + suits + level)
+        chance = torch.sigmoid(easy + affinity + level)
         drawn = (
             torch.rand(simulations, seeds, len(rows), generator=generator) < chance[..., rows]
             for rows in (ONE_EACH, owners)

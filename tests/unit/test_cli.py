@@ -138,7 +138,7 @@ def test_exception_unavailable_device():
         usable_device("quantum")
 
 
-def test_written_completely_leaves_no_half_written_file(tmp_path):
+def test_written_completely_leaves_no_partial_file(tmp_path):
     out = tmp_path / "new" / "file"
 
     def write_half():

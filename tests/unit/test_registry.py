@@ -59,7 +59,7 @@ def test_names_of_other_kinds_are_left_out():
     assert registered_names() == ["first", "second"]
 
 
-def test_what_is_not_registered():
+def test_unregistered_names_and_classes_give_none():
     assert find_registered("nothing") is None
     assert registered_name(torch.optim.Adam) is None
 
@@ -70,7 +70,7 @@ def test_refused_names(name):
         tangka_match.register_matcher(name, First)
 
 
-def test_a_name_is_taken_once_whatever_the_kind():
+def test_name_is_unique_across_kinds():
     tangka_match.register_matcher("mine", First)
     tangka_match.register_matcher("mine", First)  # as a reloaded module does
     with pytest.raises(ConfigError, match=r"register_loss\('mine'\): the name is taken by the matcher .*First; choose"):
@@ -98,7 +98,7 @@ def test_plugins_are_loaded_once_and_only_for_unknown_names(install):
     assert "counted" not in sys.modules
 
 
-def test_a_broken_plugin_names_its_package(install):
+def test_error_in_a_plugin_names_its_package(install):
     install("broken", "raise ValueError('no licence')", package="their-package")
     with pytest.raises(
         ConfigError,

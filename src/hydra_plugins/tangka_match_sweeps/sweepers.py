@@ -32,7 +32,7 @@ class StudyConf:
 
 
 class _BaseSweeper(Sweeper):
-    """Sweeper that keeps a session of what Hydra passes to it."""
+    """Base class of both sweepers, which passes the arguments of ``setup`` to a `Session`."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Create the session."""
@@ -55,7 +55,7 @@ class StudySweeper(_BaseSweeper):
     """Sweeper that runs trials proposed by Optuna.
 
     Args:
-        max_batch_size: Trials per call of a launcher that is not ``local_pool``.
+        max_batch_size: Number of trials per launcher call, for any launcher except ``local_pool``.
     """
 
     def __init__(self, max_batch_size: int) -> None:

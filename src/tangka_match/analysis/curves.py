@@ -20,7 +20,7 @@ Curve = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 MAX_POINTS = 400
 """Most points kept of one curve: a chart is some 600 pixels wide."""
 MIN_POINTS = 60
-"""Fewest points kept of one curve, however many curves there are."""
+"""Fewest points kept of one curve, regardless of the number of curves."""
 PAGE_POINTS = 1_500_000
 """Most points of all curves of a page (some 20 MB), as long as `MIN_POINTS` allows."""
 PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (

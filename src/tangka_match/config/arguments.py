@@ -127,7 +127,7 @@ def _types(callable_: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _fits(value: Any, expected: Any) -> bool:
-    """Compare as in JSON: a list fits a tuple and an integer fits a float, but a string fits no number."""
+    """Compare as in JSON: a list fits a tuple and an integer fits a float, but a string does not fit a number."""
     try:
         TypeAdapter(expected, config=ANY_TYPE).validate_json(json.dumps(value), strict=True)
     except ValidationError:
@@ -136,7 +136,7 @@ def _fits(value: Any, expected: Any) -> bool:
 
 
 def _say(expected: Any) -> str:
-    """Write a type without its modules.
+    """Format a type without module names.
 
     >>> _say(float | list[int] | None)
     'float | list[int] | None'

@@ -44,7 +44,7 @@ def build_plan(config: DictConfig, overrides: Sequence[str] = ()) -> RunPlan:
         overrides: Overrides of the command line, for the records.
 
     Raises:
-        ConfigError: If the config has faults, or asks for a device that this machine does not have.
+        ConfigError: If the config has faults, or requests a device that this machine does not have.
     """
     settings, plain = check_config(config)
     nodes = {name: OmegaConf.create(plain[name]) for name in BUILT_BY_TARGET}

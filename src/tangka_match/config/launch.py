@@ -41,7 +41,7 @@ def launch(config: DictConfig) -> RunResult:
         config: Config as composed by Hydra.
 
     Raises:
-        TangkaMatchError: On invalid user input, or if the run cannot go on.
+        TangkaMatchError: On invalid user input, or if the run cannot continue.
     """
     OmegaConf.set_struct(config, False)
     resume, *_ = (config.pop(name) for name in COMMAND_KEYS)

@@ -97,7 +97,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         feature_dim: Dimensions per region.
         fingerprint: Hash of both splits and the shares of the extra sets, 16 hex digits.
         batch_sampler: Sampler of the training batches. To resume within an epoch, call ``batch_sampler.start_at``
-            before the trainer asks for the training loader.
+            before the trainer requests the training loader.
 
     Raises:
         ConfigError: If a setting is out of range.
@@ -319,7 +319,7 @@ class RegionTextDataModule(pl.LightningDataModule):
             "num_workers": num_workers,
             "persistent_workers": num_workers > 0,
             "pin_memory": self.pin_memory,
-            # A loader draws a seed each time it is iterated; keep that apart from the generator that dropout uses.
+            # A loader draws a seed each time it is iterated; use a separate generator, so that dropout is not affected.
             "generator": torch.Generator().manual_seed(self.seed),
         }
 

@@ -24,7 +24,7 @@ class ResumableBatchSampler(Sampler[list[int]]):
     The sampler does not count the batches it yields, because workers prefetch. To resume, call ``start_at`` with the
     number of batches that the trainer has consumed before the loader is iterated.
 
-    **Small sets.** If an epoch has fewer pairs than one batch, it consists of one smaller batch, and a warning says so.
+    **Small sets.** An epoch of fewer pairs than one batch consists of one smaller batch, and a warning is logged.
 
     **Curriculum** (``initial_competence`` < 1). An epoch draws only from the easiest pairs; their share grows over the
     epochs until all pairs are included (``difficulty.competence``, arXiv:1903.09848). The eligible pairs are shuffled
@@ -158,7 +158,7 @@ class ResumableBatchSampler(Sampler[list[int]]):
                 )
 
     def _shrink_batch(self) -> None:
-        """Train on one smaller batch per epoch, and say so once."""
+        """Train on one smaller batch per epoch, and log a warning once."""
         wanted = f"data.batch_size={self._full_batch_size} on {self.world_size} process(es)"
         if self.drop_last:
             self.batch_size = self.epoch_pairs // self.world_size

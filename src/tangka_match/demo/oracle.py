@@ -8,7 +8,7 @@ log-likelihood ratio of caption ``c`` given scene ``s`` to ``c`` given any scene
 where facts are assumed independent, and a mentioned fact that is not in the scene is nearly impossible. The ratio
 allows captions to be ranked for a scene as well: long captions are improbable but informative.
 
-A separate file although it is short: it evaluates scenes and captions and takes no part in writing the set.
+A separate file, because it evaluates scenes and captions and is not needed to write the set.
 """
 
 from collections.abc import Sequence

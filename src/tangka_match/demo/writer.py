@@ -109,7 +109,7 @@ def _settings_in(path: Path) -> dict[str, Any]:
     """Read the settings of a demo set from its ``README.json``."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # no JSON, or no UTF-8
+    except ValueError:  # not JSON, or not UTF-8
         content = None
     settings = content.get("settings") if isinstance(content, dict) else None
     if not isinstance(settings, dict):

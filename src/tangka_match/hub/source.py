@@ -117,7 +117,7 @@ def read(source: str, what: str, reader: Callable[..., Any], **options: Any) -> 
 
 @cache
 def _why_out_of_reach(source: str) -> str | None:
-    """Return why the hub does not provide a model, ``None`` if it does; asked once, without retries."""
+    """Return why the hub does not provide a model, ``None`` if it does; in a single request, without retries."""
     hub = import_module("huggingface_hub")
     try:
         hub.get_hf_file_metadata(hub.hf_hub_url(source, "config.json"))

@@ -37,7 +37,7 @@ def uniformity_loss(
 
     The mean is over all pairs of rows that do not belong together.
 
-    Source: as `alignment_loss`, eq. 3.
+    Source: the paper cited in `alignment_loss`, eq. 3.
 
     Args:
         vectors: L2-normalised embeddings of one modality.

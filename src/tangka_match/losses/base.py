@@ -1,4 +1,4 @@
-"""The contract of all losses: what they are called with, and what they return."""
+"""Interface of all losses: their inputs and outputs."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -29,14 +29,14 @@ class MomentumKeys(NamedTuple):
 
 
 class LossContext(NamedTuple):
-    """What a batch of B pairs holds besides its scores.
+    """Embeddings and captions of a batch of B pairs.
 
     Attributes:
         images: Encoded images, with gradients.
         texts: Encoded captions, with gradients.
         token_ids: Token ids of the captions before augmentation.
         token_mask: ``True`` where a token is real.
-        keys: Momentum encodings of the same pairs; ``None`` in validation and where no loss asks for them.
+        keys: Momentum encodings of the same pairs; ``None`` in validation, and if no loss requests them.
     """
 
     images: Encoded
@@ -51,7 +51,7 @@ class LossContext(NamedTuple):
 
 
 class LossInputs(NamedTuple):
-    """What every loss is called with.
+    """Inputs of every loss.
 
     Attributes:
         similarity: Scores, (B, B): rows images, columns captions, higher = closer; matching pairs on the diagonal.
@@ -83,7 +83,7 @@ class LossInputs(NamedTuple):
 
 
 class LossTerms(NamedTuple):
-    """What every loss returns: the value to minimise, and what to log about it.
+    """Output of every loss: the value to minimise, and values to log.
 
     Attributes:
         total: The loss, a scalar with gradient.
@@ -126,7 +126,7 @@ class LossTerms(NamedTuple):
 
 @runtime_checkable
 class MatchingLoss(Protocol):
-    """A loss on a batch of matching pairs; the one contract between training and any loss.
+    """Loss on a batch of matching pairs: the interface that training requires.
 
     Optional members of a loss module:
 
@@ -149,7 +149,7 @@ class ContextualLoss(nn.Module):
         needs_pooled: Whether the loss compares pooled embeddings, which not every matcher has.
         reads_scores: Whether the loss reads the similarity matrix; if not, parameters of the matcher that only scores
             depend on get no gradient.
-        key_momentum: Momentum of the copy that encodes ``context.keys``, in [0, 1); ``None`` asks for no keys.
+        key_momentum: Momentum of the copy that encodes ``context.keys``, in [0, 1); ``None`` requests no keys.
     """
 
     needs_context: bool = True

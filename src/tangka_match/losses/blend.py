@@ -26,7 +26,7 @@ class BlendLoss(ContextualLoss):
 
     Raises:
         ConfigError: If the names of parts and weights differ, a setting is out of range, all weights are 0 at one end,
-            or two parts ask for different momenta of the momentum encoder.
+            or two parts require different momenta of the momentum encoder.
 
     Relations:
         `CurriculumLoss` blends the triplet loss and InfoNCE, and also schedules margin, hardness and temperature.

@@ -15,7 +15,7 @@ from tangka_match.types import Encoded, TokenMatcher
 def check_pairs(similarity: Float[Tensor, "B B"], positives: Bool[Tensor, "B B"]) -> None:
     """Check that the two matrices are square, of one shape, and that the diagonal is positive.
 
-    Reading the diagonal synchronises with the GPU once per step; an inverted mask would cost a whole run.
+    Reading the diagonal synchronises with the GPU once per step; without it, an inverted mask would spoil a run.
 
     Raises:
         ShapeError: If a check fails.
@@ -113,7 +113,7 @@ class LogitScale(nn.Module):
         """Return the scale in float32, at most ``1 / min_temperature``.
 
         In training the parameter itself is clamped in place: clamping only the result would leave a parameter above
-        the ceiling with zero gradient, unable to return.
+        the ceiling with zero gradient, so that it could not decrease again.
         """
         if self.training and torch.is_grad_enabled():
             # Through .data, which autograd does not track: a second call in a step would break the first one's graph.

@@ -31,7 +31,7 @@ def hal_loss(
     Args:
         similarity: Scores, (B, B), cosines or similar: rows images, columns captions, pairs on the diagonal; half
             precision is computed in float32.
-        positives: (B, B), ``True`` where row and column are no negatives of each other; ``True`` on the diagonal.
+        positives: (B, B), ``True`` where row and column are not negatives of each other; ``True`` on the diagonal.
         gamma: Sharpness; larger values weight the closest negatives more, > 0.
         epsilon: Score above which a negative is penalised.
 

@@ -30,7 +30,7 @@ def info_nce_loss(
     Args:
         similarity: Scores, (B, B): rows images, columns captions, pairs on the diagonal; half precision is computed
             in float32.
-        positives: (B, B), ``True`` where row and column are no negatives of each other; ``True`` on the diagonal.
+        positives: (B, B), ``True`` where row and column are not negatives of each other; ``True`` on the diagonal.
         logit_scale: Multiplier of the scores, ``1 / temperature``, > 0.
         label_smoothing: Share of the target that is spread evenly over all candidates, in [0, 1).
 

@@ -104,7 +104,7 @@ def apply_schedules(loss: nn.Module, progress: float | int) -> None:
     callback ``LossSchedule`` calls this function before each training step and each validation.
 
     Args:
-        loss: Any loss; one without ``schedules`` is left alone.
+        loss: Any loss; one without ``schedules`` is not changed.
         progress: Completed share of the run's optimizer steps, in [0, 1].
 
     Example:

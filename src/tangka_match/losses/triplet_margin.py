@@ -29,7 +29,7 @@ def triplet_margin_loss(
     Args:
         similarity: Scores, (B, B): rows images, columns captions, pairs on the diagonal; half precision is computed
             in float32.
-        positives: (B, B), ``True`` where row and column are no negatives of each other; ``True`` on the diagonal.
+        positives: (B, B), ``True`` where row and column are not negatives of each other; ``True`` on the diagonal.
         margin: Minimum gap between positive and negative scores, >= 0.
         hardness: Share of the hardest negative, in [0, 1].
 
@@ -40,7 +40,7 @@ def triplet_margin_loss(
         ShapeError: If the matrices are not square, differ in shape, or the diagonal is not positive.
 
     Example:
-        Hinges: image 0 has none, image 1 pays 0.3, caption 0 pays 0.1, caption 1 has none.
+        Hinges: 0 for image 0, 0.3 for image 1, 0.1 for caption 0, and 0 for caption 1.
 
         >>> import torch
         >>> scores = torch.tensor([[0.6, 0.1], [0.5, 0.4]])

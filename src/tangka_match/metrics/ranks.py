@@ -9,7 +9,7 @@ from torch import Tensor
 from tangka_match.errors import DataFormatError, ShapeError, TrainingError
 
 BLOCK_ELEMENTS = 2**22
-"""Scores compared at once. Ranking needs about 100 MB in addition to the matrix, whatever its size."""
+"""Scores compared at once. Ranking needs about 100 MB in addition to the matrix, regardless of its size."""
 
 
 class Ranks(NamedTuple):

@@ -69,7 +69,7 @@ class ChineseCLIP(nn.Module):
         self.patch_projection = nn.Linear(feature_dim, feature_dim, bias=False)
         nn.init.zeros_(self.patch_projection.weight)
         if on_meta_device():
-            return  # a rehearsal, with placeholder sizes
+            return  # trial construction with placeholder sizes
         if feature_dim != self._config["projection_dim"]:
             raise ConfigError(
                 f"ChineseCLIP: the features have {feature_dim} dimensions, the joint space of the model has "

@@ -35,7 +35,8 @@ class Spectrum:
     def of(matrix: Tensor, rank: int, generator: torch.Generator) -> "Spectrum":
         """Decompose a dense or sparse matrix (N, P) by randomised subspace iteration.
 
-        Halko, Martinsson & Tropp, "Finding Structure with Randomness", arXiv 0909.4061, algorithm 4.4 with 2 rounds.
+        Halko, Martinsson & Tropp, "Finding Structure with Randomness", arXiv 0909.4061, algorithm 4.4; two power
+        iterations.
         """
         rank = min(rank, *matrix.shape)
         probe = torch.randn(matrix.shape[1], min(rank + 16, *matrix.shape), generator=generator, dtype=matrix.dtype)
@@ -100,7 +101,7 @@ def weigh(view: Tensor, weights: Float[Tensor, " N"] | None) -> Tensor:
 class PairedViews:
     """Pairs of rows of two views, where several pairs may share a row of the first view.
 
-    Results equal those with the shared rows repeated, without their memory and time.
+    The results equal those for views with the shared rows repeated, at lower cost in memory and time.
 
     Attributes:
         first: First view, (M, P), dense.
@@ -123,8 +124,8 @@ class PairedViews:
     def spectra(self, rank: int, generator: torch.Generator) -> tuple[Spectrum, Spectrum]:
         """Decompose both weighted views.
 
-        Both ``left`` have one row per row of the first view; that of the second view is summed over the pairs of the
-        row, which is all that ``correlate`` needs.
+        In both decompositions, ``left`` has one row per row of the first view. For the second view, each row is the
+        weighted sum over the pairs that share it, which is sufficient for ``correlate``.
         """
         weights = torch.ones(len(self.owners)) if self.weights is None else self.weights
         counts = torch.zeros(len(self.first), dtype=weights.dtype).index_add_(0, self.owners, weights)

@@ -62,8 +62,8 @@ class DualPath(nn.Module):
 
     Local path: a Transformer encoder over regions (Vaswani et al., arXiv 1706.03762) or a BiLSTM over words, then
     attention pooling. Global path: a perceptron on the mean region or word vector. With 1,562 words and 2,048 features
-    there are 48,020,176 parameters, so that it overfits on a few thousand pairs; it is kept to show that. Prefer
-    ``VSE``.
+    there are 48,020,176 parameters, so that it overfits on a few thousand pairs; it is kept as an example of this.
+    Prefer ``VSE``.
 
     Args:
         vocab_size: Number of words in the vocabulary, including the four special tokens.

@@ -15,7 +15,7 @@ from tangka_match.ops import at_least_float32, l2_normalise, sinusoidal_position
 from tangka_match.types import LONGEST_WORD, characters_of, is_special
 
 _MIN_CAPTIONS = 2
-"""Minimum number of training captions with a feature; what occurs once may be chance."""
+"""Minimum number of training captions with a feature; a single occurrence may be chance."""
 
 
 class TextGRU(nn.Module):

@@ -58,7 +58,7 @@ class TextTower(nn.Module):
             return self.transformer(input_ids=token_ids, attention_mask=token_mask.long()).last_hidden_state
 
     def set_progress(self, progress: float) -> None:
-        """Freeze or thaw, depending on the share of the run that is over."""
+        """Freeze or thaw, depending on the completed share of the run."""
         frozen = progress < self.thaw_at or self.thaw_at == 1
         if frozen != self.frozen:
             self.frozen = frozen
@@ -84,7 +84,7 @@ def resolve_config(text_model: str | None, text_config: Mapping[str, Any] | None
 
 
 def on_meta_device() -> bool:
-    """Check whether parameters are created on the meta device, as in a rehearsal; no weights are read then."""
+    """Check whether parameters are created on the meta device, as in a trial construction; no weights are read then."""
     return torch.empty(0).is_meta
 
 

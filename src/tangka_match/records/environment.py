@@ -71,7 +71,7 @@ def git_commit() -> str | None:
         commit = _git(folder, "rev-parse", "HEAD")
         tracked = _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
         dirty = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):  # git is missing, or this is no checkout
+    except (OSError, subprocess.SubprocessError):  # git is missing, or this is not a checkout
         return None
     return (commit + (DIRTY if dirty else "")) if tracked else None
 

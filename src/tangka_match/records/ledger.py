@@ -1,4 +1,4 @@
-"""The ledger of a run: JSON lines that are appended while the run goes on and never changed afterwards.
+"""The ledger of a run: JSON lines that are appended during the run and never changed afterwards.
 
 Each line is ``{"event": ..., "time": seconds since 1970, ...}``. Events:
 

@@ -1,4 +1,4 @@
-"""``metrics.csv``: one row per logged step and one column per metric, readable while the run goes on."""
+"""``metrics.csv``: one row per logged step and one column per metric, readable during the run."""
 
 import csv
 from collections.abc import Mapping

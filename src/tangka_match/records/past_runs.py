@@ -12,23 +12,23 @@ from tangka_match.records.ledger import parse_line
 from tangka_match.records.run_folder import RunFolder, config_hash, decisive_settings
 
 TAIL_BYTES = 4096
-"""Size of the end of a ledger that holds its last event."""
+"""Number of bytes at the end of a ledger that are read to find its last event."""
 
 
 @dataclass(frozen=True)
 class PastRun:
-    """Past run.
+    """Past run that a planned run may reuse or resume.
 
     Args:
         folder: Folder of the run.
-        status: ``finished``, ``pruned``, ``stopped``, ``failed``, or ``unknown`` if it was killed or is running.
+        status: ``finished``, ``pruned``, ``stopped``, ``failed``, or ``unknown`` if it was killed or is still running.
     """
 
     folder: RunFolder
     status: str
 
     def can_go_on(self) -> bool:
-        """Whether it is unfinished and no process is running it, so that it can be resumed."""
+        """Whether the run can be resumed: it is unfinished and no process is running it."""
         if self.status in ("finished", "pruned"):
             return False
         try:

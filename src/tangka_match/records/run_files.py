@@ -1,4 +1,4 @@
-"""The files of a run folder, readable while the run is going on and after it was killed; choosing a run by its id."""
+"""The files of a run folder, readable during the run and after a kill, and the choice of a run by its id."""
 
 import errno
 import fcntl
@@ -16,7 +16,7 @@ from tangka_match.records.ledger import scan_ledger
 
 LEDGER = "ledger.jsonl"
 LAST = "last"
-"""Stands for the run that was started last, wherever a run id is expected."""
+"""Accepted in place of a run id; means the run that was started last."""
 
 # The C parser is ten times as fast, but some builds of PyYAML lack it.
 YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -151,5 +151,5 @@ def _is_held(lock: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        return error.errno in (errno.EACCES, errno.EAGAIN)  # depends on the system; other errors say nothing of a lock
+        return error.errno in (errno.EACCES, errno.EAGAIN)  # depends on the system; other errors do not indicate a lock
     return False

@@ -18,7 +18,7 @@ from tangka_match.records.run_files import RunFiles, read_run_files
 from tangka_match.records.setting_names import with_current_targets, with_first_names
 
 RUNNING, KILLED = "running", "killed"
-"""Statuses of a run whose ledger has no ``end`` event: a process holds its lock, or none does."""
+"""Statuses of a run whose ledger has no ``end`` event: if a process holds its lock, and if none does."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def read_records(folders: Sequence[Path], keep: Callable[[RunFiles], None] = lam
 
     Args:
         folders: Run folders.
-        keep: Called with the files of each run, to extract what the record does not hold before they are dropped.
+        keep: Callback with the files of each run, to extract data that the record does not hold.
     """
     records = []
     console = rich.get_console()
@@ -120,7 +120,7 @@ def read_records(folders: Sequence[Path], keep: Callable[[RunFiles], None] = lam
 
 
 def make_record(files: RunFiles) -> RunRecord:
-    """Summarise a run; what its files lack stays empty."""
+    """Summarise a run; fields that its files lack stay empty."""
     events, config, result, environment = files.events, files.config, files.result, files.environment
     start: Mapping[str, Any] = next((event for event in events if event["event"] == "start"), {})
     status = _status(events, held=files.held)
@@ -159,7 +159,7 @@ def make_record(files: RunFiles) -> RunRecord:
 
 
 def damage(runs: Sequence[RunRecord]) -> list[str]:
-    """Describe what could not be read of the runs; empty if everything could."""
+    """Describe the unreadable parts of the runs; empty if everything was read."""
     lines, files = sum(run.skipped for run in runs), sum(len(run.problems) for run in runs)
     described = [f"{count(lines, 'unreadable ledger line')} skipped"] if lines else []
     return described + ([count(files, "unreadable file")] if files else [])

@@ -1,4 +1,4 @@
-"""Names of settings: which ones decide the numbers of a run, and which ones have been moved, renamed or added.
+"""Names of settings: those that determine the results of a run, and those that were moved, renamed or added.
 
 Configs saved by earlier versions must stay readable, and hashes of settings (run ids, sweep digests) must stay
 comparable with those of version 0.1. `with_current_targets` brings a saved config up to date; `with_first_names`
@@ -9,15 +9,15 @@ import copy
 from typing import Any
 
 COMMAND_KEYS = ("resume", "sweep", "seeds", "ensemble")
-"""Top-level keys that say how to launch runs; they are removed before a run is planned."""
+"""Top-level keys that determine how runs are launched; they are removed before a run is planned."""
 NON_RUN_KEYS = (*COMMAND_KEYS, "debug")
 """Top-level keys that are allowed in a composed config although the schema of a run does not declare them."""
 NON_DECISIVE_KEYS = ("paths", "logger", "resume", "debug", "tags")
-"""Top-level keys that do not change the numbers of a run; hashes and comparisons of runs ignore them."""
+"""Top-level keys that do not change the results of a run; hashes and comparisons of runs ignore them."""
 SEED_KEYS = ("seed", "seeds")
 """Top-level keys in which repetitions of one recipe differ."""
 SWEEP_PREFIXES = ("sweep=", "sweep.", "hydra.", "hydra/")
-"""Beginnings of the overrides that configure a sweep and not its runs."""
+"""Prefixes of the overrides that configure a sweep, not its runs."""
 
 MOVED_TARGETS = {
     "tangka_match.data.demo.writer.DemoWriter": "tangka_match.demo.writer.DemoWriter",
@@ -66,8 +66,8 @@ ADDED_SETTINGS: dict[str, Any] = {
 }
 """Dotted name of a setting or group that version 0.1 did not have -> default value.
 
-At its default it is left out of the hashed settings. The default of a group is its whole composed content,
-with interpolations as they are written.
+A setting at its default is excluded from the hash. The default of a group is its complete composed content, with
+unresolved interpolations.
 """
 
 _FIRST_TARGETS = {new: old for old, new in MOVED_TARGETS.items()}
@@ -86,7 +86,7 @@ def with_current_targets(node: Any) -> Any:
 def with_first_names(config: dict[str, Any]) -> dict[str, Any]:
     """Return a copy of a plain config as version 0.1 would have written it.
 
-    Moved targets and renamed settings get their first names; added settings are dropped if they have their default.
+    Moved targets and renamed settings get their names of version 0.1; added settings are removed at their default.
 
     >>> with_first_names({"training": {"compile": False, "guard": True}})
     {'training': {'guard': True}}

@@ -1,6 +1,6 @@
 """Ranked answers of each query, and example queries for people to read.
 
-A module of its own because W&B tables, diagnosis pages and ``ranks.csv`` all use it.
+A separate module, because W&B tables, diagnosis pages and ``ranks.csv`` all use it.
 """
 
 from typing import NamedTuple

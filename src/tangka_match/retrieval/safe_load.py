@@ -51,7 +51,7 @@ def load_with_stand_ins(source: Path) -> tuple[Any, list[str]]:
     """Load a file that also holds pickled objects of other programs, with a `StandIn` for each of them.
 
     Their classes are neither imported nor called, and their contents are dropped. Files that name parts of ``os``,
-    ``posix``, ``nt`` or ``sys`` are still refused, because no honest checkpoint does.
+    ``posix``, ``nt`` or ``sys`` are still refused, because no legitimate checkpoint does.
 
     Args:
         source: File written by ``torch.save``.
@@ -81,7 +81,7 @@ def _load(source: Path, allowed: list[Any], if_damaged: str) -> Any:
         if zipfile.is_zipfile(source):
             _check_sums(source)
     except pickle.UnpicklingError as error:
-        # torch's own message is not shown: it explains how to run what the file names.
+        # torch's own message is not shown: it explains how to execute the functions that the file names.
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         other = "objects that only a call could make" if zipfile.is_zipfile(source) else "torch.save did not write it"
         reason = f"it asks for {found[1]}" if found else other

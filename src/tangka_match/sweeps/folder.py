@@ -1,4 +1,4 @@
-"""The folder of a sweep, ``runs/sweeps/<id>``: a repeated command finds it again, and two sweeps never share it."""
+"""The folder of a sweep, ``runs/sweeps/<id>``: found again by a repeated command, and never shared by two sweeps."""
 
 import fcntl
 import hashlib
@@ -46,7 +46,7 @@ class SweepFolder:
         return self.path / "journal.log"
 
     def job_folder(self, number: int) -> Path:
-        """Return the folder of a job: its lock, and its output if it has a process of its own."""
+        """Return the folder of a job: its lock, and its output if it runs in a separate process."""
         return self.path / "jobs" / str(number)
 
     @contextmanager
@@ -58,7 +58,7 @@ class SweepFolder:
             yield
 
     def is_held(self, number: int) -> bool:
-        """Whether a living process is running the job."""
+        """Whether a process is running the job."""
         return is_locked(self.job_folder(number) / ".lock")
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""One job of a sweep: its runs are skipped, resumed or trained, and the manifest notes how it ended."""
+"""One job of a sweep: its runs are skipped, resumed or trained, and the manifest records the outcome."""
 
 import itertools
 import json
@@ -29,11 +29,11 @@ logger = logging.getLogger(__name__)
 
 
 def run_job(folder: SweepFolder, job: SweepJob, plans: Sequence[RunPlan], *, any_commit: bool) -> dict[str, Any]:
-    """Do the runs of a job and note in the manifest how it ended.
+    """Carry out the runs of a job and record its outcome in the manifest.
 
     Args:
         folder: Folder of the sweep.
-        job: Place of the job in the sweep.
+        job: Number and overrides of the job in the sweep.
         plans: Planned runs, one per seed.
         any_commit: Whether finished runs of other code count.
 
@@ -84,7 +84,7 @@ def read_run_metrics(run: Path) -> dict[str, float]:
 
 
 def died_without_end(cause: object) -> dict[str, Any]:
-    """Return the ``end`` fields of a job whose process died before it could write its own.
+    """Return the ``end`` fields of a job whose process was killed before it could write them.
 
     Args:
         cause: Exit code or error, as far as it is known.
@@ -102,7 +102,7 @@ def is_retryable(end: dict[str, Any] | None) -> bool:
 
 
 def is_full_disk(error: object) -> bool:
-    """Whether an error, or the one that caused it, says that the disk or the quota is full."""
+    """Whether an error, or the one that caused it, means that the disk or the quota is full."""
     if not isinstance(error, BaseException):
         return False
     chain = (error, error.__cause__, error.__context__)
@@ -110,7 +110,7 @@ def is_full_disk(error: object) -> bool:
 
 
 def _run_seeds(job: SweepJob, plans: Sequence[RunPlan], *, any_commit: bool) -> dict[str, Any]:
-    """Do the run of each seed in turn; the job ends early if the first one is pruned."""
+    """Carry out the run of each seed in turn; the job ends early if the first one is pruned."""
     code = None if any_commit else code_version()
     ids, metrics_of_seeds, status = [], [], "finished"
     resumed: list[str] = []

@@ -42,7 +42,8 @@ def train_learning_curve(
     """Train the missing points of a learning curve and estimate how many pairs reach the target.
 
     Finished runs with the same settings, data and code are reused, and stopped ones are resumed. Data and paths are
-    those of the running Hydra command. The smallest share comes first, so that one that is too small fails at once.
+    those of the running Hydra command. The smallest share comes first, so that a share that is too small fails before
+    any long run.
 
     Args:
         experiment: Recipe to train, a file of ``conf/experiment/``; ``None`` trains the defaults of

@@ -51,7 +51,7 @@ def try_acquire(file: TextIO, how: int = fcntl.LOCK_EX) -> bool:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a living process holds the lock of a file."""
+    """Whether a process holds the lock of a file."""
     if not path.exists():
         return False
     with path.open("a") as file:

@@ -93,7 +93,7 @@ def plan_runs(config: DictConfig) -> list[RunPlan]:
     """Check the composed config of a job and plan its runs, one per seed.
 
     Raises:
-        ConfigError: If the config is invalid or asks for several devices.
+        ConfigError: If the config is invalid or requests several devices.
     """
     config = copy.deepcopy(config)
     OmegaConf.set_struct(config, False)

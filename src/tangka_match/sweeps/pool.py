@@ -1,4 +1,4 @@
-"""Jobs in parallel: one process per job, with its output in a file, and no process left behind."""
+"""Jobs in parallel: one process per job, with its output in a file, and all processes ended with the pool."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ PARENT_VARIABLE = "TANGKA_MATCH_PARENT"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 TERMINATED = 128 + signal.SIGTERM
 SWEEP_OPTIONS = ("hydra/sweeper", "hydra.sweeper", "hydra/launcher", "hydra.launcher", "hydra.sweep", "hydra.mode")
-"""Beginnings of the Hydra overrides that make a command a sweep."""
+"""Prefixes of the Hydra overrides that make a command a sweep."""
 
 
 class ProcessPool:
@@ -61,7 +61,7 @@ class ProcessPool:
         try:
             if lease is not None:
                 environment["CUDA_VISIBLE_DEVICES"] = lease.gpu
-                inherited = (lease.file.fileno(),)  # so that the slot is taken as long as the process lives
+                inherited = (lease.file.fileno(),)  # so that the slot is taken until the process ends
             with output.open("ab") as file, self._guard:
                 if self._closed:
                     raise TrainingError("the sweep is being stopped: no further job is started")
@@ -107,7 +107,7 @@ def _signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) ->
 
 
 def end_with_parent() -> None:
-    """Let the system send SIGTERM to this process when the pool that started it dies (Linux only)."""
+    """Let the system send SIGTERM to this process when the pool that started it ends (Linux only)."""
     parent = os.environ.pop(PARENT_VARIABLE, None)
     if parent is None or sys.platform != "linux":
         return
@@ -115,7 +115,7 @@ def end_with_parent() -> None:
 
     set_parent_death_signal = 1
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
-    if os.getppid() != int(parent):  # the pool died before the call
+    if os.getppid() != int(parent):  # the pool ended before the call
         os.kill(os.getpid(), signal.SIGTERM)
 
 

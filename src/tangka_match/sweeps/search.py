@@ -31,7 +31,7 @@ def run_study(session: Session, arguments: Sequence[str], batch_size: int) -> li
     Args:
         session: Hydra session of the command.
         arguments: Overrides; those with several values or an interval are searched, in addition to ``sweep.space``.
-        batch_size: Trials per call of a launcher that is not ``local_pool``.
+        batch_size: Number of trials per launcher call, for any launcher except ``local_pool``.
 
     Returns:
         Records of all trials.
@@ -101,7 +101,7 @@ class _Search:
         rich.print(f"sweep folder  {escape(str(folder.path))}")
         while True:
             self._run_workers(launcher, folder, getattr(launcher, "slots", 1))
-            if not self._study.reap_stale_trials():  # another process may have died in the meantime
+            if not self._study.reap_stale_trials():  # another process may have been killed in the meantime
                 return
 
     def _run_workers(self, launcher: Launcher, folder: SweepFolder, slots: int) -> None:
@@ -114,7 +114,7 @@ class _Search:
                 for worker in [threads.submit(self._work, launcher, folder, 1) for _ in range(slots)]:
                     worker.result()
             except BaseException:
-                self._stopping.set()  # before the jobs end, or their threads would ask for further trials
+                self._stopping.set()  # before the jobs end, so that their threads request no further trials
                 launcher.end_all()  # type: ignore[attr-defined]
                 raise
 
@@ -135,7 +135,7 @@ class _Search:
 
     def _tell(self, job: JobRecord, folder: SweepFolder) -> None:
         assert job.end is not None
-        if job.status == "stopped":  # on request; it is reaped and repeated when the study continues
+        if job.status == "stopped":  # on request; the stale trial is repeated when the study continues
             return
         missing = [name for name in self._settings.objectives if name not in job.end.get("metrics", {})]
         if job.status == "finished" and missing:

@@ -62,7 +62,7 @@ class Session:
         """Instantiate the launcher that the command names.
 
         Args:
-            folder: Folder of the sweep; ``None`` to check the launcher's settings before there is one.
+            folder: Folder of the sweep; ``None`` to check the launcher's settings before the folder exists.
         """
         with open_dict(self.config):
             self.config.hydra.sweep.dir = str(self.root if folder is None else folder.path)
@@ -71,7 +71,7 @@ class Session:
         )
 
     def run_jobs(self, launcher: Launcher, folder: SweepFolder, jobs: Mapping[int, list[str]], *, retries: int) -> None:
-        """Run jobs, retry those that crashed, and note in the manifest how each one ended.
+        """Run jobs, retry those that crashed, and record the outcome of each in the manifest.
 
         Args:
             launcher: Launcher of this session.
@@ -99,7 +99,7 @@ class Session:
             returned = launcher.launch(overrides, initial_job_idx=min(batch))
         except TrainingError:
             raise
-        except Exception as error:  # submitit raises if a job was killed; the manifest knows how the others ended
+        except Exception as error:  # submitit raises if a job was killed; the manifest holds the outcome of the others
             failure = error
         by_number = dict(zip(batch, returned, strict=False))
         jobs = folder.manifest.read().jobs
@@ -133,7 +133,7 @@ def _batches(launcher: Launcher, jobs: Mapping[int, list[str]]) -> Iterator[dict
 
 
 def _place_overrides(folder: SweepFolder, number: int) -> list[str]:
-    """Overrides that tell a job its place in the sweep."""
+    """Overrides that pass a job its sweep and number."""
     path = quoted(str(folder.path))
     return [
         f"sweep.folder={path}",

@@ -1,4 +1,4 @@
-"""Study of a sweep: asks Optuna for trials, tells it how they ended, and continues after a kill."""
+"""Study of a sweep: gets trials from Optuna, reports their results to it, and continues after a kill."""
 
 import fcntl
 import itertools
@@ -31,7 +31,7 @@ NAME = "study"
 STALE = "dead"
 """Attribute of a trial whose process was killed."""
 WORKER = "worker"
-"""Attribute of a trial that names the lock file of the process that asked for it."""
+"""Attribute of a trial that names the lock file of the process that requested it."""
 STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
 
@@ -123,7 +123,7 @@ class Study:
         return self._study.get_trials(deepcopy=False)
 
     def reap_stale_trials(self) -> list[int]:
-        """Mark trials that no living process works on as failed, and enqueue their parameters again.
+        """Mark trials that no process is running as failed, and enqueue their parameters again.
 
         The new trials resume the runs of the stale ones.
 
@@ -138,7 +138,7 @@ class Study:
                 if self._folder.is_held(trial.number) or (worker and is_locked(self._folder.path / worker)):
                     continue
                 job = jobs.get(trial.number)
-                if job is not None and job.status in COMPLETED:  # its controller died before it could tell
+                if job is not None and job.status in COMPLETED:  # its controller was killed before it could tell Optuna
                     self.tell(job)
                     continue
                 self._storage.set_trial_user_attr(trial._trial_id, STALE, True)
@@ -268,7 +268,7 @@ class Study:
 
 
 class TrialReporter:
-    """Callable that reports the progress of a trial from its own process, and says whether to prune it.
+    """Callable that reports the progress of a trial from its process, and returns whether to prune it.
 
     Args:
         folder: Folder of the study.
@@ -288,7 +288,7 @@ class TrialReporter:
 
     def __call__(self, epoch: int, value: float) -> bool:
         """Report ``val/mean_r1`` after an epoch (from 0); return whether it is below the median of the other trials."""
-        if self._storage.get_trial(self._trial_id).state.is_finished():  # another process reaped it as stale
+        if self._storage.get_trial(self._trial_id).state.is_finished():  # another process marked it as stale
             return False
         self._storage.set_trial_intermediate_value(self._trial_id, epoch, value)
         return self._pruner.prune(self._study, self._storage.get_trial(self._trial_id))

@@ -35,7 +35,7 @@ from tangka_match.types import PretrainedMatcher
 def build_module(
     plan: RunPlan, matcher: nn.Module, metadata: dict[str, Any], distillation: Distillation | None
 ) -> MatchingModule:
-    """Build the Lightning module around a matcher; the data are set up."""
+    """Build the Lightning module around a matcher, after ``setup`` of the data."""
     data, training = plan.data, plan.settings.training
     loss = plan.build_loss()
     hooks = momentum_hooks(matcher, loss)
@@ -60,7 +60,7 @@ def build_module(
 
 
 def build_metadata(plan: RunPlan, matcher: nn.Module, run_id: str) -> dict[str, Any]:
-    """Build what every checkpoint says about its model and data, so that one file is enough to evaluate."""
+    """Build the metadata of every checkpoint, so that evaluation needs no other file."""
     data = plan.data
     own = matcher.checkpoint_arguments() if isinstance(matcher, PretrainedMatcher) else {}
     return make_metadata(
@@ -92,8 +92,8 @@ def build_callbacks(
     checkpoints and exact resume depend on them, or because the data, the model or the sweep require them.
 
     Args:
-        plan: The run.
-        recorder: Recorder, told when ``last.ckpt`` is written.
+        plan: Plan of the run.
+        recorder: Recorder, called when ``last.ckpt`` is written.
         guard: Guard, whose verdicts are part of the result.
         pruning: Pruning of a study's trial.
         resumed: Whether the run continues from a checkpoint.

@@ -1,4 +1,4 @@
-"""Lightning loggers: ledger and CSV table of the run folder, and W&B or TensorBoard beside them."""
+"""Lightning loggers: ledger and CSV table of the run folder, and optionally W&B or TensorBoard."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -99,7 +99,7 @@ def keep_result(
         service: Logger from ``make_service_logger``.
         folder: Run folder with ``best.ckpt`` and ``result.json``.
         similarity: Scores of the best checkpoint on the validation split, (I, C).
-        ranks: Ranks of the same.
+        ranks: Ranks by ``similarity``.
         val: Validation split.
     """
     if isinstance(service, WandbLogger) and is_main_process():

@@ -12,7 +12,7 @@ from tangka_match.types import Encoded, RegionTextBatch
 
 
 class TrainingStep(NamedTuple):
-    """What a loss hook may read of a training step.
+    """Data of a training step that a loss hook may read.
 
     Attributes:
         matcher: The model in training.
@@ -120,6 +120,6 @@ class MomentumEncoder(nn.Module, LossHook):
 
 
 def momentum_hooks(matcher: nn.Module, loss: nn.Module) -> list[LossHook]:
-    """Build the momentum encoder that a loss asks for by ``key_momentum``, if any."""
+    """Build the momentum encoder that a loss requests by ``key_momentum``, if any."""
     momentum = loss.key_momentum if isinstance(loss, ContextualLoss) else None
     return [] if momentum is None else [MomentumEncoder(matcher, momentum)]

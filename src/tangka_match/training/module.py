@@ -67,7 +67,7 @@ class MatchingModule(pl.LightningModule):
         scheduler: Factory of the learning-rate schedule from ``(optimizer, total_steps=...)``.
         augmentation: Augmentation of training batches.
         validation: Ground truth of the validation set.
-        metadata: What every checkpoint holds besides the weights, see ``retrieval.metadata``.
+        metadata: Metadata stored in every checkpoint, see ``retrieval.metadata``.
         hooks: Hooks around the loss, in the order in which they are applied.
         chunk_size: Pairs per chunk of gradient caching (``training.chunk_size``); ``None`` encodes a batch at once.
         lr_multipliers: Multipliers of the learning rate by prefix of parameter names.
@@ -118,7 +118,7 @@ class MatchingModule(pl.LightningModule):
         return int(self.trainer.estimated_stepping_batches)
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Return the callback that moves the scheduled settings of the loss."""
+        """Return the callback that updates the scheduled settings of the loss."""
         return [LossSchedule()]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

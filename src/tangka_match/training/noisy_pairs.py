@@ -26,7 +26,7 @@ class PairwiseLoss(Protocol):
 
 
 def check_weighable(loss: object, begin: float | None) -> None:
-    """Check that pair weights, if asked for, are used with a `PairwiseLoss`.
+    """Check that pair weights, if requested, are used with a `PairwiseLoss`.
 
     Raises:
         ConfigError: If the loss has no loss per pair.

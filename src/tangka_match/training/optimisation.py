@@ -14,7 +14,7 @@ from tangka_match.errors import ConfigError
 
 MULTIPLIER = "lr_multiplier"
 WARMUP_SHARE = 0.1
-"""Share of a run that a warm-up takes if its own number of steps does not fit into the run."""
+"""Share of a run to which a warm-up is shortened if its number of steps exceeds the run."""
 
 
 def parameter_groups(matcher: nn.Module, loss: nn.Module, multipliers: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A checked run before it is trained: typed settings, the data module, and factories of the other parts."""
+"""Plan of a checked run before training: typed settings, the data module, and factories of the other parts."""
 
 import math
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from tangka_match.training.trainer import RunLength, run_length
 
 @dataclass(frozen=True)
 class SweepJob:
-    """Place of a run in a sweep; the records keep the first three fields.
+    """Job of a sweep to which a run belongs; the records keep the first three fields.
 
     Args:
         sweep: Id of the sweep, which is the W&B group.
@@ -37,7 +37,7 @@ class SweepJob:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A composed and checked run, before anything is written.
+    """Plan of a composed and checked run; nothing has been written yet.
 
     Args:
         settings: Typed settings.

@@ -32,13 +32,13 @@ INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 class Recorder:
-    """Writes down what a run is, what happens in it, and how it ends.
+    """Writer of all records of a run: config, environment, events, metrics and results.
 
     Args:
-        plan: The run; its data are set up.
+        plan: Plan of the run, after ``setup`` of its data.
         folder: Run folder.
-        job: Place in a sweep, if the run is part of one.
-        metadata: What every checkpoint of the run says about itself.
+        job: Job of a sweep; ``None`` for a run outside a sweep.
+        metadata: Metadata stored in every checkpoint of the run.
     """
 
     def __init__(self, plan: RunPlan, folder: RunFolder, job: SweepJob | None, metadata: dict[str, Any]) -> None:
@@ -46,14 +46,14 @@ class Recorder:
         self.result: RunResult | None = None
         self._plan, self._job, self._metadata = plan, job, metadata
         self._ledger = Ledger(folder.ledger)
-        self._environment = describe_environment()  # now: the checkout may change while the run is going
+        self._environment = describe_environment()  # read now, because the checkout may change during the run
         table = None if plan.settings.logger.kind == "none" else MetricsTable(folder.path / "metrics.csv")
         self._ledger_logger = LedgerLogger(self._ledger, table)
         self._service: Logger | None = None
 
     @property
     def loggers(self) -> list[Logger]:
-        """Lightning loggers: the ledger's, and that of the experiment tracker if there is one."""
+        """Lightning loggers: that of the ledger, and that of the experiment tracker, if any."""
         return [self._ledger_logger] if self._service is None else [self._ledger_logger, self._service]
 
     def find_checkpoint(self) -> str | None:
@@ -92,8 +92,8 @@ class Recorder:
 
         Args:
             matcher: Model of the run.
-            init_from: What was taken over from the checkpoint of ``init_from``.
-            resumed: Whether the run has been opened before.
+            init_from: Summary of the weights loaded by ``init_from``; ``None`` without it.
+            resumed: Whether the run continues one that was started before.
         """
         if resumed:
             self._ledger.write("environment", **self._environment)
@@ -120,7 +120,7 @@ class Recorder:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Start the experiment tracker, and write how the block ends to the ledger and the tracker.
+        """Start the experiment tracker; at the end of the block, write the status to the ledger and the tracker.
 
         Raises:
             SystemExit: With 143 on SIGTERM, with 130 on Ctrl-C.
@@ -141,7 +141,7 @@ class Recorder:
             self._close(status)
 
     def note(self, event: str, **fields: Any) -> None:
-        """Append an event to the ledger; only the main process does."""
+        """Append an event to the ledger, on the main process only."""
         if is_main_process():
             self._ledger.write(event, **fields)
 
@@ -156,8 +156,8 @@ class Recorder:
 
         Args:
             result: Result of ``best.ckpt`` on the validation split.
-            similarity: Scores of the same, (I, C).
-            ranks: Ranks of the same.
+            similarity: Scores of ``best.ckpt`` on the validation split, (I, C).
+            ranks: Ranks by ``similarity``.
         """
         self.result = result
         val = self._plan.data.val
@@ -205,7 +205,7 @@ class Recorder:
             name=settings.name,
             group=start.get("sweep", settings.name),
             tags=(settings.name, model, f"seed{settings.seed}", *settings.tags),
-            overrides=start.get("overrides", ()),  # a resumed run keeps those that it was started with
+            overrides=start.get("overrides", ()),  # a resumed run keeps the overrides of its start
             config=self._plan.config,
         )
 

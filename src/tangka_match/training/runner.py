@@ -37,11 +37,11 @@ def train(plan: RunPlan, resume: RunFolder | None = None, job: SweepJob | None =
     Args:
         plan: The checked run.
         resume: Folder of the stopped run; ``None`` starts a new one.
-        job: Place in a sweep, if the run is part of one.
+        job: Job of a sweep; ``None`` for a run outside a sweep.
 
     Raises:
-        TangkaMatchError: On invalid user input, or if the run cannot go on; the run folder keeps what was written.
-        SystemExit: With 143 on SIGTERM, after ``last.ckpt`` is written (a validation that was going on is repeated on
+        TangkaMatchError: On invalid user input, or if the run cannot continue; files already written are kept.
+        SystemExit: With 143 on SIGTERM, after ``last.ckpt`` is written (an interrupted validation is repeated on
             resume); with 130 on Ctrl-C.
     """
     _prepare_process(plan.settings.seed)

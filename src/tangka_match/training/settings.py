@@ -1,6 +1,6 @@
 """Typed settings of a run; ``conf/`` holds the values and documents each one.
 
-There are no defaults here: the only home of a default is the YAML file of its group. Ranges and contradictions are
+There are no defaults here: every default is in the YAML file of its group. Ranges and contradictions are
 checked when a model is built, all of them at once.
 """
 
@@ -166,7 +166,7 @@ class TrainerSettings(Settings):
 
 
 class LoggerSettings(Settings):
-    """Experiment tracker beside the run folder's own ledger; see ``conf/logger``."""
+    """Experiment tracker in addition to the ledger of the run folder; see ``conf/logger``."""
 
     kind: Literal["wandb", "csv", "tensorboard", "none"]
     offline: bool = True

@@ -34,11 +34,11 @@ REFUSED_ARGUMENTS = {
     "barebones": "it turns off the checkpoints and logs that a run consists of",
     "model_registry": "checkpoints are kept in paths.checkpoints",
 }
-"""Arguments of ``pl.Trainer`` that would break a promise of a run, with the reason or the setting to use instead."""
+"""Arguments of ``pl.Trainer`` that would break exact resume or the records, with the reason or an alternative."""
 
 KNOWN_ARGUMENTS = tuple(inspect.signature(pl.Trainer).parameters)
 OWN_ARGUMENTS = ("val_every_n_epochs", "progress_bar")
-"""Settings of ``trainer`` that ``pl.Trainer`` knows under another name."""
+"""Settings of ``trainer`` that have another name in ``pl.Trainer``."""
 ALLOWED_ARGUMENTS = (*OWN_ARGUMENTS, *(name for name in KNOWN_ARGUMENTS if name not in REFUSED_ARGUMENTS))
 
 _PROFILERS: dict[str, type[Profiler]] = {

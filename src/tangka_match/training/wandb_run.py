@@ -20,7 +20,7 @@ from tangka_match.training.process import environment_variable
 from tangka_match.training.settings import LoggerSettings
 
 UNNAMED_SETTINGS = ("paths", "logger", "data.root", "tags", "debug", "resume", "seeds", "ensemble", "sweep")
-"""Settings and groups that do not change what a run computes, and are left out of its name."""
+"""Settings and groups that do not change the results of a run, and are omitted from its name."""
 MAX_NAME_LENGTH = 128  # W&B shows no more
 
 

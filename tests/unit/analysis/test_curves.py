@@ -61,7 +61,7 @@ EVENTS = [
 
 @pytest.fixture(scope="module")
 def figure(tmp_path_factory):
-    """The figure that `draw_curves` draws, kept open."""
+    """Return the figure of `draw_curves`, without closing it."""
     drawn = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plt, "close", drawn.append)

@@ -97,10 +97,10 @@ def test_target_is_reachable_only_below_the_asymptote():
 
 
 def test_noise_makes_the_interval_unbounded():
-    quiet, loud = (curve_of(lambda n: 90 - 300 * n**-0.25, spread).pairs_for(60) for spread in (0.05, 2.0))
-    assert quiet.high is not None
-    assert loud.low < quiet.low < quiet.high
-    assert loud.high is None
+    precise, noisy = (curve_of(lambda n: 90 - 300 * n**-0.25, spread).pairs_for(60) for spread in (0.05, 2.0))
+    assert precise.high is not None
+    assert noisy.low < precise.low < precise.high
+    assert noisy.high is None
 
 
 def test_reached_target_needs_fewer_pairs():

@@ -13,20 +13,20 @@ from benchmarks.timing import Timing, ratios, take_turns
         ([1, 9, 4], 3, False, False),
     ],
 )
-def test_the_median_is_what_counts(rounds, target, at_least, met):
+def test_target_is_compared_with_the_median(rounds, target, at_least, met):
     assert Row("a", "s", rounds, target, at_least).met is met
 
 
-def test_no_target_no_verdict():
+def test_row_without_target_is_neither_met_nor_missed():
     row = Row("a", "s", [2.0, 1.0, 4.0])
     assert (row.met, row.as_json()["median"]) == (None, 2.0)
 
 
-def test_ratios_are_taken_round_by_round():
+def test_ratios_are_computed_per_round():
     assert ratios(Timing([2.0, 9.0]), Timing([1.0, 3.0]), work=10) == [20.0, 30.0]
 
 
-def test_rivals_take_turns_and_the_first_round_is_not_counted():
+def test_functions_alternate_and_the_first_round_is_a_warm_up():
     calls = []
     timings = take_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=2)
     assert calls == ["a", "b"] * 3

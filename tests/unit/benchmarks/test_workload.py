@@ -10,7 +10,7 @@ SIZES = {"vocab_size": 40, "feature_dim": 8, "embed_dim": 64, "word_dim": 4, "si
 
 @pytest.fixture(params=["sgr", "saf"])
 def scored(request):
-    """A model, with what it encoded of 8 images and of captions of one length."""
+    """Return a model with its encodings of 8 images and of captions of equal length."""
     torch.manual_seed(0)
     model = SGRAF(**SIZES, reasoning=request.param).eval()
     with torch.no_grad():
@@ -20,8 +20,8 @@ def scored(request):
 
 
 @torch.no_grad()
-def test_products_that_are_needed_are_nearly_all_that_are_done(scored):
-    """The rest: dot products of each image's regions, weights folded once, norms of contexts."""
+def test_most_computed_products_are_necessary(scored):
+    """The other products: dot products of the regions of each image, merged weights, and norms of contexts."""
     reasoning, model, images, texts = scored
     needed = 8 * float(Products(embed=64, sim=32).of_pair(texts.mask.sum(dim=1).double(), reasoning).sum())
     with FlopCounterMode(display=False) as counter:
@@ -30,7 +30,7 @@ def test_products_that_are_needed_are_nearly_all_that_are_done(scored):
 
 
 @torch.no_grad()
-def test_the_loop_needs_more_of_them(scored):
+def test_loop_over_pairs_computes_more_products(scored):
     reasoning, model, images, texts = scored
     needed = 8 * float(Products(embed=64, sim=32).of_pair(texts.mask.sum(dim=1).double(), reasoning).sum())
     with FlopCounterMode(display=False) as counter:

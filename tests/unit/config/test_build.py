@@ -21,12 +21,12 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("override", "message"), REFUSED, ids=[override for override, _ in REFUSED])
-def test_refusal_of_a_class_is_reported_with_its_message(override, message):
+def test_error_raised_by_a_class_is_reported_with_its_message(override, message):
     with pytest.raises(ConfigError, match=message):
         build_plan(compose_config(override))
 
 
-def test_all_refusals_are_reported_at_once():
+def test_errors_of_all_classes_are_reported_together():
     with pytest.raises(ConfigError) as caught:
         build_plan(compose_config(*(override for override, _ in REFUSED[:4])))
     found = [line.strip()[:9] for line in str(caught.value).splitlines()[1:]]
@@ -35,7 +35,7 @@ def test_all_refusals_are_reported_at_once():
 
 @pytest.mark.parametrize("loss", ["alignment_uniformity", "momentum_queue", "blend"])
 @pytest.mark.parametrize("model", ["scan_t2i", "cross_modal_transformer"])
-def test_loss_on_pooled_embeddings_needs_a_model_that_has_them(model, loss):
+def test_loss_on_pooled_embeddings_needs_a_model_with_pooled_embeddings(model, loss):
     with pytest.raises(ConfigError, match=r"  loss: loss \w+ compares one vector per image .* this model has none"):
         build_plan(compose_config(f"model={model}", f"loss={loss}"))
     build_plan(compose_config("model=vse", f"loss={loss}"))

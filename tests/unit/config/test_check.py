@@ -59,7 +59,7 @@ def test_callbacks_with_a_null_argument_are_off():
     assert list(active_callbacks(callbacks)) == ["on", "null_is_allowed"]
 
 
-def test_the_records_keep_the_interpolations_of_callbacks():
+def test_records_keep_interpolations_of_callbacks():
     _, plain = check_config(compose_config("training.monitor=val/rsum"))
     assert plain["callbacks"]["early_stopping"]["monitor"] == "${training.monitor}"
 

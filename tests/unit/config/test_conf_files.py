@@ -108,7 +108,7 @@ def test_experiment_header_has_aim_command_and_expected_numbers(path):
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
-def test_command_in_an_experiment_header_composes_to_it(path):
+def test_command_in_an_experiment_header_composes_that_experiment(path):
     python, flag, module, *overrides = shlex.split(header_of(path)["Command"].replace("<folder>", "somewhere"))
     assert (python, flag, module) == ("python", "-m", "tangka_match.train")
     settings, plain = check_config(compose_config(*overrides))
@@ -116,11 +116,11 @@ def test_command_in_an_experiment_header_composes_to_it(path):
     assert plain["data"]["root"] in ("somewhere", "data/demo_small")
 
 
-@pytest.mark.parametrize("knob", ["noise", "duplicate_share", "completeness"])
-def test_demo_difficulty_settings_match_the_writer(knob):
-    assert compose_config().data.writer[knob] == getattr(demo, f"DEFAULT_{knob.upper()}")
+@pytest.mark.parametrize("setting", ["noise", "duplicate_share", "completeness"])
+def test_demo_difficulty_settings_match_the_writer(setting):
+    assert compose_config().data.writer[setting] == getattr(demo, f"DEFAULT_{setting.upper()}")
 
 
-@pytest.mark.parametrize("knob", ["seed", "train", "val", "test", "thumbnails"])
-def test_demo_sizes_match_the_writer(knob):
-    assert compose_config().data.writer[knob] == inspect.signature(demo.write_demo_set).parameters[knob].default
+@pytest.mark.parametrize("setting", ["seed", "train", "val", "test", "thumbnails"])
+def test_demo_sizes_match_the_writer(setting):
+    assert compose_config().data.writer[setting] == inspect.signature(demo.write_demo_set).parameters[setting].default

@@ -13,7 +13,7 @@ RUN_ID = "20260101-000000-abc123-4567"
 
 
 class LaunchedError(Exception):
-    """Carries what the runner was called with; there is nothing to train here."""
+    """Raised by the stub of ``train``, with its arguments."""
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def runner(monkeypatch):
 
 @pytest.fixture
 def saved(tmp_path):
-    """The config of a run that has stopped."""
+    """Save the config of a stopped run, and return its path."""
     _, plain = check_config(compose_config("+experiment=debug", f"paths.checkpoints={tmp_path / 'weights'}"))
     folder = tmp_path / "runs" / RUN_ID
     folder.mkdir(parents=True)
@@ -105,7 +105,7 @@ def test_resume_finds_moved_data_and_checkpoints(saved, tmp_path):
     assert folder.checkpoints == tmp_path / "moved" / "debug" / RUN_ID
 
 
-def test_resume_of_a_run_of_0_1_adds_the_settings_that_are_new(saved, tmp_path):
+def test_resume_of_a_run_of_version_0_1_adds_new_settings(saved, tmp_path):
     config = OmegaConf.load(saved)
     for name in ADDED_SETTINGS:
         group, _, key = name.rpartition(".")
@@ -151,7 +151,7 @@ def test_resume_accepts_a_quoted_path(saved, tmp_path):
     assert plan.data.root == f"{tmp_path}/a, b"
 
 
-def test_resume_of_an_unknown_run_lists_the_newest(saved):
+def test_resume_of_an_unknown_run_lists_the_newest_runs(saved):
     done = run("resume=2025", f"paths.runs={saved.parents[1]}")
     assert done.code == 2
     assert done.stderr.startswith(f"ConfigError: resume=2025: no run fits under {saved.parents[1]}")

@@ -18,7 +18,7 @@ def sweep():
 
 
 def ends_of(space):
-    """Smallest and largest value of a parameter."""
+    """Return the smallest and the largest value of a parameter."""
     values = space["values"] if "values" in space else [space["min"], space["max"]]
     assert all(isinstance(value, int | float) for value in values), f"{values}: text instead of numbers"
     return values[0], values[-1]

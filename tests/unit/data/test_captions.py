@@ -41,7 +41,7 @@ def test_only_newlines_end_a_caption(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "the file is empty"),
         (b"\n", "the file is empty"),
@@ -52,10 +52,10 @@ def test_only_newlines_end_a_caption(tmp_path):
         ("绿度母".encode("utf-16"), r"line 1, byte 1 \(0xff\) is not UTF-8"),
     ],
 )
-def test_invalid_files(tmp_path, content, said):
+def test_invalid_files(tmp_path, content, message):
     path = tmp_path / "caps.txt"
     path.write_bytes(content)
-    with pytest.raises(DataFormatError, match=rf"{path}: .*{said}|{path}: {said}"):
+    with pytest.raises(DataFormatError, match=rf"{path}: .*{message}|{path}: {message}"):
         read_lines(path)
 
 

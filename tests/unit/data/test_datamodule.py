@@ -256,7 +256,7 @@ def test_set_total_epochs_before_setup(root):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "pattern"),
     [
         ({"batch_size": 0}, r"data\.batch_size=0 must be >= 1"),
         ({"eval_batch_size": 0}, r"data\.eval_batch_size=0 must be >= 1"),
@@ -267,8 +267,8 @@ def test_set_total_epochs_before_setup(root):
         ({"device_features": "gpu"}, r"data\.device_features='gpu' must be auto, true or false"),
     ],
 )
-def test_settings_are_checked_before_data_is_opened(settings, said):
-    with pytest.raises(ConfigError, match=said):
+def test_settings_are_checked_before_data_is_opened(settings, pattern):
+    with pytest.raises(ConfigError, match=pattern):
         RegionTextDataModule("/nowhere", **settings)
 
 
@@ -291,8 +291,8 @@ def test_set_smaller_than_a_batch_trains_with_a_smaller_batch(root, caplog):
         (0, 0, list(range(24))),
         (1, 0, list(range(24))),
     ]
-    said = [message for message in caplog.messages if "data.batch_size=128" in message]
-    assert said == [
+    pattern = [message for message in caplog.messages if "data.batch_size=128" in message]
+    assert pattern == [
         "data.batch_size=128 on 1 process(es) needs 128 pairs per batch, but an epoch has 24: "
         "training on one batch of 24 pairs per epoch"
     ]

@@ -205,7 +205,7 @@ def opened(tmp_path, array):
 
 
 def batch_of(image_index):
-    """A batch collated without regions."""
+    """Collate a batch without regions."""
     rows = torch.tensor(image_index)
     size = len(rows)
     return RegionTextBatch(

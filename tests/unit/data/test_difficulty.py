@@ -55,7 +55,7 @@ def test_competence(progress, initial, shape, expected):
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "message"),
     [
         ({"progress": -0.1, "initial": 0.5}, "progress=-0.1"),
         ({"progress": 0, "initial": 0}, "initial=0"),
@@ -63,8 +63,8 @@ def test_competence(progress, initial, shape, expected):
         ({"progress": 0, "initial": 0.5, "shape": 0.5}, "shape=0.5"),
     ],
 )
-def test_competence_out_of_range(setting, said):
-    with pytest.raises(ConfigError, match=f"{said}.*must satisfy progress >= 0, 0 < initial <= 1, shape >= 1"):
+def test_competence_out_of_range(setting, message):
+    with pytest.raises(ConfigError, match=f"{message}.*must satisfy progress >= 0, 0 < initial <= 1, shape >= 1"):
         competence(**setting)
 
 
@@ -115,7 +115,7 @@ def test_neighbours_outside_the_epoch_are_skipped():
 
 
 def ring(count):
-    """Neighbours of pair n: n + 1 and n - 1."""
+    """Return a neighbour table in which pair n has the neighbours n + 1 and n - 1."""
     number = np.arange(count)
     return np.stack([(number + 1) % count, (number - 1) % count], axis=1)
 

@@ -97,7 +97,7 @@ def test_fingerprint_depends_on_the_sampled_images(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("array", "said"),
+    ("array", "message"),
     [
         (np.zeros((4, 8), np.float16), r"found shape \(4, 8\), dtype <f2"),
         (np.zeros((4, 2, 8), np.float64), r"found shape \(4, 2, 8\), dtype <f8"),
@@ -106,7 +106,7 @@ def test_fingerprint_depends_on_the_sampled_images(tmp_path):
         (np.zeros((4, 0, 8), np.float16), r"shape \(4, 0, 8\) is empty"),
     ],
 )
-def test_arrays_that_are_not_region_features(tmp_path, array, said):
+def test_arrays_that_are_not_region_features(tmp_path, array, message):
     path = save(tmp_path / "train_ims.npy", array)
-    with pytest.raises(DataFormatError, match=rf"{path}: .*{said}"):
+    with pytest.raises(DataFormatError, match=rf"{path}: .*{message}"):
         RegionFeatures.open(path)

@@ -83,6 +83,6 @@ def test_splits_of_different_shapes(tmp_path, parts, shape):
     write_precomp(tmp_path / "other", images=2, **shape)
     other = load_split(tmp_path / "other", "train")
     found = rf"\({shape.get('regions', 4)}, {shape.get('dim', 8)}\)"
-    said = rf"/a/train_ims\.npy has \(regions, dimensions\) \(4, 8\), .*/other/train_ims\.npy has {found}"
-    with pytest.raises(DataFormatError, match=said):
+    message = rf"/a/train_ims\.npy has \(regions, dimensions\) \(4, 8\), .*/other/train_ims\.npy has {found}"
+    with pytest.raises(DataFormatError, match=message):
         check_same_shape(parts[0], other)

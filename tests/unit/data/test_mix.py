@@ -78,7 +78,7 @@ def test_no_duplicates_before_anything_is_added(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("mix", "said"),
+    ("mix", "message"),
     [
         (
             [{"root": "a"}],
@@ -97,8 +97,8 @@ def test_no_duplicates_before_anything_is_added(tmp_path):
         ),
     ],
 )
-def test_invalid_mix(mix, said):
-    with pytest.raises(ConfigError, match=said):
+def test_invalid_mix(mix, message):
+    with pytest.raises(ConfigError, match=message):
         parse_mix(mix)
 
 

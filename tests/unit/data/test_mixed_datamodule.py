@@ -105,7 +105,7 @@ class Stop(pl.Callback):
 
 
 def fit(main, flickr, folder, *callbacks, resume=None):
-    """Train three epochs of four steps with pair trust; returns the weights."""
+    """Train three epochs of four steps with pair weights, and return the model weights."""
     data = set_up(main, (flickr, 0.25))
     module = small_module(
         PooledMatcher(8, 4, len(data.vocabulary)),

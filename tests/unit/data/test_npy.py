@@ -8,7 +8,7 @@ from tangka_match.errors import DataFormatError
 
 
 class RunsCode:
-    """Unpickling one of these fails the test."""
+    """Object that fails the test when it is unpickled."""
 
     def __reduce__(self):
         return pytest.fail, ("a pickle was executed",)
@@ -52,25 +52,25 @@ def test_python_objects_are_refused_and_not_unpickled(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("array", "said"),
+    ("array", "message"),
     [
         (np.zeros((2, 3), ">f4"), "dtype >f4, fortran_order=False"),
         (np.asfortranarray(np.zeros((2, 3), "<f4")), "dtype <f4, fortran_order=True"),
     ],
 )
-def test_foreign_memory_order(tmp_path, array, said):
+def test_foreign_memory_order(tmp_path, array, message):
     np.save(tmp_path / "a.npy", array)
-    with pytest.raises(DataFormatError, match=said):
+    with pytest.raises(DataFormatError, match=message):
         read_npy_header(tmp_path / "a.npy")
 
 
-@pytest.mark.parametrize(("change", "said"), [(-5, "truncated: 1,147"), (3, "too long: 1,155")])
-def test_file_size_differs_from_header(tmp_path, change, said):
+@pytest.mark.parametrize(("change", "message"), [(-5, "truncated: 1,147"), (3, "too long: 1,155")])
+def test_file_size_differs_from_header(tmp_path, change, message):
     path = tmp_path / "a.npy"
     np.save(path, np.zeros((8, 8, 8), np.float16))
     data = path.read_bytes() + b"\0" * change
     path.write_bytes(data[:change] if change < 0 else data)
-    with pytest.raises(DataFormatError, match=f"{said} bytes found, 1,152 expected"):
+    with pytest.raises(DataFormatError, match=f"{message} bytes found, 1,152 expected"):
         read_npy_header(path)
 
 

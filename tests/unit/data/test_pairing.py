@@ -103,7 +103,7 @@ def test_fewer_captions_than_rows(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("numbers", "captions", "ids", "said"),
+    ("numbers", "captions", "ids", "message"),
     [
         ([1, 2], 4, "abc", r"3 ids for 2 images and 4 captions \(train_ims\.npy: 2 rows\)\. Allowed: 2 ids .* or 4 \("),
         ([1, 1, 2, 2], 4, "a", r"1 ids for 2 images and 4 captions"),
@@ -114,7 +114,7 @@ def test_fewer_captions_than_rows(tmp_path):
         ([1, 2, 3, 4], 4, "abbc", r"'b' is on lines 2 and 3, but rows 1 and 2 of train_ims\.npy differ.*\(4\)"),
     ],
 )
-def test_inconsistent_ids(tmp_path, numbers, captions, ids, said):
+def test_inconsistent_ids(tmp_path, numbers, captions, ids, message):
     path = tmp_path / "train_ids.txt"
-    with pytest.raises(DataFormatError, match=rf"{path}: .*{said}|{path}: {said}"):
+    with pytest.raises(DataFormatError, match=rf"{path}: .*{message}|{path}: {message}"):
         pair(features_of(tmp_path, numbers), captions, list(ids), path)

@@ -16,7 +16,7 @@ def test_boxes_are_read_as_float32(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("boxes", "said"),
+    ("boxes", "message"),
     [
         (np.zeros((2, 3, 4)), r"must be \(1, 3, 4\) floats.*found shape \(2, 3, 4\), dtype <f8"),
         (np.zeros((1, 3, 5)), r"found shape \(1, 3, 5\)"),
@@ -33,10 +33,10 @@ def test_boxes_are_read_as_float32(tmp_path):
         ([[[-0.5, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1]]], r"row 0, region 0: box \[-0\.5, 0\.0"),
     ],
 )
-def test_invalid_boxes(tmp_path, boxes, said):
+def test_invalid_boxes(tmp_path, boxes, message):
     boxes = np.asarray(boxes, np.float32) if isinstance(boxes, list) else boxes
     np.save(tmp_path / "b.npy", boxes)
-    with pytest.raises(DataFormatError, match=rf"b\.npy: .*{said}|b\.npy: {said}"):
+    with pytest.raises(DataFormatError, match=rf"b\.npy: .*{message}|b\.npy: {message}"):
         read_boxes(tmp_path / "b.npy", 1, 3)
 
 

@@ -20,14 +20,14 @@ def epochs_of(sampler, count):
     return batches
 
 
-def test_an_epoch_is_a_permutation_in_full_batches():
+def test_epoch_is_a_permutation_in_full_batches():
     (batches,) = epochs_of(ResumableBatchSampler(12, 3, seed=1), 1)
     assert [len(batch) for batch in batches] == [3, 3, 3, 3]
     assert sorted(flat(batches)) == list(range(12))
     assert flat(batches) != list(range(12))
 
 
-def test_the_order_is_the_same_on_every_machine():
+def test_order_is_the_same_on_every_machine():
     """With any version of NumPy, so that runs remain reproducible."""
     assert list(ResumableBatchSampler(8, 4, seed=3)) == [[0, 4, 7, 1], [5, 6, 3, 2]]
 
@@ -154,7 +154,7 @@ def test_pairs_of_equal_difficulty_keep_their_order():
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"batch_size": 0}, r"data\.batch_size=0 must be >= 1"),
         ({"world_size": 11}, r"batch_size=2 on 11 process\(es\): an epoch has 10 pair.*at most 10 device"),
@@ -166,8 +166,8 @@ def test_pairs_of_equal_difficulty_keep_their_order():
         ({"initial_competence": 0.5}, r"initial_competence=0\.5 < 1 needs the difficulty"),
     ],
 )
-def test_invalid_settings(settings, said):
-    with pytest.raises(ConfigError, match=said):
+def test_invalid_settings(settings, message):
+    with pytest.raises(ConfigError, match=message):
         ResumableBatchSampler(**({"num_pairs": 10, "batch_size": 2} | settings))
 
 
@@ -239,7 +239,7 @@ class TestExtraSets:
         (batch,) = batches
         assert np.histogram(batch, [0, 10, 110, 210])[0].tolist() == [10, 5, 5]
 
-    def test_the_order_is_the_same_on_every_machine(self):
+    def test_order_is_the_same_on_every_machine(self):
         sampler = ResumableBatchSampler(4, 4, seed=3, extra_sets=[(9, 0.5)])
         assert epochs_of(sampler, 2) == [[[1, 12, 0, 6], [9, 7, 2, 3]], [[2, 10, 0, 11], [4, 1, 8, 3]]]
 

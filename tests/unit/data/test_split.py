@@ -167,8 +167,8 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "file", "said"), FAULTS, ids=[spoil.__name__ for spoil, _, _ in FAULTS])
-def test_each_fault_has_a_clear_message(tmp_path, spoil, file, said):
+@pytest.mark.parametrize(("spoil", "file", "message"), FAULTS, ids=[spoil.__name__ for spoil, _, _ in FAULTS])
+def test_each_fault_has_a_clear_message(tmp_path, spoil, file, message):
     write_precomp(tmp_path, images=6)
     load_split(tmp_path, "train")
     spoil(tmp_path)
@@ -176,12 +176,12 @@ def test_each_fault_has_a_clear_message(tmp_path, spoil, file, said):
         load_split(tmp_path, "train")
     message = str(caught.value)
     assert str(tmp_path / file) in message
-    for pattern in said:
+    for pattern in message:
         assert re.search(pattern, message), message
 
 
 @pytest.mark.parametrize(
-    ("images", "captions", "said"),
+    ("images", "captions", "message"),
     [
         (
             5_999,
@@ -191,9 +191,9 @@ def test_each_fault_has_a_clear_message(tmp_path, spoil, file, said):
         (6, 30, r"train_caps\.txt: split 'train' has 12 captions, but data.expected_counts expects 30\..*data=precomp"),
     ],
 )
-def test_unexpected_counts(tmp_path, images, captions, said):
+def test_unexpected_counts(tmp_path, images, captions, message):
     write_precomp(tmp_path, images=6, captions_per_image=2)
-    with pytest.raises(DataFormatError, match=said):
+    with pytest.raises(DataFormatError, match=message):
         load_split(tmp_path, "train", expected_images=images, expected_captions=captions)
 
 

@@ -30,7 +30,7 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def plain():
-    """Tokenizer of the published vocabularies."""
+    """Return the tokenizer of the published vocabularies."""
     return JiebaTokenizer(domain_dictionary=False, normalise=False, keep_punctuation=True)
 
 

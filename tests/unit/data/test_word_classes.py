@@ -16,15 +16,15 @@ def test_no_synonym_of_the_package_is_split_by_the_tokenizer():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("云\n", "x, line 1: '云'; expected two or more words"),
         ("云=\n", "line 1: '云='; expected"),
         ("# a\n云=雾\n山=云\n", "x, line 3: '云' is already on line 2; a word must be in one group"),
     ],
 )
-def test_invalid_line_is_reported(text, said):
-    with pytest.raises(DataFormatError, match=said):
+def test_invalid_line_is_reported(text, message):
+    with pytest.raises(DataFormatError, match=message):
         parse_synonyms(text, "x")
 
 

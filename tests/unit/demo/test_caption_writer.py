@@ -48,8 +48,8 @@ def test_synonyms_are_used():
     scenes = make_scenes(0, "train", 400, 0.0)
     captions = make_captions(scenes, 0, 0.3)
     names = CONCEPTS[0].terms
-    said = [name for name in names if any(name in caption.text for caption in captions)]
-    assert len(said) >= 3
+    used = [name for name in names if any(name in caption.text for caption in captions)]
+    assert len(used) >= 3
 
 
 def test_vocabulary_size_is_realistic():
@@ -58,7 +58,7 @@ def test_vocabulary_size_is_realistic():
 
 
 @pytest.mark.parametrize("completeness", [0.1, 0.2, 0.3])
-def test_completeness_is_the_share_of_concepts_mentioned(scenes, completeness):
+def test_completeness_is_the_share_of_mentioned_concepts(scenes, completeness):
     captions = make_captions(scenes, 0, completeness)
     shares = [len(c.mentioned) / (len(s.elements) - 1) for s, c in zip(scenes, captions, strict=True)]
     assert abs(np.mean(shares) - completeness) < 0.05

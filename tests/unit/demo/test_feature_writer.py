@@ -61,8 +61,8 @@ def test_copies_of_a_scene_have_different_features(scenes):
 def test_noise_lowers_the_similarity_of_copies():
     scene = make_scenes(0, "val", 1, 0.0)[0]
     twin = Scene("val", 99, scene.elements, 0)
-    alike = []
+    correlations = []
     for noise in (0.0, 0.5, 2.0):
         means = FeatureWriter(0, noise)([scene, twin])[0].astype(np.float32).mean(axis=1)
-        alike.append(np.corrcoef(means)[0, 1])
-    assert alike[0] > alike[1] > alike[2]
+        correlations.append(np.corrcoef(means)[0, 1])
+    assert correlations[0] > correlations[1] > correlations[2]

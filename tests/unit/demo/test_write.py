@@ -46,20 +46,20 @@ def test_all_thumbnails_can_be_opened(root):
 
 
 def test_scene_facts_are_written(root):
-    truths = [json.loads(line) for line in (root / "scenes.jsonl").read_text("utf-8").splitlines()]
-    assert len(truths) == 21
-    assert all(set(truth["mentioned"]) <= set(truth["facts"]) for truth in truths)
-    assert {truth["split"] for truth in truths} == {"train", "val", "test"}
+    scenes = [json.loads(line) for line in (root / "scenes.jsonl").read_text("utf-8").splitlines()]
+    assert len(scenes) == 21
+    assert all(set(scene["mentioned"]) <= set(scene["facts"]) for scene in scenes)
+    assert {scene["split"] for scene in scenes} == {"train", "val", "test"}
 
 
 def test_groups_contain_near_copies(tmp_path):
     write_demo_set(tmp_path / "set", train=30, val=1, test=1, duplicate_share=0.5, thumbnails=False)
     lines = (tmp_path / "set" / "scenes.jsonl").read_text("utf-8").splitlines()[:30]
-    truths = {truth["id"]: truth for truth in map(json.loads, lines)}
-    grouped = [truth for truth in truths.values() if truth["group"] is not None]
+    scenes = {scene["id"]: scene for scene in map(json.loads, lines)}
+    grouped = [scene for scene in scenes.values() if scene["group"] is not None]
     assert len(grouped) > 10
-    for truth in grouped:
-        assert len(set(truth["facts"]) - set(truths[truth["group"]]["facts"])) <= 1
+    for scene in grouped:
+        assert len(set(scene["facts"]) - set(scenes[scene["group"]]["facts"])) <= 1
 
 
 def test_report_equals_readme(tmp_path):

@@ -68,7 +68,7 @@ def test_folder_without_write_permission(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "said"),
+    ("setting", "value", "message"),
     [
         ("seed", 4, r"seed is 3, data\.writer\.seed=4"),
         ("train", 5, r"train is 4, data\.writer\.train=5"),
@@ -77,9 +77,9 @@ def test_folder_without_write_permission(tmp_path, monkeypatch):
         ("thumbnails", True, r"thumbnails is False, data\.writer\.thumbnails=True"),
     ],
 )
-def test_set_with_other_settings_is_refused_with_both_values(root, setting, value, said):
+def test_set_with_other_settings_is_refused_with_both_values(root, setting, value, message):
     before = times(root)
-    with pytest.raises(DataFormatError, match=rf"set was written with other settings \({said}\); delete the folder"):
+    with pytest.raises(DataFormatError, match=rf"set was written with other settings \({message}\); delete the folder"):
         replace(WRITER, **{setting: value}).ensure(root)
     assert times(root) == before
 

@@ -9,7 +9,7 @@ pytest.importorskip("transformers")
 
 @pytest.fixture
 def requests(monkeypatch):
-    """URLs requested from a hub that provides ``there`` only."""
+    """Simulate a hub that provides only ``there``, and return the requested URLs."""
     names = []
 
     def metadata(url):
@@ -24,13 +24,13 @@ def requests(monkeypatch):
 
 
 def reader(name, *, local_files_only, **options):
-    """Stand-in for ``from_pretrained`` with a cache that holds ``kept`` only."""
+    """Read a model like ``from_pretrained``, with a cache that holds only ``kept``."""
     if local_files_only and name != "kept":
         raise OSError("nothing in the cache")
     return name, local_files_only
 
 
-def test_unreachable_hub_is_asked_once(requests):
+def test_unreachable_hub_is_requested_once(requests):
     for what in ("config.json", "vocab.txt"):
         with pytest.raises(
             ConfigError,
@@ -49,7 +49,7 @@ def test_model_is_downloaded_from_the_hub(requests):
     assert read("there", "config.json", reader) == ("there", False)
 
 
-def test_hub_is_not_asked_for_a_folder(requests, tmp_path):
+def test_folder_is_read_without_requests_to_the_hub(requests, tmp_path):
     with pytest.raises(ConfigError, match=r"config\.json of this model folder is missing or damaged"):
         read(str(tmp_path), "config.json", reader)
     assert requests == []

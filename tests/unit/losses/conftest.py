@@ -5,6 +5,6 @@ import pytest
 
 
 @pytest.fixture
-def as_users_run(monkeypatch):
-    """Switch off jaxtyping's checks, as outside tests, so that our own messages are raised."""
+def without_shape_checks(monkeypatch):
+    """Disable jaxtyping's checks, as outside the tests, so that our own errors are raised."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

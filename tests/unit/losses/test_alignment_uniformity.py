@@ -76,7 +76,7 @@ class TestModule:
         found = AlignmentUniformityLoss()(inputs).total.item()
         assert found == pytest.approx(AlignmentUniformityLoss().collapse_value(inputs), abs=1e-6)
 
-    def test_part_of_weight_zero_is_not_among_the_weighted(self):
+    def test_part_with_weight_zero_has_no_weighted_term(self):
         result = AlignmentUniformityLoss(alignment_weight=0)(LossInputs(torch.zeros(5, 5), PAIRS, random_context(5)))
         assert list(result.weighted) == ["uniformity"]
 

@@ -23,7 +23,7 @@ LOSSES = [TripletMarginLoss, InfoNCELoss, MultiPositiveInfoNCELoss, CurriculumLo
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.usefixtures("as_users_run")
+@pytest.mark.usefixtures("without_shape_checks")
 class TestInvalidInputs:
     def test_matrix_that_is_not_square(self, loss):
         with pytest.raises(ShapeError, match=r"similarity is \(3, 4\)"):
@@ -46,7 +46,7 @@ class TestInvalidInputs:
 
 @pytest.mark.parametrize("loss", LOSSES)
 class TestContract:
-    def test_terms_are_detached_scalars_and_the_total_is_not(self, loss):
+    def test_terms_are_detached_scalars_and_the_total_has_a_gradient(self, loss):
         scores = torch.rand(4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
         result = at_progress(loss(), 0.3)(LossInputs(scores, torch.eye(4, dtype=torch.bool)))
         assert result.total.requires_grad
@@ -63,7 +63,7 @@ class TestContract:
         assert half.dtype == torch.float32
         torch.testing.assert_close(half, loss()(LossInputs(scores.float(), positives)).total)
 
-    def test_autocast_changes_nothing(self, loss):
+    def test_autocast_does_not_change_the_loss(self, loss):
         scores = torch.rand(6, 6, generator=torch.Generator().manual_seed(2))
         positives = torch.eye(6, dtype=torch.bool)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -100,14 +100,14 @@ class TestCollapseValue:
         loss = at_progress(CurriculumLoss(triplet_weight=[0.0, 2.0], info_nce_weight=[1.0, 0.0], margin=0.2), 1.0)
         assert collapse_value(loss, LossInputs(torch.rand(4, 4), torch.eye(4, dtype=torch.bool))) == pytest.approx(0.4)
 
-    def test_leaves_a_learnt_temperature_above_its_ceiling_alone(self):
+    def test_does_not_clamp_a_learnt_logit_scale(self):
         loss = InfoNCELoss()
         loss.logit_scale.log_scale.data.fill_(10.0)
         collapse_value(loss, LossInputs(torch.rand(4, 4), torch.eye(4, dtype=torch.bool)))
         assert loss.logit_scale.log_scale.item() == 10.0
 
 
-def test_a_loss_that_reads_the_context_needs_one():
+def test_loss_that_reads_the_context_is_refused_without_one():
     with pytest.raises(ConfigError, match=r"loss SoftLabelLoss reads .* LossInputs\.context is None; pass"):
         SoftLabelLoss()(LossInputs(torch.rand(3, 3), torch.eye(3, dtype=torch.bool)))
 
@@ -119,12 +119,12 @@ class TestGradientShares:
         parts = {"a": 3 * scores[0] + 4 * scores[1], "b": -15 * scores[1]}
         assert shares(parts, scores) == pytest.approx({"a": 25.0, "b": 75.0})
 
-    def test_a_part_without_gradient_has_no_share(self):
+    def test_part_without_gradient_has_share_zero(self):
         scores = torch.zeros(2, requires_grad=True)
         assert shares({"a": scores[0], "b": 0 * scores[1]}, scores) == {"a": 100.0, "b": 0.0}
         assert shares({"a": 0 * scores[0], "b": 0 * scores[1]}, scores) == {"a": 0.0, "b": 0.0}
 
-    def test_current_weights_count(self):
+    def test_shares_use_the_current_weights(self):
         scores = torch.rand(4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
         inputs = LossInputs(scores, torch.eye(4, dtype=torch.bool))
         loss = CurriculumLoss(triplet_weight=[0.0, 1.0], info_nce_weight=[1.0, 0.0], begin=0.0, until=1.0)
@@ -151,7 +151,7 @@ def test_positive_mask_does_not_compare_images_with_texts():
     assert not positive_mask(torch.tensor([1, 2]), torch.tensor([2, 1]))[0, 1]
 
 
-@pytest.mark.usefixtures("as_users_run")
+@pytest.mark.usefixtures("without_shape_checks")
 def test_positive_mask_refuses_different_lengths():
     with pytest.raises(ShapeError, match=r"image_index is \(3,\) but text_group is \(2,\)"):
         positive_mask(torch.arange(3), torch.arange(2))

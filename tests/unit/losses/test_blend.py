@@ -79,7 +79,7 @@ def test_part_without_weight_is_dropped():
     assert not needs_context(blend)
 
 
-def test_key_momentum_is_that_of_its_part():
+def test_key_momentum_is_taken_from_the_part():
     queue = MomentumQueueLoss(embed_dim=4, key_momentum=0.9)
     assert BlendLoss({"nce": InfoNCELoss(), "queue": queue}, {"nce": 1, "queue": 1}).key_momentum == 0.9
     assert BlendLoss({"nce": InfoNCELoss()}, {"nce": 1}).key_momentum is None
@@ -109,7 +109,7 @@ def test_invalid_weights_are_refused(weights, message):
         BlendLoss({"a": InfoNCELoss(), "b": HALLoss()}, weights)
 
 
-def test_reads_scores_if_a_part_does():
+def test_reads_scores_if_any_part_reads_scores():
     parts = {"uniform": AlignmentUniformityLoss(), "queue": MomentumQueueLoss(embed_dim=4), "info_nce": InfoNCELoss()}
     ones = dict.fromkeys(parts, 1.0)
     assert BlendLoss(parts, ones).reads_scores

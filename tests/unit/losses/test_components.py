@@ -37,7 +37,7 @@ class TestCeilingOfLogitScale:
         assert scale().item() == pytest.approx(20.0, rel=1e-5)
         assert scale.log_scale.item() == pytest.approx(math.log(20.0))
 
-    def test_parameter_can_return_below_it(self):
+    def test_clamped_parameter_has_a_gradient_and_can_decrease(self):
         scale = LogitScale(0.1, min_temperature=0.05)
         with torch.no_grad():
             scale.log_scale.fill_(10.0)

@@ -43,7 +43,7 @@ def test_numbers_are_constant():
         torch.testing.assert_close(at_progress(loss, progress)(INPUTS).total, expected)
 
 
-def test_defaults_reach_the_hardest_negatives_at_half_time():
+def test_defaults_reach_the_hardest_negatives_half_way_through_training():
     course = [at_progress(CurriculumLoss(), progress).hard_negatives for progress in (0.0, 0.25, 0.5, 1.0)]
     assert course == pytest.approx([0.0, 0.5, 1.0, 1.0])
 

@@ -15,8 +15,8 @@ def test_score_distillation_equals_explicit_sums():
     student, teacher = random_scores(0), random_scores(1)
     expected = 0.0
     for b in range(5):
-        for asked, wanted in ((student[b], teacher[b]), (student[:, b], teacher[:, b])):
-            p, q = torch.softmax(wanted / 0.5, dim=0), torch.softmax(asked / 0.1, dim=0)
+        for student_row, teacher_row in ((student[b], teacher[b]), (student[:, b], teacher[:, b])):
+            p, q = torch.softmax(teacher_row / 0.5, dim=0), torch.softmax(student_row / 0.1, dim=0)
             expected += (p * (p / q).log()).sum().item() / 10
     loss = ScoreDistillationLoss(temperature=0.5, student_temperature=0.1)(student, teacher)
     assert loss.item() == pytest.approx(expected)

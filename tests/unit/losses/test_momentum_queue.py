@@ -42,7 +42,7 @@ class TestFunction:
         loss = momentum_queue_loss(queries, keys, queue, positives=PAIRS, queue_negatives=negatives, logit_scale=7.0)
         torch.testing.assert_close(loss, expected)
 
-    def test_other_positives_of_batch_and_queue_are_no_candidates(self):
+    def test_other_positives_of_batch_and_queue_are_not_candidates(self):
         queries, keys, queue = unit_vectors(3), unit_vectors(3, 1), unit_vectors(2, 2)
         positives, negatives = PAIRS.clone(), torch.ones(3, 2, dtype=torch.bool)
         positives[0, 1], negatives[0, 1] = True, False

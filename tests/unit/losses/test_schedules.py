@@ -59,7 +59,7 @@ class TestInvalid:
 
 
 class TestApplySchedules:
-    def test_losses_within_a_loss_follow(self):
+    def test_schedules_of_nested_losses_are_applied(self):
         blend = BlendLoss(
             {"c": CurriculumLoss(margin=[0.0, 1.0], until=1.0), "n": InfoNCELoss()}, {"c": [1, 0], "n": 1}
         )
@@ -67,7 +67,7 @@ class TestApplySchedules:
         apply_schedules(blend, 0.25)
         assert (blend.c_weight, blend.n_weight, blend.parts["c"].margin) == (0.75, 1.0, 0.25)
 
-    def test_a_loss_without_schedules_is_left_alone(self):
+    def test_loss_without_schedules_is_not_changed(self):
         loss = TripletMarginLoss(0.3, 0.5)
         apply_schedules(loss, 0.5)
         assert (loss.margin, loss.hard_negatives) == (0.3, 0.5)

@@ -11,13 +11,13 @@ ONE_EACH = torch.arange(363)
 
 
 def ranks_with_recall(successes):
-    """Ranks of 363 pairs, of which ``successes`` have rank 1 in both directions."""
+    """Return ranks of 363 pairs, of which ``successes`` have rank 1 in both directions."""
     found = torch.where(torch.arange(363) < successes, 1, 20)
     return Ranks(found, found)
 
 
 def random_gallery(images=20, seed=0):
-    """Ranks of images with one to four captions each, in a shuffled order."""
+    """Draw ranks of images with one to four captions each, in shuffled order."""
     generator = torch.Generator().manual_seed(seed)
     owners = torch.arange(images).repeat_interleave(torch.randint(1, 5, (images,), generator=generator))
     owners = owners[torch.randperm(len(owners), generator=generator)]
@@ -57,13 +57,13 @@ class TestWidth:
 
 
 class TestResampling:
-    @pytest.mark.parametrize("asks", ["once in order", "repeated in any order"])
-    def test_intervals_match_explicit_resampling(self, monkeypatch, asks):
+    @pytest.mark.parametrize("order_of_queries", ["once in order", "repeated in any order"])
+    def test_intervals_match_explicit_resampling(self, monkeypatch, order_of_queries):
         """Summarises each resample separately and takes quantiles over the same draws."""
         ranks, owners = random_gallery()
-        askers, given = torch.arange(20), None
-        if asks != "once in order":
-            askers = given = torch.cat([askers, askers[:7]])[
+        query_images, given = torch.arange(20), None
+        if order_of_queries != "once in order":
+            query_images = given = torch.cat([query_images, query_images[:7]])[
                 torch.randperm(27, generator=torch.Generator().manual_seed(1))
             ]
             ranks = ranks._replace(i2t=ranks.t2i[torch.arange(27)])
@@ -81,7 +81,7 @@ class TestResampling:
         assert {counts.shape[1] for counts in drawn} == {20}
         summaries = []
         for counts in torch.cat(drawn).long():
-            i2t = ranks.i2t.repeat_interleave(counts[askers])
+            i2t = ranks.i2t.repeat_interleave(counts[query_images])
             t2i = ranks.t2i.repeat_interleave(counts[owners])
             summaries.append(summarise(Ranks(i2t, t2i)))
         assert set(found) == set(summaries[0])

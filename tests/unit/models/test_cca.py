@@ -10,7 +10,7 @@ CONCEPTS, FEATURES = 12, 24
 
 
 def planted(count, seed):
-    """Images of three of twelve concepts plus two noise regions, and captions that name the concepts."""
+    """Draw images of three of twelve concepts plus two noise regions, and captions that name the concepts."""
     generator = torch.Generator().manual_seed(seed)
     codes = torch.randn(CONCEPTS, FEATURES, generator=torch.Generator().manual_seed(99))
     things = torch.stack([torch.randperm(CONCEPTS, generator=generator)[:3] for _ in range(count)])
@@ -97,12 +97,12 @@ def test_refused_sizes(name):
         CCA(vocab_size=9, feature_dim=4, **{name: 0})
 
 
-@pytest.mark.parametrize("alike", ["captions", "images"])
-def test_fit_names_the_side_without_variation(alike):
+@pytest.mark.parametrize("constant", ["captions", "images"])
+def test_fit_names_the_side_without_variation(constant):
     regions, region_mask, ids, token_mask = planted(60, 0)
-    if alike == "captions":
+    if constant == "captions":
         ids = ids[:1].expand_as(ids)
     else:
         regions = regions[:1].expand_as(regions)
-    with pytest.raises(DataFormatError, match=f"all training {alike} have the same features"):
+    with pytest.raises(DataFormatError, match=f"all training {constant} have the same features"):
         fit(small(), (regions, region_mask, ids, token_mask))

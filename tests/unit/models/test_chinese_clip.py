@@ -57,7 +57,7 @@ def encode(tower, pixels):
 
 
 class NumberedPatches(nn.Module):
-    """Vision model whose states are 100 for the whole picture and the number of each patch, and the same negated."""
+    """Vision model with states (n, -n): n is 100 for the whole picture, and the number of the patch for a patch."""
 
     post_layernorm = nn.Identity()
 
@@ -116,7 +116,7 @@ def test_boxes_are_the_whole_and_the_cells_row_by_row(folder, grid, intervals):
 
 
 @pytest.mark.parametrize("grid", GRIDS)
-def test_a_patch_changes_only_the_cells_that_contain_it(folder, grid):
+def test_patch_changes_only_the_cells_that_contain_it(folder, grid):
     tower = without_attention(folder, grid)
     pictures, held = [picture()], []
     for row, column in product(range(SIDE), range(SIDE)):

@@ -15,7 +15,7 @@ from tangka_match.models.correlation import (
 
 
 def two_views(rows=200, shared=3, noise=0.3, seed=0):
-    """Two centred views with 6 and 5 columns, which mix the same signals."""
+    """Create two centred views, of 6 and 5 columns, as noisy mixtures of the same signals."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape):
@@ -108,7 +108,7 @@ def test_weights_equal_repeated_rows(sparse):
 
 
 def test_rows_of_weight_zero_do_not_affect_the_ridges():
-    """With a weight of zero, the noisy half of the rows does not lead to a large ridge."""
+    """Rows of noise lead to worse ridges unless their weight is zero."""
     generator = torch.Generator().manual_seed(1)
     signals = torch.randn(240, 4, generator=generator)
     text = signals @ torch.randn(4, 6, generator=generator) + 0.1 * torch.randn(240, 6, generator=generator)

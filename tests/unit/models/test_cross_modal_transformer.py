@@ -33,9 +33,10 @@ def test_equals_torch_attention_for_each_pair():
         for c in range(4):
             regions, words = images.tokens[i][images.mask[i]], texts.tokens[c][texts.mask[c]]
             for layer in model.layers:
-                seen, told = attend(layer.to_regions, words, regions), attend(layer.to_words, regions, words)
-                words = seen + layer.refine_words.layers(seen)
-                regions = told + layer.refine_regions.layers(told)
+                new_words = attend(layer.to_regions, words, regions)
+                new_regions = attend(layer.to_words, regions, words)
+                words = new_words + layer.refine_words.layers(new_words)
+                regions = new_regions + layer.refine_regions.layers(new_regions)
             means = model.region_norm(regions).mean(dim=0), model.word_norm(words).mean(dim=0)
             expected[i, c] = torch.cosine_similarity(*means, dim=0)
     torch.testing.assert_close(model.similarity(images, texts), expected, atol=1e-7, rtol=0)

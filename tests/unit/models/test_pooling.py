@@ -8,7 +8,7 @@ from tangka_match.ops import sinusoidal_positions
 
 
 def naive(pooling, values):
-    """Equations 4 to 6 of the paper for the real positions of one sequence, with torch's GRU."""
+    """Compute equations 4 to 6 of the paper for the real positions of one sequence, with torch's GRU."""
     codes = sinusoidal_positions(len(values), 6).to(values.dtype)
     forward_states, backward_states = pooling.rank_rnn(codes[None])[0][0].chunk(2, dim=1)
     weights = torch.softmax(pooling.score((forward_states + backward_states) / 2).squeeze(1) / 0.1, dim=0)

@@ -87,7 +87,7 @@ def test_optimizer_steps_change_the_encoder_only_after_thawing(folder, thaw_at, 
 
 
 @pytest.mark.parametrize(("thaw_at", "learns"), [(0, True), (0.5, False)])
-def test_initial_state_is_that_of_the_start_of_a_run(folder, thaw_at, learns):
+def test_encoder_has_a_gradient_at_the_start_only_if_thaw_at_is_zero(folder, thaw_at, learns):
     model = build(folder, thaw_at=thaw_at)
     model.encode_texts(torch.tensor([[4, 5]]), torch.tensor([[True, True]])).pooled[:, 0].sum().backward()
     assert any(p.grad is not None for p in model.text_tower.parameters()) is learns

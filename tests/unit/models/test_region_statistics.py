@@ -31,8 +31,8 @@ def test_statistics_by_hand():
     found = statistics(regions, torch.tensor([[True, True, False], [False, True, False]]))
     mean, spread, largest = [1.5, 2.5], [1.5, 1.5], [3.0, 4.0]
     best = [0.6, 1.0, 0.0, 0.0]  # cosines with the last two centroids are negative
-    energy = [0.36 / 2, (0.64 + 1) / 2, 0.0, 0.0]
-    torch.testing.assert_close(found[0], torch.tensor([*mean, *spread, *largest, *best, *energy]))
+    mean_squares = [0.36 / 2, (0.64 + 1) / 2, 0.0, 0.0]
+    torch.testing.assert_close(found[0], torch.tensor([*mean, *spread, *largest, *best, *mean_squares]))
     alone = [-3.0, -4.0, 0.0, 0.0, -3.0, -4.0, 0.0, 0.0, 0.6, 0.8, 0.0, 0.0, 0.36, 0.64]
     torch.testing.assert_close(found[1], torch.tensor(alone))
 
@@ -89,7 +89,7 @@ def test_fit_returns_the_output_of_forward():
     torch.testing.assert_close(torch.cat([statistics(*batch) for batch in batches()]), fitted, atol=1e-4, rtol=1e-4)
 
 
-def test_a_constant_block_stays_zero():
+def test_constant_block_stays_zero():
     """With one region per image, the standard deviation is zero."""
     statistics = RegionStatistics(4, 3)
     regions, mask = images()
@@ -114,8 +114,8 @@ def test_kmeans_with_fewer_vectors_than_centroids():
 
 def test_codebook_ignores_padding():
     regions, mask = images()
-    spoilt = torch.where((mask | (torch.arange(5) == 0))[:, :, None], regions, torch.full_like(regions, 1e6))
+    changed = torch.where((mask | (torch.arange(5) == 0))[:, :, None], regions, torch.full_like(regions, 1e6))
     first, second = RegionStatistics(4, 3), RegionStatistics(4, 3)
     torch.testing.assert_close(
-        first.fit(batches_of(regions, mask), seeded()), second.fit(batches_of(spoilt, mask), seeded())
+        first.fit(batches_of(regions, mask), seeded()), second.fit(batches_of(changed, mask), seeded())
     )

@@ -12,7 +12,7 @@ SMOOTH = {"t2i": 9.0, "i2t": 4.0}
 
 
 def relevances(queries: torch.Tensor, context: torch.Tensor, smooth: float) -> torch.Tensor:
-    """Equations 1 to 4 of the paper for one pair."""
+    """Compute equations 1 to 4 of the paper for one pair."""
     cosines = torch.cosine_similarity(queries[:, None], context[None], dim=2)
     clipped = cosines.clamp(min=0)
     shared = clipped / (clipped.square().sum(dim=0, keepdim=True).sqrt() + 1e-8)

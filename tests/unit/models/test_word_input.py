@@ -8,9 +8,9 @@ from tangka_match.types import WordVectors
 WORDS = ("<pad>", "<start>", "<end>", "<unk>", "白度母", "白云", "莲")
 
 
-def word_input(*, characters=0, room=50):
+def word_input(*, characters=0, num_characters=50):
     torch.manual_seed(0)
-    return WordInput(len(WORDS), word_dim=3, character_dim=characters, num_characters=room, dropout=0.0)
+    return WordInput(len(WORDS), word_dim=3, character_dim=characters, num_characters=num_characters, dropout=0.0)
 
 
 def characters_of(model, word):
@@ -28,7 +28,7 @@ def test_character_vectors_are_averaged():
 
 
 def test_rare_characters_share_a_vector():
-    model = word_input(characters=2, room=1)
+    model = word_input(characters=2, num_characters=1)
     model.learn_words(WORDS, None)
     assert model.characters[4].tolist() == [2, 1, 1, 0, 0, 0, 0, 0]
     assert model.characters[6].tolist() == [1, 0, 0, 0, 0, 0, 0, 0]

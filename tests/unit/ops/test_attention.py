@@ -49,7 +49,7 @@ def test_unit_context_weights_give_normalised_contexts(data):
     torch.testing.assert_close(contexts, torch.nn.functional.normalize(weights.mT @ regions, dim=2))
 
 
-def test_a_zero_context_stays_zero_with_zero_gradient():
+def test_zero_context_stays_zero_with_zero_gradient():
     weights, gram = torch.ones(1, 2, 3, requires_grad=True), torch.zeros(1, 2, 2, requires_grad=True)
     scaled = unit_context_weights(weights, gram)
     scaled.sum().backward()

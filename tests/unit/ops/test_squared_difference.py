@@ -12,7 +12,7 @@ def arguments(images, words, regions=3, dim=5, sim=2):
 
 @pytest.fixture(params=[1, 23, 10**6])
 def block(request, monkeypatch):
-    """Blocks of one image, some images, all images."""
+    """Set the block size to one image, some images, or all images."""
     monkeypatch.setitem(squared_difference.BLOCK_ELEMENTS, "cpu", request.param)
 
 

@@ -19,7 +19,7 @@ def git(folder, *words):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A git repository from which the module seems to be imported."""
+    """Create a git repository from which the module appears to be imported."""
     shutil.copy(environment.__file__, tmp_path / "environment.py")
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "add", "environment.py")

@@ -44,7 +44,7 @@ def test_run_is_found_with_its_status(tmp_path, status):
     assert str(run.folder.checkpoints) == f"/c/small/{run.folder.run_id}"
 
 
-def test_newest_run_is_first_and_killed_run_is_unknown(tmp_path):
+def test_newest_run_is_first_and_status_of_killed_run_is_unknown(tmp_path):
     write_run(tmp_path)
     write_run(tmp_path, "20260102-000000-{}-bbbb", status=None)
     assert found(tmp_path) == [("bbbb", "unknown"), ("aaaa", "finished")]
@@ -87,7 +87,7 @@ def test_run_with_damaged_ledger_is_not_found(tmp_path, text):
     assert found(tmp_path) == []
 
 
-def test_only_unfinished_run_that_no_process_holds_can_go_on(tmp_path):
+def test_only_unfinished_and_unlocked_runs_can_be_resumed(tmp_path):
     write_run(tmp_path, status="finished")
     write_run(tmp_path, "20260102-000000-{}-bbbb", status="pruned")
     write_run(tmp_path, "20260103-000000-{}-cccc", status="stopped")

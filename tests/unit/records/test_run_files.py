@@ -7,7 +7,7 @@ from tangka_match.records.run_files import find_run_folders, read_run_files
 from tangka_match.records.run_folder import RunFolder
 
 
-def test_runs_are_found_at_any_depth_but_not_inside_a_run(tmp_path):
+def test_runs_are_found_at_any_depth_but_not_inside_run_folders(tmp_path):
     write_run(tmp_path / "sweeps" / "one", "b")
     inner = write_run(tmp_path, "a")
     write_run(inner / "wandb", "not-a-run")

@@ -37,7 +37,7 @@ def test_taken_run_id_is_drawn_again(tmp_path, monkeypatch):
     assert [make(tmp_path).run_id[-4:] for _ in range(2)] == ["aaaa", "bbbb"]
 
 
-def test_other_ranks_use_the_folder_of_rank_zero(tmp_path, monkeypatch):
+def test_other_ranks_use_the_folder_of_rank_0(tmp_path, monkeypatch):
     first = make(tmp_path)
     monkeypatch.setenv(RUN_ID_VARIABLE, first.run_id)
     assert make(tmp_path).run_id != first.run_id  # another run of this process, not another rank
@@ -117,36 +117,36 @@ def in_a_fork(work):
 
 def test_lock_of_a_running_run_is_refused(tmp_path):
     folder = make(tmp_path)
-    held, told = multiprocessing.Pipe()
+    parent_end, child_end = multiprocessing.Pipe()
 
     def hold():
         with folder.lock():
-            told.send(os.getpid())
-            told.recv()
+            child_end.send(os.getpid())
+            child_end.recv()
 
     holder = in_a_fork(hold)
-    owner = held.recv()
+    owner = parent_end.recv()
     with pytest.raises(TrainingError, match=rf"{folder.run_id} is still going \(process {owner}\)"):
         folder.lock()
-    held.send("let go")
+    parent_end.send("release")
     holder.join()
     folder.lock().close()
 
 
-def test_killed_run_is_free_while_its_worker_lives_on(tmp_path):
+def test_killed_run_is_unlocked_although_its_worker_is_still_running(tmp_path):
     folder = make(tmp_path)
-    held, told = multiprocessing.Pipe()
+    parent_end, child_end = multiprocessing.Pipe()
 
-    def die_with_a_child():
-        held_until_death = folder.lock()
+    def exit_before_the_child():
+        lock_file = folder.lock()
         if (child := os.fork()) == 0:
             time.sleep(60)
-        told.send(child)
-        assert not held_until_death.closed
+        child_end.send(child)
+        assert not lock_file.closed
         os._exit(9)
 
-    in_a_fork(die_with_a_child).join()
-    child = held.recv()
+    in_a_fork(exit_before_the_child).join()
+    child = parent_end.recv()
     try:
         folder.lock().close()
     finally:

@@ -10,14 +10,14 @@ from tangka_match.types import CaptionBatch, ImageBatch
 
 
 def image_batch(index, regions=3, dtype=torch.float32):
-    """Batch in which every feature of image n is n."""
+    """Return a batch in which every feature of image n is n."""
     index = torch.tensor(index)
     features = index[:, None, None].expand(-1, regions, 5).to(dtype)
     return ImageBatch(features, torch.ones(len(index), regions, dtype=torch.bool), index)
 
 
 def caption_batch(index, tokens=3):
-    """Batch in which caption n repeats word n."""
+    """Return a batch in which caption n repeats word n."""
     index = torch.tensor(index)
     return CaptionBatch(
         index[:, None].expand(-1, tokens).clone(), torch.ones(len(index), tokens, dtype=torch.bool), index

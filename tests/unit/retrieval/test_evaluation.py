@@ -20,7 +20,7 @@ from tangka_match.retrieval.tables import variants_table
 
 @pytest.fixture
 def data(tmp_path):
-    """Folder with a train, a val and a test split."""
+    """Write a train, a val and a test split, and return the folder."""
     for seed, name in enumerate(("train", "val", "test")):
         write_precomp(tmp_path / "set", name, images=6 + seed, captions_per_image=2, seed=seed)
     return tmp_path / "set"

@@ -32,7 +32,7 @@ MAPPING = {
 
 @pytest.fixture
 def theirs(tmp_path):
-    """Path of a foreign checkpoint, and the model whose weights it holds."""
+    """Write a checkpoint of another program; return its path and the model with the same weights."""
     torch.manual_seed(0)
     network = build_matcher(MODEL, vocab_size=len(WORDS), **SIZES)
     content = {"epoch": 3, "model_state_dict": their_names(network.state_dict()), "optimizer_state_dict": {"state": {}}}

@@ -11,7 +11,7 @@ ALL_ROWS = (torch.arange(6), torch.arange(6))
 
 
 def scores_with_hub(seed=0):
-    """Scores of six pairs where every query would rank its answer first, if answer 0 were not a hub."""
+    """Return scores of six pairs, where every query ranks its answer first except for the hub, answer 0."""
     generator = torch.Generator().manual_seed(seed)
     scores = 0.2 * torch.rand(6, 6, generator=generator) + torch.eye(6) * 0.3
     bank = 0.2 * torch.rand(8, 6, generator=generator)

@@ -15,7 +15,7 @@ from tangka_match.retrieval.metadata import (
 
 
 class Malicious:
-    """Touches a file when it is unpickled."""
+    """Object that creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -73,13 +73,13 @@ def test_malicious_pickle_is_refused_without_running_it(tmp_path):
 
 
 def test_malicious_object_runs_when_unpickled(tmp_path):
-    """Checks that the object used in the two tests above is malicious."""
+    """Check that the object used in the two tests above is malicious."""
     pickle.loads(pickle.dumps(Malicious(tmp_path / "ran")))
     assert (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.5, 0.9, 0.999])
-def test_half_written_file_is_refused_with_its_size(path, share):
+def test_truncated_file_is_refused_with_its_size(path, share):
     whole = path.read_bytes()
     kept = int(share * len(whole))
     path.write_bytes(whole[:kept])
@@ -127,7 +127,7 @@ def test_name_and_run_id_are_not_compared():
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"num_regions": 10}, "num_regions: 10 in the checkpoint, 36 here"),
         ({"feature_dim": 1024}, "feature_dim: 1024 in the checkpoint, 2048 here"),
@@ -138,11 +138,11 @@ def test_name_and_run_id_are_not_compared():
         ({"model": {"_target_": "tangka_match.models.VSE", "embed_dim": 8}}, "model.embed_dim: 8 in the checkpoint"),
     ],
 )
-def test_difference_is_named_with_both_values(changed, said):
+def test_difference_is_named_with_both_values(changed, message):
     with pytest.raises(CheckpointError) as refused:
         check_metadata(Path("last.ckpt"), metadata(**changed), metadata())
     assert str(refused.value).startswith("last.ckpt belongs to another model, vocabulary or data set:\n")
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert str(refused.value).count("in the checkpoint") == 1
 
 

@@ -14,7 +14,7 @@ from tangka_match.retrieval.protocols import EvaluationProtocol, mean_features, 
 
 @pytest.fixture
 def root(tmp_path):
-    """Four images: 1 is a noisy copy of 0, the captions of 2 and 3 differ in punctuation only, and 0 has padding."""
+    """Write four images: 1 is a noisy copy of 0, captions of 2 and 3 differ in punctuation only, and 0 has padding."""
     captions = ["一尊绿度母", "白度母坐像", "文殊菩萨,手持宝剑。", "文殊菩萨 手持宝剑"]
     written = write_precomp(tmp_path, "test", images=4, captions=captions, dim=16, dtype="float32")
     features = np.random.default_rng(0).normal(size=written.features.shape).astype(np.float32)

@@ -24,7 +24,7 @@ OPTIONS = {
     "no_txtnorm": True,
 }
 # Options that model.py and evaluation.py of the published code read.
-READ_BY_THE_PUBLISHED_CODE = set(OPTIONS) | {
+REQUIRED_OPTIONS = set(OPTIONS) | {
     "data_path",
     "data_name",
     "vocab_path",
@@ -39,7 +39,7 @@ READ_BY_THE_PUBLISHED_CODE = set(OPTIONS) | {
 
 
 class Malicious:
-    """Touches a file when it is unpickled."""
+    """Object that creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -105,7 +105,7 @@ def test_file_that_runs_code_is_refused_without_running_it(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_half_written_file_is_refused(tmp_path):
+def test_truncated_file_is_refused(tmp_path):
     published(tmp_path / "theirs")
     whole = (tmp_path / "theirs").read_bytes()
     (tmp_path / "theirs").write_bytes(whole[: len(whole) // 2])
@@ -148,7 +148,7 @@ def test_to_published_writes_all_options_of_the_published_code(tmp_path):
     for name in ("normalise_images", "num_layers"):
         del ours[METADATA_KEY]["model"][name]
     options = vars(_published_options(ours, tmp_path))
-    assert options.keys() >= READ_BY_THE_PUBLISHED_CODE
+    assert options.keys() >= REQUIRED_OPTIONS
     assert (options["no_imgnorm"], options["num_layers"], options["grad_clip"]) == (False, 1, 2.0)
 
 
@@ -167,7 +167,7 @@ def test_to_published_refuses_other_numbers_of_regions(tmp_path):
 
 
 @pytest.mark.parametrize("setting", [{"reasoning": "both"}, {"global_share": 0.5}])
-def test_to_published_refuses_settings_of_ours_alone(tmp_path, setting):
+def test_to_published_refuses_settings_that_only_our_model_has(tmp_path, setting):
     published(tmp_path / "theirs")
     ours = from_published(tmp_path / "theirs", WORDS)
     ours[METADATA_KEY]["model"] |= setting

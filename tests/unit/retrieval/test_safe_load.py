@@ -35,7 +35,7 @@ class Toucher:
 
 @pytest.fixture
 def foreign_class():
-    """Class of a module that cannot be imported when the file is loaded, such as a user's ``config.Config``."""
+    """Return a class whose module cannot be imported when the file is loaded, such as a user's ``config.Config``."""
     module = ModuleType("their_config")
     module.Config = type("Config", (), {"__module__": "their_config"})
     sys.modules["their_config"] = module
@@ -89,7 +89,7 @@ def test_class_that_is_not_allowed_is_refused(tmp_path):
 
 @pytest.mark.parametrize("load", [load_weights, load_with_stand_ins])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.95])
-def test_half_written_file_is_refused(load, share, tmp_path):
+def test_truncated_file_is_refused(load, share, tmp_path):
     torch.save({"w": torch.ones(100)}, tmp_path / "file.pth")
     whole = (tmp_path / "file.pth").read_bytes()
     (tmp_path / "file.pth").write_bytes(whole[: int(share * len(whole))])

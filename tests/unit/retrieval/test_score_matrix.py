@@ -39,7 +39,7 @@ DIM = 4
 
 
 def sequences(lengths, seed):
-    """Sequences of the given lengths, padded with large values that must have no effect."""
+    """Return sequences of the given lengths, padded with large values that must have no effect."""
     generator = torch.Generator().manual_seed(seed)
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
     tokens = torch.randn(len(lengths), max(lengths), DIM, generator=generator).masked_fill(~mask[..., None], 1e3)

@@ -15,7 +15,7 @@ CAPTIONS = ["绿度母结跏趺坐", "白度母", "莲花与祥云", "绿度母�
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """Path of a checkpoint of a tiny SGRAF, as training writes it."""
+    """Write a checkpoint of a tiny SGRAF in the format of training, and return its path."""
     return write_checkpoint(tmp_path / "best.ckpt", CAPTIONS, regions=REGIONS, dim=FEATURES)
 
 

@@ -9,11 +9,11 @@ from tangka_match.sweeps.dispatch import check_ensemble
 
 
 @pytest.mark.parametrize(
-    ("overrides", "asked"),
+    ("overrides", "expected"),
     [((), False), (("seeds=[0,1]", "ensemble=true"), True), (("+experiment=best_ensemble",), True)],
 )
-def test_ensemble_setting_is_returned(overrides, asked):
-    assert check_ensemble(compose_config(*overrides), in_sweep=False) is asked
+def test_ensemble_setting_is_returned(overrides, expected):
+    assert check_ensemble(compose_config(*overrides), in_sweep=False) is expected
 
 
 @pytest.mark.parametrize(

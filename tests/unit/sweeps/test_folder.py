@@ -24,7 +24,7 @@ def opened(root, name=None, kind="grid", **identity):
     return open_sweep(root, name, kind, identity or {"jobs": ["a=1"]}, objectives=["mean_r1"])
 
 
-def test_sweep_that_no_process_works_on_is_continued(tmp_path):
+def test_sweep_without_a_running_process_is_continued(tmp_path):
     first = opened(tmp_path)
     first.lock.close()
     again = opened(tmp_path)
@@ -38,7 +38,7 @@ def test_sweeps_started_in_the_same_second_have_different_folders(tmp_path, monk
     assert first.folder != second.folder
 
 
-def test_second_process_on_the_same_sweep_is_warned(tmp_path, caplog):
+def test_second_process_on_the_same_sweep_logs_a_warning(tmp_path, caplog):
     going = opened(tmp_path)
     opened(tmp_path)
     assert f"{going.folder.path}: another process is working on the same sweep" in caplog.text
@@ -79,7 +79,7 @@ def test_job_is_held_while_it_runs(tmp_path):
     assert not folder.is_held(4)
 
 
-def test_job_of_killed_process_is_free_while_its_child_lives_on(tmp_path):
+def test_job_of_killed_process_is_unlocked_although_its_child_is_still_running(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     child = int(process.stdout.readline())
     try:

@@ -16,7 +16,7 @@ def path(tmp_path):
     return tmp_path / "journal.log"
 
 
-def test_journal_reads_what_others_append(path):
+def test_journal_reads_lines_appended_by_other_processes(path):
     one, two = JournalFile(path), JournalFile(path)
     one.append_logs([{"op_code": 1}, {"op_code": 2}])
     assert list(two.read_logs(1)) == [{"op_code": 2}]
@@ -64,7 +64,7 @@ SPACE = [interval("loss.margin", 0.0, 1.0), choices("model", ["a", "b"])]
 
 @pytest.fixture
 def opened(tmp_path):
-    """Function that opens the study, as a restarted command does."""
+    """Return a function that opens the study like a restarted command."""
 
     def open_(space=SPACE, **settings):
         sweep = open_sweep(tmp_path, "s", "study", {"space": "x"})
@@ -87,7 +87,7 @@ def finish(sweep, study, trial, status="finished", **end):
 
 
 def do(sweep, study, count=None):
-    """Ask for and finish ``count`` trials, or all."""
+    """Run ``count`` trials to their end, or all trials."""
     numbers = []
     while (count is None or len(numbers) < count) and (trial := study.ask()):
         finish(sweep, study, trial)
@@ -126,7 +126,7 @@ def test_killed_trial_is_repeated_under_the_next_number(opened):
     sweep, study = opened(n_trials=3)
     do(sweep, study, 1)
     killed = study.ask()
-    study.close()  # as if its process had died
+    study.close()  # as after a kill
     sweep, study = opened(n_trials=3)
     assert study.reap_stale_trials() == [1]
     assert study.reap_stale_trials() == []
@@ -139,7 +139,7 @@ def test_killed_trial_is_repeated_under_the_next_number(opened):
     assert sweep.folder.manifest.read().jobs[1].status == "stopped"
 
 
-def test_ended_trial_that_was_not_told_is_told_and_not_stale(opened):
+def test_ended_trial_missing_in_optuna_is_told_and_not_stale(opened):
     sweep, study = opened(n_trials=2)
     trial = study.ask()
     sweep.folder.manifest.write("job", job=0, overrides=trial.overrides, params=trial.params)
@@ -151,7 +151,7 @@ def test_ended_trial_that_was_not_told_is_told_and_not_stale(opened):
     assert sweep.folder.manifest.read().jobs[0].status == "finished"
 
 
-def test_trials_of_a_living_process_are_not_stale(opened):
+def test_trials_of_a_running_process_are_not_stale(opened):
     _, one = opened(n_trials=2)
     one.ask()
     _, two = opened(n_trials=2)
@@ -256,7 +256,7 @@ def test_trial_below_the_median_of_its_epoch_is_pruned(opened):
     assert study.trials[3].state == TrialState.PRUNED
 
 
-def test_report_of_a_reaped_trial_is_ignored(opened):
+def test_report_of_a_removed_stale_trial_is_ignored(opened):
     sweep, study = opened()
     trial = study.ask()
     study.close()

@@ -71,22 +71,22 @@ def test_teacher_of_other_features_is_refused_before_the_run_folder_is_created(t
     plan = small_plan(tmp_path)
     teacher = write_checkpoint(tmp_path / "a.ckpt", ["蓝色佛"], dim=5)
     with pytest.raises(CheckpointError, match=r"features of 8 dimensions, but .* was trained on 5"):
-        train(taught(plan, tmp_path, teacher))
+        train(with_teacher(plan, tmp_path, teacher))
     assert not (tmp_path / "runs").exists()
 
 
 def test_checkpoint_of_a_student_holds_no_teacher_weights(tmp_path, split, monkeypatch):
     monkeypatch.setattr(runner, "keep_freed_memory", lambda: None)
     teacher = write_teacher(tmp_path / "a.ckpt", split)
-    result = train(taught(small_plan(tmp_path), tmp_path, teacher))
+    result = train(with_teacher(small_plan(tmp_path), tmp_path, teacher))
     plain = train(small_plan(tmp_path))
     weights = [read_checkpoint(x.folder.last)["state_dict"] for x in (result, plain)]
     assert weights[0].keys() == weights[1].keys()
     assert any((weights[0][key] != weights[1][key]).any() for key in weights[0])
 
 
-def taught(plan, root, teacher):
+def with_teacher(plan, root, teacher):
     settings = small_settings(root)
-    teaching = settings.distillation.model_copy(update={"teachers": (teacher,), "weight": 1.0})
-    settings = settings.model_copy(update={"distillation": teaching})
+    distillation = settings.distillation.model_copy(update={"teachers": (teacher,), "weight": 1.0})
+    settings = settings.model_copy(update={"distillation": distillation})
     return replace(plan, settings=settings, distillation_loss=ScoreDistillationLoss(0.5, 0.1))

@@ -87,8 +87,8 @@ def test_meta_device_gives_the_same_report(tmp_path):
     start = InitialWeights.read(write(tmp_path / "best.ckpt", built(OLD)[0]), MODEL)
     real, axes = built(NEW)
     with torch.device("meta"):
-        rehearsed = built(NEW)[0]
-    assert start.copy_to(rehearsed, axes, NEW) == start.copy_to(real, axes, NEW)
+        on_meta = built(NEW)[0]
+    assert start.copy_to(on_meta, axes, NEW) == start.copy_to(real, axes, NEW)
 
 
 def test_checkpoint_with_too_few_weights_is_refused(tmp_path):
@@ -107,7 +107,7 @@ def test_checkpoint_of_another_class_is_refused(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def _leave_the_process_as_it_was(monkeypatch):
+def _restore_process_settings(monkeypatch):
     for name in (RUN_ID_VARIABLE, "CUBLAS_WORKSPACE_CONFIG", "PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -164,10 +164,10 @@ def test_run_starts_from_the_averaged_weights_and_keeps_the_words(tmp_path, firs
 def test_resume_is_exact_without_the_first_checkpoint(tmp_path, first, monkeypatch):
     captions = ["祥云 山水", "佛陀 头光"]
     whole = train(plan_on(tmp_path / "whole", captions, init_from=first.folder.best))
-    saw_one = ValidationLines.on_validation_end
+    on_validation_end = ValidationLines.on_validation_end
 
     def power_cut(self, trainer, module):
-        saw_one(self, trainer, module)
+        on_validation_end(self, trainer, module)
         if trainer.current_epoch == 1:
             raise OSError("power cut")
 
@@ -176,9 +176,9 @@ def test_resume_is_exact_without_the_first_checkpoint(tmp_path, first, monkeypat
         train(plan_on(tmp_path / "cut", captions, init_from=first.folder.best))
     monkeypatch.undo()
     monkeypatch.setattr(runner, "keep_freed_memory", lambda: None)
-    gone = first.folder.best
-    gone.unlink()
-    resumed = train(plan_on(tmp_path / "cut", captions, init_from=gone), resume=only_run(tmp_path / "cut"))
+    removed = first.folder.best
+    removed.unlink()
+    resumed = train(plan_on(tmp_path / "cut", captions, init_from=removed), resume=only_run(tmp_path / "cut"))
     ours, theirs = read_checkpoint(resumed.folder.last), read_checkpoint(whole.folder.last)
     assert ours[METADATA_KEY]["vocabulary"] == theirs[METADATA_KEY]["vocabulary"]
     assert all(torch.equal(ours["state_dict"][name], theirs["state_dict"][name]) for name in theirs["state_dict"])
@@ -186,7 +186,7 @@ def test_resume_is_exact_without_the_first_checkpoint(tmp_path, first, monkeypat
     assert meta["init_from"]["run_id"] == first.folder.run_id
 
 
-def test_unusable_checkpoint_leaves_no_run_behind(tmp_path, first):
+def test_unusable_checkpoint_creates_no_run_folder(tmp_path, first):
     plan = plan_on(tmp_path / "second", ["祥云"], init_from=first.folder.best)
     with pytest.raises(CheckpointError, match=r"this run trains a x\.Other"):
         train(replace(plan, model={"_target_": "x.Other"}))

@@ -139,7 +139,7 @@ class Plus(LossHook):
         self.value = state_dict["value"]
 
 
-def test_the_matching_loss_for_the_guard_excludes_hooks():
+def test_matching_loss_for_the_guard_excludes_hooks():
     alone, both, batch = small_module(), small_module(hooks=[Plus(5.0)]), pairs()
     attach(alone)
     attach(both)
@@ -230,16 +230,16 @@ def test_only_matrices_get_weight_decay():
 
 
 def test_learning_rate_schedule_covers_all_steps():
-    asked = []
+    totals = []
 
     def schedule(optimizer, total_steps):
-        asked.append(total_steps)
+        totals.append(total_steps)
         return torch.optim.lr_scheduler.ConstantLR(optimizer)
 
     module = small_module(scheduler=schedule)
     attach(module, total=70)
     assert module.configure_optimizers()["lr_scheduler"]["interval"] == "step"
-    assert asked == [70]
+    assert totals == [70]
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(None, 5.0), (2.0, 2.0), (9.0, 5.0)])
@@ -335,7 +335,7 @@ def test_momentum_encoder_is_saved_with_the_weights():
     assert "momentum.started" not in small_module().state_dict()
 
 
-def test_object_that_is_no_matcher_is_refused():
+def test_object_that_is_not_a_matcher_is_refused():
     with pytest.raises(AssertionError, match="Linear lacks a method of the Matcher protocol"):
         small_module(torch.nn.Linear(2, 2))
 
@@ -394,7 +394,7 @@ def trained(root):
 def test_gradient_shares_do_not_change_the_run(tmp_path, monkeypatch):
     with_shares, logged = trained(tmp_path)
     monkeypatch.setattr(LossTerms, "gradient_shares", lambda terms, sources: {})
-    without, silent = trained(tmp_path)
+    without, without_metrics = trained(tmp_path)
     assert sum(float(logged[f"train/grad_share_{name}"]) for name in ("triplet", "info_nce")) == pytest.approx(100.0)
-    assert not [name for name in silent if "grad_share" in name]
+    assert not [name for name in without_metrics if "grad_share" in name]
     assert all(torch.equal(value, without[name]) for name, value in with_shares.items())

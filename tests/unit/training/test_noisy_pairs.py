@@ -30,9 +30,9 @@ def test_losses_are_averaged_and_unweighted_before_begin():
     found, losses = weigh(hook, [2.0, 8.0], [3, 1], epoch=1, progress=0.49)
     assert torch.equal(found.total, losses.mean())
     assert found.values == {}
-    remembered = hook.state_dict()["losses"]
-    assert remembered[[3, 0, 1]].tolist() == pytest.approx([0.7 * 1 + 0.3 * 2, 2.0, 8.0])
-    assert remembered[2].isnan()
+    averages = hook.state_dict()["losses"]
+    assert averages[[3, 0, 1]].tolist() == pytest.approx([0.7 * 1 + 0.3 * 2, 2.0, 8.0])
+    assert averages[2].isnan()
     assert hook.weights.tolist() == [1.0] * 4
 
 
@@ -63,7 +63,7 @@ def test_weights_are_fitted_once_per_epoch():
     assert hook.weights[0] < hook.weights[2]
 
 
-def test_begin_within_an_epoch_fits_at_once():
+def test_begin_within_an_epoch_fits_the_weights_immediately():
     """The first step past begin uses the averages so far; the next fit is at the first step of the next epoch."""
     hook = NoisyPairWeights([5], begin=0.5)
     weigh(hook, [1.0, 1.1, 5.0, 5.1], [0, 1, 2, 3])
@@ -81,12 +81,12 @@ def test_begin_within_an_epoch_fits_at_once():
 def test_each_training_set_has_its_own_mixture():
     """All pairs of the harder second set have a higher loss than the mismatched pair of the first."""
     losses = [1.0, 1.1, 0.9, 1.05, 3.0, 7.0, 7.1, 6.9, 7.05, 9.0]
-    together, apart = NoisyPairWeights([10], begin=0.5), NoisyPairWeights([5, 5], begin=0.5)
-    for hook in (together, apart):
+    one_set, two_sets = NoisyPairWeights([10], begin=0.5), NoisyPairWeights([5, 5], begin=0.5)
+    for hook in (one_set, two_sets):
         weigh(hook, losses, list(range(10)))
         weigh(hook, [1.0], [0], epoch=1, progress=0.5)
-    assert (apart.weights > 0.9).tolist() == [True] * 4 + [False] + [True] * 4 + [False]
-    assert (together.weights[5:] < 0.1).all()
+    assert (two_sets.weights > 0.9).tolist() == [True] * 4 + [False] + [True] * 4 + [False]
+    assert (one_set.weights[5:] < 0.1).all()
 
 
 def test_batch_of_zero_weights_has_a_finite_loss():
@@ -97,8 +97,8 @@ def test_batch_of_zero_weights_has_a_finite_loss():
 
 
 def planted(root):
-    """Write a set in which a fifth of the captions describe another image; returns which do."""
-    numbers = 43 * np.arange(WRONG) % PAIRS  # every figure has one or two wrong captions, and right ones
+    """Write a set in which a fifth of the captions describe another image; return the mask of these captions."""
+    numbers = 43 * np.arange(WRONG) % PAIRS  # every figure has one or two wrong captions, and also correct ones
     described = np.arange(PAIRS)
     described[numbers] = np.roll(numbers, 1)
     wrong = described != np.arange(PAIRS)
@@ -108,7 +108,7 @@ def planted(root):
 
 
 def fit(root, *callbacks, begin=0.4, resume=None, every=1000):
-    """Train on the planted pairs; returns the hook and the weights of the model."""
+    """Train on the planted pairs; return the hook and the weights of the model."""
     data = RegionTextDataModule(str(root), batch_size=12)
     data.setup("fit")
     matcher = PooledMatcher(16, 16, len(data.vocabulary))
@@ -136,16 +136,16 @@ def test_planted_mismatched_pairs_get_low_weights(tmp_path, seed):
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
-    planted(root := tmp_path_factory.mktemp("unbroken"))
+def uninterrupted(tmp_path_factory):
+    planted(root := tmp_path_factory.mktemp("uninterrupted"))
     torch.manual_seed(0)
     return fit(root)
 
 
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
-@pytest.mark.parametrize("steps", [13, 42, 45])  # of 70: before pairs are weighted, in an epoch, at the end of one
-def test_resumed_run_ends_with_the_bits_of_an_unbroken_one(unbroken, tmp_path, steps):
-    hook, whole = unbroken
+@pytest.mark.parametrize("steps", [13, 42, 45])  # of 70: before weighting begins, within an epoch, at the end of one
+def test_resumed_run_equals_an_uninterrupted_one(uninterrupted, tmp_path, steps):
+    hook, whole = uninterrupted
     planted(tmp_path)
     torch.manual_seed(0)
     with pytest.raises(StoppedError):

@@ -33,8 +33,8 @@ def names(matcher, group):
 def test_longest_prefix_of_whole_names_applies():
     matcher = TwoSides()
     groups = parameter_groups(matcher, nn.Bilinear(1, 1, 1), {"text": 0.1, "text.bias": 0.5})
-    said = [(names(matcher, g), g["lr_multiplier"], g.get("weight_decay")) for g in groups if names(matcher, g)]
-    assert said == [
+    found = [(names(matcher, g), g["lr_multiplier"], g.get("weight_decay")) for g in groups if names(matcher, g)]
+    assert found == [
         (["text_head.weight"], 1.0, None),
         (["text_head.bias"], 1.0, 0.0),
         (["text.weight"], 0.1, None),
@@ -92,7 +92,7 @@ def test_step_decay_divides_at_the_published_epoch():
     assert (seen[659], seen[660]) == pytest.approx((2.0, 0.2))
 
 
-def test_a_warm_up_longer_than_the_run_takes_a_tenth_of_it():
+def test_warm_up_longer_than_the_run_is_shortened_to_a_tenth_of_it():
     assert rates(warmup_constant, 20, warmup_steps=20)[:3] == pytest.approx([1.0, 2.0, 2.0])
     assert rates(warmup_constant, 2, warmup_steps=50) == pytest.approx([2.0, 2.0])
 

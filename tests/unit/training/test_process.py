@@ -6,7 +6,7 @@ import pytest
 
 from tangka_match.training.process import keep_freed_memory
 
-MEMORY_GIVEN_BACK = """
+FREED_MEMORY_SCRIPT = """
 import os, sys, torch
 from tangka_match.training.process import keep_freed_memory
 if sys.argv[1] == "keep":
@@ -20,15 +20,17 @@ print(before - resident())
 """
 
 
-def megabytes_given_back(choice):
-    done = subprocess.run([sys.executable, "-c", MEMORY_GIVEN_BACK, choice], capture_output=True, text=True, check=True)
+def freed_megabytes(choice):
+    done = subprocess.run(
+        [sys.executable, "-c", FREED_MEMORY_SCRIPT, choice], capture_output=True, text=True, check=True
+    )
     return float(done.stdout)
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="only glibc is told anything")
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="the setting exists only in glibc")
 def test_memory_of_freed_tensors_is_kept():
-    assert megabytes_given_back("keep") < 8
-    assert megabytes_given_back("as it is") > 56  # what would happen without
+    assert freed_megabytes("keep") < 8
+    assert freed_megabytes("default") > 56  # without the setting
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
@@ -44,10 +46,10 @@ class Musl:
     """C library without a version function and without ``mallopt``."""
 
     def __init__(self):
-        self.asked = []
+        self.requested = []
 
     def __getattr__(self, name):
-        self.asked.append(name)
+        self.requested.append(name)
         raise AttributeError(name)
 
 
@@ -56,4 +58,4 @@ def test_other_c_libraries_are_not_changed(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
     keep_freed_memory()
-    assert library.asked == ["gnu_get_libc_version"]
+    assert library.requested == ["gnu_get_libc_version"]

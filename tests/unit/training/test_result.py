@@ -28,7 +28,7 @@ def result():
     )
 
 
-def test_table_says_what_was_measured(result, monkeypatch):
+def test_table_names_checkpoint_split_and_step(result, monkeypatch):
     console = Console(width=120, color_system=None)
     monkeypatch.setattr(rich, "get_console", lambda: console)
     with console.capture() as capture:

@@ -124,14 +124,16 @@ def test_best_checkpoint_has_the_highest_mean_r1(tmp_path, monkeypatch):
 
 def test_best_checkpoint_follows_the_monitored_metric(tmp_path, monkeypatch):
     scripted = iter((3.0, 1.0, 2.0))  # lower is better
-    monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"t2i_median_rank": next(scripted)})
+    monkeypatch.setattr(
+        retrieval_metrics, "summarise", lambda ranks: summarise(ranks) | {"t2i_median_rank": next(scripted)}
+    )
     result = train(small_plan(tmp_path, max_epochs=3, monitor="val/t2i_median_rank"))
     assert (result.best_epoch, result.best_step) == (1, 6)
 
 
 def test_early_stopping_follows_the_monitored_metric(tmp_path, monkeypatch):
     scripted = iter((30.0, 20.0, 10.0, 10.0))
-    monkeypatch.setattr(module, "summarise", lambda ranks: summarise(ranks) | {"rsum": next(scripted)})
+    monkeypatch.setattr(retrieval_metrics, "summarise", lambda ranks: summarise(ranks) | {"rsum": next(scripted)})
     result = train(small_plan(tmp_path, max_epochs=4, monitor="val/rsum", early_stopping_patience=1))
     assert (result.best_step, result.total_steps) == (3, 6)
 
@@ -213,7 +215,7 @@ def test_best_checkpoint_holds_the_averaged_weights(tmp_path):
     assert torch.equal(run.validated[-1], validated)  # the numbers of the result are of these weights too
 
 
-def test_training_continues_from_its_own_weights_and_not_from_the_average(tmp_path):
+def test_training_continues_from_the_raw_weights_not_from_the_average(tmp_path):
     averaged, plain = WatchedRun(tmp_path / "a", ema_decay=DECAY), WatchedRun(tmp_path / "b")
     train(averaged.plan)
     train(plain.plan)
@@ -309,26 +311,26 @@ def test_run_whose_checkpoint_was_removed_does_not_start_again(tmp_path):
 
 
 @pytest.mark.parametrize("patience", [1, None])
-def test_run_that_failed_after_its_last_step_takes_no_further_step(tmp_path, monkeypatch, patience):
+def test_resume_after_a_failure_past_the_last_step_trains_no_further_step(tmp_path, monkeypatch, patience):
     """With patience 1 the run ends after two of four epochs; without, after all four."""
     settings = {"max_epochs": 4, "early_stopping_patience": patience}
     worse = iter((10.0, *[5.0] * 3) * 2)
     monkeypatch.setattr(retrieval_metrics, "summarise", lambda ranks: summarise(ranks) | {"mean_r1": next(worse)})
-    unbroken = train(small_plan(tmp_path / "a", **settings))
+    uninterrupted = train(small_plan(tmp_path / "a", **settings))
     worse = iter((10.0, *[5.0] * 3))
     with monkeypatch.context() as broken, pytest.raises(OSError, match="power cut"):
         broken.setattr(runner, "_validate_best", power_cut)
         train(small_plan(tmp_path / "b", **settings))
     resumed = train(small_plan(tmp_path / "b", **settings), resume=only_run(tmp_path / "b"))
-    assert unbroken.total_steps == resumed.total_steps == (6 if patience else 12)
-    assert resumed.metrics == unbroken.metrics
-    ours, theirs = (read_checkpoint(r.folder.last)["state_dict"] for r in (resumed, unbroken))
+    assert uninterrupted.total_steps == resumed.total_steps == (6 if patience else 12)
+    assert resumed.metrics == uninterrupted.metrics
+    ours, theirs = (read_checkpoint(r.folder.last)["state_dict"] for r in (resumed, uninterrupted))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_final_verdict_survives_a_failure_after_the_last_step(tmp_path, monkeypatch):
-    say = lambda guard, step: guard._add_verdict("overfitting", "said", step)  # noqa: E731
-    monkeypatch.setattr(runner.TrainingGuard, "conclude", say)
+    add_verdict = lambda guard, step: guard._add_verdict("overfitting", "message", step)  # noqa: E731
+    monkeypatch.setattr(runner.TrainingGuard, "conclude", add_verdict)
     with monkeypatch.context() as broken, pytest.raises(OSError, match="power cut"):
         broken.setattr(runner.TrainingGuard, "conclude", power_cut)
         train(small_plan(tmp_path))
@@ -343,7 +345,7 @@ def test_recorded_commit_is_that_of_the_start(tmp_path, monkeypatch):
     assert json.loads((folder.path / "result.json").read_text("utf-8"))["git_commit"] == "before"
 
 
-def test_bad_data_leave_no_folder_behind(tmp_path):
+def test_bad_data_create_no_run_folder(tmp_path):
     plan = small_plan(tmp_path)
     (tmp_path / "data" / "dev_caps.txt").unlink()
     with pytest.raises(DataFormatError, match=r"dev_caps\.txt"):
@@ -351,7 +353,7 @@ def test_bad_data_leave_no_folder_behind(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_wrong_schedule_leaves_no_folder_behind(tmp_path):
+def test_wrong_schedule_creates_no_run_folder(tmp_path):
     plan = replace(small_plan(tmp_path), scheduler=partial(warmup_constant, warmup_steps=-1))
     with pytest.raises(ConfigError, match=r"scheduler\.warmup_steps=-1 must be >= 0"):
         train(plan)

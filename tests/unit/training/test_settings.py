@@ -18,7 +18,7 @@ TRAINING = {
 
 
 @pytest.mark.parametrize(
-    ("trainer", "said"),
+    ("trainer", "message"),
     [
         ({"max_steps": 0}, r"max_steps=0: give a positive number, or -1 to let max_epochs decide"),
         ({"max_steps": -2}, r"max_steps=-2: give"),
@@ -29,8 +29,8 @@ TRAINING = {
         ({"precision": "16-mixed"}, r"precision='16-mixed' with accelerator='cpu': on a CPU use 32-true or bf16-mixed"),
     ],
 )
-def test_contradicting_fields_are_both_named(trainer, said):
-    with pytest.raises(ValidationError, match=said):
+def test_contradicting_fields_are_both_named(trainer, message):
+    with pytest.raises(ValidationError, match=message):
         TrainerSettings(**(TRAINER | trainer))
 
 
@@ -59,7 +59,7 @@ def test_values_out_of_range_and_unknown_names_are_refused(model, values, field)
         model(**values)
 
 
-def test_two_averages_are_refused():
+def test_two_kinds_of_weight_averaging_are_refused():
     with pytest.raises(ValidationError, match=r"ema_decay=0\.9 and swa_begin=0\.5: only one average"):
         TrainingSettings(**(TRAINING | {"ema_decay": 0.9, "swa_begin": 0.5}))
 

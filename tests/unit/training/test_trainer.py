@@ -36,7 +36,7 @@ def test_run_length_counts_optimizer_steps(changed, expected):
     assert run_length(settings(**changed), 10) == expected
 
 
-def test_a_share_of_less_than_one_batch_is_refused():
+def test_share_of_less_than_one_batch_is_refused():
     with pytest.raises(ConfigError, match=r"0\.05 of the 10 batches of an epoch is less than one batch"):
         run_length(settings(limit_train_batches=0.05), 10)
 
@@ -59,7 +59,7 @@ def test_limits_do_not_cut_the_validation_gallery(tmp_path):
         assert trainer.overfit_batches == 0
 
 
-def test_a_profiler_writes_to_the_run_folder(tmp_path):
+def test_profiler_writes_to_the_run_folder(tmp_path):
     profiler = built(tmp_path, profiler="simple").profiler
     assert isinstance(profiler, SimpleProfiler)
     assert profiler.dirpath == tmp_path

@@ -80,7 +80,7 @@ def keep(service, folder, data):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two runs of one process: one that finishes, and one that crashes after its first validation."""
+    """Run twice in one process: one run finishes, the other crashes after its first validation."""
     path = tmp_path_factory.mktemp("wandb")
     write_precomp(path / "data", "dev", images=7)
     with pytest.MonkeyPatch.context() as patch:
@@ -168,9 +168,9 @@ def test_wandb_sync_needs_the_run_folder_only(offline, folder, tmp_path):
     (run,) = (folder / "runs" / "finished").glob("wandb/offline-run-*")
     try:
         with wandb_server() as server:
-            somebody = {"WANDB_BASE_URL": server.address, "WANDB_API_KEY": "0" * 40, "HOME": str(tmp_path)}
+            login = {"WANDB_BASE_URL": server.address, "WANDB_API_KEY": "0" * 40, "HOME": str(tmp_path)}
             command = [sys.executable, "-m", "wandb", "sync", str(run)]
-            done = subprocess.run(command, env=os.environ | somebody, cwd=tmp_path, capture_output=True, check=False)
+            done = subprocess.run(command, env=os.environ | login, cwd=tmp_path, capture_output=True, check=False)
     finally:
         (folder / "moved away").rename(folder / "checkpoints")
     assert done.returncode == 0, done.stderr

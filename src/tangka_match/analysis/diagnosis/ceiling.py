@@ -14,7 +14,7 @@ from tangka_match.errors import count
 from tangka_match.metric_names import CUTOFFS
 
 MIN_LOSS = 1.0
-"""Smallest loss of mean R@1 (points) due to duplicates that is a warning."""
+"""Loss of mean R@1 due to duplicates (points) from which it is reported as a warning."""
 PROFILE_LABEL = "text→image R@1 / R@5 / R@10 of the model (profile=, or of the run on val)"
 
 

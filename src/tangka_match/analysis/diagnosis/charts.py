@@ -27,7 +27,7 @@ def histogram(values: Mapping[str, Sequence[float]], x_label: str, y_label: str,
         values: Values by name; each histogram sums to 100 %.
         x_label: Label of the x axis.
         y_label: Label of the y axis.
-        bins: Largest number of bins; integers get bins of integer width.
+        bins: Maximum number of bins; if all values are integers, the bin width is an integer.
     """
     everything = [value for series in values.values() for value in series if math.isfinite(value)]
     low, high = min(everything, default=0.0), max(everything, default=1.0)
@@ -125,7 +125,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def _decades(low: float, high: float) -> list[float]:
-    """Choose logarithmic ticks: 1, 2 and 5 times powers of ten, or powers only if the range is wide."""
+    """Choose logarithmic ticks: 1, 2 and 5 times powers of ten; powers of ten only for three decades or more."""
     powers = range(math.floor(low), math.ceil(high) + 1)
     factors = (1, 2, 5) if high - low < 3 else (1,)
     marks = (power + math.log10(factor) for power in powers for factor in factors)

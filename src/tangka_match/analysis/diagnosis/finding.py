@@ -1,6 +1,6 @@
 """Findings, and the sections of a diagnosis that contain them.
 
-A short file of its own because every section imports it, and so do the commands that assemble the sections.
+A separate file, because every section and the commands that assemble the sections import it.
 """
 
 from collections.abc import Sequence

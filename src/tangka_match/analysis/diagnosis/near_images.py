@@ -11,8 +11,8 @@ from tangka_match.analysis.diagnosis.feature_scan import FeatureScan, track_prog
 from tangka_match.data.split import Split
 
 SAME = 0.01
-"""Mean cosine distance of best-matching regions up to which two images are exact duplicates, whatever the rest of the
-set looks like: float16 rounding and a second run of the same extractor stay well below."""
+"""Mean cosine distance of best-matching regions up to which two images are exact duplicates, independent of the
+other images. Float16 rounding and repeated extraction cause much smaller distances."""
 
 MAX_DISTANCE_RATIO = 0.75
 """Otherwise, largest ratio of the distance of a near-duplicate to the mean distance of the rivals ..."""
@@ -122,7 +122,7 @@ def group_pairs(pairs: list[NearPair], count: int) -> npt.NDArray[np.int64]:
 def _nearest(
     query: FeatureScan, asked: npt.NDArray[np.int64], gallery: FeatureScan, *, within: bool
 ) -> npt.NDArray[np.int64]:
-    """Shortlist gallery images by the cosine of centred means: (asked, wanted), most similar first."""
+    """Shortlist gallery images by the cosine of centred means: (queries, wanted), most similar first."""
     there = np.flatnonzero(gallery.valid.any(axis=1))
     wanted = max(0, min(FIRST_RIVAL + RIVALS, len(there) - within))
     centre = torch.from_numpy(gallery.means[there].mean(axis=0)) if len(there) else torch.zeros(1)

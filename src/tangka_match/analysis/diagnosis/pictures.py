@@ -12,17 +12,17 @@ from tangka_match.data.split import Split
 from tangka_match.errors import count
 
 MAX_NORM_RATIO = 10.0
-"""Largest ratio of an image's mean region norm to the median of the split, or the inverse, that is not an outlier."""
+"""Ratio of an image's mean region norm to the median of the split, or its inverse, above which it is an outlier."""
 MAX_SCALE_RATIO = 1.5
-"""Largest ratio of the median norms of two splits, or the inverse, that counts as the same scale."""
+"""Ratio of the median norms of two splits, or its inverse, above which their scales differ."""
 MAX_DRIFT_RATIO = 3.0
-"""Largest `drift_ratio` of two splits that is not reported."""
+"""`drift_ratio` of two splits above which they are reported to differ."""
 MAX_PLOTTED = 50_000
 """Most regions per split in the histogram of norms."""
 
 
 def diagnose_pictures(splits: Mapping[str, Split], scans: Mapping[str, FeatureScan]) -> Section:
-    """Check everything about the features that needs no captions.
+    """Check the features of all splits, without using the captions.
 
     Args:
         splits: Splits by name; ``train`` first, if present.

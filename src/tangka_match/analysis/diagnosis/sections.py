@@ -1,4 +1,4 @@
-"""Sections of a diagnosis, each from what it looks at: the data, the records of a run, a trained model."""
+"""Sections of a diagnosis, by input: the data, the records of a run, and a trained model."""
 
 import re
 from collections.abc import Mapping

@@ -11,17 +11,17 @@ from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import count
 
 MAX_UNKNOWN = 5.0
-"""Largest percentage of out-of-vocabulary words in a held-out split without a warning."""
+"""Percentage of out-of-vocabulary words in a held-out split above which a warning is reported."""
 MAX_CUT_TERMS = 1.0
-"""Largest percentage of captions with a wrongly segmented dictionary term without a warning."""
+"""Percentage of captions with a wrongly segmented dictionary term above which a warning is reported."""
 MAX_SINGLE_CHARACTERS = 8.0
-"""Largest percentage of captions with a run of single characters without a warning."""
+"""Percentage of captions with a run of single characters above which a warning is reported."""
 MAX_LENGTH_DRIFT = 0.5
-"""Largest difference of the mean caption lengths of two splits (standard deviations) without a warning."""
+"""Difference of the mean caption lengths of two splits (standard deviations) above which a warning is reported."""
 MIN_RUN = 3
 """Fewest single-character words that form a run."""
 FUNCTION_WORDS = frozenset("的是在于和与有着了为以及等之其上下中里外前后左右旁边内间个这那也都而一二三四五六七八九十")
-"""Single characters that are words of their own and end a run."""
+"""Single-character words that end a run."""
 MAX_LISTED = 8
 """Most words listed in a message."""
 

@@ -1,6 +1,6 @@
 """Write the report page: the scripts and styles of this folder, with the data of a report.
 
-A short file of its own: `bundle` and the file checks know about files, payload.py knows about data only.
+Separate from payload.py, which handles data only: this module reads and writes files.
 """
 
 import re

@@ -6,7 +6,7 @@ import { setting } from "./format.js";
 import { mean, std } from "./statistics.js";
 
 const DEFAULT_COLUMNS = 5;
-/** Most recipes with colours of their own; with more, the colour shows the result. */
+/** Maximum number of recipes with distinct colours; with more, the colour shows the result. */
 const MAX_COLOURS = 30;
 
 export const state = {

@@ -158,7 +158,7 @@ export function t(name, ...parts) {
   return WORDS[name][language].replace(/\{(\d)\}/g, (_, n) => parts[n]);
 }
 
-/** Return the label of a status; unknown statuses are returned as they are. */
+/** Return the label of a status; unknown statuses are returned unchanged. */
 export function statusText(status) {
   return WORDS[status] ? t(status) : status;
 }

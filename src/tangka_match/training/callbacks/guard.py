@@ -19,11 +19,11 @@ COLLAPSED_CHECKS = 3
 
 
 class Verdict(NamedTuple):
-    """A finding of the guard.
+    """Verdict of the guard.
 
     Attributes:
-        code: Short name, for tools.
-        message: Description and advice, for people.
+        code: Short name, for programs.
+        message: Description and advice, for the user.
         step: Optimizer step of the finding.
     """
 
@@ -129,7 +129,7 @@ class TrainingGuard(pl.Callback):
             )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Record the curves that overfitting is judged by."""
+        """Record the curves for the check of overfitting."""
         if trainer.state.fn != "fit":
             return
         self._history.append(

@@ -1,4 +1,4 @@
-"""Scheduled settings of the loss, moved by optimizer step."""
+"""Callback that updates the scheduled settings of the loss."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from tangka_match.losses import apply_schedules
 
 
 class LossSchedule(pl.Callback):
-    """Sets the scheduled attributes of the loss before each training step and each validation during training.
+    """Callback that sets the scheduled attributes of the loss before each training step and validation.
 
-    The values depend on the optimizer steps taken, not on a state of their own, so a resumed run continues with the
-    right ones. ``MatchingModule`` adds this callback to every trainer itself.
+    The values depend only on the number of optimizer steps taken, so a resumed run continues with the correct values.
+    ``MatchingModule`` adds this callback to every trainer. Validation outside training changes nothing.
     """
 
     def on_train_batch_start(
@@ -21,7 +21,7 @@ class LossSchedule(pl.Callback):
         self._apply(pl_module)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Set the values that ``val/loss`` is computed with."""
+        """Set the values for ``val/loss``, during training only."""
         if trainer.state.fn == "fit":
             self._apply(pl_module)
 

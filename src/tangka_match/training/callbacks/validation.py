@@ -12,7 +12,7 @@ from tangka_match.training.settings import monitor_mode
 
 logger = logging.getLogger(__name__)
 PRUNED_BY = DEFAULT_MONITOR
-"""Metric that is reported to a study, whatever `training.monitor` is."""
+"""Metric that is reported to a study, independent of `training.monitor`."""
 
 
 class EarlyStopping(pl.callbacks.EarlyStopping):
@@ -39,7 +39,7 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
 
 
 class Pruning(pl.Callback):
-    """Callback that reports ``val/mean_r1`` to a study after each validation, and stops the run if the study asks.
+    """Callback that reports ``val/mean_r1`` to a study after each validation, and stops the run if the study prunes it.
 
     A pruned run still ends with its best checkpoint, its metrics and its ranks.
 

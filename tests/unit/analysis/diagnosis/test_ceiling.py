@@ -50,7 +50,7 @@ def test_caption_shared_by_three_images():
 
 
 def test_image_is_found_by_its_unique_caption():
-    # Images 0 and 1 share a text; image 0 has another caption beside it.
+    # Images 0 and 1 share a text; image 0 has a second caption.
     found = ceiling(np.arange(2), np.array([0, 1, 0]), np.array([0, 0, 1]))
     assert found["i2t_r1"] == pytest.approx(75.0)
     assert found["t2i_r1"] == pytest.approx(100 * (0.5 + 1 + 0.5) / 3)

@@ -25,7 +25,7 @@ def test_set_without_duplicates_has_no_findings(tmp_path):
     assert len(set(groups["val"].images)) == len(set(groups["val"].captions)) == 60
 
 
-def test_caption_shared_by_two_images_costs_points(tmp_path):
+def test_caption_shared_by_two_images_lowers_the_recall(tmp_path):
     captions = sentences("val")
     captions[7] = captions[30] + "。"
     section, groups = diagnose(val=planted_split(tmp_path, "val", captions=captions))
@@ -39,21 +39,21 @@ def test_caption_shared_by_two_images_costs_points(tmp_path):
     assert groups["val"].captions[7] == groups["val"].captions[30]
 
 
-def test_shared_caption_in_train_has_no_points(tmp_path):
+def test_shared_caption_in_train_does_not_lower_the_recall(tmp_path):
     captions = sentences("train")
     captions[7] = captions[30]
     (finding,) = diagnose(train=planted_split(tmp_path, "train", captions=captions))[0].findings
     assert (finding.code, finding.points) == ("same_captions", None)
 
 
-def test_same_words_in_a_different_order(tmp_path):
+def test_captions_with_the_same_words_in_a_different_order_are_reported(tmp_path):
     captions = sentences("val")
     captions[1], captions[2] = "狗追猫", "猫追狗"
     (finding,) = diagnose(val=planted_split(tmp_path, "val", captions=captions))[0].findings
     assert (finding.code, finding.ids) == ("reordered_captions", ("val caption 2", "val caption 3"))
 
 
-def test_near_duplicates_within_a_split(tmp_path):
+def test_near_duplicates_within_a_split_are_reported(tmp_path):
     def change(features):
         features[9] = features[3] + 0.01
 

@@ -48,8 +48,8 @@ def test_facts_list_each_size_and_the_extrapolations():
 
 def test_guard_verdicts_and_bad_fit_are_reported():
     found = section(rising, 60, verdicts=["short_schedule", "collapse"])
-    doubts = {finding.code: finding.seen for finding in found.findings[1:]}
-    assert doubts == {
+    warnings = {finding.code: finding.seen for finding in found.findings[1:]}
+    assert warnings == {
         "curve_collapse": "the guard reported collapse in 4 of 8 runs",
         "curve_short_schedule": "the guard reported short_schedule in 4 of 8 runs",
     }

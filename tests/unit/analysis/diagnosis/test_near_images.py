@@ -67,7 +67,7 @@ def test_result_does_not_depend_on_scale(tmp_path):
     assert within(planted_split(tmp_path, "val", change=change)) == [(3, 40)]
 
 
-def test_uniform_image_is_no_copy_of_an_image_containing_it(tmp_path):
+def test_uniform_image_is_not_a_copy_of_an_image_containing_it(tmp_path):
     def change(features):
         features[4] = features[9, 2]
 

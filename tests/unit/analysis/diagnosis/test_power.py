@@ -46,7 +46,7 @@ def test_interval_is_widest_without_a_recall():
     assert diagnose_power("val", 363, None).values["half_width"] == pytest.approx(half_width(50.0, 363))
 
 
-def test_many_queries_are_no_finding():
+def test_many_queries_have_no_finding():
     assert diagnose_power("test", 6_000, 37.0).findings == []
 
 

@@ -32,7 +32,7 @@ def test_out_of_vocabulary_words_of_a_held_out_split():
     assert "狮子座 (20×)" in finding.seen
 
 
-def test_few_out_of_vocabulary_words_are_no_finding():
+def test_few_out_of_vocabulary_words_are_not_reported():
     assert diagnose(val=[SENTENCE] * 19 + [[*SENTENCE[:5], "狮子座"]]).findings == []
 
 

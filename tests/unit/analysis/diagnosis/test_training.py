@@ -71,16 +71,16 @@ def test_planted_fault_is_the_only_finding(changes, code, seen):
     assert seen in finding.seen
 
 
-def test_large_gradient_at_the_start_is_no_spike():
+def test_large_gradient_at_the_start_is_not_a_spike():
     assert diagnose_training("run-1", events(train__grad_norm=lambda t: 1.0 if t else 900.0), LOSS, None).findings == []
 
 
-def test_fixed_temperature_is_no_finding():
+def test_fixed_temperature_is_not_reported():
     still = events(train__temperature=lambda t: 0.07)
     assert diagnose_training("run-1", still, {"learn_temperature": False}, None).findings == []
 
 
-def test_constant_temperature_in_a_short_run_is_no_finding():
+def test_constant_temperature_in_a_short_run_is_not_reported():
     still = events(steps=60, train__temperature=lambda t: 0.07)
     assert diagnose_training("run-1", still, LOSS, None).findings == []
 

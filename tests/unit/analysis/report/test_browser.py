@@ -13,7 +13,7 @@ from tangka_match.analysis.report.payload import Report, compare_with_best
 from tangka_match.analysis.runs.selection import fold_seeds
 from tangka_match.records.run_files import read_run_files
 
-EVIL = '</script><script>document.title="broken"</script><img src=http://evil.example/x onerror=alert(1)>'
+HTML_INJECTION = '</script><script>document.title="broken"</script><img src=http://evil.example/x onerror=alert(1)>'
 HEAD = ".runs thead button[data-sort='{}']"
 
 
@@ -27,7 +27,7 @@ def write_page(root, out):
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """Margins 0.1, 0.2 and 0.3 with two seeds each and R@1 20, 60 and 40; a failed run with HTML in its tags."""
+    """Write a report of margins 0.1, 0.2, 0.3 (R@1 20, 60, 40), two seeds each, and of a failed run with HTML tags."""
     root = tmp_path_factory.mktemp("runs")
     number = 0
     for margin, r1 in ((0.1, 20.0), (0.2, 60.0), (0.3, 40.0)):
@@ -38,8 +38,8 @@ def report(tmp_path_factory):
                 num_parameters=number * 1000 + 1000, step_seconds=1.0 + margin,
             )  # fmt: skip
             number += 1
-    config = {"loss": {"margin": 0.9}, "name": EVIL, "tags": [EVIL]}
-    write_run(root, "run-evil", r1=5.0, status="failed", steps=20, config=config, overrides=[EVIL])
+    config = {"loss": {"margin": 0.9}, "name": HTML_INJECTION, "tags": [HTML_INJECTION]}
+    write_run(root, "run-evil", r1=5.0, status="failed", steps=20, config=config, overrides=[HTML_INJECTION])
     with (root / "run-evil" / "ledger.jsonl").open("a") as ledger:
         ledger.write('{"event": "metr\n')
     return write_page(root, root / "report.html")
@@ -317,7 +317,7 @@ def test_language_switch_keeps_selections(page):
 def test_run_data_are_never_parsed_as_html(page):
     page.click("tr[data-row=r6] .name")
     settle(page)
-    assert page.locator("tr.detail").inner_text().count(EVIL) == 2
+    assert page.locator("tr.detail").inner_text().count(HTML_INJECTION) == 2
     assert page.title() != "broken"
     assert page.locator("main img").count() == 0
 

@@ -67,5 +67,5 @@ def test_rank_correlation_with_ties(call):
 def test_pareto_front_contains_the_undominated_points(call):
     points = [(1, 5), (2, 4), (2, 7), (3, 7), (4, 9), (1, 5), (0.5, 1)]
     front = call("paretoFront", [{"cost": cost, "gain": gain} for cost, gain in points])
-    beaten = [any(c <= cost and g >= gain and (c, g) != (cost, gain) for c, g in points) for cost, gain in points]
-    assert sorted(front) == [n for n, is_beaten in enumerate(beaten) if not is_beaten] == [0, 2, 4, 5, 6]
+    dominated = [any(c <= cost and g >= gain and (c, g) != (cost, gain) for c, g in points) for cost, gain in points]
+    assert sorted(front) == [n for n, is_dominated in enumerate(dominated) if not is_dominated] == [0, 2, 4, 5, 6]

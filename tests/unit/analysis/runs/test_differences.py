@@ -23,7 +23,7 @@ def test_number_and_string_differ(tmp_path):
     assert differing_keys(two_runs(tmp_path, {"model": {"size": 1}}, {"model": {"size": "1"}})) == ["model.size"]
 
 
-def test_seeds_and_paths_are_no_columns(tmp_path):
+def test_seeds_and_paths_are_not_columns(tmp_path):
     one, other = ({"paths": {"runs": p}, "logger": {"kind": p}, "tags": [p], "seed": n} for n, p in enumerate("xy"))
     runs = two_runs(tmp_path, one, other)
     assert set(differing_keys(runs)) == {"paths.runs", "logger.kind", "tags", "seed"}

@@ -42,7 +42,7 @@ def test_all_runs_count_if_none_finished(tmp_path):
     assert recipe.mean("mean_r1") == pytest.approx(20.0)
 
 
-def test_data_are_compared_by_fingerprint(tmp_path):
+def test_runs_with_equal_data_fingerprints_share_a_recipe(tmp_path):
     moved = {"data": {"root": "/elsewhere/demo_small", "batch_size": 32}}
     runs = [
         record_of(write_run(tmp_path, "a")),
@@ -66,7 +66,7 @@ def test_different_code_is_a_different_recipe(tmp_path, starts, folded):
     assert len(fold_seeds(runs)) == (1 if folded else 2)
 
 
-def test_run_without_config_is_a_recipe_of_its_own(tmp_path):
+def test_run_without_config_is_a_separate_recipe(tmp_path):
     for name in "ab":
         (write_run(tmp_path, name) / "config.yaml").unlink()
     assert len(fold_seeds([record_of(tmp_path / name) for name in "ab"])) == 2

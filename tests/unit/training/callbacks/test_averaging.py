@@ -60,7 +60,7 @@ def test_integer_buffers_are_not_averaged(tmp_path, average):
 
 
 def test_floating_point_buffers_are_averaged(tmp_path):
-    """Of six steps the last four are averaged: 9, 16, 25 and 36."""
+    """The last four of six steps are averaged: 9, 16, 25 and 36."""
     first, last, end = (state["matcher.squared_steps"].item() for state in fit(tmp_path, TailAveraging(0.3)))
     assert first == 9
     assert last == end == pytest.approx((9 + 16 + 25 + 36) / 4)
@@ -68,7 +68,7 @@ def test_floating_point_buffers_are_averaged(tmp_path):
 
 @AVERAGES
 def test_queue_of_a_loss_is_not_averaged(tmp_path, average):
-    """Averaging changes no step; the momentum encoder uses the current statistics too."""
+    """Averaging does not change the training steps; the momentum encoder copies buffers before averaging."""
 
     def loss():
         return MomentumQueueLoss(embed_dim=4, queue_size=7, key_momentum=0.5)
@@ -128,8 +128,8 @@ def fit_tail_averaging(root, *callbacks, epochs=4, resume=None, every=100):
     return watch, module.matcher.project.detach().clone()
 
 
-def test_validation_uses_the_weights_and_later_the_mean_of_the_tail(tmp_path):
-    """Of twelve steps the last six are averaged."""
+def test_validation_uses_the_raw_weights_until_the_tail_average_begins(tmp_path):
+    """The last six of twelve steps are averaged."""
     torch.manual_seed(0)
     watch, end = fit_tail_averaging(tmp_path)
     steps = watch.stepped  # after steps 1 to 11
@@ -141,8 +141,8 @@ def test_validation_uses_the_weights_and_later_the_mean_of_the_tail(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
-@pytest.mark.parametrize("steps", [5, 8, 9])  # of 12: before the mean begins, in an epoch, at the end of one
-def test_resumed_run_has_the_same_mean(tmp_path, steps):
+@pytest.mark.parametrize("steps", [5, 8, 9])  # of 12: before averaging begins, within an epoch, at the end of an epoch
+def test_resumed_run_has_the_same_tail_average(tmp_path, steps):
     torch.manual_seed(0)
     _, whole = fit_tail_averaging(tmp_path)
     torch.manual_seed(0)

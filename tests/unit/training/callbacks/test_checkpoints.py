@@ -23,8 +23,8 @@ def fit(monkeypatch):
     """Train with given recalls per epoch."""
 
     def run(root, recalls, epochs, resume=None):
-        coming = iter(recalls)
-        monkeypatch.setattr(module, "summarise", lambda ranks: {"mean_r1": next(coming)})
+        next_recalls = iter(recalls)
+        monkeypatch.setattr(module, "summarise", lambda ranks: {"mean_r1": next(next_recalls)})
         data = small_data(root)
         data.setup("fit")
         trainer = quiet_trainer(max_epochs=epochs, callbacks=[BestCheckpoint(root / "best", "val/mean_r1")])
@@ -215,5 +215,5 @@ def test_kill_while_writing_keeps_the_previous_file(path, monkeypatch):
         save(path)
     assert torch.equal(read(path)["weight"], OLD["weight"])
     monkeypatch.undo()
-    save(path)  # over the half of it that the kill left
+    save(path)  # replaces the partial file that the kill left
     assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]

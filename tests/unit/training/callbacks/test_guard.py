@@ -22,8 +22,8 @@ class Watched:
     """A guard with a fake trainer and module."""
 
     def __init__(self, *, every=1, steps=10_000, loss=None):
-        self.said = []
-        self.guard = TrainingGuard(self.said.append)
+        self.verdicts = []
+        self.guard = TrainingGuard(self.verdicts.append)
         loss = loss or TripletMarginLoss(0.2, 0.0)
         inputs = LossInputs(torch.rand(4, 4), torch.eye(4, dtype=torch.bool))
         self.module = SimpleNamespace(loss=loss, last_inputs=inputs, matcher=PooledMatcher(8, 4, 60))
@@ -58,7 +58,7 @@ class Watched:
 
     @property
     def codes(self):
-        return [verdict.code for verdict in self.said]
+        return [verdict.code for verdict in self.verdicts]
 
 
 def test_collapse_is_reported_at_the_third_check_in_a_row():
@@ -68,8 +68,8 @@ def test_collapse_is_reported_at_the_third_check_in_a_row():
     assert run.codes == []
     run.step(0.2, spread=1e-6)
     assert run.codes == ["collapse"]
-    assert run.said[0].step == 3
-    assert "(standard deviation 1.0e-06) and the loss is at its collapse value 0.200" in run.said[0].message
+    assert run.verdicts[0].step == 3
+    assert "(standard deviation 1.0e-06) and the loss is at its collapse value 0.200" in run.verdicts[0].message
 
 
 def test_collapse_is_reported_once():
@@ -79,7 +79,7 @@ def test_collapse_is_reported_once():
     assert run.codes == ["collapse"]
 
 
-def test_a_good_check_resets_the_count():
+def test_check_without_collapse_resets_the_count():
     run = Watched()
     for spread in (1e-6, 1e-6, 0.3, 1e-6, 1e-6):
         run.step(0.2, spread)
@@ -87,7 +87,7 @@ def test_a_good_check_resets_the_count():
 
 
 @pytest.mark.parametrize(("loss", "spread"), [(0.2, 0.05), (0.1, 1e-6), (0.25, 1e-6)])
-def test_spread_scores_or_another_loss_are_no_collapse(loss, spread):
+def test_spread_scores_or_another_loss_are_not_a_collapse(loss, spread):
     run = Watched()
     for _ in range(5):
         run.step(loss, spread)
@@ -122,7 +122,7 @@ def test_collapse_advice_names_settings_of_the_loss(loss, advice):
     value = collapse_value(run.module.loss, run.module.last_inputs)
     for _ in range(COLLAPSED_CHECKS):
         run.step(value, spread=1e-6)
-    assert f"the model does not separate matching from other pairs. {advice}" in run.said[0].message
+    assert f"the model does not separate matching from other pairs. {advice}" in run.verdicts[0].message
 
 
 def test_collapse_is_checked_at_logged_steps():
@@ -131,7 +131,7 @@ def test_collapse_is_checked_at_logged_steps():
         run.step(0.2, spread=1e-6)
     assert run.codes == []
     run.step(0.2, spread=1e-6)
-    assert (run.codes, run.said[0].step) == (["collapse"], 15)
+    assert (run.codes, run.verdicts[0].step) == (["collapse"], 15)
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
@@ -162,14 +162,14 @@ def test_hardest_negatives_need_more_steps(loss, needed):
 def test_short_schedule_is_reported_with_its_numbers():
     run = Watched(steps=800, loss=TripletMarginLoss(0.2, 1.0))
     run.guard.on_train_start(run.trainer, run.module)
-    message = run.said[0].message
+    message = run.verdicts[0].message
     assert run.codes == ["short_schedule"]
     assert "this run has 800 optimizer steps, but its loss may need about 7,900" in message
     assert "An epoch has 20 steps" in message
     assert message.endswith("raise trainer.max_epochs to 395")  # 7,900 / 20
 
 
-def test_model_fitted_in_closed_form_needs_no_steps():
+def test_model_fitted_in_closed_form_gets_no_verdict_on_a_short_schedule():
     run = Watched(steps=1)
     run.module.matcher = CCA(vocab_size=60, feature_dim=8, embed_dim=4, codebook_size=5, num_hashes=16, rank=8)
     run.guard.on_train_start(run.trainer, run.module)
@@ -188,7 +188,7 @@ def test_short_schedule_advice_names_the_setting_that_ends_the_run(max_epochs, m
     run = Watched(steps=400)
     run.trainer.max_epochs, run.trainer.max_steps = max_epochs, max_steps
     run.guard.on_train_start(run.trainer, run.module)
-    assert run.said[0].message.endswith(advice)
+    assert run.verdicts[0].message.endswith(advice)
 
 
 def test_non_finite_loss_names_the_best_checkpoint_if_there_is_one():
@@ -214,7 +214,7 @@ def test_overfitting_is_reported_with_both_curves_and_the_best_epoch():
         run.validate(train_loss, val_loss, mean_r1)
     run.end()
     assert run.codes == ["overfitting"]
-    message = run.said[0].message
+    message = run.verdicts[0].message
     assert "since epoch 1 the training loss fell from 0.600 to 0.300" in message
     assert "the validation loss rose from 0.500 to 0.800" in message
     assert "val/mean_r1 was highest in epoch 1 (31.25)" in message
@@ -271,8 +271,8 @@ def test_guard_continues_from_its_state():
 def test_resumed_run_does_not_repeat_verdicts():
     run = Watched(steps=800)
     run.guard.load_state_dict(
-        {"verdicts": [["short_schedule", "said", 0]], "collapsed_checks": 0, "train_losses": [], "history": []}
+        {"verdicts": [["short_schedule", "message", 0]], "collapsed_checks": 0, "train_losses": [], "history": []}
     )
     run.guard.on_train_start(run.trainer, run.module)
-    assert run.said == []
-    assert run.guard.verdicts == [Verdict("short_schedule", "said", 0)]
+    assert run.verdicts == []
+    assert run.guard.verdicts == [Verdict("short_schedule", "message", 0)]

@@ -10,7 +10,7 @@ STEPS = 6
 
 
 class Margins(pl.Callback):
-    """Notes the margin that each training step and each validation used."""
+    """Callback that records the margin of each training step and each validation."""
 
     def __init__(self):
         self.training, self.validation = [], []
@@ -23,7 +23,7 @@ class Margins(pl.Callback):
 
 
 def fit(root, *callbacks, resume=None):
-    """Two epochs of three steps, each followed by a validation; the margin is the progress."""
+    """Train two epochs of three steps with validation, where the margin equals the progress."""
     torch.manual_seed(0)
     margins, data = Margins(), small_data(root)
     data.setup("fit")
@@ -41,7 +41,7 @@ def test_steps_and_validations_use_the_share_of_steps_taken(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
-def test_a_resumed_run_continues_with_the_values_of_its_step(tmp_path):
+def test_resumed_run_continues_with_the_values_of_its_step(tmp_path):
     with pytest.raises(StoppedError):
         fit(tmp_path, Stop(4))
     assert fit(tmp_path, resume=tmp_path / "last.ckpt").training == pytest.approx([4 / STEPS, 5 / STEPS])

@@ -177,7 +177,7 @@ def test_loading_sets_the_position_of_the_sampler():
 
 
 @pytest.mark.parametrize(
-    ("callbacks", "checkpoint", "said"),
+    ("callbacks", "checkpoint", "message"),
     [
         (
             [pl.callbacks.EMAWeightAveraging()],
@@ -191,9 +191,9 @@ def test_loading_sets_the_position_of_the_sampler():
         ),
     ],
 )
-def test_checkpoint_with_another_averaging_is_refused(callbacks, checkpoint, said):
+def test_checkpoint_with_another_averaging_is_refused(callbacks, checkpoint, message):
     resume = ExactResume(ResumableBatchSampler(num_pairs=12, batch_size=4))
-    with pytest.raises(CheckpointError, match=said + r".*resume=<run id>"):
+    with pytest.raises(CheckpointError, match=message + r".*resume=<run id>"):
         resume.on_load_checkpoint(SimpleNamespace(callbacks=callbacks), None, checkpoint)
 
 

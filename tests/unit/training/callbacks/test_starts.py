@@ -21,7 +21,7 @@ def data(tmp_path):
     return data
 
 
-def test_fits_before_the_first_step(data):
+def test_closed_form_fit_precedes_the_first_step(data):
     module = module_for(data)
     start = ClosedFormStart(data, resumed=False)
     seen = []

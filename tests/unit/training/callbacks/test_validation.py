@@ -32,7 +32,7 @@ def validated_at(root, *callbacks, **settings):
     [
         ({"max_epochs": 4, "max_steps": 5}, [3, 5]),  # ends within the second epoch
         ({"max_epochs": 4, "max_steps": 2}, [2]),  # ends within the first
-        ({"max_epochs": 3, "check_val_every_n_epoch": 2}, [6, 9]),  # three is no multiple of two
+        ({"max_epochs": 3, "check_val_every_n_epoch": 2}, [6, 9]),  # three is not a multiple of two
         ({"max_epochs": 9, "max_steps": 8, "check_val_every_n_epoch": 2}, [6, 8]),
         ({"max_epochs": 1, "check_val_every_n_epoch": 5}, [3]),
     ],
@@ -97,10 +97,10 @@ METRICS = {
 
 
 @pytest.fixture
-def said(caplog):
+def logged(caplog):
     caplog.set_level(logging.INFO, "tangka_match")
 
-    def say(metrics, fn="fit"):
+    def log_lines(metrics, fn="fit"):
         trainer = SimpleNamespace(
             state=SimpleNamespace(fn=fn),
             current_epoch=7,
@@ -110,20 +110,20 @@ def said(caplog):
         ValidationLines().on_validation_end(trainer, None)
         return caplog.messages
 
-    return say
+    return log_lines
 
 
-def test_validation_is_logged_as_one_line(said):
-    assert said(METRICS) == [
+def test_validation_is_logged_as_one_line(logged):
+    assert logged(METRICS) == [
         "epoch  7  step   184  loss 0.412  val 0.500  i2t 37.47/80.00/91.50  t2i 36.00/79.00/90.00  "
         "mean R@1 36.73  rsum 414.0"
     ]
 
 
-def test_missing_training_loss_is_shown_as_a_dash(said):
-    (line,) = said({name: value for name, value in METRICS.items() if name != "train/loss"})
+def test_missing_training_loss_is_shown_as_a_dash(logged):
+    (line,) = logged({name: value for name, value in METRICS.items() if name != "train/loss"})
     assert "loss –  val 0.500" in line
 
 
-def test_validation_outside_of_training_is_not_logged(said):
-    assert said(METRICS, fn="validate") == []
+def test_validation_outside_of_training_is_not_logged(logged):
+    assert logged(METRICS, fn="validate") == []

@@ -25,7 +25,7 @@ RARE = 2
 LEVEL = 0.05
 """Family-wise error rate over all slices of a kind (Bonferroni)."""
 MIN_LOSS = 1.0
-"""Smallest loss of R@1 (points) due to a slice that is reported."""
+"""Loss of R@1 due to a slice (points) from which the slice is reported."""
 OUT_OF_VOCABULARY, RARE_WORDS = "out-of-vocabulary words", f"words seen at most {RARE} times in training"
 MAX_WORST = 50
 """Worst queries reported per direction."""

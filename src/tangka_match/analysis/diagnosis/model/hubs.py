@@ -17,9 +17,9 @@ K = 10
 MAX_LISTED = 10
 """Hubs listed per direction."""
 MAX_EXCESS = 10.0
-"""Percentage of wrongly answered queries with the same first answer above which it is a warning; above 50, a fault."""
+"""Percentage of incorrectly answered queries with one first answer above which it is a warning; above 50, a fault."""
 MIN_GAIN = 2.0
-"""Smallest significant gain of mean R@1 (points) by a hubness correction that is a warning."""
+"""Significant gain of mean R@1 by a hubness correction (points) from which a warning is reported."""
 RESAMPLES = 2_000
 NOUNS = {"i2t": ("caption", "images"), "t2i": ("image", "captions")}
 

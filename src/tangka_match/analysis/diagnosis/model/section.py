@@ -32,7 +32,7 @@ MAX_PLOTTED = 50_000
 def diagnose_model(matcher: TrainedMatcher, scored: Scored, train_words: Sequence[Sequence[str]]) -> list[Section]:
     """Diagnose hubs, the joint space, failing captions, the worst queries and attention.
 
-    A model at chance level gets this finding only.
+    For a model at chance level, the result contains only that finding.
 
     Args:
         matcher: Model.
@@ -82,7 +82,7 @@ def diagnose_model(matcher: TrainedMatcher, scored: Scored, train_words: Sequenc
     }
     worst = _worst_section(scored, album)
     attention = _attention_section(matcher, scored, album)
-    # Symbols must precede their use; the album knows all thumbnails only now.
+    # SVG symbols must precede their use, but which thumbnails are used is known only after all other blocks are drawn.
     blocks.insert(0, album.symbols())
     return [Section("model", "Model", facts, findings, charts, values, blocks), worst, attention]
 

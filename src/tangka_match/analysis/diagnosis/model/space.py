@@ -22,7 +22,7 @@ MIN_STANDARD_ERRORS = 3.0
 MIN_EFFECTIVE_RANK = 5.0
 """Effective rank below which a space counts as collapsed."""
 MIN_GAIN = 2.0
-"""Smallest gain of mean R@1 (points) from closing the modality gap that is reported."""
+"""Gain of mean R@1 from closing the modality gap (points) from which the gap is reported."""
 
 
 def judge_collapse(scored: Scored) -> Finding | None:

@@ -26,7 +26,7 @@ MODELS = {"vse": VSE, "dual_path": DUAL}
 
 @pytest.fixture(scope="session")
 def small_set(tmp_path_factory):
-    """Twelve images with boxes and ids, one caption each; the first ten have thumbnails of different colours."""
+    """Write twelve images with boxes and ids, one caption each; the first ten have thumbnails of different colours."""
     root = tmp_path_factory.mktemp("small")
     write_precomp(root, "val", images=12, regions=4, dim=8, ids="image", boxes=True)
     (root / "thumbnails").mkdir()

@@ -52,7 +52,7 @@ def test_planted_hub_is_reported_with_its_share():
     assert finding.points == pytest.approx(47.5)
 
 
-def test_item_first_for_most_queries_is_a_fault():
+def test_item_ranked_first_by_most_queries_is_a_fault():
     scored = make_scored(with_hub(share=0.6))
     assert ("dominant_image", "fault") in codes(judge_hubs(scored, count_hubs(scored))[0])
     turned = make_scored(with_hub(share=0.6).T.contiguous())
@@ -82,7 +82,7 @@ def test_cost_is_the_gain_of_the_best_correction(taken, severity):
         assert found["hubs"].points == pytest.approx(100 * gain / 2)
 
 
-def test_correction_without_gain_is_no_finding():
+def test_correction_without_gain_is_not_reported():
     right = torch.eye(40)
     scored = make_scored(right, corrected={"nnn": retrieval_ranks(right.flip(0), torch.arange(40))})
     findings, gains = judge_hubs(scored, count_hubs(scored))
@@ -90,7 +90,7 @@ def test_correction_without_gain_is_no_finding():
     assert gains["nnn"].difference == -100.0
 
 
-def test_image_first_for_its_own_captions_is_no_hub():
+def test_image_ranked_first_by_its_own_captions_is_not_a_hub():
     """A perfect model on 8 images with five captions each: every image ranks first for 1/8 of the captions."""
     owners = [image for image in range(8) for _ in range(5)]
     scored = make_scored(torch.eye(8)[:, owners], owners)
