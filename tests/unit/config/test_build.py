@@ -11,7 +11,7 @@ REFUSED = [
     ("loss.margin=-2", r"loss: margin=-2 is outside \[0, inf\]"),
     ("model.dropout=2", r"model: VSE: dropout is 2; it must be at least 0 and below 1"),
     ("scheduler.final_ratio=2", r"  scheduler\.final_ratio=2 must be in \[0, 1\]"),
-    ("data.batch_size=0", r"  data\.batch_size=0; allowed: 1 and more pairs"),
+    ("data.batch_size=0", r"  data\.batch_size=0 must be >= 1"),
     (
         "training.lr_multipliers={text:0.1}",
         r"  training\.lr_multipliers\.text: no trained parameter of VSE has this name",

@@ -167,8 +167,8 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "file", "message"), FAULTS, ids=[spoil.__name__ for spoil, _, _ in FAULTS])
-def test_each_fault_has_a_clear_message(tmp_path, spoil, file, message):
+@pytest.mark.parametrize(("spoil", "file", "patterns"), FAULTS, ids=[spoil.__name__ for spoil, _, _ in FAULTS])
+def test_each_fault_has_a_clear_message(tmp_path, spoil, file, patterns):
     write_precomp(tmp_path, images=6)
     load_split(tmp_path, "train")
     spoil(tmp_path)
@@ -176,7 +176,7 @@ def test_each_fault_has_a_clear_message(tmp_path, spoil, file, message):
         load_split(tmp_path, "train")
     message = str(caught.value)
     assert str(tmp_path / file) in message
-    for pattern in message:
+    for pattern in patterns:
         assert re.search(pattern, message), message
 
 
