@@ -120,11 +120,11 @@ def test_distilled_student_resumes_exactly(tmp_path):
     torch.manual_seed(0)
     alone = fit(tmp_path)
     torch.manual_seed(0)
-    whole = fit(tmp_path, distillation=taught())
+    whole = fit(tmp_path, hooks=[taught()])
     torch.manual_seed(0)
     with pytest.raises(StoppedError):
-        fit(tmp_path, Stop(4), every=1, distillation=taught())
-    resumed = fit(tmp_path, DrawsNumbers(), resume=tmp_path / "last.ckpt", distillation=taught())
+        fit(tmp_path, Stop(4), every=1, hooks=[taught()])
+    resumed = fit(tmp_path, DrawsNumbers(), resume=tmp_path / "last.ckpt", hooks=[taught()])
     assert not torch.equal(alone["matcher.project"], whole["matcher.project"])
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
