@@ -282,7 +282,7 @@ def test_page_renders_in_a_browser(planted_out, tmp_path, width):
 
 
 BAD = [
-    (("profile=[50,40,60]",), r"profile=\[50\.0, 40\.0, 60\.0\]: allowed are three percentages that rise"),
+    (("profile=[50,40,60]",), r"profile=\[50\.0, 40\.0, 60\.0\]: expected three rising percentages"),
     (("profile=high",), r"profile='high': Input should be a valid list"),
     (("run=2099",), r"run=2099: no run fits under"),
     (("split=test9",), r"split 'test9' has no features: .*splits found in this folder: test, train, val"),
