@@ -116,7 +116,7 @@ def unchanged(folders):
         (unfinished_run, (), "b0 has no ranks.csv; the run has not finished: continue it with resume=b0"),
         (malformed_line, (), "b0/ranks.csv: line 5 has rank 'first'; allowed: whole numbers from 1"),
         (fewer_queries, (), "has the i2t query 'image-50' of image 'image-50', and"),
-        (one_query, (), "a0/ranks.csv: holds 1 image queries; at least 2 are needed"),
+        (one_query, (), "a0/ranks.csv: holds 1 image queries; comparing models needs at least 2"),
         (unchanged, ("b={folder}/nowhere",), "nowhere: no such folder; give a folder written by tangka_match.evaluate"),
         (unchanged, ("b=2026", "paths.runs={folder}"), "b=2026: no run fits"),
         (unchanged, ("b=[{folder}/b0,{folder}/b1]",), "side a has 1 and side b has 2 seeds"),

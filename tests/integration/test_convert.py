@@ -135,7 +135,7 @@ def test_missing_mapping_lists_the_weights(theirs, tmp_path):
             {"weights": {"visual.*": "img_enc.*"}},
             r"txt_enc\.embed\.weight \(6, 5\) is not mapped; map it to null",
         ),
-        ({"weight": {}}, r"weight: there is no such entry; known are model, weights"),
+        ({"weight": {}}, r"weight: there is no such entry; known entries are model, weights"),
         ({"num_regions": 0}, r"num_regions=0: .*greater than or equal to 1"),
         ({"tokenizer": {"hmmm": True}}, r"tokenizer\.hmmm: .*takes no such argument\. Did you mean hmm\?"),
         ({"model": {"_target_": "os.system"}}, r"names the model 'os\.system'; allowed are"),

@@ -35,7 +35,7 @@ def saved(tmp_path):
 
 
 def run(*words):
-    return run_cli_in_process(*words, main=lambda: run_cli(launch, "config"))
+    return run_cli_in_process(*words, main=lambda: run_cli(launch, "train", "config"))
 
 
 def launched(*words):

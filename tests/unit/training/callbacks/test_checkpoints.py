@@ -12,8 +12,8 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from helpers.small_runs import quiet_trainer, small_data, small_module
 from tangka_match.errors import TrainingError
+from tangka_match.metrics import retrieval_metrics
 from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
-from tangka_match.training import module
 from tangka_match.training.callbacks import BestCheckpoint, LastCheckpoint
 from tangka_match.training.callbacks.checkpoints import AtomicCheckpointIO
 
@@ -24,7 +24,7 @@ def fit(monkeypatch):
 
     def run(root, recalls, epochs, resume=None):
         next_recalls = iter(recalls)
-        monkeypatch.setattr(module, "summarise", lambda ranks: {"mean_r1": next(next_recalls)})
+        monkeypatch.setattr(retrieval_metrics, "summarise", lambda ranks: {"mean_r1": next(next_recalls)})
         data = small_data(root)
         data.setup("fit")
         trainer = quiet_trainer(max_epochs=epochs, callbacks=[BestCheckpoint(root / "best", "val/mean_r1")])
