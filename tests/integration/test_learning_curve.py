@@ -99,7 +99,6 @@ def test_finished_runs_are_reused_and_stopped_ones_resumed(curve):
         (["curve.seeds=[0]"], "curve.seeds"),
         (["curve.overrides=['seed=3']"], "curve.overrides: seed=3 is set by the curve itself"),
         (["curve.experiment=targetd"], "experiment=targetd"),
-        (["data.batch_size=32", "curve.seeds=[7,8]"], "data.batch_size"),
     ],
 )
 def test_user_error_gives_one_message(curve, words, message):

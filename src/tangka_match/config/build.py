@@ -132,18 +132,7 @@ def _build_once(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> 
     averages: list[str] = []
 
     def build_callback(name: str) -> None:
-        callback = build[name]()
-        if isinstance(callback, pl.callbacks.WeightAveraging):
-            averages.append(name)
-            if len(averages) > 1:
-                raise ConfigError(
-                    f"{' and '.join(averages)}: only one average of the weights can be kept; set one to null"
-                )
-        if not isinstance(callback, pl.Callback):
-            raise ConfigError(
-                f"{name}: {type(callback).__name__} is not a Lightning callback; derive it from "
-                "pytorch_lightning.Callback"
-            )
+        _check_callback(name, build[name](), averages)
 
     parts: dict[str, Callable[[], Any]] = {
         "model": build_model,
@@ -178,6 +167,18 @@ def _compiler_faults() -> list[str]:
     except ConfigError as error:
         return [str(error)]
     return []
+
+
+def _check_callback(name: str, callback: object, averages: list[str]) -> None:
+    """Refuse what is not a callback, and a second average of the weights; ``averages`` collects their names."""
+    if not isinstance(callback, pl.Callback):
+        raise ConfigError(
+            f"{name}: {type(callback).__name__} is not a Lightning callback; derive it from pytorch_lightning.Callback"
+        )
+    if isinstance(callback, pl.callbacks.WeightAveraging):
+        averages.append(name)
+    if len(averages) > 1:
+        raise ConfigError(f"{' and '.join(averages)}: only one average of the weights can be kept; set one to null")
 
 
 def _teacher_faults(distillation: DistillationSettings) -> list[str]:

@@ -144,3 +144,9 @@ def test_records_keep_the_whole_config_and_only_callbacks_keep_interpolations():
     assert yaml.safe_load(plan.config_yaml) == plan.config
     assert "${" not in yaml.safe_dump({name: node for name, node in plan.config.items() if name != "callbacks"})
     assert plan.config["data"]["root"] == "there/demo"
+
+
+def test_only_one_average_of_the_weights_is_kept():
+    overrides = ("callbacks.moving_average.decay=0.9", "callbacks.tail_average.begin=0.5")
+    with pytest.raises(ConfigError, match=r"moving_average and callbacks\.tail_average: only one average"):
+        build_plan(compose_config(*overrides))
