@@ -60,7 +60,7 @@ def load_with_stand_ins(source: Path) -> tuple[Any, list[str]]:
         The content, and the sorted names of the replaced classes and functions.
 
     Raises:
-        CheckpointError: As for `load_weights`.
+        CheckpointError: If the file is missing, damaged, or names parts of the operating system.
     """
     names: list[str] = []
     if zipfile.is_zipfile(source):  # the format of every torch since 1.6

@@ -90,6 +90,6 @@ def load_distillation(
     """Load the teachers and encode the training split with each; ``None`` without a distillation loss.
 
     Raises:
-        CheckpointError: As ``Teachers``.
+        CheckpointError: If a teacher is missing, damaged or unsafe, or does not take the features of the split.
     """
     return None if loss is None else Distillation(Teachers(settings.teachers, split), loss, settings.weight)
