@@ -21,7 +21,7 @@ from tangka_match.records.run_folder import RunFolder
 from tangka_match.retrieval.answers import Answer, Example, Examples, pick_examples
 from tangka_match.training.settings import LoggerSettings
 from tangka_match.training.wandb_run import (
-    LONGEST,
+    MAX_NAME_LENGTH,
     examples_tables,
     finish_wandb,
     keep_best,
@@ -47,7 +47,7 @@ def test_name_shows_overrides_but_no_paths(overrides, name):
 
 def test_long_name_is_shortened_with_an_ellipsis():
     name = short_name([f"setting_{n}=1" for n in range(30)])
-    assert len(name) == LONGEST
+    assert len(name) == MAX_NAME_LENGTH
     assert name.endswith("…")
 
 
