@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup ## write the demo set, train +experiment=targeted on it for a few epochs, print the recalls
 	$(BIN)/python -m tangka_match.train +experiment=targeted trainer.max_epochs=6 \
-		training.early_stopping_patience=null trainer.precision=bf16-mixed 'tags=[make-demo]'
+		training.early_stopping_patience=null 'tags=[make-demo]'
 
 test: setup ## run the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
