@@ -171,6 +171,13 @@ class TokenMatcher(Protocol):
 
 
 @runtime_checkable
+class AuxiliaryPooling(Protocol):
+    """Matcher that declares that its scores do not compare its pooled vectors of images and captions."""
+
+    pooled_is_auxiliary: bool
+
+
+@runtime_checkable
 class WholePictureMatcher(Protocol):
     """Matcher that declares the first region of an image to be the whole picture.
 

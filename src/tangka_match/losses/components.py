@@ -9,7 +9,11 @@ from torch import Tensor, nn
 from tangka_match.errors import ConfigError, ShapeError
 from tangka_match.losses.base import ContextualLoss, LossContext, LossInputs
 from tangka_match.ops import at_least_float32, l2_normalise
-from tangka_match.types import Encoded, TokenMatcher
+from tangka_match.types import AuxiliaryPooling, Encoded, TokenMatcher
+
+_ALTERNATIVES = (
+    "choose a model with pooled embeddings (model=vse, dual_path, vse_infinity) or a loss on scores (loss=info_nce)"
+)
 
 
 def check_pairs(similarity: Float[Tensor, "B B"], positives: Bool[Tensor, "B B"]) -> None:
@@ -44,13 +48,21 @@ def check_range(name: str, value: float | int, low: float, high: float, advice: 
 
 
 def check_pooled(loss: object, matcher: object) -> None:
-    """Check that a matcher has the pooled embeddings that a loss compares.
+    """Check that a matcher's scores come from the pooled embeddings that a loss compares.
 
     Raises:
-        ConfigError: If the loss needs pooled embeddings and the matcher is a `TokenMatcher`.
+        ConfigError: If the loss needs pooled embeddings, and the matcher has none (`TokenMatcher`) or its scores do not
+            compare them (`AuxiliaryPooling`).
     """
-    if isinstance(loss, ContextualLoss) and loss.needs_pooled and isinstance(matcher, TokenMatcher):
+    if not (isinstance(loss, ContextualLoss) and loss.needs_pooled):
+        return
+    if isinstance(matcher, TokenMatcher):
         raise _no_pooled_embeddings(type(loss).__name__)
+    if isinstance(matcher, AuxiliaryPooling):
+        raise ConfigError(
+            f"loss {type(loss).__name__} compares one vector per image with one per caption, but the scores of "
+            f"{type(matcher).__name__} do not: they would not be trained; {_ALTERNATIVES}"
+        )
 
 
 def pooled_embeddings(
@@ -133,5 +145,5 @@ def temperature_of(scale: Float[Tensor, ""]) -> float:
 def _no_pooled_embeddings(loss: str) -> ConfigError:
     return ConfigError(
         f"loss {loss} compares one vector per image with one per caption, but this model has none: it compares regions "
-        "with words; choose a model with pooled embeddings (model=vse, dual_path) or a loss on scores (loss=info_nce)"
+        f"with words; {_ALTERNATIVES}"
     )

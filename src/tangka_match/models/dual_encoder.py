@@ -17,9 +17,9 @@ from tangka_match.types import Encoded, WordVectors
 class DualEncoder(nn.Module):
     """Dual encoder: regions and words are encoded, pooled and L2-normalised; the score is the cosine.
 
-    ``linear`` regions, ``gru`` and ``gpo`` pooling give VSE∞ (Chen et al., "Learning the Best Pooling Strategy for
-    Visual Semantic Embedding", arXiv 2011.04305); ``mean`` pooling is close to VSE++ on regions (Faghri et al., arXiv
-    1707.05612).
+    ``linear`` regions with ``region_batch_norm``, ``gru`` and ``gpo`` pooling give VSE∞ (Chen et al., "Learning the
+    Best Pooling Strategy for Visual Semantic Embedding", arXiv 2011.04305); ``mean`` pooling is close to VSE++ on
+    regions (Faghri et al., arXiv 1707.05612).
 
     Args:
         vocab_size: Number of words in the vocabulary, including the four special tokens.
@@ -28,6 +28,10 @@ class DualEncoder(nn.Module):
         embed_dim: Dimensions of the joint space and of both encoders.
         region_encoder: ``"linear"`` (linear layer plus two-layer perceptron) or ``"transformer"``.
         region_layers: Number of layers of the region Transformer.
+        region_batch_norm: Whether the perceptron of ``"linear"`` contains batch norm, as published. In training, its
+            statistics cover the real regions of the images that are encoded together: a batch, a chunk with
+            ``training.chunk_size`` (whose running statistics are then updated twice), and with several processes the
+            images of each process, unless ``trainer.sync_batchnorm`` is true.
         image_pooling: ``"mean"``, ``"max"``, ``"k_max"`` or ``"gpo"``.
         text_encoder: ``"gru"`` or ``"lstm"`` (bidirectional, directions averaged) or ``"transformer"``.
         text_layers: Number of layers of the text encoder.
@@ -62,6 +66,7 @@ class DualEncoder(nn.Module):
         embed_dim: int = 1024,
         region_encoder: str = "linear",
         region_layers: int = 1,
+        region_batch_norm: bool = False,
         image_pooling: str = "gpo",
         text_encoder: str = "gru",
         text_layers: int = 1,
@@ -78,8 +83,18 @@ class DualEncoder(nn.Module):
         check_choice("DualEncoder", "image_pooling", image_pooling, POOLINGS)
         check_choice("DualEncoder", "text_pooling", text_pooling, POOLINGS)
         self.feature_dim = feature_dim
-        self.region_encoder = _region_encoder(
-            region_encoder, feature_dim, embed_dim, num_heads=num_heads, num_layers=region_layers, dropout=dropout
+        check_choice("DualEncoder", "region_encoder", region_encoder, ("linear", "transformer"))
+        self.region_encoder = (
+            RegionMLP(feature_dim, embed_dim, dropout, batch_norm=region_batch_norm)
+            if region_encoder == "linear"
+            else _transformer(
+                feature_dim,
+                embed_dim,
+                num_heads=num_heads,
+                num_layers=region_layers,
+                dropout=dropout,
+                positions=False,
+            )
         )
         self.image_pooling = build_pooling(image_pooling, pooling_k)
         self.word_input = WordInput(
@@ -122,15 +137,6 @@ class DualEncoder(nn.Module):
         """Return the cosine of every image with every caption, (I, C)."""
         assert images.pooled is not None and texts.pooled is not None
         return dot_products(images.pooled, texts.pooled)
-
-
-def _region_encoder(
-    name: str, input_dim: int, dim: int, *, num_heads: int, num_layers: int, dropout: float | int
-) -> nn.Module:
-    check_choice("DualEncoder", "region_encoder", name, ("linear", "transformer"))
-    if name == "linear":
-        return RegionMLP(input_dim, dim, dropout)
-    return _transformer(input_dim, dim, num_heads=num_heads, num_layers=num_layers, dropout=dropout, positions=False)
 
 
 def _text_encoder(

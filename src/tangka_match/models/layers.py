@@ -187,14 +187,14 @@ class CaptionBatchNorm(_BatchStatistics):
 
 
 class ItemBatchNorm(nn.BatchNorm1d):
-    """``nn.BatchNorm1d`` that accepts a batch of one item in training mode.
+    """``nn.BatchNorm1d`` that accepts a batch of one item, or of none, in training mode.
 
     A single item has no variance: it is normalised by the running statistics, which do not change.
     """
 
     def forward(self, input: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """Normalise every dimension."""
-        if self.training and len(input) == 1:
+        if self.training and len(input) <= 1:
             return functional.batch_norm(
                 input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
             )

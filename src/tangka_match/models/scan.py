@@ -11,6 +11,8 @@ from tangka_match.models.text_encoders import TextGRU
 from tangka_match.ops import stacked_cross_attention
 from tangka_match.types import Encoded
 
+_NEGATIVE_SLOPES = {"relu": 0.0, "leaky_relu": 0.1}
+
 
 class SCAN(nn.Module):
     r"""Stacked cross attention, in either direction.
@@ -27,6 +29,8 @@ class SCAN(nn.Module):
         num_regions: Number of regions per image; any number works.
         direction: ``"t2i"`` (words attend to regions) or ``"i2t"`` (regions attend to words).
         smooth: Factor of the cosines before the softmax, lambda 1 of the paper: 9 for ``"t2i"``, 4 for ``"i2t"``.
+        clip: How negative cosines enter the attention: ``"relu"`` sets them to zero (equation 1), ``"leaky_relu"``
+            multiplies them by 0.1, as the published code does (``clipped_l2norm``).
         aggregation: ``"mean"`` or ``"log_sum_exp"``.
         log_sum_exp_scale: Lambda 2 of the paper, above 0; not used by ``"mean"``.
         embed_dim: Dimensions of the joint space; units of the GRU in each direction.
@@ -56,6 +60,7 @@ class SCAN(nn.Module):
         num_regions: int = 36,
         direction: str,
         smooth: float | int,
+        clip: str = "relu",
         aggregation: str = "mean",
         log_sum_exp_scale: float | int = 6.0,
         embed_dim: int = 1024,
@@ -65,6 +70,7 @@ class SCAN(nn.Module):
     ) -> None:
         super().__init__()
         check_choice("SCAN", "direction", direction, ("t2i", "i2t"))
+        check_choice("SCAN", "clip", clip, tuple(_NEGATIVE_SLOPES))
         check_choice("SCAN", "aggregation", aggregation, ("mean", "log_sum_exp"))
         for name, value in (("smooth", smooth), ("log_sum_exp_scale", log_sum_exp_scale)):
             if not value > 0:
@@ -73,6 +79,7 @@ class SCAN(nn.Module):
         self.feature_dim = feature_dim
         self.direction = direction
         self.smooth = float(smooth)
+        self.negative_slope = _NEGATIVE_SLOPES[clip]
         self.log_sum_exp_scale = float(log_sum_exp_scale) if aggregation == "log_sum_exp" else None
         self.img_enc = RegionProjection(feature_dim, embed_dim, normalise=True)
         self.txt_enc = TextGRU(
@@ -115,7 +122,14 @@ class SCAN(nn.Module):
         """Score N items whose parts attend to those of M others."""
         assert queries.tokens is not None and queries.mask is not None
         assert context.tokens is not None and context.mask is not None
-        relevance = stacked_cross_attention(queries.tokens, queries.mask, context.tokens, context.mask, self.smooth)
+        relevance = stacked_cross_attention(
+            queries.tokens,
+            queries.mask,
+            context.tokens,
+            context.mask,
+            self.smooth,
+            negative_slope=self.negative_slope,
+        )
         if self.log_sum_exp_scale is None:
             return relevance.masked_fill(~queries.mask, 0).sum(dim=2) / queries.mask.sum(dim=1).clamp(min=1)
         lowest = torch.finfo(relevance.dtype).min

@@ -126,6 +126,8 @@ def stacked_cross_attention(
     context: Float[Tensor, "M K D"],
     context_mask: Bool[Tensor, "M K"],
     smooth: float,
+    *,
+    negative_slope: float = 0.0,
 ) -> Float[Tensor, "M N L"]:
     r"""Compute the relevance :math:`R` of SCAN: the cosine of every query with its attended vector in every context.
 
@@ -140,13 +142,16 @@ def stacked_cross_attention(
         context: L2-normalised vectors of M other items.
         context_mask: ``True`` where a part is real.
         smooth: :math:`\lambda_1`; higher = sharper.
+        negative_slope: Factor of negative cosines before they are L2-normalised: 0 in the paper, 0.1 in the published
+            code.
 
     Returns:
         Cosines in [-1, 1] up to rounding, in at least float32; 0 for a context without a real part, undefined for
         masked queries.
     """
     cosines = at_least_float32(functional.linear(context, queries.flatten(0, 1))).unflatten(2, queries.shape[:2])
-    clipped = cosines.clamp(min=0).masked_fill(~(context_mask[:, :, None, None] & query_mask), 0)
+    clipped = functional.leaky_relu(cosines, negative_slope) if negative_slope else cosines.clamp(min=0)
+    clipped = clipped.masked_fill(~(context_mask[:, :, None, None] & query_mask), 0)
     weights = masked_softmax(smooth * l2_normalise(clipped, dim=3), context_mask[:, :, None, None], dim=1)
     with torch.autocast(context.device.type, enabled=False):
         wide = at_least_float32(context)

@@ -41,6 +41,12 @@ def test_loss_on_pooled_embeddings_needs_a_model_with_pooled_embeddings(model, l
     build_plan(compose_config("model=vse", f"loss={loss}"))
 
 
+@pytest.mark.parametrize("loss", ["alignment_uniformity", "momentum_queue", "blend"])
+def test_loss_on_pooled_embeddings_needs_scores_that_compare_them(loss):
+    with pytest.raises(ConfigError, match=r"  loss: loss \w+ compares one vector .* the scores of SGRAF do not"):
+        build_plan(compose_config("model=sgraf_saf", f"loss={loss}"))
+
+
 @pytest.mark.parametrize("model", ["scan_i2t", "cross_modal_transformer"])
 def test_hard_batches_need_a_model_with_pooled_embeddings(model):
     with pytest.raises(ConfigError, match=r"  data\.hard_batches=0\.5 needs one vector per image .* has none: use"):

@@ -69,6 +69,8 @@ class SGRAF(nn.Module):
         torch.Size([2, 5])
     """
 
+    pooled_is_auxiliary = True
+
     @check_sizes
     def __init__(
         self,
