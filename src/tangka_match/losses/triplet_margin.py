@@ -1,8 +1,11 @@
 """Triplet margin loss with hardest, all, or blended negatives."""
 
+from typing import Literal
+
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from tangka_match.errors import ConfigError
 from tangka_match.losses.base import LossInputs, LossTerms
 from tangka_match.losses.components import check_pairs, check_range
 from tangka_match.ops import at_least_float32
@@ -68,21 +71,33 @@ class TripletMarginLoss(nn.Module):
     Args:
         margin: Minimum gap between positive and negative scores, >= 0.
         hard_negatives: Share of the hardest negative: 0 = mean over all negatives, 1 = hardest negative only.
+        reduction: ``"mean"`` over the 2B anchors, or their ``"sum"``, as published. Adam divides the gradient by its
+            own size, so that only its ``eps`` and gradient clipping tell the two apart.
 
     Raises:
         ConfigError: If a setting is out of range.
     """
 
-    def __init__(self, margin: float | int = 0.2, hard_negatives: float | int = 1.0) -> None:
+    def __init__(
+        self,
+        margin: float | int = 0.2,
+        hard_negatives: float | int = 1.0,
+        reduction: Literal["mean", "sum"] = "mean",
+    ) -> None:
         super().__init__()
+        if reduction not in ("mean", "sum"):
+            raise ConfigError(f"reduction={reduction!r} must be 'mean' or 'sum'")
         check_range("margin", margin, 0.0, float("inf"), "positive pairs must score higher than negatives")
         check_range("hard_negatives", hard_negatives, 0.0, 1.0, "0 = mean over all negatives, 1 = hardest only")
         self.margin = float(margin)
         self.hard_negatives = float(hard_negatives)
+        self.reduction = reduction
 
     def forward(self, inputs: LossInputs) -> LossTerms:
         """Compute the loss of a batch."""
         loss = triplet_margin_loss(inputs.similarity, inputs.positives, self.margin, self.hard_negatives)
+        if self.reduction == "sum":
+            loss = 2 * len(inputs.similarity) * loss
         return LossTerms(loss, {"triplet": loss.detach()}, {})
 
 

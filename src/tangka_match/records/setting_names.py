@@ -31,6 +31,18 @@ MOVED_TARGETS = {
 RENAMED_SETTINGS: dict[str, str] = {}
 """Dotted name of a setting in version 0.1 -> current dotted name."""
 
+ADDED_ARGUMENTS: dict[str, Any] = {
+    "loss.reduction": "mean",
+    "model.region_batch_norm": False,
+    "model.clip": "relu",
+    "callbacks.moving_average.warmup": True,
+}
+"""Dotted name of an argument, of a class that a ``_target_`` names, that version 0.1 did not have -> value.
+
+At this value the argument is excluded from the hash: runs of version 0.1 behaved so, or it has no effect by default.
+A saved config without the argument gets the default of its class.
+"""
+
 ADDED_SETTINGS: dict[str, Any] = {
     "training.monitor": "val/mean_r1",
     "training.compile": False,
@@ -66,8 +78,8 @@ ADDED_SETTINGS: dict[str, Any] = {
 }
 """Dotted name of a setting or group that version 0.1 did not have -> default value.
 
-A setting at its default is excluded from the hash. The default of a group is its complete composed content, with
-unresolved interpolations.
+A setting at its default is excluded from the hash, and a saved config without it gets the default. The default of a
+group is its complete composed content, with unresolved interpolations and without `ADDED_ARGUMENTS`.
 """
 
 _FIRST_TARGETS = {new: old for old, new in MOVED_TARGETS.items()}
@@ -92,7 +104,7 @@ def with_first_names(config: dict[str, Any]) -> dict[str, Any]:
     {'training': {'guard': True}}
     """
     first: dict[str, Any] = _with_targets(copy.deepcopy(config), _FIRST_TARGETS)
-    for name, default in ADDED_SETTINGS.items():
+    for name, default in (ADDED_ARGUMENTS | ADDED_SETTINGS).items():
         if _get(first, name) == default:
             _pop(first, name)
     for old, new in RENAMED_SETTINGS.items():

@@ -1,12 +1,15 @@
 """Weight averaging: exponential moving average (EMA), and the mean over the last part of a run (SWA)."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
-from torch.optim.swa_utils import get_ema_avg_fn
+
+logger = logging.getLogger(__name__)
 
 AverageFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -15,7 +18,9 @@ class Averaging(WeightAveraging):
     """Callback that averages parameters and floating-point buffers of the matcher after each step.
 
     All other buffers are copied from the current model. Lightning's own callback averages every buffer, also integer
-    codes (`only_floating_point`) and the queue of a loss, whose rows belong to other pairs after each step.
+    codes (`only_floating_point`) and the queue of a loss, whose rows belong to other pairs after each step. It also
+    restores the current weights before the module computes scores at the end of the validation epoch; this one does so
+    afterwards.
 
     Args:
         average: Function of the average, the current value and the number of earlier updates; returns the new average.
@@ -34,6 +39,14 @@ class Averaging(WeightAveraging):
         for name, current in pl_module.named_buffers():
             if not name.startswith("matcher."):
                 averaged[name].copy_(current)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the averaged weights: Lightning calls this before the module computes the scores."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Restore the current weights, before checkpoints are written."""
+        if self._average_model is not None:
+            self._swap_models(pl_module)
 
 
 def only_floating_point(average: AverageFunction) -> AverageFunction:
@@ -63,10 +76,38 @@ class MovingAveraging(Averaging):
 
     Args:
         decay: Weight of the old average in each update, in (0, 1).
+        warmup: Whether update t = 1, 2, ... has the decay ``min(decay, (1 + t) / (10 + t))``, as in timm and diffusers,
+            so that a short run does not keep its first weights.
     """
 
-    def __init__(self, decay: float) -> None:
-        super().__init__(get_ema_avg_fn(decay))
+    def __init__(self, decay: float, warmup: bool = False) -> None:
+        super().__init__(self._average)
+        self._decay = decay
+        self._warmup = warmup
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Warn if the average will hold more than half of the first weights at the end of the run."""
+        steps = int(trainer.estimated_stepping_batches)
+        share = torch.ones(steps - 1).mul(self._decay_at(torch.arange(1, steps))).prod().item()
+        if share > 0.5:
+            advice = "lower it" if self._warmup else "lower it, or set callbacks.moving_average.warmup=true"
+            logger.warning(
+                "training.ema_decay=%g: after the %d optimizer steps of this run, %.0f %% of the average, which "
+                "validation and best.ckpt use, are still the weights after the first step; %s",
+                self._decay,
+                steps,
+                100 * share,
+                advice,
+            )
+
+    def _decay_at(self, updates: Tensor) -> Tensor | float:
+        """Return the decay after ``updates`` earlier updates, without synchronising with a GPU."""
+        return ((1 + updates) / (10 + updates)).clamp(max=self._decay) if self._warmup else self._decay
+
+    def _average(self, averaged: Tensor, current: Tensor, updates: Tensor) -> Tensor:
+        """Return the new average after ``updates`` earlier steps."""
+        decay = self._decay_at(updates)
+        return decay * averaged + (1 - decay) * current
 
 
 class TailAveraging(Averaging):

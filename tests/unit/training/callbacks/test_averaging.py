@@ -7,7 +7,10 @@ import torch
 from helpers.small_runs import Stop, StoppedError, quiet_trainer, small_data, small_module
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.losses import MomentumQueueLoss
+from tangka_match.metrics import RetrievalMetrics
+from tangka_match.models import SGRAF
 from tangka_match.training.callbacks import ExactResume, LastCheckpoint, MovingAveraging, TailAveraging
+from tangka_match.training.encoding import validation_similarity
 
 AVERAGES = pytest.mark.parametrize(
     "average", [partial(MovingAveraging, 0.9999), partial(TailAveraging, 0.3)], ids=["moving", "tail"]
@@ -104,6 +107,48 @@ def test_validation_uses_the_moving_average(tmp_path):
         expected = 0.75 * expected + 0.25 * step
     assert len(later) == 5
     torch.testing.assert_close(weights.validated, expected)
+
+
+def test_warm_decay_grows_to_its_limit(tmp_path):
+    torch.manual_seed(0)
+    weights = Weights()
+    trainer = quiet_trainer(max_epochs=2, callbacks=[weights, MovingAveraging(0.3, warmup=True)])
+    trainer.fit(small_module(), datamodule=small_data(tmp_path))
+    expected, *later = weights.stepped
+    for decay, step in zip([2 / 11, 3 / 12, 0.3, 0.3, 0.3], later, strict=True):
+        expected = decay * expected + (1 - decay) * step
+    torch.testing.assert_close(weights.validated, expected)
+
+
+@pytest.mark.parametrize(
+    ("average", "warns"), [(MovingAveraging(0.9999), True), (MovingAveraging(0.9999, True), False)]
+)
+def test_average_that_keeps_the_first_weights_is_a_warning(tmp_path, caplog, average, warns):
+    quiet_trainer(max_epochs=2, callbacks=[average]).fit(small_module(), datamodule=small_data(tmp_path))
+    found = [r.getMessage() for r in caplog.records if "training.ema_decay=0.9999" in r.getMessage()]
+    assert len(found) == warns
+    assert all("6 optimizer steps of this run, 100 % of the average" in message for message in found)
+
+
+class FinalScores(pl.Callback):
+    """Callback that keeps the metrics of the last validation, and the weights that scored."""
+
+    def on_validation_end(self, trainer, pl_module):
+        self.metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "val/" in name}
+
+
+@AVERAGES
+def test_metrics_are_those_of_the_averaged_weights_where_scores_have_weights_too(tmp_path, average):
+    """The scores, computed at the end of the validation epoch, use the average as well as the encoders."""
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 60, "feature_dim": 8, "embed_dim": 8, "word_dim": 5, "sim_dim": 6}
+    scores, module, data = FinalScores(), small_module(SGRAF(**sizes)), small_data(tmp_path)
+    quiet_trainer(max_epochs=2, callbacks=[scores, average()]).fit(module, datamodule=data)
+    similarity = validation_similarity(module, data, torch.device("cpu"))
+    expected = RetrievalMetrics()
+    expected.update(similarity, torch.as_tensor(data.val.caption_to_image))
+    found = {name.removeprefix("val/"): value for name, value in scores.metrics.items()}
+    assert all(found[name] == pytest.approx(float(value)) for name, value in expected.compute().items())
 
 
 class Watch(pl.Callback):

@@ -94,6 +94,28 @@ def test_spread_scores_or_another_loss_are_not_a_collapse(loss, spread):
     assert run.codes == []
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_batch_without_negatives_is_not_a_collapse(size):
+    """One pair, or several of one image, give equal scores and a loss of zero whatever the model."""
+    run = Watched()
+    run.module.last_inputs = LossInputs(torch.rand(size, size), torch.ones(size, size, dtype=torch.bool))
+    for _ in range(COLLAPSED_CHECKS):
+        run.step(0.0, spread=0.0)
+    assert run.codes == []
+
+
+@pytest.mark.parametrize(
+    ("loss", "quoted"),
+    [
+        (TripletMarginLoss(0.2, 1.0), "with this loss, the published SGRAF"),
+        (CurriculumLoss(), "in a public VSE-infinity log"),
+        (InfoNCELoss(), "there is no published figure for InfoNCELoss, but with the triplet loss in a public"),
+    ],
+)
+def test_figures_are_those_of_the_running_loss(loss, quoted):
+    assert steps_needed(loss)[1].startswith(quoted)
+
+
 def test_collapse_value_of_zero_has_an_absolute_tolerance():
     run = Watched(loss=AlignmentUniformityLoss())
     for _ in range(COLLAPSED_CHECKS):
