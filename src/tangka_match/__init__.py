@@ -42,7 +42,7 @@ _HOMES = {
     "tangka_match.metrics": (
         "Ranks",
         "RetrievalMetrics",
-        "bootstrap_intervals",
+        "confidence_intervals",
         "mean_rank",
         "median_rank",
         "recall_at_k",

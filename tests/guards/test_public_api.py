@@ -10,7 +10,15 @@ PUBLIC = {
     *("register_matcher", "register_loss", "register_optimizer"),
     *("register_scheduler", "register_callback", "register_tokenizer"),
     *("Split", "load_split", "evaluate_split", "EvaluationProtocol", "compare_ranks"),
-    *("Ranks", "RetrievalMetrics", "bootstrap_intervals", "mean_rank", "median_rank", "recall_at_k", "retrieval_ranks"),
+    *(
+        "Ranks",
+        "RetrievalMetrics",
+        "confidence_intervals",
+        "mean_rank",
+        "median_rank",
+        "recall_at_k",
+        "retrieval_ranks",
+    ),
     *("AlignmentUniformityLoss", "BlendLoss", "CurriculumLoss", "HALLoss", "InfoNCELoss", "LossInputs", "LossTerms"),
     *("MomentumQueueLoss", "MultiPositiveInfoNCELoss", "SigmoidLoss", "SoftLabelLoss", "TripletMarginLoss"),
 }

@@ -1,4 +1,4 @@
-"""Retrieval metrics: ranks, recall, rank statistics, bootstrap intervals, and ``RetrievalMetrics``.
+"""Retrieval metrics: ranks, recall, rank statistics, confidence intervals, and ``RetrievalMetrics``.
 
 Importing this package loads neither Hydra, Lightning nor wandb. ``RetrievalMetrics`` is imported on first use, because
 torchmetrics loads scipy and matplotlib.
@@ -7,7 +7,7 @@ torchmetrics loads scipy and matplotlib.
 from typing import TYPE_CHECKING, Any
 
 from tangka_match.metric_names import CUTOFFS
-from tangka_match.metrics.intervals import bootstrap_intervals
+from tangka_match.metrics.intervals import confidence_intervals
 from tangka_match.metrics.ranks import Ranks, relevant_ranks, retrieval_ranks
 from tangka_match.metrics.recall import mean_rank, median_rank, recall_at_k, summarise
 
@@ -18,7 +18,7 @@ __all__ = [
     "CUTOFFS",
     "Ranks",
     "RetrievalMetrics",
-    "bootstrap_intervals",
+    "confidence_intervals",
     "mean_rank",
     "median_rank",
     "recall_at_k",

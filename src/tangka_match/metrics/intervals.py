@@ -1,19 +1,22 @@
-"""Bootstrap confidence intervals of the retrieval metrics."""
+"""Confidence intervals of the retrieval metrics, over images."""
+
+import math
+from statistics import NormalDist
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from tangka_match.errors import ConfigError, ShapeError
-from tangka_match.metric_names import CUTOFFS
+from tangka_match.metric_names import CUTOFFS, PRIMARY_METRIC, RECALLS
 from tangka_match.metrics.ranks import Ranks
-from tangka_match.metrics.recall import totals
+from tangka_match.metrics.recall import mean_rank, summarise
 
 CHUNK_ELEMENTS = 2**20
 """Size of the matrix of draws held at once (resamples x captions); 8 MB per copy."""
 
 
-def bootstrap_intervals(
+def confidence_intervals(
     ranks: Ranks,
     caption_to_image: Int[Tensor, " C"],
     resamples: int = 2000,
@@ -22,18 +25,20 @@ def bootstrap_intervals(
     *,
     query_to_image: Int[Tensor, " I"] | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """Compute percentile-bootstrap intervals of every metric of `summarise` (Efron and Tibshirani 1993, ch. 13).
+    r"""Compute confidence intervals of every metric of `summarise`.
 
-    Images are resampled with replacement, each with all its captions: both directions vary together, and captions of
-    one image, whose results are correlated, are not treated as independent queries.
+    Images are the sampling units, each with all its captions: captions of one image, whose results are correlated, are
+    not treated as independent queries, and both directions vary together.
 
-    All metrics share one method. Wilson's interval (1927) has better coverage for a single R@K near 0 or 100 %, but
-    assumes independent queries and does not apply to ``rsum`` and ranks. Where every query succeeds, or none does, the
-    bootstrap interval has zero width; the rule of three (Hanley and Lippman-Hand 1983) then gives an upper end of about
-    300/n percent for 0 of n.
+    - Recalls, ``mean_r1`` and ``rsum``: Wilson's score interval (1927) with the effective sample size
+      :math:`p (1 - p) / v`, where :math:`v` is the variance of the metric :math:`p`, scaled to [0, 1], over images
+      (Dean and Pagano, "Evaluating Confidence Interval Methods for Binomial Proportions in Clustered Surveys", 2015).
+      It has a width above 0 where every query succeeds, or none does.
+    - Mean ranks: bootstrap-t (Efron and Tibshirani 1993, ch. 12) of the logarithm, because ranks are skewed.
+    - Median ranks: percentile bootstrap.
 
-    The gallery stays fixed: the intervals cover other queries of the same kind, not larger galleries or other training
-    seeds.
+    The gallery stays fixed: the intervals cover other queries of the same kind, not other or larger galleries, nor
+    other training seeds.
 
     Args:
         ranks: Ranks from `retrieval_ranks`.
@@ -54,7 +59,7 @@ def bootstrap_intervals(
         With 363 queries, the interval of an R@1 near 37 % is about five points to either side:
 
         >>> found = torch.where(torch.arange(363) < 136, 1, 20)  # 37.47 % at rank 1
-        >>> low, high = bootstrap_intervals(Ranks(found, found), torch.arange(363))["i2t_r1"]
+        >>> low, high = confidence_intervals(Ranks(found, found), torch.arange(363))["i2t_r1"]
         >>> 32.0 < low < 33.0, 42.0 < high < 43.0
         (True, True)
     """
@@ -62,17 +67,90 @@ def bootstrap_intervals(
     owners = caption_to_image.cpu()
     _check(ranks, query_owners, owners, resamples, level)
     num_images = int(query_owners.max()) + 1
-    i2t, t2i = ranks.i2t.cpu(), ranks.t2i.cpu()
+    sides = {
+        "i2t": _Side(ranks.i2t.cpu(), query_owners, num_images),
+        "t2i": _Side(ranks.t2i.cpu(), owners, num_images),
+    }
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    return _score_intervals(ranks, sides, z) | _rank_intervals(sides, num_images, resamples, level, seed)
+
+
+class _Side:
+    """Ranks of one direction, and what they sum to per image."""
+
+    def __init__(self, ranks: Int[Tensor, " N"], owners: Int[Tensor, " N"], num_images: int) -> None:
+        self.ranks = ranks
+        self.owners = owners
+        self.num_images = num_images
+        self.counts = self.per_image(torch.ones_like(ranks))
+
+    def per_image(self, values: Tensor) -> Float[Tensor, " I"]:
+        """Sum the values of the queries of each image."""
+        return torch.zeros(self.num_images, dtype=torch.float64).index_add_(0, self.owners, values.double())
+
+    def influences(self, k: int) -> Float[Tensor, " I"]:
+        """Compute by how much each image moves R@K, as a share: the linearised ratio of hits to queries."""
+        hits = self.per_image(self.ranks <= k)
+        return (hits - hits.sum() / self.counts.sum() * self.counts) / self.counts.sum()
+
+
+def _score_intervals(ranks: Ranks, sides: dict[str, _Side], z: float) -> dict[str, tuple[float, float]]:
+    """Compute Wilson's interval of every recall, of ``mean_r1`` and of ``rsum``."""
+    values = summarise(ranks)
+    influences = {f"{name}_r{k}": side.influences(k) for name, side in sides.items() for k in CUTOFFS}
+    outcomes = {f"{name}_r{k}": len(side.ranks) for name, side in sides.items() for k in CUTOFFS}
+    for total, parts in ((PRIMARY_METRIC, ("i2t_r1", "t2i_r1")), ("rsum", RECALLS)):
+        influences[total] = torch.stack([influences[name] for name in parts]).mean(dim=0)
+        outcomes[total] = sum(outcomes[name] for name in parts)
+    images = int(((sides["i2t"].counts > 0) | (sides["t2i"].counts > 0)).sum())
+    found = {}
+    for name, influence in influences.items():
+        scale = 600.0 if name == "rsum" else 100.0
+        share = values[name] / scale
+        variance = influence.square().sum().item() * images / max(images - 1, 1)
+        size = min(share * (1 - share) / variance, outcomes[name]) if variance > 0 else images
+        low, high = _wilson(share, size, z)
+        found[name] = (scale * low, scale * high)
+    return found
+
+
+def _wilson(share: float, size: float | int, z: float) -> tuple[float, float]:
+    """Compute Wilson's score interval of a share out of ``size`` independent trials.
+
+    >>> [round(end, 4) for end in _wilson(0.0, 100, 1.96)]  # z^2 / (n + z^2)
+    [0.0, 0.037]
+    """
+    shrunk = 1 + z**2 / size
+    centre = (share + z**2 / (2 * size)) / shrunk
+    half = z / shrunk * math.sqrt(share * (1 - share) / size + z**2 / (4 * size**2))
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def _rank_intervals(
+    sides: dict[str, _Side], num_images: int, resamples: int, level: float, seed: int
+) -> dict[str, tuple[float, float]]:
+    """Compute the bootstrap intervals of median and mean ranks; one set of resampled images for all."""
     generator = torch.Generator().manual_seed(seed)
-    parts: list[dict[str, Tensor]] = []
-    chunk = max(1, CHUNK_ELEMENTS // len(t2i))
+    chunk = max(1, CHUNK_ELEMENTS // max(len(side.ranks) for side in sides.values()))
+    medians: dict[str, list[Tensor]] = {name: [] for name in sides}
+    studentised: dict[str, list[Tensor]] = {name: [] for name in sides}
     for start in range(0, resamples, chunk):
         drawn = draw_images(num_images, min(chunk, resamples - start), generator)
-        values = _resampled("i2t", i2t, drawn[:, query_owners]) | _resampled("t2i", t2i, drawn[:, owners])
-        parts.append(values | totals(values))
+        for name, side in sides.items():
+            medians[name].append(_median_ranks(side.ranks, drawn[:, side.owners]))
+            studentised[name].append(_studentised_log_means(side, drawn))
     tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    ends = {name: torch.cat([part[name] for part in parts]).quantile(tails).tolist() for name in parts[0]}
-    return {name: (low, high) for name, (low, high) in ends.items()}
+    found = {}
+    for name, side in sides.items():
+        low, high = torch.cat(medians[name]).quantile(tails).tolist()
+        found[f"{name}_median_rank"] = (low, high)
+        _, error = _log_mean_and_error(side, torch.ones(1, num_images, dtype=torch.float64))
+        lower, upper = torch.cat(studentised[name]).quantile(tails).tolist()
+        mean = mean_rank(side.ranks)
+        ends = (mean * math.exp(min(-t * error.item(), 700.0)) for t in (upper, lower))
+        low, high = (min(max(end, 1.0), float(side.ranks.max())) for end in ends)
+        found[f"{name}_mean_rank"] = (low, high)
+    return found
 
 
 def draw_images(n_images: int, resamples: int, generator: torch.Generator) -> Float[Tensor, "S I"]:
@@ -91,13 +169,21 @@ def draw_images(n_images: int, resamples: int, generator: torch.Generator) -> Fl
     return torch.zeros(chosen.shape, dtype=torch.float64).scatter_add_(1, chosen, ones)
 
 
-def _resampled(direction: str, ranks: Int[Tensor, " N"], drawn: Float[Tensor, "S N"]) -> dict[str, Float[Tensor, " S"]]:
-    """Compute the metrics of one direction in every resample; ``drawn`` counts each query in each resample."""
-    queries = drawn.sum(dim=1)
-    values = {f"{direction}_r{k}": 100.0 * (drawn @ (ranks <= k).double()) / queries for k in CUTOFFS}
-    values[f"{direction}_median_rank"] = _median_ranks(ranks, drawn)
-    values[f"{direction}_mean_rank"] = drawn @ ranks.double() / queries
-    return values
+def _studentised_log_means(side: _Side, drawn: Float[Tensor, "S I"]) -> Float[Tensor, " S"]:
+    """Compute (log of the resampled mean rank - log of the mean rank) / standard error within the resample."""
+    centre, _ = _log_mean_and_error(side, torch.ones(1, side.num_images, dtype=torch.float64))
+    means, errors = _log_mean_and_error(side, drawn)
+    return torch.where(errors > 0, (means - centre) / errors.clamp(min=1e-12), 0.0)
+
+
+def _log_mean_and_error(side: _Side, drawn: Float[Tensor, "S I"]) -> tuple[Float[Tensor, " S"], Float[Tensor, " S"]]:
+    """Compute the logarithm of the mean rank and its standard error over images, in every resample."""
+    sums, counts = side.per_image(side.ranks), side.counts
+    images, queries = drawn.sum(dim=1), drawn @ counts
+    mean = drawn @ sums / queries
+    squares = drawn @ sums.square() - 2 * mean * (drawn @ (sums * counts)) + mean.square() * (drawn @ counts.square())
+    variance = squares.clamp(min=0) * images / (images - 1).clamp(min=1) / queries.square()
+    return mean.log(), variance.sqrt() / mean
 
 
 def _median_ranks(ranks: Int[Tensor, " N"], drawn: Float[Tensor, "S N"]) -> Float[Tensor, " S"]:

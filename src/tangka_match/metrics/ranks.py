@@ -27,9 +27,11 @@ class Ranks(NamedTuple):
 def retrieval_ranks(similarity: Float[Tensor, "I C"], caption_to_image: Int[Tensor, " C"]) -> Ranks:
     """Rank the correct answers of every image and every caption of a gallery.
 
-    Ties: equal scores rank by index, the higher row or column first, as in the evaluation published with VSE++, SCAN
-    and SGRAF. A model that has collapsed to a single score is therefore ranked at chance level; a rule that favours the
-    correct answer would give it 100 %. Unlike the published evaluation, which ranks NaN first, NaN is an error here.
+    Ties: equal scores rank by index, the higher row or column first. A model that has collapsed to a single score is
+    therefore ranked at chance level; a rule that favours the correct answer would give it 100 %. The evaluation
+    published with VSE++, SCAN and SGRAF, ``numpy.argsort(scores)[::-1]``, has the same order up to 16 items; beyond
+    that NumPy's default sort is not stable, and the order of ties depends on its version and on the machine. Unlike
+    there, where NaN ranks first, NaN is an error here.
 
     Args:
         similarity: Scores, (I, C): rows images, columns captions, higher = closer; any floating dtype and sign.

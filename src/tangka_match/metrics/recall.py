@@ -99,7 +99,7 @@ def totals(values: dict[str, Value]) -> dict[str, Value]:
     """Compute ``mean_r1`` and ``rsum`` from the six recalls.
 
     Args:
-        values: The recalls by name; numbers, or tensors with one value per bootstrap resample.
+        values: The recalls by name; numbers, or tensors with one value per resample of `analysis.significance`.
     """
     recalls = [values[name] for name in RECALLS]
     rsum = recalls[0]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tangka_match.data.split import Split
 from tangka_match.errors import ConfigError, DataFormatError
-from tangka_match.metrics import bootstrap_intervals, summarise
+from tangka_match.metrics import confidence_intervals
 from tangka_match.retrieval.corrections import (
     TRANSDUCTIVE,
     WITH_BANK,
@@ -38,17 +38,17 @@ class Measured:
 
     Args:
         metrics: Metrics by the names of `metrics.summarise`, in percent or ranks, over all queries of all galleries.
-        intervals: 95 % bootstrap intervals over images, by the same names.
+        intervals: 95 % confidence intervals over images, by the same names.
     """
 
     metrics: Mapping[str, float]
     intervals: Mapping[str, tuple[float, float]]
 
     @classmethod
-    def of(cls, pooled: PooledRanks) -> "Measured":
-        """Summarise ranks."""
-        intervals = bootstrap_intervals(pooled.ranks, pooled.t2i_image, query_to_image=pooled.i2t_image)
-        return cls(summarise(pooled.ranks), intervals)
+    def of(cls, pooled: PooledRanks, protocol: EvaluationProtocol) -> "Measured":
+        """Summarise ranks; intervals are those over all queries."""
+        intervals = confidence_intervals(pooled.ranks, pooled.t2i_image, query_to_image=pooled.i2t_image)
+        return cls(pooled.metrics(protocol), intervals)
 
     def report(self) -> dict[str, object]:
         """Return each metric under its name, and its interval under ``<name>_ci95``."""
@@ -181,15 +181,15 @@ def evaluate_split(
     banks = [part.bank for part in scored if part.bank is not None]
     bank = bank_scores(banks) if banks else None
     owners = torch.as_tensor(split.caption_to_image)
-    raw = Measured.of(rank_galleries(similarity, owners, protocol))
+    raw = Measured.of(rank_galleries(similarity, owners, protocol), protocol)
     corrected = {}
     for name in extras.corrections:
         rescore = corrector(name, extras.settings, bank)
-        corrected[name] = Measured.of(rank_galleries(similarity, owners, protocol, rescore=rescore))
+        corrected[name] = Measured.of(rank_galleries(similarity, owners, protocol, rescore=rescore), protocol)
     near = None
     if extras.near_duplicates is not None:
         relevant = relevant_pairs(split, extras.near_duplicates)
-        measured = Measured.of(rank_galleries(similarity, owners, protocol, relevant=relevant))
+        measured = Measured.of(rank_galleries(similarity, owners, protocol, relevant=relevant), protocol)
         near = NearDuplicates(extras.near_duplicates, int(relevant.sum()) - split.num_captions, measured)
     smallest = protocol.smallest_gallery(split.num_images)
     return Evaluation(

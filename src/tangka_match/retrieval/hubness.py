@@ -90,7 +90,8 @@ def sinkhorn(scores: Float[Tensor, "Q G"], beta: float, iterations: int) -> Floa
     """Scale ``exp(beta s)`` until all rows have the same sum and all columns have the same sum; transductive.
 
     Cuturi: "Sinkhorn Distances", NeurIPS 2013, arXiv 1306.0895, algorithm 1 with uniform marginals, in log space. It
-    assumes that every gallery item is the answer equally often. The result is the same for both directions.
+    assumes that every gallery item is the answer equally often. Both directions converge to one plan; after a finite
+    number of iterations they differ, because the columns are scaled last.
 
     Args:
         scores: Scores of all test queries, (Q, G).

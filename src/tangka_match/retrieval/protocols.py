@@ -1,7 +1,8 @@
 """Evaluation protocols: the galleries of a split, and near-duplicates that count as correct."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from tangka_match.data.captions import group_texts
 from tangka_match.data.regions import read_regions
 from tangka_match.data.split import Split
 from tangka_match.errors import ConfigError
-from tangka_match.metrics import Ranks, relevant_ranks, retrieval_ranks
+from tangka_match.metrics import Ranks, relevant_ranks, retrieval_ranks, summarise
 
 BLOCK = 128
 """Images read at once."""
@@ -34,15 +35,19 @@ class EvaluationProtocol:
             galleries. They make splits of different sizes comparable and reduce the variance on small splits.
         draws: Number of random galleries.
         seed: Seed of the draws.
+        average_folds: Whether a metric is the mean over the folds, as published for COCO, instead of the metric of the
+            queries of all folds. The two differ for median ranks, and for folds of unequal size.
 
     Raises:
-        ConfigError: If a number is below 1, or both ``folds`` and ``gallery_size`` are given.
+        ConfigError: If a number is below 1, both ``folds`` and ``gallery_size`` are given, or ``average_folds`` without
+            ``folds``.
     """
 
     folds: int = 1
     gallery_size: int | None = None
     draws: int = 50
     seed: int = 0
+    average_folds: bool = False
 
     def __post_init__(self) -> None:
         for name, value in (("folds", self.folds), ("gallery_size", self.gallery_size), ("draws", self.draws)):
@@ -52,6 +57,8 @@ class EvaluationProtocol:
             raise ConfigError(
                 f"protocol.folds={self.folds} and protocol.gallery_size={self.gallery_size}: choose one of the two"
             )
+        if self.average_folds and self.folds == 1:
+            raise ConfigError("protocol.average_folds=true needs protocol.folds of at least 2")
 
     def smallest_gallery(self, num_images: int) -> int:
         """Return the number of images in the smallest gallery of a split of ``num_images`` images."""
@@ -61,7 +68,8 @@ class EvaluationProtocol:
         """Describe the protocol in a few words, for the title of a table."""
         if self.gallery_size is not None:
             return f"{self.draws} random galleries of {self.gallery_size:,} images, one caption per image"
-        return "full gallery" if self.folds == 1 else f"{self.folds} folds"
+        average = "mean over " if self.average_folds else ""
+        return "full gallery" if self.folds == 1 else f"{average}{self.folds} folds"
 
 
 @dataclass(frozen=True)
@@ -72,11 +80,20 @@ class PooledRanks:
         ranks: Ranks of the image and the caption queries, gallery after gallery.
         i2t_image: Row of each image query in the split, (N,).
         t2i_image: Row of each caption query's image in the split, (M,).
+        galleries: The ranks of each gallery on its own.
     """
 
     ranks: Ranks
     i2t_image: Int[Tensor, " N"]
     t2i_image: Int[Tensor, " M"]
+    galleries: Sequence[Ranks]
+
+    def metrics(self, protocol: EvaluationProtocol) -> dict[str, float]:
+        """Summarise the ranks over all queries, or as the mean over the folds."""
+        if not protocol.average_folds:
+            return summarise(self.ranks)
+        summaries = [summarise(ranks) for ranks in self.galleries]
+        return {name: fmean(summary[name] for summary in summaries) for name in summaries[0]}
 
 
 def rank_galleries(
@@ -117,6 +134,7 @@ def rank_galleries(
         Ranks(torch.cat([ranks.i2t for ranks, _, _ in parts]), torch.cat([ranks.t2i for ranks, _, _ in parts])),
         torch.cat([images for _, images, _ in parts]),
         torch.cat([owners for _, _, owners in parts]),
+        [ranks for ranks, _, _ in parts],
     )
 
 

@@ -20,7 +20,7 @@ def recall_table(
         title: Title of the table.
         caption: First part of the caption, to which an explanation of the intervals is added.
     """
-    table = Table(title=title, caption=f"{caption}; below each number its 95 % bootstrap interval over images")
+    table = Table(title=title, caption=f"{caption}; below each number its 95 % interval over images")
     recalls = [f"r{k}" for k in CUTOFFS]
     for heading in ("", *(f"R@{k} %" for k in CUTOFFS), "median rank", "mean rank"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import rich
 import torch
 
-from tangka_match.metrics import bootstrap_intervals, retrieval_ranks, summarise
+from tangka_match.metrics import confidence_intervals, retrieval_ranks, summarise
 from tangka_match.ops import bound_primitive_caches
 from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder, config_hash, create_run_folder
 from tangka_match.records.run_log import log_to, quiet_libraries
@@ -143,7 +143,7 @@ def _validate_best(
     result = RunResult(
         folder=recorder.folder,
         metrics=summarise(ranks),
-        intervals=bootstrap_intervals(ranks, caption_to_image),
+        intervals=confidence_intervals(ranks, caption_to_image),
         num_images=len(ranks.i2t),
         num_captions=len(ranks.t2i),
         best_epoch=int(best["epoch"]),

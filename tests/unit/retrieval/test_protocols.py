@@ -111,6 +111,18 @@ def test_folds_are_ranked_independently():
     assert pooled.ranks.t2i.tolist() == [2, 2, 2, 2]
 
 
+def test_average_over_folds_by_hand():
+    """Folds of two and one images with a caption each: R@1 is 50 and 100 %, the mean rank 1.5 and 1."""
+    similarity = torch.tensor([[0.1, 0.9, 0.0], [0.0, 0.8, 0.0], [0.0, 0.0, 0.5]])
+    protocol = EvaluationProtocol(folds=2, average_folds=True)
+    pooled = rank_galleries(similarity, torch.arange(3), protocol)
+    assert pooled.metrics(protocol)["i2t_r1"] == 75.0
+    assert pooled.metrics(protocol)["i2t_mean_rank"] == 1.25
+    queries = pooled.metrics(EvaluationProtocol(folds=2))
+    assert queries["i2t_r1"] == pytest.approx(200 / 3)
+    assert queries["i2t_mean_rank"] == pytest.approx(4 / 3)
+
+
 def test_folds_hold_every_query_once():
     pooled = rank_galleries(scores(), OWNERS, EvaluationProtocol(folds=3))
     assert pooled.i2t_image.tolist() == [0, 1, 2, 3]
@@ -149,6 +161,7 @@ def test_same_seed_draws_same_galleries():
     ("settings", "message"),
     [
         ({"folds": 0}, "protocol.folds=0"),
+        ({"average_folds": True}, "protocol.average_folds=true needs protocol.folds"),
         ({"gallery_size": 0}, "protocol.gallery_size=0"),
         ({"draws": -1}, "protocol.draws=-1"),
         ({"folds": 2, "gallery_size": 3}, "protocol.folds=2 and protocol.gallery_size=3: choose one"),

@@ -39,7 +39,7 @@ def test_totals_have_rows_of_their_own():
 def test_title_and_caption_explain_the_table():
     text = " ".join(printed().split())
     assert "a run" in text
-    assert "epoch 7; below each number its 95 % bootstrap interval over images" in text
+    assert "epoch 7; below each number its 95 % interval over images" in text
 
 
 def test_table_fits_80_columns():

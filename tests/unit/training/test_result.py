@@ -35,7 +35,7 @@ def test_table_names_checkpoint_split_and_step(result, monkeypatch):
         print_result(result)
     text = " ".join(capture.get().split())
     assert "20260101-000000-abcdef-0123: best.ckpt on validation, 1,363 images, 6,815 captions" in text
-    assert "epoch 7, step 1,176 of 3,300; below each number its 95 % bootstrap interval" in text
+    assert "epoch 7, step 1,176 of 3,300; below each number its 95 % interval" in text
 
 
 def test_verdicts_and_paths_are_printed(result, monkeypatch):
