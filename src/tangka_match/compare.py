@@ -1,6 +1,6 @@
 """Test whether one model, or one recipe of several seeds, is significantly better than another.
 
-    python -m tangka_match.compare a=RUN_ID b=RUN_ID [out=comparison.json]
+    python -m tangka_match.compare a=RUN_ID b=RUN_ID [out=comparison.json] [tables=[comparison.md,comparison.tex]]
     python -m tangka_match.compare 'a=[RUN_ID,RUN_ID]' 'b=[RUN_ID,RUN_ID]'
 
 A side is a run id or a folder written by ``tangka_match.evaluate``, or a list of them: the seeds of one recipe.
@@ -29,6 +29,7 @@ class ComparisonSettings(Settings):
     a: Side
     b: Side
     out: Path | None
+    tables: Annotated[list[Path], OneOrMore] | None
     resamples: int
     seed: Annotated[int, Field(ge=0)]
 
@@ -40,14 +41,20 @@ def compare(config: DictConfig) -> None:
         TangkaMatchError: On invalid settings, or if ranks are missing or the sides cannot be compared.
     """
     from tangka_match.analysis.comparison import in_one_order
+    from tangka_match.analysis.paper_table import check_table_paths, difference_table, write_tables
     from tangka_match.analysis.significance import compare_ranks
     from tangka_match.retrieval.evaluation_files import read_ranks_table
 
     settings = read_settings(config, ComparisonSettings, groups=("paths", "debug"))
     if settings.out is not None:
         check_is_new(settings.out)
+    tables = settings.tables or []
+    check_table_paths(tables)
     runs = Path(config.paths.runs)
     a, b = _find_tables("a", settings.a, runs), _find_tables("b", settings.b, runs)
+    for path in a:
+        if path in b:
+            say(f"a and b both hold {path.parent}: a model does not differ from itself", style="bold red")
     ranks, caption_to_image = in_one_order({path: read_ranks_table(path) for path in dict.fromkeys([*a, *b])})
     differences = compare_ranks(
         [ranks[path] for path in a], [ranks[path] for path in b], caption_to_image, settings.resamples, settings.seed
@@ -57,6 +64,10 @@ def compare(config: DictConfig) -> None:
     _print(differences, about)
     if settings.out is not None:
         _write(settings.out, differences, about | {"resamples": settings.resamples, "seed": settings.seed})
+    names = [", ".join(path.parent.name for path in paths) for paths in (a, b)]
+    write_tables(difference_table(differences, (names[0], names[1]), images=images, captions=captions), tables)
+    for path in tables:
+        say(f"written to {path}")
 
 
 def _find_tables(side: Literal["a", "b"], names: list[str], runs: Path) -> list[Path]:
@@ -66,14 +77,20 @@ def _find_tables(side: Literal["a", "b"], names: list[str], runs: Path) -> list[
         if folders.count(folder) > 1:
             raise ConfigError(f"{side} names {folder} twice; give each seed once")
         if not (folder / "ranks.csv").is_file():
-            is_run = (folder / "config.yaml").is_file()
-            remedy = (
-                f"the run has not finished: continue it with resume={folder.name}"
-                if is_run
-                else f"write it with tangka_match.evaluate out={folder}"
-            )
-            raise ConfigError(f"{side}={folder} has no ranks.csv; {remedy}")
+            raise ConfigError(f"{side}={folder} has no ranks.csv; {_remedy(folder)}")
     return [folder / "ranks.csv" for folder in folders]
+
+
+def _remedy(folder: Path) -> str:
+    """Say how to get the ranks of a folder without them."""
+    from tangka_match.records.run_record import read_records
+
+    if not (folder / "config.yaml").is_file():
+        return f"write it with tangka_match.evaluate out={folder}"
+    (run,) = read_records([folder])
+    if run.status == "running":
+        return "the run has not finished"
+    return f"the run has not finished (status: {run.status}): continue it with resume={folder.name}, or choose another"
 
 
 def _find_folder(side: Literal["a", "b"], name: str, runs: Path) -> Path:

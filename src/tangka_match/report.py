@@ -1,6 +1,6 @@
 """Compare the runs of a folder on one HTML page.
 
-python -m tangka_match.report runs=FOLDER out=report.html
+python -m tangka_match.report runs=FOLDER out=report.html [tables=[comparison.md,comparison.tex]]
 """
 
 import time
@@ -12,7 +12,7 @@ from pydantic import Field
 
 from tangka_match.cli import command, read_settings, say
 from tangka_match.errors import count
-from tangka_match.settings import Settings
+from tangka_match.settings import OneOrMore, Settings
 
 if TYPE_CHECKING:
     from tangka_match.analysis.curves import Curve
@@ -26,6 +26,7 @@ class ReportSettings(Settings):
 
     runs: Path
     out: Path
+    tables: Annotated[list[Path], OneOrMore] | None
     comparisons: Annotated[int, Field(ge=0)]
     resamples: Annotated[int, Field(ge=1000)]
 
@@ -37,6 +38,7 @@ def report(config: DictConfig) -> None:
         TangkaMatchError: On invalid settings, or if the folder holds no run.
     """
     from tangka_match.analysis.curves import read_curves
+    from tangka_match.analysis.paper_table import check_table_paths, recipe_table, write_tables
     from tangka_match.analysis.report.page import check_out, write_report
     from tangka_match.analysis.report.payload import Report
     from tangka_match.analysis.runs.selection import fold_seeds
@@ -45,6 +47,8 @@ def report(config: DictConfig) -> None:
 
     settings = read_settings(config, ReportSettings)
     check_out(settings.out)
+    tables = settings.tables or []
+    check_table_paths(tables)
     folders = find_run_folders(settings.runs)
     curves: dict[Path, dict[str, Curve]] = {}
 
@@ -54,9 +58,11 @@ def report(config: DictConfig) -> None:
     recipes = fold_seeds(read_records(folders, keep_curves))
     verdicts = _compare_with_best(recipes, settings)
     write_report(Report(settings.runs.absolute(), recipes, curves, verdicts, time.time()), settings.out)
+    write_tables(recipe_table(recipes, verdicts), tables)
     runs = [run for recipe in recipes for run in recipe.runs]
     say("; ".join([f"{count(len(runs), 'run')}, {count(len(recipes), 'recipe')}", *damage(runs)]))
-    say(f"written to   {settings.out}")
+    for path in (settings.out, *tables):
+        say(f"written to   {path}")
 
 
 def _compare_with_best(recipes: list["Recipe"], settings: ReportSettings) -> list["Verdict"]:

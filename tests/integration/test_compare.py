@@ -62,6 +62,7 @@ def test_several_seeds_per_side(folders):
 def test_model_against_itself_is_not_distinguishable(folders):
     done = run_cli_in_process(*sides(folders, ["a0"], ["a0"]), "resamples=1000", main=compare)
     assert verdict_of(done) == "no significant difference (difference 0.00, 95 % interval 0.0 … 0.0, p = 1.0)"
+    assert "a and b both hold" in done.stdout
 
 
 def test_runs_are_found_by_id(demo_data, tmp_path):
@@ -69,7 +70,9 @@ def test_runs_are_found_by_id(demo_data, tmp_path):
         done = run_cli_in_process("+experiment=debug", f"seed={seed}", *places(demo_data, tmp_path))
         assert done.code == 0, done.stderr
     first, last = sorted(path.name for path in (tmp_path / "runs").iterdir())
-    done = run_cli_in_process(f"a={first}", "b=last", f"paths.runs={tmp_path / 'runs'}", "resamples=1000", main=compare)
+    tables = [tmp_path / "found.md", tmp_path / "found.tex"]
+    words = (f"paths.runs={tmp_path / 'runs'}", "resamples=1000", f"tables=[{tables[0]},{tables[1]}]")
+    done = run_cli_in_process(f"a={first}", "b=last", *words, main=compare)
     assert done.code == 0, done.stderr
     assert "40 images, 40 captions" in done.stdout
     values = [
@@ -113,7 +116,11 @@ def unchanged(folders):
     ("spoil", "words", "message"),
     [
         (no_table, (), "b0 has no ranks.csv; write it with tangka_match.evaluate out="),
-        (unfinished_run, (), "b0 has no ranks.csv; the run has not finished: continue it with resume=b0"),
+        (
+            unfinished_run,
+            (),
+            "the run has not finished (status: killed): continue it with resume=b0, or choose another",
+        ),
         (malformed_line, (), "b0/ranks.csv: line 5 has rank 'first'; allowed: whole numbers from 1"),
         (fewer_queries, (), "has the i2t query 'image-50' of image 'image-50', and"),
         (one_query, (), "a0/ranks.csv: holds 1 image queries; comparing models needs at least 2"),

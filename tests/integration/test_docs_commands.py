@@ -18,10 +18,18 @@ SHORT = (
     "logger=csv",
 )
 PAGES = {
-    "README.md": ("train +experiment=targeted", "evaluate checkpoint=checkpoints/targeted", "compare a=<run id>"),
+    "README.md": (
+        "train +experiment=targeted",
+        "evaluate checkpoint=checkpoints/targeted",
+        "train +experiment=best",
+        "compare a=<run id>",
+    ),
     "docs/comparing-runs.md": ("runs", "runs sort=", "runs show=", "report runs="),
-    "docs/evaluation.md": ("evaluate checkpoint=best.ckpt data.root=<folder> split=test out=out", "compare a=<run id>"),
-    "docs/diagnosis.md": ("diagnose data.root=<folder> out=out", "diagnose data.root=<folder> run=last"),
+    "docs/evaluation.md": (
+        "evaluate checkpoint=best.ckpt data.root=<folder> split=test out=evaluation",
+        "compare a=<run id>",
+    ),
+    "docs/diagnosis.md": ("diagnose data.root=<folder> out=diagnosis", "diagnose data.root=<folder> run=last"),
 }
 """Prefixes, after ``python -m tangka_match.``, of the commands that run in seconds."""
 

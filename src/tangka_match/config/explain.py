@@ -76,6 +76,21 @@ def nearest(name: str, known: list[str], part: str | None = None, cutoff: float 
     return f" Did you mean {' or '.join(meant[:2])}?" if meant else ""
 
 
+_USUAL_NAMES = {
+    "learning_rate": "optimizer.lr",
+    "epochs": "trainer.max_epochs",
+    "num_epochs": "trainer.max_epochs",
+    "gpus": "trainer.devices",
+    "workers": "data.num_workers",
+}
+"""Names that other programs use -> our settings."""
+
+
+def _command(config_name: str) -> str:
+    """Return the command that a top-level config belongs to."""
+    return "train" if config_name == "config" else config_name
+
+
 def _missing_file(error: MissingConfigException) -> str:
     wanted = (error.missing_cfg_file or "").removesuffix(".yaml")
     group, _, name = wanted.rpartition("/")
@@ -97,7 +112,10 @@ def _unknown_key(key: str, config_name: str) -> str:
         return said
     siblings = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == parent]
     if not parent or not siblings:
-        return f"{key}: there is no such setting.{nearest(key, known)}"
+        usual = f" Did you mean {_USUAL_NAMES[key]}?" if config_name == "config" and key in _USUAL_NAMES else ""
+        listed = f" All settings: python -m tangka_match.{_command(config_name)} --help"
+        hint = usual or nearest(key, known) or nearest(key, known, part=leaf) or listed
+        return f"{key}: there is no such setting.{hint}"
     hint = nearest(key, [f"{parent}.{name}" for name in siblings], part=leaf) or nearest(
         key, known, part=leaf, cutoff=0.8
     )

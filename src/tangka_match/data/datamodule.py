@@ -38,7 +38,7 @@ from tangka_match.data.split import Split, load_split, subsample_images
 from tangka_match.data.tokenizer import CaptionTokenizer, JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.data.word_vectors import read_word_vectors
-from tangka_match.errors import ConfigError
+from tangka_match.errors import ConfigError, count
 from tangka_match.types import CaptionBatch, ImageBatch, PairedCaptions, RegionTextBatch, WordVectors
 
 
@@ -240,10 +240,13 @@ class RegionTextDataModule(pl.LightningDataModule):
     def summary(self) -> str:
         """One line that describes the training and validation data."""
         main = self.train_sets[0]
+        left_out = self.batch_sampler.pairs_left_out
         return (
             f"train {main.num_captions:,} captions of {main.num_images:,} images"
             + "".join(f" and {extra}" for extra in self._extra_sets)
-            + f", val {self.val.num_captions:,} of {self.val.num_images:,}; {self.steps_per_epoch} steps per epoch"
+            + f", val {self.val.num_captions:,} of {self.val.num_images:,}; "
+            + f"{count(self.steps_per_epoch, 'step')} per epoch"
+            + (f", without {count(left_out, 'pair')} (data.drop_last)" if left_out else "")
         )
 
     def set_total_epochs(self, total_epochs: int) -> None:

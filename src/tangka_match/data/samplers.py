@@ -229,6 +229,11 @@ class ResumableBatchSampler(Sampler[list[int]]):
         size = self.batch_size * self.world_size
         return self.epoch_pairs // size if self.drop_last else -(-self.epoch_pairs // size)
 
+    @property
+    def pairs_left_out(self) -> int:
+        """Pairs of each epoch, over all ranks, in the incomplete last batch that ``drop_last`` drops."""
+        return self.epoch_pairs % (self.batch_size * self.world_size) if self.drop_last else 0
+
     def __iter__(self) -> Iterator[list[int]]:
         order = self._order()
         return (self._batch(order, index) for index in range(self._first_batch, len(self)))

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import rich
-from rich.text import Text
 
 from tangka_match.records.run_folder import RunFolder
 from tangka_match.retrieval.tables import recall_table
@@ -55,12 +54,10 @@ def print_result(result: RunResult) -> None:
             caption=f"epoch {result.best_epoch}, step {result.best_step:,} of {result.total_steps:,}",
         )
     )
-    for verdict in result.verdicts:
-        console.print(
-            Text.assemble((f"guard, {verdict.code}", "bold"), f" (step {verdict.step:,}): {verdict.message}"),
-            highlight=False,
-        )
     folder = result.folder
+    if result.verdicts:  # each was logged in full when it was found
+        found = ", ".join(f"{verdict.code} (step {verdict.step:,})" for verdict in result.verdicts)
+        console.print(f"guard        {found}; explained above and in result.json", highlight=False, soft_wrap=True)
     console.print(f"run folder   {folder.path}", highlight=False, soft_wrap=True)
     console.print(f"curves       {folder.path / 'curves.png'}", highlight=False, soft_wrap=True)
     console.print(f"checkpoints  {folder.checkpoints}", highlight=False, soft_wrap=True)

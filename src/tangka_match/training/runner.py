@@ -98,6 +98,7 @@ def _fit(
     trainer = build_trainer(
         settings,
         strategy=strategy_for(settings.strategy, module.loss, float(plan.model.get("thaw_at") or 0)),
+        steps_per_epoch=planned_length(plan, processes_started()).steps_per_epoch,
         callbacks=build_callbacks(
             plan, recorder, guard, pruning, resumed=checkpoint is not None, progress_bar=progress_bar
         ),

@@ -105,6 +105,7 @@ def build_trainer(
     settings: TrainerSettings,
     *,
     strategy: str,
+    steps_per_epoch: int,
     callbacks: Sequence[pl.Callback],
     loggers: Sequence[Logger],
     folder: Path,
@@ -114,6 +115,8 @@ def build_trainer(
     Args:
         settings: Settings of the trainer.
         strategy: Name of the strategy, see ``strategy_for``.
+        steps_per_epoch: Optimizer steps per epoch; a longer logging interval is shortened to it, so that every epoch
+            has a logged loss.
         callbacks: All callbacks of the run.
         loggers: Loggers; the first one is the ledger's.
         folder: Run folder; a profiler writes its table there.
@@ -134,7 +137,7 @@ def build_trainer(
         accumulate_grad_batches=settings.accumulate_grad_batches,
         gradient_clip_val=settings.gradient_clip_val,
         deterministic=settings.deterministic,
-        log_every_n_steps=settings.log_every_n_steps,
+        log_every_n_steps=min(settings.log_every_n_steps, steps_per_epoch),
         check_val_every_n_epoch=settings.val_every_n_epochs,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,

@@ -16,6 +16,9 @@ WRONG_OVERRIDES = [
     ),
     ("data.batch_szie=4", "data.batch_szie: there is no such setting. Did you mean data.batch_size or data.eval_batch"),
     ("datta.batch_size=4", "datta.batch_size: there is no such setting. Did you mean data.batch_size"),
+    ("margin=4", "margin: there is no such setting. Did you mean loss.margin?"),
+    ("learning_rate=4", "learning_rate: there is no such setting. Did you mean optimizer.lr?"),
+    ("qqqqq=4", "qqqqq: there is no such setting. All settings: python -m tangka_match.train --help"),
     ("sede=4", "sede: there is no such setting. Did you mean seed or"),
     (
         "model.margni=4",

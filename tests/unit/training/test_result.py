@@ -45,7 +45,7 @@ def test_verdicts_and_paths_are_printed(result, monkeypatch):
         print_result(result)
     lines = capture.get().splitlines()
     assert lines[-4:] == [
-        "guard, collapse (step 1,100): loss=[a list]: lower optimizer.lr",
+        "guard        collapse (step 1,100); explained above and in result.json",
         "run folder   /r/20260101",
         "curves       /r/20260101/curves.png",
         "checkpoints  /c/targeted/20260101",

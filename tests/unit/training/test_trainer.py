@@ -15,7 +15,13 @@ def settings(**changed):
 
 
 def built(tmp_path, **changed):
-    return build_trainer(settings(**changed), strategy="auto", callbacks=[], loggers=[], folder=tmp_path)
+    others = {"strategy": "auto", "steps_per_epoch": 7, "callbacks": [], "loggers": [], "folder": tmp_path}
+    return build_trainer(settings(**changed), **others)
+
+
+@pytest.mark.parametrize(("interval", "expected"), [(5, 5), (10, 7)])
+def test_logging_interval_is_at_most_an_epoch(tmp_path, interval, expected):
+    assert built(tmp_path, log_every_n_steps=interval).log_every_n_steps == expected
 
 
 @pytest.mark.parametrize(

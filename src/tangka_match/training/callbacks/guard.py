@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 
-from tangka_match.errors import TrainingError
+from tangka_match.errors import TrainingError, count
 from tangka_match.losses import CurriculumLoss, TripletMarginLoss, collapse_value
 from tangka_match.metric_names import DEFAULT_MONITOR
 from tangka_match.training.distributed import ends_step, is_logged_step
@@ -89,7 +89,7 @@ class TrainingGuard(pl.Callback):
             self._add_verdict(
                 "short_schedule",
                 f"this run has {steps:,} optimizer steps, but its loss may need about {needed:,}: {source}. "
-                f"An epoch has {epoch} steps, so low recall may come from the short run and not from the model: "
+                f"An epoch has {count(epoch, 'step')}, so low recall may come from the short run and not from the model: "
                 f"raise {' and '.join(raised)}",
                 trainer.global_step,
             )
