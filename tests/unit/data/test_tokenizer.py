@@ -5,22 +5,11 @@ import re
 import pytest
 
 from helpers.shared import SHARED, needs_f8kcn, needs_shared
+from helpers.term_contexts import CONTEXTS
 from tangka_match.data.segmentation import domain_terms
 from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import ConfigError, DataFormatError
-
-CARRIERS = (
-    "{}",
-    "这幅唐卡的主尊是{}。",
-    "唐卡中央绘有{}，线条流畅",
-    "右手持{}，左手置于膝上",
-    "头戴{}",
-    "坐于{}上",
-    "身后是{}和蓝天",
-    "以{}为主题的作品",
-    "{0}、{0}",
-)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +26,7 @@ def plain():
 @pytest.mark.parametrize("hmm", [True, False])
 def test_no_domain_term_is_split(hmm):
     tokenizer = JiebaTokenizer(backend="jieba", hmm=hmm)
-    sentences = [(entry.word, carrier) for entry in domain_terms() for carrier in CARRIERS]
+    sentences = [(entry.word, carrier) for entry in domain_terms() for carrier in CONTEXTS]
     broken = [(word, carrier) for word, carrier in sentences if word not in tokenizer(carrier.format(word))]
     assert broken == []
 
