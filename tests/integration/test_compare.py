@@ -119,7 +119,7 @@ def unchanged(folders):
         (
             unfinished_run,
             (),
-            "the run has not finished (status: killed): continue it with resume=b0, or choose another",
+            "the run has not finished (status: killed): continue it with resume=b0",
         ),
         (malformed_line, (), "b0/ranks.csv: line 5 has rank 'first'; allowed: whole numbers from 1"),
         (fewer_queries, (), "has the i2t query 'image-50' of image 'image-50', and"),

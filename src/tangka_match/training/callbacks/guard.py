@@ -89,8 +89,8 @@ class TrainingGuard(pl.Callback):
             self._add_verdict(
                 "short_schedule",
                 f"this run has {steps:,} optimizer steps, but its loss may need about {needed:,}: {source}. "
-                f"An epoch has {count(epoch, 'step')}, so low recall may come from the short run and not from the model: "
-                f"raise {' and '.join(raised)}",
+                f"An epoch has {count(epoch, 'step')}, so low recall may come from the short run and not from the "
+                f"model: raise {' and '.join(raised)}",
                 trainer.global_step,
             )
 
