@@ -101,14 +101,15 @@ def coverage(evaluated: list[Evaluated], truth: dict[str, float]) -> dict[str, d
     return shares
 
 
-def drawn_sets(sets: int, protocol: EvaluationProtocol, images: int) -> Iterator[Evaluated]:
+def drawn_sets(sets: int, protocol: EvaluationProtocol, images: int, captions: int) -> Iterator[Evaluated]:
     """Evaluate sets of images and captions with noisy embeddings; the gallery is drawn anew as well."""
     for seed in track(range(sets), f"{images} images, {protocol.describe()}"):
         generator = torch.Generator().manual_seed(seed)
         meaning = torch.randn(images, 32, generator=generator)
-        seen, read = (meaning + 1.6 * torch.randn(images, 32, generator=generator) for _ in range(2))
+        owners = torch.arange(images).repeat_interleave(captions)
+        seen, read = (part + 1.6 * torch.randn(part.shape, generator=generator) for part in (meaning, meaning[owners]))
         similarity = torch.nn.functional.normalize(seen) @ torch.nn.functional.normalize(read).T
-        pooled = rank_galleries(similarity, torch.arange(images), protocol)
+        pooled = rank_galleries(similarity, owners, protocol)
         yield Evaluated.of(pooled.ranks, pooled.t2i_image, pooled.i2t_image, seed)
 
 
@@ -125,10 +126,13 @@ def main(sets: int) -> None:
             evaluated.append(Evaluated.of(ranks, owners, torch.arange(population.images), seed))
         kind = f"{population.images} images x {population.captions}, other queries"
         rows.append((kind, truth, coverage(evaluated, truth)))
-    for images, protocol in ((363, EvaluationProtocol()), (637, EvaluationProtocol(gallery_size=363, draws=20))):
-        evaluated = list(drawn_sets(sets // 4, protocol, images))
+    drawn = EvaluationProtocol(gallery_size=363, draws=20)
+    for images, captions, protocol in ((363, 1, EvaluationProtocol()), (637, 1, drawn), (637, 5, drawn)):
+        evaluated = list(drawn_sets(sets // 4, protocol, images, captions))
         truth = {name: sum(one.metrics[name] for one in evaluated) / len(evaluated) for name in METRICS}
-        rows.append((f"{images} images, {protocol.describe()}, other gallery", truth, coverage(evaluated, truth)))
+        rows.append(
+            (f"{images} images x {captions}, {protocol.describe()}, other gallery", truth, coverage(evaluated, truth))
+        )
     for kind, truth, found in rows:
         cells = (f"{truth[m]:.1f}: {found[m]['before']:.1f} → {found[m]['now']:.1f}" for m in METRICS)
         print(f"| {kind} | {' | '.join(cells)} |")
