@@ -70,3 +70,60 @@ def test_folds_hold_out_every_image_once(trained):
         with (run / "ranks.csv").open(encoding="utf-8", newline="") as file:
             seen += [row["image"] for row in csv.DictReader(file) if row["direction"] == "i2t"]
     assert len(seen) == len(set(seen)) == 200
+
+
+def compared(runs, tmp_path, *words):
+    done = run_cli_in_process(
+        *words, f"paths.runs={runs}", "resamples=1000", f"out={tmp_path / 'found.json'}", main=compare
+    )
+    return done, json.loads((tmp_path / "found.json").read_text("utf-8")) if done.code == 0 else None
+
+
+def pooled_mean_r1(runs, ids):
+    """Compute mean R@1 over the rows of several tables of ranks."""
+    ranks = {"i2t": [], "t2i": []}
+    for run in ids:
+        with (runs / run / "ranks.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                ranks[row["direction"]].append(int(row["rank"]))
+    return sum(100 * found.count(1) / len(found) for found in ranks.values()) / 2
+
+
+def test_two_sweeps_are_compared_over_the_queries_of_all_folds(trained, tmp_path):
+    runs, _ = trained
+    done, found = compared(runs, tmp_path, "a=a", "b=b")
+    assert done.code == 0, done.stderr
+    assert (found["images"], found["captions"], found["folds"]) == (200, 200, "3 folds")
+    assert "200 images, 200 captions, pooled over 3 folds" in done.stdout
+    ids = [path.name for path, _ in results(runs)]
+    values = found["metrics"]["mean_r1"]
+    assert values["a"] == pytest.approx(pooled_mean_r1(runs, ids[:FOLDS]))
+    assert values["b"] == pytest.approx(pooled_mean_r1(runs, ids[FOLDS:]))
+    assert found["verdict"]["better"] == "a"
+
+
+def test_folds_that_differ_are_an_error(trained, tmp_path):
+    runs, _ = trained
+    ids = [path.name for path, _ in results(runs)]
+    done, _ = compared(runs, tmp_path, f"a=[{','.join(ids[:2])}]", "b=b")
+    assert done.code == 2
+    assert "a has the folds [0, 1] of 3, b has [0, 1, 2] of 3" in done.stderr
+    done, _ = compared(runs, tmp_path, f"a=[{ids[0]},{ids[FOLDS + 1]}]", "b=b")
+    assert "a: optimizer.lr is 1e-06 in run" in done.stderr
+
+
+def test_grid_ends_with_the_pooled_result(trained):
+    runs, done = trained
+    ids = [path.name for path, _ in results(runs)][:FOLDS]
+    pooled = pooled_mean_r1(runs, ids)
+    lines = done[0].stdout.splitlines()
+    start = next(number for number, line in enumerate(lines) if "held-out folds, all queries pooled" in line)
+    assert any(f"{pooled:.2f}" in line and "3 folds" in line for line in lines[start:])
+    events = [json.loads(line) for line in (runs / "sweeps" / "a" / "manifest.jsonl").read_text("utf-8").splitlines()]
+    (row,) = events[-1]["pooled"]
+    assert (row["folds"], row["of"], row["images"], row["runs"]) == ([0, 1, 2], 3, 200, ids)
+    assert row["metrics"]["mean_r1"] == pytest.approx(pooled)
+    low, high = row["interval"]["mean_r1"]
+    widths = [result["held_out"]["ci95"]["mean_r1"] for _, result in results(runs)[:FOLDS]]
+    assert low < pooled < high
+    assert high - low < min(top - bottom for bottom, top in widths)

@@ -10,6 +10,7 @@ from tangka_match.metric_names import PRIMARY_METRIC
 from tangka_match.records.environment import CodeVersion, code_origin, code_version
 from tangka_match.records.run_folder import decisive_settings
 from tangka_match.sweeps.folder import OpenSweep, open_sweep
+from tangka_match.sweeps.folds import pool_jobs, pooled_table
 from tangka_match.sweeps.job import read_run_metrics
 from tangka_match.sweeps.manifest import JobRecord
 from tangka_match.sweeps.points import Point, check_points, read_sweep_settings
@@ -95,10 +96,13 @@ def _print_summary(sweep: OpenSweep) -> list[JobRecord]:
     table = jobs_table(
         jobs,
         title=f"sweep {sweep.folder.sweep_id}: {finished} of {len(jobs)} jobs finished",
-        columns=[PRIMARY_METRIC, "rsum"],
+        columns=[PRIMARY_METRIC, "rsum"],  # of validation, with folds too: the held-out fold selects nothing
         best=best_jobs(jobs, PRIMARY_METRIC),
     )
     rich.print(table)
+    if pooled := pool_jobs(jobs, sweep.folder.path.parent.parent):
+        rich.print(pooled_table(pooled))
+        sweep.folder.manifest.write("summary", pooled=[row.record() for row in pooled])
     if content.corrupt:
         rich.print(f"{escape(str(sweep.folder.manifest.path))}: {content.corrupt} damaged line(s) skipped")
     failed = describe_failures(jobs)
