@@ -77,7 +77,8 @@ class _Sides(NamedTuple):
 def _read_ranks(a: list[Path], b: list[Path]) -> _Sides:
     """Read the ranks of all folders, and pool the folds of each seed if the runs held out folds."""
     from tangka_match.analysis.comparison import in_one_order
-    from tangka_match.analysis.folds import by_seed, check_same_folds, describe_folds, is_fold, pool_ranks
+    from tangka_match.analysis.folds import by_seed, check_same_folds, describe_folds, pool_ranks
+    from tangka_match.analysis.runs.selection import is_fold
     from tangka_match.records.run_files import read_run_files
     from tangka_match.records.run_record import make_record
     from tangka_match.retrieval.evaluation_files import read_ranks_table

@@ -1,20 +1,18 @@
 """Cross-validation: queries of all folds pooled, each ranked by the model that did not train on its image."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from tangka_match.analysis.comparison import in_one_order
+from tangka_match.analysis.runs.selection import FOLD, FOLDS, is_fold, recipe_settings
 from tangka_match.errors import ConfigError
 from tangka_match.metrics import Ranks, bootstrap_intervals, summarise
 from tangka_match.records.run_record import RunRecord
-from tangka_match.records.setting_names import NON_DECISIVE_KEYS, SEED_KEYS
 from tangka_match.retrieval.evaluation_files import read_ranks_table
-
-FOLDS, FOLD = "data.folds", "data.fold"
 
 
 class FoldedSeed(NamedTuple):
@@ -47,17 +45,6 @@ class PooledResult(NamedTuple):
     captions: int
 
 
-def is_fold(run: RunRecord) -> bool:
-    """Whether a run held out a fold of a cross-validation."""
-    return run.config.get(FOLDS) is not None
-
-
-def recipe_settings(run: RunRecord) -> dict[str, Any]:
-    """Return the settings that the folds and seeds of one recipe share, by dotted name."""
-    left_out = (*NON_DECISIVE_KEYS, *SEED_KEYS)
-    return {key: value for key, value in run.config.items() if key.split(".")[0] not in left_out and key != FOLD}
-
-
 def by_seed(runs: Sequence[RunRecord], side: str) -> list[FoldedSeed]:
     """Arrange the runs of one recipe by seed and fold.
 
@@ -69,6 +56,12 @@ def by_seed(runs: Sequence[RunRecord], side: str) -> list[FoldedSeed]:
         ConfigError: If a run has no folds or other settings than the first, a fold occurs twice for a seed, or the
             seeds have different folds.
     """
+    whole = next((run for run in runs if not is_fold(run)), None)
+    if whole is not None:
+        raise ConfigError(
+            f"{side}: run {whole.run_id} was trained without data.folds, and other runs of the comparison hold out a "
+            "fold; compare folds with folds"
+        )
     found: dict[int | None, dict[int, RunRecord]] = {}
     for run in runs:
         _check_recipe(runs[0], run, side)
@@ -148,13 +141,6 @@ def describe_folds(seed: FoldedSeed) -> str:
 
 
 def _check_recipe(first: RunRecord, run: RunRecord, side: str) -> None:
-    for one in (first, run):
-        if not is_fold(one):
-            other = run if one is first else first
-            raise ConfigError(
-                f"{side}: run {other.run_id} holds out a fold (data.folds={other.config.get(FOLDS)}), run {one.run_id} "
-                "does not; give the folds of one recipe"
-            )
     own, others = recipe_settings(first), recipe_settings(run)
     for key in sorted({*own, *others}):
         if own.get(key) != others.get(key):

@@ -13,10 +13,9 @@ from tangka_match.analysis.folds import (
     PooledResult,
     by_seed,
     describe_folds,
-    is_fold,
     pooled_result,
-    recipe_settings,
 )
+from tangka_match.analysis.runs.selection import is_fold, recipe_settings
 from tangka_match.metric_names import PRIMARY_METRIC
 from tangka_match.records.run_files import read_run_files
 from tangka_match.records.run_record import RunRecord, make_record
