@@ -7,6 +7,7 @@ import pytest
 
 from helpers.cli import run_cli_in_process
 from tangka_match.compare import main as compare
+from tangka_match.diagnose import main as diagnose
 
 from .conftest import places
 
@@ -70,6 +71,30 @@ def test_folds_hold_out_every_image_once(trained):
         with (run / "ranks.csv").open(encoding="utf-8", newline="") as file:
             seen += [row["image"] for row in csv.DictReader(file) if row["direction"] == "i2t"]
     assert len(seen) == len(set(seen)) == 200
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("data.folds=3", "data.fold=3"), "data.fold=3 must be in 0 … 2"),
+        (("data.fold=1",), "data.fold=1 needs data.folds="),
+        (("data.folds=3",), "data.fold=None must be in 0 … 2"),
+        (("data.folds=101", "data.fold=0"), "data.folds=101: train and val have 200 images"),
+        (("data.exclude=absent.txt",), "absent.txt: no such file"),
+    ],
+)
+def test_wrong_settings_are_refused_before_anything_is_written(demo_data, tmp_path, words, message):
+    done = run_cli_in_process("+experiment=debug", "data=demo_small", *words, *places(demo_data, tmp_path))
+    assert done.code == 2
+    assert message in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_diagnose_refuses_folds(demo_data, tmp_path):
+    words = ("data=demo_small", "data.folds=3", f"out={tmp_path / 'out'}", f"paths.data={demo_data}")
+    done = run_cli_in_process(*words, main=diagnose)
+    assert done.code == 2
+    assert "data.folds=3: only train holds out folds" in done.stderr
 
 
 def compared(runs, tmp_path, *words):

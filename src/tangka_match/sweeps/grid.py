@@ -93,14 +93,15 @@ def _print_summary(sweep: OpenSweep) -> list[JobRecord]:
     content = sweep.folder.manifest.read()
     jobs = [content.jobs[number] for number in sorted(content.jobs)]
     finished = sum(job.status == "finished" for job in jobs)
+    pooled = pool_jobs(jobs, sweep.folder.path.parent.parent)
     table = jobs_table(
         jobs,
         title=f"sweep {sweep.folder.sweep_id}: {finished} of {len(jobs)} jobs finished",
         columns=[PRIMARY_METRIC, "rsum"],  # of validation, with folds too: the held-out fold selects nothing
-        best=best_jobs(jobs, PRIMARY_METRIC),
+        best=set() if pooled else best_jobs(jobs, PRIMARY_METRIC),  # a fold is not better, but easier
     )
     rich.print(table)
-    if pooled := pool_jobs(jobs, sweep.folder.path.parent.parent):
+    if pooled:
         rich.print(pooled_table(pooled))
         sweep.folder.manifest.write("summary", pooled=[row.record() for row in pooled])
     if content.corrupt:

@@ -62,7 +62,7 @@ def test_what_is_not_one_recipe_is_an_error(tmp_path, second, message):
 def test_a_run_without_folds_is_an_error(tmp_path):
     whole = record_of(write_run(tmp_path, "whole"))
     for runs in ([fold_run(tmp_path, 0), whole], [whole, fold_run(tmp_path, 1)]):
-        with pytest.raises(ConfigError, match="a: run whole was trained without data.folds"):
+        with pytest.raises(ConfigError, match=r"a: run whole was trained without data\.folds"):
             by_seed(runs, "a")
 
 
