@@ -13,10 +13,10 @@ import numpy as np
 
 from tangka_match.analysis.diagnosis.ceiling import ceiling
 from tangka_match.analysis.diagnosis.distinguishable import find_distinguishable_captions
-from tangka_match.analysis.diagnosis.feature_scan import FeatureScan, scan_features
-from tangka_match.analysis.diagnosis.near_images import group_pairs, near_images
 from tangka_match.analysis.diagnosis.texts import Texts
 from tangka_match.data.captions import group_texts
+from tangka_match.data.feature_scan import FeatureScan, scan_features
+from tangka_match.data.near_images import group_pairs, near_images
 from tangka_match.data.split import load_split
 from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.demo import DEFAULT_COMPLETENESS, Scene, make_captions, make_scenes, write_demo_set

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from tangka_match.analysis.diagnosis.distinguishable import find_distinguishable_captions
-from tangka_match.analysis.diagnosis.feature_scan import FeatureScan, scan_features
-from tangka_match.analysis.diagnosis.near_images import group_pairs, near_images
 from tangka_match.analysis.diagnosis.texts import Texts
 from tangka_match.data.captions import group_texts
+from tangka_match.data.feature_scan import FeatureScan, scan_features
+from tangka_match.data.near_images import group_pairs, near_images
 from tangka_match.data.split import load_split
 from tangka_match.data.tokenizer import JiebaTokenizer
 

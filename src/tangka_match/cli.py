@@ -171,9 +171,19 @@ def write_missing_data(data: DictConfig) -> None:
 
 
 def open_split(data: DictConfig, name: str, *, check_features: bool = True) -> "Split":
-    """Open a split of ``data.root`` and compare its counts with ``data.expected_counts``."""
+    """Open a split of ``data.root`` and compare its counts with ``data.expected_counts``.
+
+    Raises:
+        ConfigError: If ``data.folds`` is set, which only ``train`` supports.
+        DataFormatError: If the split is missing or damaged, or its counts differ.
+    """
     from tangka_match.data.split import load_split
 
+    if data.get("folds") is not None:
+        raise ConfigError(
+            f"data.folds={data.folds}: only train holds out folds, and writes their metrics and ranks to the run "
+            "folder; remove data.folds to use a whole split"
+        )
     expected = (data.get("expected_counts") or {}).get(name, (None, None))
     return load_split(data.root, name, *expected, check_features=check_features)
 

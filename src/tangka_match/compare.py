@@ -2,13 +2,15 @@
 
     python -m tangka_match.compare a=RUN_ID b=RUN_ID [out=comparison.json] [tables=[comparison.md,comparison.tex]]
     python -m tangka_match.compare 'a=[RUN_ID,RUN_ID]' 'b=[RUN_ID,RUN_ID]'
+    python -m tangka_match.compare a=SWEEP_ID b=SWEEP_ID
 
-A side is a run id or a folder written by ``tangka_match.evaluate``, or a list of them: the seeds of one recipe.
+A side is a run id, a folder written by ``tangka_match.evaluate``, or the id or folder of a sweep, which stands for all
+its runs; or a list of them: the seeds of one recipe. The folds of a cross-validation (``data.folds``) are pooled.
 """
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from omegaconf import DictConfig
 from pydantic import Field
@@ -18,7 +20,10 @@ from tangka_match.errors import ConfigError
 from tangka_match.settings import OneOrMore, Settings, Text
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tangka_match.analysis.significance import Difference
+    from tangka_match.metrics import Ranks
 
 Side = Annotated[list[Text], OneOrMore, Field(min_length=1)]
 
@@ -40,10 +45,8 @@ def compare(config: DictConfig) -> None:
     Raises:
         TangkaMatchError: On invalid settings, or if ranks are missing or the sides cannot be compared.
     """
-    from tangka_match.analysis.comparison import in_one_order
     from tangka_match.analysis.paper_table import check_table_paths, difference_table, write_tables
     from tangka_match.analysis.significance import compare_ranks
-    from tangka_match.retrieval.evaluation_files import read_ranks_table
 
     settings = read_settings(config, ComparisonSettings, groups=("paths", "debug"))
     if settings.out is not None:
@@ -51,34 +54,88 @@ def compare(config: DictConfig) -> None:
     tables = settings.tables or []
     check_table_paths(tables)
     runs = Path(config.paths.runs)
-    a, b = _find_tables("a", settings.a, runs), _find_tables("b", settings.b, runs)
-    for path in a:
-        if path in b:
-            say(f"a and b both hold {path.parent}: a model does not differ from itself", style="bold red")
-    ranks, caption_to_image = in_one_order({path: read_ranks_table(path) for path in dict.fromkeys([*a, *b])})
-    differences = compare_ranks(
-        [ranks[path] for path in a], [ranks[path] for path in b], caption_to_image, settings.resamples, settings.seed
-    )
-    images, captions = len(ranks[a[0]].i2t), len(caption_to_image)
-    about = {"a": [str(p.parent) for p in a], "b": [str(p.parent) for p in b], "images": images, "captions": captions}
-    _print(differences, about)
+    a, b = _find_folders("a", settings.a, runs), _find_folders("b", settings.b, runs)
+    for folder in a:
+        if folder in b:
+            say(f"a and b both hold {folder}: a model does not differ from itself", style="bold red")
+    sides = _read_ranks(a, b)
+    differences = compare_ranks(sides.a, sides.b, sides.caption_to_image, settings.resamples, settings.seed)
+    about: dict[str, Any] = {
+        "a": list(map(str, a)),
+        "b": list(map(str, b)),
+        "images": len(sides.a[0].i2t),
+        "captions": len(sides.caption_to_image),
+        **({} if sides.folds is None else {"folds": sides.folds}),
+    }
+    _print(differences, about, (len(sides.a), len(sides.b)))
     if settings.out is not None:
         _write(settings.out, differences, about | {"resamples": settings.resamples, "seed": settings.seed})
-    names = [", ".join(path.parent.name for path in paths) for paths in (a, b)]
-    write_tables(difference_table(differences, (names[0], names[1]), images=images, captions=captions), tables)
+    names = [", ".join(folder.name for folder in folders) for folders in (a, b)]
+    gallery = {"images": about["images"], "captions": about["captions"]}
+    write_tables(difference_table(differences, (names[0], names[1]), **gallery), tables)
     for path in tables:
         say(f"written to {path}")
 
 
-def _find_tables(side: Literal["a", "b"], names: list[str], runs: Path) -> list[Path]:
-    """Return the ``ranks.csv`` of each folder or run of a side."""
-    folders = [_find_folder(side, name, runs) for name in names]
+class _Sides(NamedTuple):
+    """Ranks of the seeds of both sides, in the same order of queries; ``folds`` describes the pooled folds."""
+
+    a: "list[Ranks]"
+    b: "list[Ranks]"
+    caption_to_image: "Tensor"
+    folds: str | None
+
+
+def _read_ranks(a: list[Path], b: list[Path]) -> _Sides:
+    """Read the ranks of all folders, and pool the folds of each seed if the runs held out folds."""
+    from tangka_match.analysis.comparison import in_one_order
+    from tangka_match.analysis.folds import by_seed, check_same_folds, describe_folds, pool_ranks
+    from tangka_match.analysis.runs.selection import is_fold
+    from tangka_match.records.run_files import read_run_files
+    from tangka_match.records.run_record import make_record
+    from tangka_match.retrieval.evaluation_files import read_ranks_table
+
+    records = {folder: make_record(read_run_files(folder)) for folder in dict.fromkeys([*a, *b])}
+    if not any(is_fold(record) for record in records.values()):
+        tables = [[folder / "ranks.csv" for folder in side] for side in (a, b)]
+        ranks, owners = in_one_order({path: read_ranks_table(path) for path in dict.fromkeys([*tables[0], *tables[1]])})
+        seeds = [[ranks[path] for path in side] for side in tables]
+        return _Sides(seeds[0], seeds[1], owners, None)
+    seeds_a, seeds_b = (by_seed([records[folder] for folder in side], name) for name, side in (("a", a), ("b", b)))
+    check_same_folds("a", seeds_a[0], "b", seeds_b[0])
+    pooled, owners = pool_ranks([*seeds_a, *seeds_b])
+    return _Sides(pooled[: len(seeds_a)], pooled[len(seeds_a) :], owners, describe_folds(seeds_a[0]))
+
+
+def _find_folders(side: Literal["a", "b"], names: list[str], runs: Path) -> list[Path]:
+    """Return the folders of a side, each with a ``ranks.csv``; a sweep stands for the folders of its runs."""
+    folders = [folder for name in names for folder in _sweep_runs(side, name, runs) or [_find_folder(side, name, runs)]]
     for folder in folders:
         if folders.count(folder) > 1:
             raise ConfigError(f"{side} names {folder} twice; give each seed once")
         if not (folder / "ranks.csv").is_file():
             raise ConfigError(f"{side}={folder} has no ranks.csv; {_remedy(folder)}")
-    return [folder / "ranks.csv" for folder in folders]
+    return folders
+
+
+def _sweep_runs(side: Literal["a", "b"], name: str, runs: Path) -> list[Path]:
+    """Return the run folders of a finished sweep; empty if ``name`` is not a sweep.
+
+    Raises:
+        ConfigError: If a job of the sweep has not finished.
+    """
+    from tangka_match.sweeps.folder import SweepFolder
+
+    places = [Path(name)] if Path(name).name != name else [Path(name), runs / "sweeps" / name]
+    found = next((place.resolve() for place in places if (place / "manifest.jsonl").is_file()), None)
+    if found is None:
+        return []
+    jobs = SweepFolder(found).manifest.read().jobs
+    unfinished = [number for number, job in sorted(jobs.items()) if job.status != "finished"]
+    if unfinished or not jobs:
+        what = f"job {unfinished[0]} is {jobs[unfinished[0]].status}" if unfinished else "it has no jobs"
+        raise ConfigError(f"{side}={name}: this sweep has not finished ({what}); repeat its command, or list its runs")
+    return [found.parent.parent / run for _, job in sorted(jobs.items()) for run in (job.end or {}).get("runs", [])]
 
 
 def _remedy(folder: Path) -> str:
@@ -106,15 +163,16 @@ def _find_folder(side: Literal["a", "b"], name: str, runs: Path) -> Path:
         raise ConfigError(f"{error}, or a folder written by tangka_match.evaluate") from error
 
 
-def _print(differences: dict[str, "Difference"], about: dict[str, Any]) -> None:
+def _print(differences: dict[str, "Difference"], about: dict[str, Any], seeds: tuple[int, int]) -> None:
     import rich
 
     from tangka_match.analysis.comparison import comparison_table, verdict
     from tangka_match.metric_names import PRIMARY_METRIC
 
-    seeds = [len(about[side]) for side in ("a", "b")]
-    if seeds == [1, 1]:
-        scope = "Intervals and p-values hold for these two models on other queries of the same kind"
+    folds = about.get("folds")
+    if seeds == (1, 1):
+        models = "two models" if folds is None else "models, one per side and fold,"
+        scope = f"Intervals and p-values hold for these {models} on other queries of the same kind"
     else:
         scope = (
             f"Intervals and p-values hold for retraining with other seeds ({seeds[0]} and {seeds[1]} here) and for "
@@ -122,7 +180,8 @@ def _print(differences: dict[str, "Difference"], about: dict[str, Any]) -> None:
         )
     for side in ("a", "b"):
         say(f"{side}  {'  '.join(about[side])}")
-    title = f"{about['images']:,} images, {about['captions']:,} captions"
+    pooled = "" if folds is None else f", pooled over {folds}"
+    title = f"{about['images']:,} images, {about['captions']:,} captions{pooled}"
     rich.get_console().print(comparison_table(differences, title=title, caption=scope))
     say(f"mean R@1: {verdict(PRIMARY_METRIC, differences[PRIMARY_METRIC])}", style="bold")
 

@@ -17,8 +17,8 @@ from tangka_match.cli import command, open_split, read_settings, say, usable_dev
 from tangka_match.settings import Ascending, Settings, Text
 
 if TYPE_CHECKING:
-    from tangka_match.analysis.diagnosis.feature_scan import FeatureScan
     from tangka_match.analysis.diagnosis.finding import Section
+    from tangka_match.data.feature_scan import FeatureScan
     from tangka_match.data.split import Split
 
 
@@ -62,10 +62,10 @@ def diagnose(config: DictConfig) -> None:
     import rich
 
     from tangka_match import load
-    from tangka_match.analysis.diagnosis.feature_scan import scan_features
     from tangka_match.analysis.diagnosis.output import check_out, print_diagnosis, write_diagnosis
     from tangka_match.analysis.diagnosis.profile import check_profile
     from tangka_match.analysis.diagnosis.sections import find_best_checkpoint, model_sections, training_section
+    from tangka_match.data.feature_scan import scan_features
     from tangka_match.records.run_folder import find_run
 
     settings = read_settings(config, DiagnosisSettings)

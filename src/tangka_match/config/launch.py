@@ -28,6 +28,7 @@ PATHS = (
     "distillation.teachers",
     "data.vocabulary_path",
     "data.word_vectors_path",
+    "data.exclude",
     "data.tokenizer.user_dictionaries",
 )
 FOLDERS_OR_NAMES = ("model.text_model", "data.tokenizer.source")

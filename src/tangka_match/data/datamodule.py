@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -31,9 +30,10 @@ from tangka_match.data.dataset import (
 )
 from tangka_match.data.difficulty import word_rarity
 from tangka_match.data.encoding import EncodedCaptions, check_max_tokens, encode_captions
+from tangka_match.data.folds import check_folds, divide
 from tangka_match.data.joined import check_same_shape, join_splits
 from tangka_match.data.mix import OpenedSet, open_extra_sets, parse_mix
-from tangka_match.data.samplers import ResumableBatchSampler
+from tangka_match.data.samplers import ResumableBatchSampler, count_epochs
 from tangka_match.data.split import Split, load_split, subsample_images
 from tangka_match.data.tokenizer import CaptionTokenizer, JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
@@ -85,6 +85,10 @@ class RegionTextDataModule(pl.LightningDataModule):
         train_split: Name of the training split.
         train_share: Share of the images of ``train_split`` to train on, in (0, 1], chosen at random by ``seed``;
             smaller subsets are part of larger ones. A built vocabulary only contains the words of their captions.
+        exclude: File of training pairs to exclude (see ``read_excluded``); ``None`` trains on all.
+        folds: Number of folds for cross-validation over the images of both splits; ``None`` keeps the splits.
+        fold: Index of the held-out fold, from 0.
+        fold_val_share: Share of the images of the other folds to validate on during training, in (0, 0.5].
 
     Attributes (after ``setup``):
         tokenizer: Caption tokenizer.
@@ -92,6 +96,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         word_vectors: Pretrained vectors of the vocabulary's words, or ``None``.
         train: Training split, reduced to ``train_share`` and joined with the extra sets.
         val: Validation split.
+        held_out: Held-out fold; ``None`` without folds.
         train_sets: Parts of ``train``: the main set, then the extra sets.
         num_regions: Regions per image.
         feature_dim: Dimensions per region.
@@ -108,6 +113,7 @@ class RegionTextDataModule(pl.LightningDataModule):
     train: Split
     train_sets: tuple[Split, ...]
     val: Split
+    held_out: Split | None
     fingerprint: str
     batch_sampler: ResumableBatchSampler
     _on_device: DeviceFeatures | None = None
@@ -116,6 +122,7 @@ class RegionTextDataModule(pl.LightningDataModule):
     _extra_sets: list[OpenedSet]
     _train_captions: EncodedCaptions
     _val_captions: EncodedCaptions
+    _held_out_captions: EncodedCaptions
 
     def __init__(
         self,
@@ -142,6 +149,10 @@ class RegionTextDataModule(pl.LightningDataModule):
         val_split: str = "val",
         train_split: str = "train",
         train_share: float = 1.0,
+        exclude: str | None = None,
+        folds: int | None = None,
+        fold: int | None = None,
+        fold_val_share: float = 0.1,
     ) -> None:
         super().__init__()
         self.tokenizer: CaptionTokenizer = tokenizer or JiebaTokenizer()
@@ -156,27 +167,23 @@ class RegionTextDataModule(pl.LightningDataModule):
             num_extra_sets=len(self.mix),
         )
         check_train_share(train_share)
+        check_folds(folds, fold, fold_val_share)
         check_loading(eval_batch_size, num_workers, device_features)
         check_vocabulary_settings(self.tokenizer.vocabulary is not None, vocabulary_path, min_count)
         self.expected_counts = check_expected_counts(expected_counts or {})
-        self.root = root
-        self.writer = writer
-        self.vocabulary_path = vocabulary_path
-        self.word_vectors_path = word_vectors_path
+        self.root, self.writer = root, writer
+        self.vocabulary_path, self.word_vectors_path = vocabulary_path, word_vectors_path
         self.min_count = min_count
         self.max_tokens = min(max_tokens, self.tokenizer.max_tokens or max_tokens)
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size
-        self.num_workers = num_workers
-        self.pin_memory = pin_memory
-        self.device_features = device_features
-        self.drop_last = drop_last
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.num_workers, self.pin_memory = num_workers, pin_memory
+        self.device_features, self.drop_last = device_features, drop_last
         self.seed = seed
-        self.initial_competence = initial_competence
-        self.competence_until = competence_until
+        self.initial_competence, self.competence_until = initial_competence, competence_until
         self.hard_batches = hard_batches
         self.val_split, self.train_split = val_split, train_split
-        self.train_share = train_share
+        self.train_share, self.exclude = train_share, exclude
+        self.folds, self.fold, self.fold_val_share = folds, fold, fold_val_share
 
     def prepare_data(self) -> None:
         """Write the data set if it is missing and there is a writer."""
@@ -200,7 +207,9 @@ class RegionTextDataModule(pl.LightningDataModule):
             self._load()
         if self.trainer is not None:
             self.batch_sampler.shard(self.trainer.global_rank, self.trainer.world_size)
-            self.batch_sampler.total_epochs = self._total_epochs or _epochs_of(self.trainer, self.steps_per_epoch)
+            self.batch_sampler.total_epochs = self._total_epochs or count_epochs(
+                self.trainer.max_epochs, self.trainer.max_steps, self.steps_per_epoch
+            )
 
     def keep_words(self, words: Sequence[str]) -> None:
         """Append these words to a built vocabulary, after those of the training captions.
@@ -239,13 +248,13 @@ class RegionTextDataModule(pl.LightningDataModule):
     @property
     def summary(self) -> str:
         """One line that describes the training and validation data."""
-        main = self.train_sets[0]
-        left_out = self.batch_sampler.pairs_left_out
+        main, held, left_out = self.train_sets[0], self.held_out, self.batch_sampler.pairs_left_out
         return (
             f"train {main.num_captions:,} captions of {main.num_images:,} images"
             + "".join(f" and {extra}" for extra in self._extra_sets)
-            + f", val {self.val.num_captions:,} of {self.val.num_images:,}; "
-            + f"{count(self.steps_per_epoch, 'step')} per epoch"
+            + f", val {self.val.num_captions:,} of {self.val.num_images:,}"
+            + ("" if held is None else f", held out {held.num_captions:,} of {held.num_images:,}")
+            + f"; {count(self.steps_per_epoch, 'step')} per epoch"
             + (f", without {count(left_out, 'pair')} (data.drop_last)" if left_out else "")
         )
 
@@ -288,12 +297,12 @@ class RegionTextDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> "list[DataLoader[Any]]":
         """Return loaders of all images (``ImageBatch``) and all captions (``CaptionBatch``), in order, per process."""
-        images, captions = ImageDataset(self.val), CaptionDataset(self._val_captions)
-        return [
-            DataLoader(images, self.eval_batch_size, **self._loader_settings(collate_images, self.num_workers)),
-            # Captions are in memory already; workers would only copy them.
-            DataLoader(captions, self.eval_batch_size, **self._loader_settings(collate_captions, 0)),
-        ]
+        return self._gallery_loaders(self.val, self._val_captions)
+
+    def held_out_dataloader(self) -> "list[DataLoader[Any]]":
+        """Return loaders of the held-out fold, like those of ``val_dataloader``."""
+        assert self.held_out is not None, "data.folds is not set"
+        return self._gallery_loaders(self.held_out, self._held_out_captions)
 
     def image_batches(self) -> "Iterator[ImageBatch]":
         """Yield all training images once, in order."""
@@ -306,15 +315,22 @@ class RegionTextDataModule(pl.LightningDataModule):
         """Yield all training captions once, in order."""
         captions = CaptionDataset(self._train_captions)
         for start in range(0, len(captions), self.eval_batch_size):
-            yield collate_captions(
-                captions.__getitems__(range(start, min(start + self.eval_batch_size, len(captions))))
-            )
+            rows = range(start, min(start + self.eval_batch_size, len(captions)))
+            yield collate_captions(captions.__getitems__(rows))
 
     def training_captions(self) -> PairedCaptions:
         """Return all training captions once, in order, with their sampling weights if there are extra sets."""
         ids, mask = pad_tokens(list(self._train_captions))
         weights = torch.as_tensor(self.batch_sampler.sampling_weights(), dtype=torch.float32) if self.mix else None
         return PairedCaptions(ids, mask, torch.as_tensor(self.train.caption_to_image), self.vocabulary.words, weights)
+
+    def _gallery_loaders(self, split: Split, encoded: EncodedCaptions) -> "list[DataLoader[Any]]":
+        images, captions = ImageDataset(split), CaptionDataset(encoded)
+        return [
+            DataLoader(images, self.eval_batch_size, **self._loader_settings(collate_images, self.num_workers)),
+            # Captions are in memory already; workers would only copy them.
+            DataLoader(captions, self.eval_batch_size, **self._loader_settings(collate_captions, 0)),
+        ]
 
     def _loader_settings(self, collate: Callable[..., NamedTuple], num_workers: int) -> dict[str, Any]:
         return {
@@ -327,14 +343,19 @@ class RegionTextDataModule(pl.LightningDataModule):
         }
 
     def _load(self) -> None:
-        main, self.val = self._open(self.train_split), self._open(self.val_split)
-        check_same_shape(main, self.val)
-        self._extra_sets = open_extra_sets(self.mix, self.root, main, self.val)
+        train, val = self._open(self.train_split), self._open(self.val_split)
+        check_same_shape(train, val)
+        self._extra_sets = open_extra_sets(self.mix, self.root, train, val)
+        main, self.val, self.held_out = divide(
+            train, val, folds=self.folds, fold=self.fold, val_share=self.fold_val_share, exclude=self.exclude
+        )
         main = subsample_images(main, self.train_share, self.seed)
         self.train_sets = (main, *(extra.split for extra in self._extra_sets))
         self.train = join_splits(self.train_sets)
         self._read_captions()
-        hashed = (self.train.fingerprint, self.val.fingerprint, *(str(extra.share) for extra in self._extra_sets))
+        held_out = () if self.held_out is None else (self.held_out.fingerprint,)
+        shares = (str(extra.share) for extra in self._extra_sets)
+        hashed = (self.train.fingerprint, self.val.fingerprint, *shares, *held_out)
         self.fingerprint = hashlib.sha256(" ".join(hashed).encode()).hexdigest()[:16]
         self.batch_sampler = ResumableBatchSampler(
             num_pairs=main.num_captions,
@@ -351,7 +372,7 @@ class RegionTextDataModule(pl.LightningDataModule):
 
     def _read_captions(self) -> None:
         """Tokenise the captions, load or build the vocabulary, and encode the captions."""
-        tokenised = [[self.tokenizer(caption) for caption in split.captions] for split in self.train_sets]
+        tokenised = [self._tokenise(split) for split in self.train_sets]
         if self.tokenizer.vocabulary is not None:
             self.vocabulary = self.tokenizer.vocabulary
         elif self.vocabulary_path is None:
@@ -365,17 +386,15 @@ class RegionTextDataModule(pl.LightningDataModule):
         self._train_captions = EncodedCaptions.join(
             [self._encode(split, words) for split, words in zip(self.train_sets, tokenised, strict=True)]
         )
-        self._val_captions = self._encode(self.val, [self.tokenizer(caption) for caption in self.val.captions])
+        self._val_captions = self._encode(self.val, self._tokenise(self.val))
+        if self.held_out is not None:
+            self._held_out_captions = self._encode(self.held_out, self._tokenise(self.held_out))
 
     def _open(self, split: str) -> Split:
         return load_split(self.root, split, *self.expected_counts.get(split, (None, None)))
 
+    def _tokenise(self, split: Split) -> list[list[str]]:
+        return [self.tokenizer(caption) for caption in split.captions]
+
     def _encode(self, split: Split, tokenised: list[list[str]]) -> EncodedCaptions:
         return encode_captions(tokenised, self.vocabulary, self.max_tokens, split.captions_path)
-
-
-def _epochs_of(trainer: pl.Trainer, steps_per_epoch: int) -> int | None:
-    """Return the number of epochs a trainer will run; ``None`` if neither epochs nor steps are limited."""
-    by_epochs = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs > 0 else None
-    by_steps = ceil(trainer.max_steps / steps_per_epoch) if trainer.max_steps > 0 else None
-    return min((epochs for epochs in (by_epochs, by_steps) if epochs is not None), default=None)

@@ -54,6 +54,14 @@ class Features(Protocol):
         """Return the file of an image, and its row in that file."""
         ...
 
+    def select(self, images: npt.NDArray[np.int64]) -> "Features":
+        """Return a set of only these images, ascending indices in [0, N); nothing is copied."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Hash shape, dtype and a sample of the images; 16 hex digits."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class RegionFeatures:

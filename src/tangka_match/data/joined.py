@@ -1,7 +1,7 @@
 """Several data sets joined to one without copying, with consecutive image and caption indices."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -80,6 +80,18 @@ class JoinedFeatures:
         owner = int(self._owners(np.array([image]))[0])
         return self.parts[owner].origin(image - int(self._starts[owner]))
 
+    def select(self, images: npt.NDArray[np.int64]) -> Features:
+        """Return a set of only these images, ascending indices in [0, N); parts without images are dropped."""
+        owners = self._owners(images)
+        parts = tuple(
+            self.parts[owner].select(images[owners == owner] - self._starts[owner]) for owner in np.unique(owners)
+        )
+        return parts[0] if len(parts) == 1 else JoinedFeatures(parts)
+
+    def fingerprint(self) -> str:
+        """Hash the fingerprints of the parts; 16 hex digits."""
+        return _hash(part.fingerprint() for part in self.parts)
+
     def _owners(self, images: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
         return np.searchsorted(self._starts, images, side="right") - 1
 
@@ -111,8 +123,12 @@ def join_splits(splits: Sequence[Split]) -> Split:
         image_ids=tuple(image_id for split in splits for image_id in split.image_ids),
         boxes=None,
         captions_path=splits[0].captions_path,
-        fingerprint=hashlib.sha256(" ".join(split.fingerprint for split in splits).encode()).hexdigest()[:16],
+        fingerprint=_hash(split.fingerprint for split in splits),
     )
+
+
+def _hash(fingerprints: Iterable[str]) -> str:
+    return hashlib.sha256(" ".join(fingerprints).encode()).hexdigest()[:16]
 
 
 def check_same_shape(first: Split, other: Split) -> None:

@@ -306,3 +306,19 @@ class ResumableBatchSampler(Sampler[list[int]]):
         share = competence(self._order_epoch / (self.competence_until * self.total_epochs), self.initial_competence)
         count = max(round(share * part.count), self.batch_size * self.world_size)
         return self._easiest_first[number][:count]
+
+
+def count_epochs(max_epochs: int | None, max_steps: int, steps_per_epoch: int) -> int | None:
+    """Compute the number of epochs that Lightning's trainer will run; ``None`` if nothing limits them.
+
+    Args:
+        max_epochs: Limit in epochs; ``None`` or -1 for none.
+        max_steps: Limit in optimizer steps; -1 for none.
+        steps_per_epoch: Optimizer steps per epoch.
+
+    >>> count_epochs(10, 7, 2), count_epochs(3, -1, 2), count_epochs(-1, -1, 2)
+    (4, 3, None)
+    """
+    by_epochs = max_epochs if max_epochs is not None and max_epochs > 0 else None
+    by_steps = -(-max_steps // steps_per_epoch) if max_steps > 0 else None
+    return min((epochs for epochs in (by_epochs, by_steps) if epochs is not None), default=None)

@@ -59,14 +59,15 @@ class RunRecord:
         seconds: Working time in total, in seconds.
         steps: Optimizer steps done.
         best_step: Optimizer steps done at the best validation; ``None`` before the first one.
-        metrics: Metrics of the best checkpoint (finished runs) or of the best validation so far, by ``METRICS``.
+        metrics: Metrics of the best checkpoint (finished runs) or of the best validation so far, by ``METRICS``; with
+            cross-validation those of the held-out fold, once the run has finished.
         intervals: 95 % intervals of ``metrics`` (finished runs only).
         config: Settings by dotted name.
         data: Fingerprint of the data.
         commit: Git commit of the code.
         code: Hash of the source files, or the commit if no hash was noted: equal for runs of equal code.
         num_parameters: Number of parameters of the model.
-        queries: Numbers of images and captions in the validation split.
+        queries: Numbers of images and captions that ``metrics`` are computed on.
         command: Command line.
         verdicts: Code and message of each verdict of the training guard.
         has_ranks: Whether it can be compared query by query: it has finished and has a ``ranks.csv``.
@@ -126,6 +127,8 @@ def make_record(files: RunFiles) -> RunRecord:
     status = _status(events, held=files.held)
     best_step, best = best_validation(events) or (None, {})
     clock, seconds = _clock(events)
+    held_out = result.get("held_out")
+    scored = held_out if isinstance(held_out, Mapping) else result
     return RunRecord(
         path=files.path,
         run_id=files.path.name,
@@ -141,15 +144,15 @@ def make_record(files: RunFiles) -> RunRecord:
         seconds=seconds,
         steps=clock.steps[-1] if clock.steps else 0,
         best_step=_whole(result.get("best_step")) or best_step,
-        metrics=_metrics(result.get("val_metrics"))
+        metrics=_metrics(scored.get("metrics", result.get("val_metrics")))
         or _metrics({k.removeprefix(VAL_PREFIX): v for k, v in best.items()}),
-        intervals=_intervals(result.get("val_ci95")),
+        intervals=_intervals(scored.get("ci95", result.get("val_ci95"))),
         config=flatten(with_current_targets(with_first_names(config))),
         data=_text(start.get("data_fingerprint") or result.get("data_fingerprint")),
         commit=_text(start.get("git_commit") or environment.get("git_commit")),
         code=_text(start.get("sources") or start.get("git_commit")),
         num_parameters=_whole(start.get("num_parameters")),
-        queries=_queries(result),
+        queries=_queries(scored),
         command=_text(environment.get("command")),
         verdicts=_verdicts(events),
         has_ranks=files.has_ranks and status == "finished",

@@ -44,6 +44,10 @@ A saved config without the argument gets the default of its class.
 """
 
 ADDED_SETTINGS: dict[str, Any] = {
+    "data.exclude": None,
+    "data.folds": None,
+    "data.fold": None,
+    "data.fold_val_share": 0.1,
     "training.monitor": "val/mean_r1",
     "training.compile": False,
     "trainer.accumulate_grad_batches": 1,

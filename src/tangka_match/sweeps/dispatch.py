@@ -67,9 +67,10 @@ def check_ensemble(config: DictConfig, *, in_sweep: bool) -> bool:
 
 
 def evaluate_ensemble(plan: RunPlan, run_ids: Sequence[str]) -> dict[str, float]:
-    """Average the scores of several runs on the validation split, and print the metrics.
+    """Average the scores of several runs on the validation split or the held-out fold, and print the metrics.
 
-    The ``best.ckpt`` of each run was selected on that split. The command to evaluate another split is printed too.
+    The ``best.ckpt`` of each run was selected on the validation split. The command to evaluate another split is printed
+    too.
 
     Args:
         plan: Plan of one of the runs, its data set up.
@@ -81,9 +82,12 @@ def evaluate_ensemble(plan: RunPlan, run_ids: Sequence[str]) -> dict[str, float]
     settings = plan.settings
     paths = [settings.paths.checkpoints / settings.name / run_id / "best.ckpt" for run_id in run_ids]
     protocol = EvaluationProtocol()
-    evaluation = evaluate_split([load(path) for path in paths], plan.data.val, protocol)
+    split, name = plan.data.val, "validation"
+    if plan.data.held_out is not None:
+        split, name = plan.data.held_out, "the held-out fold"
+    evaluation = evaluate_split([load(path) for path in paths], split, protocol)
     metrics, intervals = evaluation.raw.metrics, evaluation.raw.intervals
-    title = f"ensemble of {len(paths)} seeds, mean of their scores, on validation"
+    title = f"ensemble of {len(paths)} seeds, mean of their scores, on {name}"
     rich.print(recall_table(metrics, intervals, title=title, caption=protocol.describe()))
     rich.print(f"on another split: {_evaluate_command(paths, Path(plan.data.root))}")
     return dict(metrics)

@@ -10,6 +10,7 @@ from tangka_match.metric_names import PRIMARY_METRIC
 from tangka_match.records.environment import CodeVersion, code_origin, code_version
 from tangka_match.records.run_folder import decisive_settings
 from tangka_match.sweeps.folder import OpenSweep, open_sweep
+from tangka_match.sweeps.folds import pool_jobs, pooled_table
 from tangka_match.sweeps.job import read_run_metrics
 from tangka_match.sweeps.manifest import JobRecord
 from tangka_match.sweeps.points import Point, check_points, read_sweep_settings
@@ -92,13 +93,17 @@ def _print_summary(sweep: OpenSweep) -> list[JobRecord]:
     content = sweep.folder.manifest.read()
     jobs = [content.jobs[number] for number in sorted(content.jobs)]
     finished = sum(job.status == "finished" for job in jobs)
+    pooled = pool_jobs(jobs, sweep.folder.path.parent.parent)
     table = jobs_table(
         jobs,
         title=f"sweep {sweep.folder.sweep_id}: {finished} of {len(jobs)} jobs finished",
-        columns=[PRIMARY_METRIC, "rsum"],
-        best=best_jobs(jobs, PRIMARY_METRIC),
+        columns=[PRIMARY_METRIC, "rsum"],  # of validation, with folds too: the held-out fold selects nothing
+        best=set() if pooled else best_jobs(jobs, PRIMARY_METRIC),  # a fold is not better, but easier
     )
     rich.print(table)
+    if pooled:
+        rich.print(pooled_table(pooled))
+        sweep.folder.manifest.write("summary", pooled=[row.record() for row in pooled])
     if content.corrupt:
         rich.print(f"{escape(str(sweep.folder.manifest.path))}: {content.corrupt} damaged line(s) skipped")
     failed = describe_failures(jobs)

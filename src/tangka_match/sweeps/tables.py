@@ -100,7 +100,7 @@ def jobs_table(jobs: Sequence[JobRecord], *, title: str, columns: Sequence[str],
     for name in columns:
         table.add_column(name, justify="right")
     table.add_column("run", no_wrap=True)
-    differing = _differing_overrides(jobs)
+    differing = differing_overrides(jobs)
     ids = short_ids([run for job in jobs for run in (job.end or {}).get("runs", [])])
     for job in jobs:
         style = "bold" if job.number in best else None
@@ -147,7 +147,7 @@ def seeds_table(metrics: dict[str, float], std: dict[str, float], count: int, *,
     return table
 
 
-def _differing_overrides(jobs: Sequence[JobRecord]) -> dict[int, list[str]]:
+def differing_overrides(jobs: Sequence[JobRecord]) -> dict[int, list[str]]:
     """Return the overrides of each job that not all jobs share, with shortened numbers."""
     shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     return {job.number: [short_override(o) for o in job.overrides if o not in shared] for job in jobs}

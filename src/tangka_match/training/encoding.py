@@ -68,16 +68,19 @@ class EncodedGallery:
         return LossContext(images, texts, ids, mask)
 
 
-def validation_similarity(module: Any, data: RegionTextDataModule, device: torch.device) -> Tensor:
+def validation_similarity(
+    module: Any, data: RegionTextDataModule, device: torch.device, *, held_out: bool = False
+) -> Tensor:
     """Compute the scores of the whole validation set outside of Lightning's loop, (images, captions) float32.
 
     Args:
         module: The ``MatchingModule``; its matcher is moved to ``device`` and set to evaluation mode.
         data: The data module, set up.
         device: Device to compute on.
+        held_out: Whether to score the held-out fold of a cross-validation instead.
     """
     matcher = module.matcher.to(device).eval()
-    image_loader, caption_loader = data.val_dataloader()
+    image_loader, caption_loader = data.held_out_dataloader() if held_out else data.val_dataloader()
     images = encode_image_batches(matcher, image_loader, device)
     texts = encode_caption_batches(matcher, caption_loader, device)
     return score_matrix(matcher, images, texts)

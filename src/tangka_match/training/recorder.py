@@ -155,16 +155,18 @@ class Recorder:
         """Write the result of a run.
 
         Args:
-            result: Result of ``best.ckpt`` on the validation split.
-            similarity: Scores of ``best.ckpt`` on the validation split, (I, C).
+            result: Result of ``best.ckpt``.
+            similarity: Scores of ``best.ckpt`` on the held-out fold, if there is one, else on the validation split,
+                (I, C).
             ranks: Ranks by ``similarity``.
         """
         self.result = result
-        val = self._plan.data.val
+        data = self._plan.data
+        split = data.val if data.held_out is None else data.held_out
         if is_main_process():
-            write_ranks_table(self.folder.ranks, ranks, similarity, val)
+            write_ranks_table(self.folder.ranks, ranks, similarity, split)
             self._write_meta(result)
-        keep_result(self._service, self.folder, similarity, ranks, val)
+        keep_result(self._service, self.folder, similarity, ranks, split)
 
     def _write_meta(self, result: RunResult) -> None:
         metadata = self._metadata
@@ -181,6 +183,7 @@ class Recorder:
             "num_parameters": result.num_parameters,
             "num_images": result.num_images,
             "num_captions": result.num_captions,
+            **({} if result.held_out is None else {"held_out": result.held_out.record()}),
             "verdicts": [verdict._asdict() for verdict in result.verdicts],
             "data_fingerprint": metadata["data_fingerprint"],
             "vocabulary_fingerprint": metadata["vocabulary_fingerprint"],
@@ -216,6 +219,8 @@ class Recorder:
             hint = f"; continue it with {command}" if status == "stopped" else ""
             logger.info("run %s has %s%s", self.folder.run_id, status, hint)
         summary = {} if self.result is None else {f"val/{name}": value for name, value in self.result.metrics.items()}
+        if self.result is not None and self.result.held_out is not None:
+            summary |= {f"held_out/{name}": value for name, value in self.result.held_out.metrics.items()}
         try:
             self.note("end", status=status)
         finally:  # the disk may be full

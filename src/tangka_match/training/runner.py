@@ -3,12 +3,15 @@
 import logging
 import os
 from contextlib import ExitStack
+from typing import NamedTuple
 
 import pytorch_lightning as pl
 import rich
 import torch
+from torch import Tensor
 
-from tangka_match.metrics import confidence_intervals, retrieval_ranks, summarise
+from tangka_match.data.split import Split
+from tangka_match.metrics import Ranks, confidence_intervals, retrieval_ranks, summarise
 from tangka_match.ops import bound_primitive_caches
 from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder, config_hash, create_run_folder
 from tangka_match.records.run_log import log_to, quiet_libraries
@@ -23,7 +26,7 @@ from tangka_match.training.module import MatchingModule
 from tangka_match.training.plan import RunPlan, SweepJob, check_schedule, length_warnings, planned_length
 from tangka_match.training.process import environment_variable, keep_freed_memory
 from tangka_match.training.recorder import Recorder, count_parameters
-from tangka_match.training.result import RunResult
+from tangka_match.training.result import HeldOutResult, RunResult
 from tangka_match.training.trainer import build_trainer, strategy_for
 
 logger = logging.getLogger(__name__)
@@ -135,24 +138,49 @@ def _validate_best(
     *,
     pruned: bool,
 ) -> RunResult:
-    """Compute the metrics of ``best.ckpt`` on the validation split, and hand them to the recorder."""
+    """Compute the metrics of ``best.ckpt`` on the validation split and the held-out fold, and record them.
+
+    ``ranks.csv`` and the examples of the tracker are those of the held-out fold, if there is one.
+    """
     best = read_checkpoint(recorder.folder.best)
     module.load_state_dict(best["state_dict"])
-    similarity = validation_similarity(module, plan.data, trainer.strategy.root_device)
-    caption_to_image = torch.as_tensor(plan.data.val.caption_to_image)
-    ranks = retrieval_ranks(similarity, caption_to_image)
+    device, data = trainer.strategy.root_device, plan.data
+    scored = _score(validation_similarity(module, data, device), data.val)
+    metrics, intervals = scored.metrics, scored.intervals
+    num_images, num_captions = data.val.num_images, data.val.num_captions
+    held_out = None
+    if data.held_out is not None:
+        assert data.folds is not None
+        assert data.fold is not None
+        scored = _score(validation_similarity(module, data, device, held_out=True), data.held_out)
+        sizes = (data.held_out.num_images, data.held_out.num_captions)
+        held_out = HeldOutResult(data.folds, data.fold, scored.metrics, scored.intervals, *sizes)
     result = RunResult(
         folder=recorder.folder,
-        metrics=summarise(ranks),
-        intervals=confidence_intervals(ranks, caption_to_image),
-        num_images=len(ranks.i2t),
-        num_captions=len(ranks.t2i),
+        metrics=metrics,
+        intervals=intervals,
+        num_images=num_images,
+        num_captions=num_captions,
         best_epoch=int(best["epoch"]),
         best_step=int(best["global_step"]),
         total_steps=trainer.global_step,
         verdicts=guard.verdicts,
         num_parameters=count_parameters(module.matcher),
         pruned=pruned,
+        held_out=held_out,
     )
-    recorder.keep(result, similarity, ranks)
+    recorder.keep(result, scored.similarity, scored.ranks)
     return result
+
+
+class _Scored(NamedTuple):
+    similarity: Tensor
+    ranks: Ranks
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+
+
+def _score(similarity: Tensor, split: Split) -> _Scored:
+    caption_to_image = torch.as_tensor(split.caption_to_image)
+    ranks = retrieval_ranks(similarity, caption_to_image)
+    return _Scored(similarity, ranks, summarise(ranks), confidence_intervals(ranks, caption_to_image))

@@ -6,7 +6,13 @@ from tangka_match.records import setting_names
 from tangka_match.records.run_folder import config_hash
 from tangka_match.records.setting_names import ADDED_SETTINGS, with_current_targets, with_first_names
 
-CONFIG = {"seed": 0, "trainer": {"max_epochs": 3}, "training": {"guard": True}, "loss": {"margin": 0.2}}
+CONFIG = {
+    "seed": 0,
+    "trainer": {"max_epochs": 3},
+    "training": {"guard": True},
+    "loss": {"margin": 0.2},
+    "data": {"k": 1},
+}
 
 
 def config_with(name, value):

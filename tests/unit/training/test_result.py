@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from helpers.metrics import METRICS
 from tangka_match.records.run_folder import RunFolder
 from tangka_match.training.callbacks.guard import Verdict
 from tangka_match.training.distributed import rank_zero_only
-from tangka_match.training.result import RunResult, print_result
+from tangka_match.training.result import HeldOutResult, RunResult, print_result
 
 
 @pytest.fixture
@@ -64,3 +65,13 @@ def test_other_ranks_print_nothing(result, monkeypatch, capsys):
     monkeypatch.setattr(rank_zero_only, "rank", 1, raising=False)
     print_result(result)
     assert capsys.readouterr().out == ""
+
+
+def test_held_out_fold_is_printed(result, monkeypatch):
+    console = Console(width=120, color_system=None)
+    monkeypatch.setattr(rich, "get_console", lambda: console)
+    intervals = {name: (value - 1, value + 1) for name, value in METRICS.items()}
+    held_out = HeldOutResult(9, 4, METRICS, intervals, num_images=364, num_captions=1820)
+    with console.capture() as capture:
+        print_result(replace(result, held_out=held_out))
+    assert "held-out fold 4 of 9, 364 images, 1,820 captions" in " ".join(capture.get().split())

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import hypergeom
 from torch import Tensor
 
-from tangka_match.analysis.diagnosis.feature_scan import FeatureScan, track_progress, unit_regions
 from tangka_match.analysis.diagnosis.texts import Texts
+from tangka_match.data.feature_scan import FeatureScan, track_progress, unit_regions
 from tangka_match.data.split import Split
 
 MAX_P_VALUE = 3e-7

@@ -8,11 +8,11 @@ import numpy.typing as npt
 
 from tangka_match.analysis.diagnosis.ceiling import DuplicateGroups, ceiling
 from tangka_match.analysis.diagnosis.distinguishable import find_distinguishable_captions
-from tangka_match.analysis.diagnosis.feature_scan import FeatureScan
 from tangka_match.analysis.diagnosis.finding import Finding, Section
-from tangka_match.analysis.diagnosis.near_images import SAME, NearPair, group_pairs, near_images
 from tangka_match.analysis.diagnosis.texts import Texts
 from tangka_match.data.captions import group_texts, text_key
+from tangka_match.data.feature_scan import FeatureScan
+from tangka_match.data.near_images import SAME, NearPair, group_pairs, near_images
 from tangka_match.errors import count
 
 MAX_LISTED = 5

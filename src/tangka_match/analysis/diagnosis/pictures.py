@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tangka_match.analysis.diagnosis.charts import histogram
-from tangka_match.analysis.diagnosis.feature_scan import FeatureScan
 from tangka_match.analysis.diagnosis.finding import Finding, Section
+from tangka_match.data.feature_scan import FeatureScan
 from tangka_match.data.split import Split
 from tangka_match.errors import count
 

@@ -9,7 +9,6 @@ import yaml
 
 from tangka_match.analysis.diagnosis.ceiling import diagnose_ceiling
 from tangka_match.analysis.diagnosis.duplicates import diagnose_duplicates
-from tangka_match.analysis.diagnosis.feature_scan import FeatureScan
 from tangka_match.analysis.diagnosis.finding import Section
 from tangka_match.analysis.diagnosis.model.scored import score_split, undamaged, undamaged_bank
 from tangka_match.analysis.diagnosis.model.section import diagnose_model, not_measured
@@ -18,6 +17,7 @@ from tangka_match.analysis.diagnosis.power import diagnose_power
 from tangka_match.analysis.diagnosis.texts import Texts, diagnose_texts
 from tangka_match.analysis.diagnosis.training import diagnose_training, profile_of
 from tangka_match.data.captions import normalise_caption
+from tangka_match.data.feature_scan import FeatureScan
 from tangka_match.data.segmentation import domain_terms
 from tangka_match.data.split import Split
 from tangka_match.data.tokenizer import CaptionTokenizer

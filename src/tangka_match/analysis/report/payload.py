@@ -1,5 +1,6 @@
 """Data of the report page as plain values; ``data.js`` reads them."""
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,9 +9,11 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
+from torch import Tensor
 
 from tangka_match.analysis.comparison import better, in_one_order
 from tangka_match.analysis.curves import Curve
+from tangka_match.analysis.folds import FoldedSeed, by_seed, check_same_folds, pool_ranks, pooled_result
 from tangka_match.analysis.runs.differences import (
     choose_columns,
     differing_keys,
@@ -18,10 +21,11 @@ from tangka_match.analysis.runs.differences import (
     short_value,
     swept_keys,
 )
-from tangka_match.analysis.runs.selection import Recipe, best_first
+from tangka_match.analysis.runs.selection import FOLDS, Recipe, best_first
 from tangka_match.analysis.significance import Difference, compare_ranks
 from tangka_match.errors import TangkaMatchError
 from tangka_match.metric_names import METRICS, PRIMARY_METRIC
+from tangka_match.metrics import Ranks
 from tangka_match.records.run_record import Clock, RunRecord
 from tangka_match.retrieval.evaluation_files import read_ranks_table
 
@@ -52,7 +56,8 @@ def compare_with_best(
 ) -> list[Verdict]:
     """Compare recipes with the best recipe of their kind: same data, and either single runs or several seeds.
 
-    A single run does not measure the variance between seeds, so it is not compared with several seeds.
+    A single run does not measure the variance between seeds, so it is not compared with several seeds. The folds of a
+    cross-validation are pooled, and compared with those of other recipes.
 
     Args:
         recipes: Recipes; runs without ranks are ignored.
@@ -60,9 +65,12 @@ def compare_with_best(
         resamples: Number of resamples, see `compare_ranks`.
         advance: Callback after each comparison.
     """
-    kinds: dict[tuple[str | None, bool], list[Recipe]] = {}
-    for recipe in best_first([Recipe(tuple(run for run in recipe.runs if run.has_ranks)) for recipe in recipes]):
-        kinds.setdefault((recipe.runs[0].data, len(recipe.runs) > 1), []).append(recipe)
+    kinds: dict[tuple[object, ...], list[Recipe]] = {}
+    ranked = [Recipe(runs) for recipe in recipes if (runs := tuple(run for run in recipe.runs if run.has_ranks))]
+    for recipe in best_first(ranked):
+        settings = recipe.runs[0].config
+        data = (settings.get("data.root"), settings.get(FOLDS)) if recipe.has_folds else recipe.runs[0].data
+        kinds.setdefault((data, recipe.num_seeds > 1 if recipe.has_folds else len(recipe.runs) > 1), []).append(recipe)
     verdicts = []
     for first, *others in kinds.values():
         for other in others[: max(0, most)]:
@@ -121,6 +129,7 @@ def report_blocks(report: Report, out: Path) -> dict[str, Any]:
             "same": len({name for run in runs for name in run.config}) - len(differing),
             "runs": [_run(run, recipe_of[run.path], differing, out) for run in runs],
             "verdicts": [_verdict(verdict, numbers) for verdict in report.verdicts],
+            "pooled": _pooled(report.recipes),
         }
     }
     for number, name in enumerate(names):
@@ -199,10 +208,42 @@ def _verdict(verdict: Verdict, numbers: Mapping[Path, int]) -> dict[str, Any]:
 
 def _compare(a: Recipe, b: Recipe, resamples: int) -> Verdict:
     try:
-        paths = [[run.path / "ranks.csv" for run in side.runs] for side in (a, b)]
-        ranks, caption_to_image = in_one_order({path: read_ranks_table(path) for side in paths for path in side})
-        sides = [[ranks[path] for path in side] for side in paths]
+        sides, caption_to_image = _pooled_ranks(a, b) if a.has_folds else _ranks(a, b)
         found = compare_ranks(sides[0], sides[1], caption_to_image, resamples)[PRIMARY_METRIC]
     except TangkaMatchError as error:
         return Verdict(a.runs, b.runs, None, None, str(error))
     return Verdict(a.runs, b.runs, found, better(PRIMARY_METRIC, found), None)
+
+
+def _ranks(a: Recipe, b: Recipe) -> tuple[list[list[Ranks]], Tensor]:
+    paths = [[run.path / "ranks.csv" for run in side.runs] for side in (a, b)]
+    ranks, caption_to_image = in_one_order({path: read_ranks_table(path) for side in paths for path in side})
+    return [[ranks[path] for path in side] for side in paths], caption_to_image
+
+
+def _pooled_ranks(a: Recipe, b: Recipe) -> tuple[list[list[Ranks]], Tensor]:
+    seeds_a, seeds_b = by_seed(a.counted, "a"), by_seed(b.counted, "b")
+    check_same_folds("a", seeds_a[0], "b", seeds_b[0])
+    pooled, caption_to_image = pool_ranks([*seeds_a, *seeds_b])
+    return [pooled[: len(seeds_a)], pooled[len(seeds_a) :]], caption_to_image
+
+
+def _pooled(recipes: Sequence[Recipe]) -> dict[str, list[dict[str, Any]]]:
+    """Return the metrics over the queries of all held-out folds, one entry per seed, by number of the recipe."""
+    found = {}
+    for number, recipe in enumerate(recipes):
+        if recipe.has_folds and all(run.has_ranks for run in recipe.counted):
+            with contextlib.suppress(TangkaMatchError):  # damaged ranks: the recipe then shows the mean over its runs
+                seeds = by_seed(recipe.counted, recipe.runs[0].name)
+                found[str(number)] = [_pooled_seed(seed) for seed in seeds]
+    return found
+
+
+def _pooled_seed(seed: FoldedSeed) -> dict[str, Any]:
+    result = pooled_result(seed)
+    return {
+        "folds": len(seed.runs),
+        "images": result.images,
+        "metrics": result.metrics,
+        "intervals": {name: list(ends) for name, ends in result.intervals.items()},
+    }

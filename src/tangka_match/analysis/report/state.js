@@ -71,9 +71,16 @@ function meanOf(members, metric) {
   return mean(members.map((n) => runs[n].metrics[metric]).filter((value) => value !== undefined));
 }
 
+/** Return the results of a recipe over the queries of all held-out folds, one per seed; null for other rows. */
+function pooledOf(key, members) {
+  if (key[0] !== "g") return null;
+  const recipe = Number(key.slice(1));
+  return members.length === recipes[recipe].length ? (report.pooled[recipe] ?? null) : null;
+}
+
 /**
  * Return a row: a single run, or the seeds of a recipe with means over the finished ones. The key `r3` is run 3, and
- * `g1` is recipe 1, with all its runs unless `some` are given.
+ * `g1` is recipe 1, with all its runs unless `some` are given. The folds of a cross-validation are pooled: one sample per seed.
  */
 export function makeRow(key, some = null) {
   const members = some ?? (key[0] === "r" ? [Number(key.slice(1))] : recipes[Number(key.slice(1))]);
@@ -82,6 +89,8 @@ export function makeRow(key, some = null) {
   // The recall of an interrupted run is not a sample of the recipe's recall.
   const finished = members.filter((n) => runs[n].status === "finished");
   const counted = finished.length ? finished : members;
+  const pooled = pooledOf(key, members);
+  const samples = (name) => (pooled ?? counted.map((n) => runs[n])).map((one) => one.metrics[name]).filter((value) => value !== undefined);
   return {
     key,
     members,
@@ -91,9 +100,10 @@ export function makeRow(key, some = null) {
     colour: colours.get(first.recipe),
     label: label(members),
     setting: (name) => shared(members.map((n) => settingOf(runs[n], name))),
-    metric: (name) => meanOf(counted, name),
-    spread: (name) => std(counted.map((n) => runs[n].metrics[name]).filter((value) => value !== undefined)),
-    interval: (name) => (isFolded ? null : (first.intervals[name] ?? null)),
+    pooled,
+    metric: (name) => mean(samples(name)),
+    spread: (name) => std(samples(name)),
+    interval: (name) => (pooled?.length === 1 ? pooled[0].intervals[name] : isFolded ? null : (first.intervals[name] ?? null)),
     total: (name) => mean(counted.map((n) => runs[n][name]).filter((value) => value !== null)),
   };
 }

@@ -52,6 +52,11 @@ function columnChoice() {
   return el("details", { className: "choice" }, el("summary", {}, `${t("columns")} …`), el("div", {}, boxes));
 }
 
+function seedCell(row) {
+  if (row.pooled) return t("folds", row.pooled[0].folds) + (row.pooled.length > 1 ? ` × ${t("seeds", row.pooled.length)}` : "");
+  return row.isFolded ? t("seeds", row.members.length) : number(row.first.seed);
+}
+
 function columns() {
   return [
     { key: "id", label: t("run"), cell: nameCell },
@@ -64,7 +69,7 @@ function columns() {
     ...report.columns
       .filter(({ key }) => state.columns.has(key))
       .map(({ key, name }) => ({ key: `setting:${key}`, label: name, title: key, cell: (row) => settingText(row.setting(key)), isNumber: true })),
-    { key: "seed", label: t("seed"), cell: (row) => (row.isFolded ? t("seeds", row.members.length) : number(row.first.seed)), isNumber: true },
+    { key: "seed", label: t("seed"), cell: seedCell, isNumber: true },
     ...SHOWN_METRICS.map((name) => ({ key: `metric:${name}`, label: metricLabel(name), cell: (row) => metricCell(row, name), isNumber: true, isBestHigh: true })),
     ...(report.verdicts.length ? [{ key: "verdict", label: t("vsBest"), cell: verdictCell }] : []),
     { key: "total:steps", label: t("steps"), cell: (row) => number(row.total("steps"), 4), isNumber: true, isBestHigh: true },

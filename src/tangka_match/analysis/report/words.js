@@ -33,6 +33,7 @@ const WORDS = {
   status: ["Status", "状态"],
   seed: ["seed", "种子"],
   seeds: ["{0} seeds", "{0} 个种子"],
+  folds: ["{0} folds", "{0} 折"],
   sweep: ["Sweep", "超参搜索"],
   job: ["job {0}", "任务 {0}"],
   data: ["Dataset", "数据集"],
@@ -82,8 +83,8 @@ const WORDS = {
   nothingToDraw: ["No data: none of the runs shown has this value.", "没有数据：所显示的实验都没有此项。"],
   recalls: ["Recall of the best {0} in the charts", "图中最好的 {0} 个实验的召回率"],
   recallsNote: [
-    "Error bars: 95 % interval over test images for a single run; ± one standard deviation for several seeds.",
-    "误差线：单个实验为测试图像上的 95 % 置信区间；多个种子为 ± 一个标准差。",
+    "Error bars: 95 % interval over test images for a single run and for pooled folds; ± one standard deviation for several seeds.",
+    "误差线：单个实验（或合并的各折）为测试图像上的 95 % 置信区间；多个种子为 ± 一个标准差。",
   ],
   i2t: ["image→text", "图→文"],
   t2i: ["text→image", "文→图"],

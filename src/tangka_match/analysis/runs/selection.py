@@ -1,4 +1,4 @@
-"""Select, sort and group runs: runs that differ only in their seed form a recipe."""
+"""Select, sort and group runs: runs that differ only in their seed, or in the held-out fold, form a recipe."""
 
 import json
 import statistics
@@ -12,13 +12,14 @@ from tangka_match.metric_names import METRICS
 from tangka_match.records.run_record import RunRecord
 from tangka_match.records.setting_names import NON_DECISIVE_KEYS, SEED_KEYS
 
+FOLDS, FOLD = "data.folds", "data.fold"
 FIELDS = ("started", "run_id", "name", "status", "seconds", "steps", "seed", "job")
 """Attributes of a run that runs can be sorted by."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Runs of the same config, data and code with different seeds.
+    """Runs of the same config, data and code with different seeds, or different folds of a cross-validation.
 
     Args:
         runs: Runs, in the given order.
@@ -28,14 +29,27 @@ class Recipe:
 
     @property
     def counted(self) -> tuple[RunRecord, ...]:
-        """Runs that represent the recipe: the finished ones, one per seed, or all if none has finished.
+        """Runs that represent the recipe: the finished ones, one per seed and fold, or all if none has finished.
 
         The recall of an interrupted run is not a sample of the recipe's recall, and a seed that ran twice is a single
         sample: the most recent run counts.
         """
         finished = [run for run in self.runs if run.status == "finished"]
-        youngest = {run.seed: run for run in sorted(finished, key=lambda run: run.started or 0.0)}
-        return tuple(run for run in finished if run.seed is None or youngest[run.seed] is run) or self.runs
+        youngest = {
+            (run.seed, run.config.get(FOLD)): run for run in sorted(finished, key=lambda run: run.started or 0.0)
+        }
+        latest = [run for run in finished if run.seed is None or youngest[run.seed, run.config.get(FOLD)] is run]
+        return tuple(latest) or self.runs
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether its runs held out the folds of a cross-validation."""
+        return is_fold(self.runs[0])
+
+    @property
+    def num_seeds(self) -> int:
+        """Number of seeds; runs of an unknown seed count one each."""
+        return len({run.seed if run.seed is not None else run.run_id for run in self.runs})
 
     def values(self, metric: str) -> list[float]:
         """Return the metric of each run in `counted` that has it."""
@@ -52,11 +66,22 @@ class Recipe:
         return statistics.stdev(values) if len(values) > 1 else None
 
 
-def fold_seeds(runs: Sequence[RunRecord]) -> list[Recipe]:
-    """Group runs that differ only in their seed into recipes.
+def is_fold(run: RunRecord) -> bool:
+    """Whether a run held out a fold of a cross-validation."""
+    return run.config.get(FOLDS) is not None
 
-    Output paths, loggers and tags are ignored; data are compared by fingerprint, not by path. Runs of different code
-    are different recipes. A run without a readable config is a recipe of its own.
+
+def recipe_settings(run: RunRecord) -> dict[str, Any]:
+    """Return the settings that the seeds and folds of one recipe share, by dotted name."""
+    left_out = (*NON_DECISIVE_KEYS, *SEED_KEYS)
+    return {key: value for key, value in run.config.items() if key.split(".")[0] not in left_out and key != FOLD}
+
+
+def fold_seeds(runs: Sequence[RunRecord]) -> list[Recipe]:
+    """Group runs that differ only in their seed, or in the held-out fold, into recipes.
+
+    Output paths, loggers and tags are ignored; data are compared by fingerprint, not by path (except those of folds).
+    Runs of different code are different recipes. A run without a readable config is a recipe of its own.
 
     Args:
         runs: Runs; recipes and their runs keep this order.
@@ -123,9 +148,8 @@ def sort_runs(runs: Sequence[RunRecord], order: str) -> list[RunRecord]:
 
 
 def _recipe_key(run: RunRecord) -> str:
-    left_out = (*NON_DECISIVE_KEYS, *SEED_KEYS)
-    kept = {key: value for key, value in run.config.items() if key.split(".")[0] not in left_out}
-    if run.data is not None:
+    kept = recipe_settings(run)
+    if run.data is not None and not is_fold(run):  # the folds of one data set have different fingerprints
         kept["data.root"] = run.data
     kept["code"] = run.code
     return json.dumps(kept, sort_keys=True, ensure_ascii=False, default=str)

@@ -5,9 +5,9 @@ from helpers.planted import planted_split
 from tangka_match.analysis.diagnosis import distinguishable as module
 from tangka_match.analysis.diagnosis.ceiling import ceiling
 from tangka_match.analysis.diagnosis.distinguishable import find_distinguishable_captions
-from tangka_match.analysis.diagnosis.feature_scan import scan_features
-from tangka_match.analysis.diagnosis.near_images import group_pairs, near_images
 from tangka_match.analysis.diagnosis.texts import Texts
+from tangka_match.data.feature_scan import scan_features
+from tangka_match.data.near_images import group_pairs, near_images
 from tangka_match.data.split import load_split
 from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.demo import write_demo_set

@@ -3,8 +3,8 @@ import pytest
 
 from helpers.planted import codes, planted_split
 from tangka_match.analysis.diagnosis.duplicates import diagnose_duplicates
-from tangka_match.analysis.diagnosis.feature_scan import scan_features
 from tangka_match.analysis.diagnosis.texts import Texts
+from tangka_match.data.feature_scan import scan_features
 
 
 def diagnose(**splits):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from helpers.planted import codes, planted_split
-from tangka_match.analysis.diagnosis.feature_scan import scan_features
 from tangka_match.analysis.diagnosis.pictures import diagnose_pictures
+from tangka_match.data.feature_scan import scan_features
 
 
 def diagnose(root, train=lambda features: None, val=lambda features: None):

@@ -2,8 +2,8 @@ import pytest
 import yaml
 
 from helpers.planted import planted_split
-from tangka_match.analysis.diagnosis.feature_scan import scan_features
 from tangka_match.analysis.diagnosis.sections import find_best_checkpoint, model_sections, read_run_config
+from tangka_match.data.feature_scan import scan_features
 from tangka_match.errors import ConfigError, DataFormatError
 
 

@@ -335,3 +335,20 @@ def test_page_with_a_single_run(browser, tmp_path, options):
     seen = visit(browser, write_page(tmp_path, tmp_path / "report.html"), 800)
     assert len(column(seen.page, "mean R@1")) == 1
     assert (seen.errors, seen.requests) == ([], [])
+
+
+def test_folds_show_the_pooled_result_with_its_interval(browser, tmp_path):
+    for fold in range(3):
+        data = {"root": "data/demo_small", "folds": 3, "fold": fold}
+        write_run(tmp_path, f"run-{fold}", r1=30.0 + 3 * fold, ranks=True, config={"data": data})
+    write_run(tmp_path, "whole", r1=10.0, ranks=True)
+    seen = visit(browser, write_page(tmp_path, tmp_path / "report.html"), 1400)
+    assert column(seen.page, "seed") == ["3 folds", "0"]
+    assert column(seen.page, "mean R@1") == ["33.00", "10.00"]
+    place = headings(seen.page).index("mean R@1") + 1
+    below = seen.page.locator(f".runs tbody tr:first-child td:nth-child({place}) .sub").inner_text()
+    low, high = map(float, below.split("–"))
+    assert 26.0 < low < 32.0
+    assert 34.0 < high < 40.0
+    seen.page.close()
+    assert (seen.errors, seen.requests) == ([], [])

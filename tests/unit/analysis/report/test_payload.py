@@ -1,7 +1,7 @@
 import pytest
 
 from helpers.records import record_of
-from helpers.run_folders import write_run
+from helpers.run_folders import SMALL, write_run
 from tangka_match.analysis.curves import read_curves
 from tangka_match.analysis.report.payload import CLOCK_POINTS, Report, compare_with_best, report_blocks
 from tangka_match.analysis.runs.selection import fold_seeds
@@ -54,6 +54,49 @@ def test_verdicts_refer_to_run_numbers(tmp_path):
     (verdict,) = blocks_of(tmp_path, *runs)["report"]["verdicts"]
     assert (verdict["a"], verdict["b"], verdict["better"]) == ([1], [0], "a")
     assert verdict["difference"]["difference"] == -50.0
+
+
+def write_folds(tmp_path, recipes, folds=3, seeds=(0,)):
+    """Write the folds of recipes ``{margin: r1}``, each held-out fold with the same queries."""
+    return [
+        write_run(
+            tmp_path, f"m{margin}-f{fold}-s{seed}", r1=r1 + fold, seed=seed, ranks=True, data_fingerprint=f"f{fold}",
+            config={"loss": {"margin": margin}, "data": {**SMALL["data"], "folds": folds, "fold": fold}},
+        )
+        for margin, r1 in recipes.items() for seed in seeds for fold in range(folds)
+    ]  # fmt: skip
+
+
+def test_folds_are_pooled_with_an_interval(tmp_path):
+    report = blocks_of(tmp_path, *write_folds(tmp_path, {0.1: 20.0, 0.3: 50.0}))["report"]
+    assert [run["recipe"] for run in report["runs"]] == [0, 0, 0, 1, 1, 1]
+    (pooled,) = report["pooled"]["0"]
+    assert (pooled["folds"], pooled["images"]) == (3, 300)
+    assert pooled["metrics"]["mean_r1"] == pytest.approx(21.0)
+    low, high = pooled["intervals"]["mean_r1"]
+    assert 15.0 < low < 20.0
+    assert 22.0 < high < 27.0
+    (verdict,) = report["verdicts"]
+    assert (verdict["a"], verdict["b"], verdict["better"]) == ([3, 4, 5], [0, 1, 2], "a")
+    assert verdict["difference"]["difference"] == pytest.approx(-30.0)
+
+
+def test_each_seed_of_folds_is_one_sample(tmp_path):
+    report = blocks_of(tmp_path, *write_folds(tmp_path, {0.1: 20.0, 0.3: 50.0}, seeds=(0, 1)))["report"]
+    assert [len(report["pooled"][recipe]) for recipe in "01"] == [2, 2]
+    assert report["verdicts"][0]["better"] == "a"
+
+
+def test_runs_without_folds_are_not_pooled(tmp_path):
+    assert blocks_of(tmp_path, write_run(tmp_path, "a", ranks=True))["report"]["pooled"] == {}
+
+
+def test_recipes_with_different_folds_are_not_compared(tmp_path):
+    *kept, left_out = write_folds(tmp_path, {0.1: 20.0, 0.3: 50.0})
+    (verdict,) = blocks_of(tmp_path, *kept)["report"]["verdicts"]
+    assert verdict["difference"] is None
+    assert "a has the folds [0, 1] of 3, b has [0, 1, 2] of 3" in verdict["reason"]
+    assert left_out not in kept
 
 
 def recipes_of(tmp_path, *runs):

@@ -1,7 +1,7 @@
 import pytest
 
 from helpers.records import record_of
-from helpers.run_folders import write_run
+from helpers.run_folders import SMALL, write_run
 from tangka_match.analysis.runs.selection import best_first, fold_seeds, select_runs, sort_runs
 from tangka_match.errors import ConfigError
 
@@ -19,6 +19,18 @@ def test_runs_with_different_seeds_are_one_recipe(tmp_path):
     assert (recipes[0].mean("mean_r1"), recipes[0].std("mean_r1")) == (pytest.approx(32.0), pytest.approx(2.0))
     assert (recipes[1].mean("mean_r1"), recipes[1].std("mean_r1")) == (50.0, None)
     assert best_first(recipes) == [recipes[1], recipes[0]]
+
+
+def test_folds_of_one_recipe_are_one_recipe(tmp_path):
+    for fold in range(3):
+        for seed in (0, 1):
+            data = {**SMALL["data"], "folds": 3, "fold": fold, "fold_val_share": 0.1}
+            write_run(tmp_path, f"{fold}{seed}", seed=seed, config={"data": data}, data_fingerprint=f"f{fold}")
+    write_run(tmp_path, "whole")
+    runs = [record_of(path) for path in sorted(tmp_path.iterdir())]
+    folded, whole = fold_seeds(runs)
+    assert (len(folded.runs), len(folded.counted), folded.num_seeds, folded.has_folds) == (6, 6, 2, True)
+    assert (len(whole.runs), whole.has_folds) == (1, False)
 
 
 def test_unfinished_run_is_not_counted(tmp_path):

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tangka_match.analysis.diagnosis.feature_scan import FeatureScan
+from tangka_match.data.feature_scan import FeatureScan
 from tangka_match.data.split import Split
 from tangka_match.metrics import Ranks, retrieval_ranks
 from tangka_match.retrieval.corrections import WITH_BANK, Bank, BankScores, CorrectionSettings, corrector

@@ -2,8 +2,8 @@ import numpy as np
 import torch
 
 from helpers.planted import planted_split
-from tangka_match.analysis.diagnosis.feature_scan import scan_features
 from tangka_match.analysis.diagnosis.model.scored import score_split, undamaged_bank
+from tangka_match.data.feature_scan import scan_features
 from tangka_match.retrieval.corrections import Bank
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from helpers.planted import planted_split
-from tangka_match.analysis.diagnosis import near_images as module
-from tangka_match.analysis.diagnosis.feature_scan import scan_features
-from tangka_match.analysis.diagnosis.near_images import group_pairs, near_images
+from tangka_match.data import near_images as module
+from tangka_match.data.feature_scan import scan_features
+from tangka_match.data.near_images import group_pairs, near_images
 from tangka_match.data.split import load_split
 from tangka_match.demo import make_scenes, write_demo_set
 

@@ -1,5 +1,6 @@
 """Near-duplicate images, found by their region features."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tangka_match.analysis.diagnosis.feature_scan import FeatureScan, track_progress, unit_regions
+from tangka_match.data.feature_scan import FeatureScan, track_progress, unit_regions
 from tangka_match.data.split import Split
 
 SAME = 0.01
@@ -52,7 +53,14 @@ class NearPair(NamedTuple):
     distance: float
 
 
-def near_images(query: Split, query_scan: FeatureScan, gallery: Split, gallery_scan: FeatureScan) -> list[NearPair]:
+def near_images(
+    query: Split,
+    query_scan: FeatureScan,
+    gallery: Split,
+    gallery_scan: FeatureScan,
+    *,
+    sample: bool = True,
+) -> list[NearPair]:
     """Find near-duplicates of the query images in a gallery.
 
     Two steps, in bounded memory: a shortlist by the cosine of mean features (centred on the gallery's mean), then a
@@ -67,13 +75,14 @@ def near_images(query: Split, query_scan: FeatureScan, gallery: Split, gallery_s
         query_scan: Statistics of its features.
         gallery: Split to search; the same object as ``query`` for duplicates within a split.
         gallery_scan: Statistics of its features.
+        sample: Whether to compare at most ``MAX_QUERIES`` images, sampled evenly; ``False`` compares all.
 
     Returns:
         Pairs sorted by query; within one split each pair once, with the lower row as ``query``.
     """
     within = query is gallery
     asked = np.flatnonzero(query_scan.valid.any(axis=1))
-    if len(asked) > MAX_QUERIES:
+    if sample and len(asked) > MAX_QUERIES:
         asked = asked[np.linspace(0, len(asked) - 1, MAX_QUERIES).astype(np.int64)]
     order = _nearest(query_scan, asked, gallery_scan, within=within)
     others = order.shape[1]
@@ -105,6 +114,15 @@ def group_pairs(pairs: list[NearPair], count: int) -> npt.NDArray[np.int64]:
     >>> group_pairs([NearPair(0, 2, 0.1), NearPair(2, 3, 0.1)], 5).tolist()
     [0, 1, 0, 0, 4]
     """
+    return connected([(pair.query, pair.gallery) for pair in pairs], count)
+
+
+def connected(pairs: Iterable[tuple[int, int]], count: int) -> npt.NDArray[np.int64]:
+    """Return the connected component of each of ``count`` items, (count,): the smallest index in it.
+
+    >>> connected([(0, 2), (3, 2)], 5).tolist()
+    [0, 1, 0, 0, 4]
+    """
     root = list(range(count))
 
     def find(item: int) -> int:
@@ -113,8 +131,8 @@ def group_pairs(pairs: list[NearPair], count: int) -> npt.NDArray[np.int64]:
             item = root[item]
         return item
 
-    for pair in pairs:
-        low, high = sorted((find(pair.query), find(pair.gallery)))
+    for one, other in pairs:
+        low, high = sorted((find(one), find(other)))
         root[high] = low
     return np.array([find(item) for item in range(count)], dtype=np.int64)
 
