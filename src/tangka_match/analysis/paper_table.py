@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import NamedTuple
 
 from tangka_match.analysis.comparison import better
+from tangka_match.analysis.folds import by_seed, describe_folds, pooled_result
 from tangka_match.analysis.report.payload import Verdict
 from tangka_match.analysis.runs.differences import choose_columns, differing_keys, short_names, short_value
 from tangka_match.analysis.runs.selection import Recipe, best_first
 from tangka_match.analysis.significance import LEVEL, Difference
-from tangka_match.errors import ConfigError
+from tangka_match.errors import ConfigError, count
 from tangka_match.metric_names import CUTOFFS, DIRECTION_LABELS, PRIMARY_METRIC, RECALLS
 
 SUFFIXES = (".md", ".tex")
@@ -106,21 +108,26 @@ def recipe_table(recipes: Sequence[Recipe], verdicts: Sequence[Verdict]) -> Pape
     """
     ordered = best_first(recipes)
     lower = {run.path for verdict in verdicts if verdict.better == "a" for run in verdict.b}
-    highest = {metric: max((r.mean(metric) or 0.0 for r in ordered), default=0.0) for metric in METRICS}
+    results = [_result(recipe) for recipe in ordered]
+    highest = {metric: max((r.means.get(metric, 0.0) for r in results), default=0.0) for metric in METRICS}
     rows = []
-    for recipe, name in zip(ordered, _names(ordered), strict=True):
+    for recipe, result, name in zip(ordered, results, _names(ordered), strict=True):
         mark = "†" if any(run.path in lower for run in recipe.runs) else ""
         cells = [
-            Cell(_value(recipe, metric) + (mark if metric == PRIMARY_METRIC else ""), recipe.mean(metric) == best)
+            Cell(
+                result.texts.get(metric, "–") + (mark if metric == PRIMARY_METRIC else ""),
+                result.means.get(metric) == best,
+            )
             for metric, best in highest.items()
         ]
-        rows.append([Cell(name), Cell(_gallery(recipe)), Cell(str(len(recipe.counted))), *cells])
+        rows.append([Cell(name), Cell(_gallery(recipe)), Cell(result.runs), *cells])
     caption = (
         "Validation, in percent; rsum is the sum of the six recalls. Several seeds: mean ± standard deviation; one "
-        f"seed: value [{LEVEL:.0%} interval over images]. Gallery: images × captions per image. "
+        f"seed: value [{LEVEL:.0%} interval over images]; folds of a cross-validation: over the queries of all folds. "
+        "Gallery: images × captions per image, of one fold if there are several. "
         "† mean R@1 significantly lower than that of the best recipe on the same data (p < 0.05)."
     )
-    return PaperTable(["Recipe", "Gallery", "Seeds", *HEADINGS], rows, caption)
+    return PaperTable(["Recipe", "Gallery", "Runs", *HEADINGS], rows, caption)
 
 
 def difference_table(
@@ -190,13 +197,33 @@ def _gallery(recipe: Recipe) -> str:
     return "–" if queries is None else f"{queries[0]:,} × {queries[1] / queries[0]:.3g}"
 
 
-def _value(recipe: Recipe, metric: str) -> str:
-    mean, deviation = recipe.mean(metric), recipe.std(metric)
-    if mean is None:
-        return "–"
-    if deviation is not None:
-        return f"{mean:.2f} ± {deviation:.2f}"
-    interval = next((run.intervals[metric] for run in recipe.counted if metric in run.intervals), None)
+class _Result(NamedTuple):
+    """Numbers of a recipe: which runs they come from, and the mean and the text of each metric."""
+
+    runs: str
+    means: Mapping[str, float]
+    texts: Mapping[str, str]
+
+
+def _result(recipe: Recipe) -> _Result:
+    intervals: Mapping[str, tuple[float, float]]
+    if recipe.has_folds and all(run.has_ranks for run in recipe.counted):
+        seeds = by_seed(recipe.counted, recipe.runs[0].name)
+        pooled = [pooled_result(seed) for seed in seeds]
+        values = {metric: [one.metrics[metric] for one in pooled] for metric in METRICS}
+        intervals = pooled[0].intervals
+        runs = f"{count(len(seeds), 'seed')}, {describe_folds(seeds[0])}"
+    else:
+        values = {metric: recipe.values(metric) for metric in METRICS}
+        intervals = recipe.counted[0].intervals
+        runs = count(len(recipe.counted), "seed")
+    means = {metric: fmean(found) for metric, found in values.items() if found}
+    return _Result(runs, means, {m: _text(mean, values[m], intervals.get(m)) for m, mean in means.items()})
+
+
+def _text(mean: float, values: Sequence[float], interval: tuple[float, float] | None) -> str:
+    if len(values) > 1:
+        return f"{mean:.2f} ± {stdev(values):.2f}"
     return f"{mean:.2f}" if interval is None else f"{mean:.2f} [{interval[0]:.1f}, {interval[1]:.1f}]"
 
 

@@ -45,7 +45,7 @@ def test_recipes_best_first_with_deviation_or_interval_and_mark(tmp_path):
     table = recipe_table([low, best], [verdict])
     first, second = (dict(zip(table.headings, row, strict=True)) for row in table.rows)
     assert first["Recipe"].text.endswith("margin=0.3")
-    assert (first["Seeds"].text, second["Seeds"].text) == ("1", "2")
+    assert (first["Runs"].text, second["Runs"].text) == ("1 seed", "2 seeds")
     assert first["mean R@1"].text.startswith("50.00")
     assert first["mean R@1"].bold
     assert second["mean R@1"] == Cell("32.00 ± 2.83†")
