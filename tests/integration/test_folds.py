@@ -91,7 +91,7 @@ def test_wrong_settings_are_refused_before_anything_is_written(demo_data, tmp_pa
 
 
 def test_diagnose_refuses_folds(demo_data, tmp_path):
-    words = ("data=demo_small", "data.folds=3", f"out={tmp_path / 'out'}", f"paths.data={demo_data}")
+    words = ("data=demo_small", "data.folds=3", f"out={tmp_path / 'out'}", *places(demo_data, tmp_path))
     done = run_cli_in_process(*words, main=diagnose)
     assert done.code == 2
     assert "data.folds=3: only train holds out folds" in done.stderr

@@ -94,10 +94,11 @@ def _print_summary(sweep: OpenSweep) -> list[JobRecord]:
     jobs = [content.jobs[number] for number in sorted(content.jobs)]
     finished = sum(job.status == "finished" for job in jobs)
     pooled = pool_jobs(jobs, sweep.folder.path.parent.parent)
+    split = "; metrics of the validation part" if pooled else ""  # the held-out fold selects nothing
     table = jobs_table(
         jobs,
-        title=f"sweep {sweep.folder.sweep_id}: {finished} of {len(jobs)} jobs finished",
-        columns=[PRIMARY_METRIC, "rsum"],  # of validation, with folds too: the held-out fold selects nothing
+        title=f"sweep {sweep.folder.sweep_id}: {finished} of {len(jobs)} jobs finished{split}",
+        columns=[PRIMARY_METRIC, "rsum"],
         best=set() if pooled else best_jobs(jobs, PRIMARY_METRIC),  # a fold is not better, but easier
     )
     rich.print(table)
