@@ -65,6 +65,17 @@ def test_near_duplicates_within_a_split_are_reported(tmp_path):
     assert "dev-0003 = dev-0009" in finding.seen
 
 
+def test_criterion_of_near_duplicates_is_stated(tmp_path):
+    def change(features):
+        features[9] = features[3] + 0.4 * np.random.default_rng(0).normal(size=features[3].shape)
+
+    section, _ = diagnose(val=planted_split(tmp_path, "val", captions=sentences("val"), change=change))
+    limit = section.values["val"]["max_distance"]
+    assert 0.1 < limit < 0.6
+    assert f"threshold {limit:.2g})" in section.findings[0].seen
+    assert f"at most {limit:.2g}, 5 standard deviations" in dict(section.facts)["val: criterion of near-duplicates"]
+
+
 def test_listed_groups_match_their_count(tmp_path):
     def change(features):
         features[9], features[12], features[40] = features[3], features[3], features[20]
