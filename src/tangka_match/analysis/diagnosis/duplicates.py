@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tangka_match.analysis.diagnosis.ceiling import DuplicateGroups, ceiling
+from tangka_match.analysis.diagnosis.ceiling import DuplicateGroups, ceiling, exceeds_ceiling
 from tangka_match.analysis.diagnosis.distinguishable import find_distinguishable_captions
 from tangka_match.analysis.diagnosis.feature_scan import FeatureScan
 from tangka_match.analysis.diagnosis.finding import Finding, Section
@@ -27,13 +27,15 @@ MAX_LISTED = 5
 
 
 def diagnose_duplicates(
-    texts: Mapping[str, Texts], scans: Mapping[str, FeatureScan]
+    texts: Mapping[str, Texts], scans: Mapping[str, FeatureScan], recalls: Mapping[str, float] | None = None
 ) -> tuple[Section, dict[str, DuplicateGroups]]:
     """Find duplicates within each split, and between train and every other split.
 
     Args:
         texts: Captions by split.
         scans: Feature statistics by split.
+        recalls: Text→image R@1 of a model (percent) by split, where measured. If it is above the ceiling, the images
+            found are reported as similar images, not as duplicates.
 
     Returns:
         The section, and the duplicate groups of each split.
@@ -63,7 +65,8 @@ def diagnose_duplicates(
             "reordered_captions": len(reordered),
             "told_apart": len({caption for caption, _ in found.mismatches}),
         }
-        findings += _near(name, text, found, near_images)
+        is_refuted = exceeds_ceiling((recalls or {}).get(name), found, split.caption_to_image)
+        findings += _near(name, text, found, near_images, is_refuted=is_refuted)
         findings += _shared(name, text, found, shared)
         findings += _reordered(name, reordered)
     if "train" in texts:
@@ -126,40 +129,36 @@ def _criterion(near: NearImages) -> str:
     )
 
 
-def _near(name: str, text: Texts, found: DuplicateGroups, near: NearImages) -> list[Finding]:
+def _near(name: str, text: Texts, found: DuplicateGroups, near: NearImages, *, is_refuted: bool) -> list[Finding]:
     if not near.pairs:
         return []
-    split = text.split
-    lost = (
-        100.0
-        - ceiling(found.images, np.arange(split.num_captions), split.caption_to_image, found.mismatches)["mean_r1"]
-    )
+    split, owners = text.split, text.split.caption_to_image
     members = np.flatnonzero(np.bincount(found.images)[found.images] > 1)
     together = [np.flatnonzero(found.images == group) for group in dict.fromkeys(found.images[members].tolist())]
     listed = _listed([tuple(split.image_ids[image] for image in group) for group in together])
-    farthest = max(pair.distance for pair in near.pairs)
-    is_train = name == "train"
-    return [
-        Finding(
-            "near_images",
-            "warning",
-            f"{len(members):,} of {split.num_images:,} images of {name} have a near-duplicate in {name}, judged by "
-            f"their features (distance up to {farthest:.2g}, threshold {near.limit:.2g}); "
-            f"{count(len(together), 'group')}: {listed}",
-            "training uses them as negatives of each other and pushes them apart"
-            if is_train
-            else "only one image per group counts as correct",
-            "inspect them first: weak features make images of one kind (grass, snow, sea) look alike; then keep "
-            "one image per group, or "
-            + (
-                "give them the same image id"
-                if is_train
-                else "report recall that counts near-duplicates as correct (evaluate near_duplicates.threshold=…)"
-            ),
-            points=None if is_train else lost,
-            ids=tuple(split.image_ids[image] for image in members),
-        )
-    ]
+    distances = [pair.distance for pair in near.pairs]
+    # Exact duplicates remain duplicates, whatever the mean recall is.
+    is_refuted = is_refuted and min(distances) > SAME
+    kind = "very similar image" if is_refuted else "near-duplicate"
+    seen = (
+        f"{len(members):,} of {split.num_images:,} images of {name} have a {kind} in {name}, judged by their features "
+        f"(distance up to {max(distances):.2g}, threshold {near.limit:.2g}); {count(len(together), 'group')}: {listed}"
+    )
+    ids = tuple(split.image_ids[image] for image in members)
+    if is_refuted:
+        why = "the model distinguishes most of them: its R@1 is above the ceiling that duplicates would set"
+        return [Finding("near_images", "info", seen, why, "remove only those that prove to be copies", ids=ids)]
+    inspect = (
+        "inspect them first: weak features make images of one kind (grass, snow, sea) look alike; then keep one image "
+        "per group, or "
+    )
+    if name == "train":
+        why = "training uses them as negatives of each other and pushes them apart"
+        return [Finding("near_images", "warning", seen, why, f"{inspect}give them the same image id", ids=ids)]
+    lost = 100.0 - ceiling(found.images, np.arange(split.num_captions), owners, found.mismatches)["mean_r1"]
+    why = "only one image per group counts as correct"
+    do = f"{inspect}report recall that counts near-duplicates as correct (evaluate near_duplicates.threshold=…)"
+    return [Finding("near_images", "warning", seen, why, do, points=lost, ids=ids)]
 
 
 def _shared(name: str, text: Texts, found: DuplicateGroups, shared: Sequence[int]) -> list[Finding]:

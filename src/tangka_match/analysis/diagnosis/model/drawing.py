@@ -122,11 +122,12 @@ def draw_slices(title: str, slices: Sequence[Slice]) -> str:
         return ""
     rows = "".join(
         f'<tr><td>{escape(made.name)}</td><td class="number">{made.captions:,}</td>'
-        f'<td class="number">{made.recall:.1f} ± {made.half_width:.1f}</td><td class="number">{made.others:.1f}</td>'
+        f'<td class="number">{made.recall:.1f} ({low:.1f}–{high:.1f})</td><td class="number">{made.others:.1f}</td>'
         f"<td>{_bar(made)}</td></tr>"
         for made in slices
+        for low, high in [made.interval]
     )
-    head = "<tr><th>captions with</th><th>number</th><th>R@1, %</th><th>all others</th><th></th></tr>"
+    head = "<tr><th>captions with</th><th>number</th><th>R@1, % (95 % interval)</th><th>all others</th><th></th></tr>"
     return f'<h3>{escape(title)}</h3><table class="slices">{head}{rows}</table>'
 
 

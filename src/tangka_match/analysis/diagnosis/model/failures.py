@@ -13,7 +13,7 @@ import torch
 from tangka_match.analysis.diagnosis.finding import Finding
 from tangka_match.analysis.diagnosis.model.hubs import name_of
 from tangka_match.analysis.diagnosis.model.scored import Scored
-from tangka_match.analysis.diagnosis.power import half_width
+from tangka_match.analysis.diagnosis.power import format_interval, recall_interval
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.data.word_classes import word_kinds
 from tangka_match.retrieval.answers import Answer, list_answers
@@ -54,9 +54,9 @@ class Slice:
     images: int
 
     @property
-    def half_width(self) -> float:
-        """Half-width of the 95 % interval of ``recall``, in points, as with one caption per image."""
-        return half_width(self.recall, self.images)
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of ``recall`` (percent), as with one caption per image."""
+        return recall_interval(self.recall, self.images)
 
     def points(self, total: int) -> float:
         """Gain in the R@1 of all ``total`` captions, in points, if the slice had the recall of the others."""
@@ -170,8 +170,8 @@ def judge_slices(code: str, slices: Sequence[Slice], captions: int, do: str) -> 
         Finding(
             code,
             "info",
-            f"captions with {made.name} have an R@1 of {made.recall:.1f} % (± {made.half_width:.1f}; "
-            f"{made.captions:,} captions), all others {made.others:.1f} %",
+            f"captions with {made.name} have an R@1 of {made.recall:.1f} % (95 % interval "
+            f"{format_interval(made.interval)}; {made.captions:,} captions), all others {made.others:.1f} %",
             "the model fails on these captions more often; the cause may be another property that they share",
             do,
             points=made.points(captions),
