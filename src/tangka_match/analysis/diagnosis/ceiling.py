@@ -192,8 +192,8 @@ def _profile_finding(profile: Sequence[float], reading: ProfileReading, best: fl
     explained = min(max(reading.without[0] - reading.with_found[0], 0.0), missing)
     why, do = {
         "weak_model": (
-            "the profile is that of a weak model, not that of duplicates",
-            "check training first: steps, loss, features",
+            "R@1 is as usual for this R@10: the profile is that of a model to improve, not that of duplicates",
+            "improve training first: steps, loss, features",
         ),
         "duplicates": (
             f"R@1 is {missing:.1f} points lower than usual for this R@10, and the duplicates found explain it",
@@ -205,6 +205,10 @@ def _profile_finding(profile: Sequence[float], reading: ProfileReading, best: fl
             "comes from similar items that the model confuses: fine details, or duplicates missed by the features",
             "inspect the worst queries; train longer on hard negatives, and mention in captions what distinguishes "
             "an image",
+        ),
+        "at_ceiling": (
+            "R@1 is as high as this split can show",
+            "compare models on a larger or harder split",
         ),
         "above": (
             "R@1 is above the ceiling, so the ceiling does not hold: the model distinguishes most of the images that "

@@ -48,18 +48,22 @@ def recall_profile(separation: float, gallery: int, group_sizes: Sequence[int]) 
     return r1, r5, r10
 
 
+Reading = Literal["weak_model", "duplicates", "look_alikes", "at_ceiling", "above"]
+
+
 class ProfileReading(NamedTuple):
     """Interpretation of a recall profile.
 
     Attributes:
         looks_like: ``weak_model``: R@1 is usual for a set without duplicates; ``duplicates``: usual with the duplicates
-            found; ``look_alikes``: lower than both; ``above``: above the ceiling.
+            found; ``look_alikes``: lower than both; ``at_ceiling``: the ceiling is within the 95 % interval of R@1;
+            ``above``: above the ceiling.
         without: Lowest and highest usual R@1 (percent) for this R@10 without duplicates.
         with_found: The same with the duplicates found.
         interval: 95 % interval of R@1 (percent), with one query per image.
     """
 
-    looks_like: Literal["weak_model", "duplicates", "look_alikes", "above"]
+    looks_like: Reading
     without: tuple[float, float]
     with_found: tuple[float, float]
     interval: tuple[float, float]
@@ -83,9 +87,11 @@ def read_profile(profile: Sequence[float], gallery: int, group_sizes: Sequence[i
     check_profile(profile)
     low, high = interval = recall_interval(profile[0], gallery)
     without, with_found = (_usual(profile[2], gallery, sizes) for sizes in ([1], group_sizes))
-    looks_like: Literal["weak_model", "duplicates", "look_alikes", "above"] = "look_alikes"
+    looks_like: Reading = "look_alikes"
     if low > best:
         looks_like = "above"
+    elif max(high, profile[0]) >= best:
+        looks_like = "at_ceiling"
     elif high >= without[0]:
         looks_like = "weak_model"
     elif high >= with_found[0]:

@@ -131,6 +131,8 @@ PROFILES = [
     (tuple(0.9 * r for r in recall_profile(3.3, 363, [3])), [3] * 363, 33.4, "duplicates"),
     (USERS, [1] * 363, 100.0, "look_alikes"),
     ((60.0, 90.0, 95.0), [3] * 363, 33.4, "above"),
+    ((100.0, 100.0, 100.0), [1] * 60, 100.0, "at_ceiling"),
+    ((34.0, 95.0, 99.0), [3] * 363, 33.4, "at_ceiling"),
 ]
 
 
@@ -173,8 +175,8 @@ def test_model_above_the_ceiling_withdraws_it():
 
 def test_profile_and_power_state_the_same_interval():
     own = np.arange(60)
-    (profile,) = diagnose_ceiling("val", DuplicateGroups(own, own, own), own, (96.67, 100.0, 100.0)).findings
-    (power,) = diagnose_power("val", 60, 96.67).findings
-    interval = format_interval(recall_interval(96.67, 60))
+    (profile,) = diagnose_ceiling("val", DuplicateGroups(own, own, own), own, (90.0, 96.67, 100.0)).findings
+    (power,) = diagnose_power("val", 60, 90.0).findings
+    interval = format_interval(recall_interval(90.0, 60))
     assert interval in profile.seen
     assert interval in power.seen
