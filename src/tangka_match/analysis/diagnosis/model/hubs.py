@@ -147,8 +147,8 @@ def _dominant(scored: Scored, direction: str, counted: Hubs) -> list[Finding]:
             f"the {item_noun} {named} is the first answer of {first:,} of {counted.queries:,} {query_noun} "
             f"({share:.0f} %); it matches {own:,} of them",
             f"all other {query_noun} with this first answer are answered incorrectly",
-            "inspect it: a blank or very common image, or a caption of function words only; if it is neither, training "
-            "is close to collapse",
+            "inspect it: a blank or very common image, or a caption of function words only; if it is neither, train longer "
+            "or use a hubness correction",
             points=excess,
             ids=tuple(name_of(scored, direction, hub) for hub in counted.strongest()),
         )

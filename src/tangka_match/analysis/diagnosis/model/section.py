@@ -7,6 +7,7 @@ from typing import Any
 from tangka_match.analysis.diagnosis.charts import histogram, lines
 from tangka_match.analysis.diagnosis.finding import Finding, Section
 from tangka_match.analysis.diagnosis.model.attention import measure_attention
+from tangka_match.analysis.diagnosis.model.chance import is_at_chance, judge_collapse, judge_direction
 from tangka_match.analysis.diagnosis.model.drawing import Album, draw_attention, draw_hubs, draw_slices, draw_worst
 from tangka_match.analysis.diagnosis.model.failures import (
     Slice,
@@ -19,7 +20,7 @@ from tangka_match.analysis.diagnosis.model.failures import (
 )
 from tangka_match.analysis.diagnosis.model.hubs import Hubs, count_hubs, judge_hubs, name_of
 from tangka_match.analysis.diagnosis.model.scored import Scored
-from tangka_match.analysis.diagnosis.model.space import Space, judge_collapse, judge_space, measure_space
+from tangka_match.analysis.diagnosis.model.space import Space, judge_space, measure_space
 from tangka_match.metric_names import CUTOFFS
 from tangka_match.metric_names import DIRECTION_LABELS as DIRECTIONS
 from tangka_match.metrics import summarise
@@ -32,7 +33,7 @@ MAX_PLOTTED = 50_000
 def diagnose_model(matcher: TrainedMatcher, scored: Scored, train_words: Sequence[Sequence[str]]) -> list[Section]:
     """Diagnose hubs, the joint space, failing captions, the worst queries and attention.
 
-    For a model at chance level, the result contains only that finding.
+    For a model at chance level in both directions, the result contains only that finding.
 
     Args:
         matcher: Model.
@@ -53,6 +54,8 @@ def diagnose_model(matcher: TrainedMatcher, scored: Scored, train_words: Sequenc
     album = Album(scored.split)
     hubs = count_hubs(scored)
     findings, gains = judge_hubs(scored, hubs)
+    one_sided = judge_direction(scored, hubs)
+    findings += [] if one_sided is None else [one_sided]
     facts += _hub_facts(scored, hubs)
     facts += [
         (f"mean R@1 with hubness correction {name}", f"{gain.b:.2f} % ({gain.difference:+.2f})")
@@ -155,6 +158,9 @@ def _space_facts(space: Space) -> list[tuple[str, str]]:
 def _slices(
     matcher: TrainedMatcher, scored: Scored, train_words: Sequence[Sequence[str]]
 ) -> tuple[list[Slice], list[Slice], list[Slice]]:
+    if is_at_chance(scored, "t2i"):
+        # The recall of any slice would be that of chance.
+        return [], [], []
     found, owners = (scored.ranks.t2i == 1).numpy(), scored.owners.numpy()
     seen = Counter(word for caption in train_words for word in caption)
     return (
