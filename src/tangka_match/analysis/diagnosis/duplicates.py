@@ -53,8 +53,8 @@ def diagnose_duplicates(
         facts.append(
             (
                 name,
-                f"{near:,} images with a near-duplicate, {len(shared):,} captions shared with another image, "
-                f"{len(reordered):,} captions with the words of another one in a different order",
+                f"{count(near, 'image')} with a near-duplicate, {count(len(shared), 'caption')} shared with another "
+                f"image, {count(len(reordered), 'caption')} with the words of another one in a different order",
             )
         )
         facts.append((f"{name}: criterion of near-duplicates", _criterion(near_images)))

@@ -20,6 +20,8 @@ from tangka_match.retrieval.answers import Answer, list_answers
 
 MIN_CAPTIONS = 20
 """Fewest captions of a slice, and of its complement."""
+MIN_FAILURES = 5
+"""Fewest captions with a word that must fail for the word to be listed: fewer say nothing about the word."""
 RARE = 2
 """Most occurrences in training of a word that counts as rare."""
 LEVEL = 0.05
@@ -57,6 +59,11 @@ class Slice:
     def interval(self) -> tuple[float, float]:
         """95 % interval of ``recall`` (percent), as with one caption per image."""
         return recall_interval(self.recall, self.images)
+
+    @property
+    def failures(self) -> int:
+        """Number of captions of the slice that do not rank their image first."""
+        return round(self.captions * (1 - self.recall / 100))
 
     def points(self, total: int) -> float:
         """Gain in the R@1 of all ``total`` captions, in points, if the slice had the recall of the others."""
@@ -144,11 +151,13 @@ def worst_words(
     owners: npt.NDArray[np.int64],
     count: int = 12,
 ) -> list[Slice]:
-    """Find the words whose captions fail most, among words in at least ``MIN_CAPTIONS`` captions."""
+    """Find the words whose captions fail most, with at least ``MIN_CAPTIONS`` captions and ``MIN_FAILURES`` failures."""
     holders = Counter(word for caption in words for word in set(caption))
     frequent = sorted(word for word, number in holders.items() if number >= MIN_CAPTIONS)
     slices = (slice_of(word, np.array([word in caption for caption in words]), found, owners) for word in frequent)
-    failing = [made for made in slices if made is not None and made.recall < made.others]
+    failing = [
+        made for made in slices if made is not None and made.recall < made.others and made.failures >= MIN_FAILURES
+    ]
     return sorted(failing, key=lambda made: (made.p, made.name))[:count]
 
 
