@@ -151,7 +151,7 @@ def worst_words(
     owners: npt.NDArray[np.int64],
     count: int = 12,
 ) -> list[Slice]:
-    """Find the words whose captions fail most, with at least ``MIN_CAPTIONS`` captions and ``MIN_FAILURES`` failures."""
+    """Find the words whose captions fail most, with ``MIN_CAPTIONS`` captions and ``MIN_FAILURES`` failures or more."""
     holders = Counter(word for caption in words for word in set(caption))
     frequent = sorted(word for word, number in holders.items() if number >= MIN_CAPTIONS)
     slices = (slice_of(word, np.array([word in caption for caption in words]), found, owners) for word in frequent)
