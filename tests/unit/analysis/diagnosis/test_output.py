@@ -7,7 +7,7 @@ from xml.etree.ElementTree import fromstring
 import pytest
 from rich.console import Console
 
-from tangka_match.analysis.diagnosis.charts import histogram, lines
+from tangka_match.analysis.diagnosis.charts import histogram, lines, ticks
 from tangka_match.analysis.diagnosis.finding import Finding, Section
 from tangka_match.analysis.diagnosis.output import NO_PROBLEMS, check_out, print_diagnosis, render_page, write_diagnosis
 from tangka_match.errors import ConfigError
@@ -94,11 +94,15 @@ def labels(svg):
 
 @pytest.mark.parametrize(("step", "rate"), [(1, 0.0), (1, 5e-4), (7, 0.03)])
 def test_axes_around_a_single_point_have_whole_steps_and_nothing_below_zero(step, rate):
-    *ticks, _ = labels(lines({"lr": ([step], [rate])}, "optimizer steps", "learning rate"))
-    assert not [tick for tick in ticks if tick.startswith(("-", "−"))]
-    steps = ticks[: ticks.index("0", 1)]
+    *shown, _ = labels(lines({"lr": ([step], [rate])}, "optimizer steps", "learning rate"))
+    assert not [tick for tick in shown if tick.startswith(("-", "−"))]
+    steps = shown[: shown.index("0", 1)]
     assert str(step) in steps or step == 7
     assert all("." not in tick for tick in steps)
+
+
+def test_rounding_does_not_double_the_ticks():
+    assert len(ticks(0.0, 2 * 1e-6)) == len(ticks(0.0, 2.0)) == 5
 
 
 def test_few_steps_have_whole_ticks():
