@@ -93,7 +93,7 @@ def verdict(metric: str, found: Difference) -> str:
     """
     winner = better(metric, found)
     words = "no significant difference" if winner is None else f"{winner} is better by {abs(found.difference):.2f}"
-    numbers = f"difference {_signed(found.difference, 2)}, {LEVEL:.0%}".replace("%", " %")
+    numbers = f"difference {signed(found.difference, 2)}, {LEVEL:.0%}".replace("%", " %")
     return f"{words} ({numbers} interval {_interval(found)}, p {_p(found.p, equals='= ')})"
 
 
@@ -114,7 +114,7 @@ def comparison_table(differences: Mapping[str, Difference], *, title: str, capti
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for metric in (PRIMARY_METRIC, *(name for name in METRICS if name != PRIMARY_METRIC)):
         found = differences[metric]
-        numbers = (f"{found.a:.2f}", f"{found.b:.2f}", _signed(found.difference, 2), _interval(found), _p(found.p))
+        numbers = (f"{found.a:.2f}", f"{found.b:.2f}", signed(found.difference, 2), _interval(found), _p(found.p))
         primary = metric == PRIMARY_METRIC
         table.add_row(
             LABELS[metric], *numbers, better(metric, found) or "–", style="bold" if primary else "", end_section=primary
@@ -123,11 +123,11 @@ def comparison_table(differences: Mapping[str, Difference], *, title: str, capti
 
 
 def _interval(found: Difference) -> str:
-    return f"{_signed(found.low, 1)} … {_signed(found.high, 1)}"
+    return f"{signed(found.low, 1)} … {signed(found.high, 1)}"
 
 
-def _signed(value: float, digits: int) -> str:
-    """Format with a sign (U+2212 for minus), and without one for 0."""
+def signed(value: float, digits: int) -> str:
+    """Format a difference with its sign (U+2212 for minus), and 0 without one."""
     text = f"{abs(value):.{digits}f}"
     if float(text) == 0:
         return text

@@ -32,7 +32,7 @@ from tangka_match.errors import ConfigError, count
 MIN_IMAGES = 2
 """Fewest images of a gallery: with a single one, every answer is correct."""
 
-GROUPS_FILE = "near_duplicates_1_{fingerprint}.npy"
+GROUPS_FILE = "near_duplicates_2_{fingerprint}.npy"
 """File in the folder of the data set that keeps its groups of near-duplicates, because finding them takes minutes for
 3,000 images. The number in the name changes with the rule for near-duplicates."""
 

@@ -47,6 +47,43 @@ def test_large_group_is_connected(tmp_path):
     assert len(set(found)) == 150 - 25
 
 
+def attributes(images, copies=0):
+    """Return a change that makes each image the sum of six attribute vectors (of eight each) with noise.
+
+    Images share attributes, so the nearest are much closer than the usual ones. The last ``copies`` images show the
+    same as the first.
+    """
+
+    def change(features):
+        rng = np.random.default_rng(2)
+        chosen = rng.integers(8, size=(images, 6))
+        chosen[images - copies :] = chosen[:copies]
+        vectors = rng.normal(size=(6, 8, features.shape[2]))
+        shown = sum(vectors[slot][chosen[:, slot]] for slot in range(6))
+        features[:] = shown[:, None] + 1.5 * rng.normal(size=features.shape)
+
+    return change
+
+
+@pytest.mark.parametrize("images", [60, 200])
+def test_images_with_common_parts_are_not_near_duplicates(tmp_path, images):
+    split = planted_split(tmp_path, "val", images=images, change=attributes(images))
+    # A few of 200 images agree in five of the six attributes.
+    assert len(within(split)) <= images // 100
+
+
+def test_copies_are_found_among_images_with_common_parts(tmp_path):
+    pairs = within(planted_split(tmp_path, "val", change=attributes(60, copies=4)))
+    assert pairs == [(0, 56), (1, 57), (2, 58), (3, 59)]
+
+
+def test_limit_is_below_the_nearest_other_images(tmp_path):
+    split = planted_split(tmp_path, "val", change=attributes(60, copies=4))
+    scan = scan_features(split)
+    found = module.search_near_images(split, scan, split, scan)
+    assert max(pair.distance for pair in found.pairs) < found.limit < 0.5
+
+
 def test_damaged_and_empty_images_are_ignored(tmp_path):
     def change(features):
         features[1] = features[2] = 0
@@ -75,7 +112,7 @@ def test_uniform_image_is_not_a_copy_of_an_image_containing_it(tmp_path):
 
 
 def judge(candidates, rivals):
-    return module._judge(np.array([candidates]), np.array([rivals])).tolist()
+    return module._judge(np.array([candidates]), np.array([rivals]))[0].tolist()
 
 
 def test_near_duplicate_criteria():

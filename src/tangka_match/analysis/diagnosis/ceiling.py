@@ -1,7 +1,7 @@
 """Upper bound that duplicates set to recall, and the comparison of a recall profile with it."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import comb
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tangka_match.analysis.diagnosis.finding import Finding, Section, Severity
+from tangka_match.analysis.diagnosis.power import format_interval, recall_interval
 from tangka_match.analysis.diagnosis.profile import ProfileReading, read_profile
 from tangka_match.errors import count
 from tangka_match.metric_names import CUTOFFS
@@ -144,29 +145,40 @@ def diagnose_ceiling(
     )
     if low < high:
         facts.append((f"best possible mean R@1 on {name}", f"{values['mean_r1']:.2f} %: {between}"))
-    findings = []
     lost = 100.0 - values["mean_r1"]
-    if lost >= MIN_LOSS:
-        findings.append(
-            Finding(
-                "ceiling",
-                "warning",
-                f"duplicates limit the mean R@1 on {name} to {values['mean_r1']:.1f} %, and text→image R@5 to "
-                f"{values['t2i_r5']:.1f} %",
-                "only one of several items that fit equally well counts as correct, so a perfect model that guesses "
-                f"among them loses {lost:.1f} points" + (f" ({between})" if low < high else ""),
-                "also report recall that counts near-duplicates as correct, and clean the split",
-                points=lost,
-            )
-        )
+    findings = [_limit_finding(name, values, lost, between if low < high else "")] if lost >= MIN_LOSS else []
     out: dict[str, object] = {"split": name, **values, "mean_r1_bounds": [low, high]}
     if profile is not None:
         sizes = np.bincount(groups.images)[groups.images][caption_to_image]
         reading = read_profile(profile, len(groups.images), sizes.tolist(), values["t2i_r1"])
+        if reading.looks_like == "above":
+            # The measured recall refutes the estimate: do not ask to clean the split as well.
+            findings = []
         findings.append(_profile_finding(profile, reading, values["t2i_r1"]))
         facts.append((PROFILE_LABEL, " / ".join(f"{recall:.2f}" for recall in profile) + " %"))
         out |= {"profile": list(profile), **reading._asdict()}
     return Section("ceiling", "Ceiling: best recall possible with these duplicates", facts, findings, values=out)
+
+
+def exceeds_ceiling(recall: float | None, groups: DuplicateGroups, caption_to_image: npt.NDArray[np.int64]) -> bool:
+    """Whether a text→image R@1 (percent) is significantly above the ceiling; ``False`` without one."""
+    if recall is None:
+        return False
+    best = ceiling(groups.images, groups.captions, caption_to_image, groups.mismatches)["t2i_r1"]
+    return recall_interval(recall, len(groups.images))[0] > best
+
+
+def _limit_finding(name: str, values: Mapping[str, float], lost: float, between: str) -> Finding:
+    return Finding(
+        "ceiling",
+        "warning",
+        f"duplicates limit the mean R@1 on {name} to {values['mean_r1']:.1f} %, and text→image R@5 to "
+        f"{values['t2i_r5']:.1f} %",
+        "only one of several items that fit equally well counts as correct, so a perfect model that guesses "
+        f"among them loses {lost:.1f} points" + (f" ({between})" if between else ""),
+        "also report recall that counts near-duplicates as correct, and clean the split",
+        points=lost,
+    )
 
 
 def _profile_finding(profile: Sequence[float], reading: ProfileReading, best: float) -> Finding:
@@ -174,14 +186,14 @@ def _profile_finding(profile: Sequence[float], reading: ProfileReading, best: fl
     seen = (
         f"R@1 / R@5 / R@10 of {profile[0]:.2f} / {profile[1]:.2f} / {profile[2]:.2f}. Models with this R@10 usually "
         f"have an R@1 of {without} without duplicates, and of {with_found} with the duplicates found here; the 95 % "
-        f"interval of R@1 is ± {reading.half_width:.1f}, and the ceiling is {best:.1f}"
+        f"interval of R@1 is {format_interval(reading.interval)}, and the ceiling is {best:.1f} %"
     )
     missing = max(reading.without[0] - profile[0], 0.0)
     explained = min(max(reading.without[0] - reading.with_found[0], 0.0), missing)
     why, do = {
         "weak_model": (
-            "the profile is that of a weak model, not that of duplicates",
-            "check training first: steps, loss, features",
+            "R@1 is as usual for this R@10: the profile is that of a model to improve, not that of duplicates",
+            "improve training first: steps, loss, features",
         ),
         "duplicates": (
             f"R@1 is {missing:.1f} points lower than usual for this R@10, and the duplicates found explain it",
@@ -194,9 +206,14 @@ def _profile_finding(profile: Sequence[float], reading: ProfileReading, best: fl
             "inspect the worst queries; train longer on hard negatives, and mention in captions what distinguishes "
             "an image",
         ),
+        "at_ceiling": (
+            "R@1 is as high as this split can show",
+            "compare models on a larger or harder split",
+        ),
         "above": (
-            "R@1 is above the ceiling: the model distinguishes images that were grouped as near-duplicates",
-            "trust the model; the ceiling is underestimated here",
+            "R@1 is above the ceiling, so the ceiling does not hold: the model distinguishes most of the images that "
+            "were grouped as near-duplicates",
+            "ignore the ceiling; remove only images that prove to be copies",
         ),
     }[reading.looks_like]
     steep = reading.looks_like in ("duplicates", "look_alikes")

@@ -120,7 +120,7 @@ def ticks(low: float, high: float) -> list[float]:
     """
     raw = (high - low) / 4
     scale = 10 ** math.floor(math.log10(raw))
-    step = next(s for s in (5, 2, 1) if s * scale <= raw) * scale
+    step = next(s for s in (5, 2, 1) if s * scale <= raw * (1 + 1e-9)) * scale
     return [step * n for n in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
@@ -133,8 +133,9 @@ def _decades(low: float, high: float) -> list[float]:
 
 
 def _draw(curves: Mapping[str, Curve], x_label: str, y_label: str, *, filled: bool, logarithmic: bool = False) -> str:
-    x_low, x_high = _range([x for xs, _ in curves.values() for x in xs])
-    y_low, y_high = _range([y for _, ys in curves.values() for y in ys])
+    all_x = [x for xs, _ in curves.values() for x in xs]
+    x_low, x_high = _range(all_x)
+    y_low, y_high = _range([y for _, ys in curves.values() for y in ys], logarithmic=logarithmic)
     if not logarithmic and y_low >= 0:
         y_low = 0.0
 
@@ -144,6 +145,8 @@ def _draw(curves: Mapping[str, Curve], x_label: str, y_label: str, *, filled: bo
 
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{y_label} against {x_label}")}">']
     for tick in ticks(x_low, x_high):
+        if all(float(x).is_integer() for x in all_x) and not float(tick).is_integer():
+            continue
         x, y = place(tick, y_low).split(",")
         parts.append(f'<text class="tick" x="{x}" y="{float(y) + 16:.1f}" text-anchor="middle">{_number(tick)}</text>')
     for tick in (_decades if logarithmic else ticks)(y_low, y_high):
@@ -179,17 +182,24 @@ def _curve(name: str, points: Sequence[str], colour: str, key: int, *, filled: b
     ]
 
 
-def _range(values: Sequence[float]) -> tuple[float, float]:
+def _range(values: Sequence[float], *, logarithmic: bool = False) -> tuple[float, float]:
+    """Return the range of an axis; around a single value, it does not extend below 0 unless the value does."""
     low, high = min(values, default=0.0), max(values, default=1.0)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    if high > low:
+        return low, high
+    if logarithmic or low < 0:
+        return low - 0.5, high + 0.5
+    return 0.0, 2 * high or 1.0
 
 
 def _number(value: float) -> str:
     if value == 0:
         return "0"
     if abs(value) < 0.001:
-        return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")
-    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
+        text = f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")
+    else:
+        text = f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
+    return text.replace("-", "−")
 
 
 def _learning_curve_axes(place: Callable[[float, float], str], last: float, top: float, label: str) -> list[str]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import t
 
+from tangka_match.analysis.comparison import signed
 from tangka_match.analysis.diagnosis.charts import draw_learning_curve
 from tangka_match.analysis.diagnosis.finding import Finding, Section
 from tangka_match.analysis.saturating_curve import MAX_EXTRAPOLATION, MeasuredPoints, PairsNeeded, SaturatingCurve
@@ -99,7 +100,8 @@ def _finding(curve: SaturatingCurve, needed: PairsNeeded, target: float, full: f
             "target_not_reachable",
             "warning",
             seen,
-            f"more pairs of this kind do not reach it with this recipe: twice as many change R@1 by {gain:+.1f} points",
+            "more pairs of this kind do not reach it with this recipe: twice as many change R@1 by "
+            f"{signed(gain, 1)} points",
             "change the model, the features or the captions; see the ceiling above",
         )
     if needed.high is None:
@@ -118,7 +120,7 @@ def _finding(curve: SaturatingCurve, needed: PairsNeeded, target: float, full: f
         "pairs_needed",
         "info",
         seen,
-        f"twice as many pairs change R@1 by {gain:+.1f} points",
+        f"twice as many pairs change R@1 by {signed(gain, 1)} points",
         "collect more pairs only if this number is attainable",
     )
 

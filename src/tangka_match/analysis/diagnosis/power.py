@@ -2,7 +2,10 @@
 
 from math import sqrt
 
+import torch
+
 from tangka_match.analysis.diagnosis.finding import Finding, Section
+from tangka_match.metrics import Ranks, confidence_intervals
 
 Z_LEVEL, Z_POWER = 1.959964, 0.841621
 """Normal quantiles: 95 % two-sided, 80 % power."""
@@ -45,14 +48,31 @@ def queries_needed(recall: float, points: float, agreement: float = AGREEMENT) -
     return round((100.0 * (Z_LEVEL + Z_POWER) / points) ** 2 * _discordant(recall, agreement))
 
 
-def half_width(recall: float, queries: int) -> float:
-    """Compute the half-width of the 95 % interval of a recall, in points (Wilson 1927).
+def recall_interval(recall: float, queries: int) -> tuple[float, float]:
+    """Compute the 95 % interval of a recall, as `tangka_match.metrics.confidence_intervals` does for these queries.
 
-    >>> round(half_width(37.0, 363), 1)
-    4.9
+    Args:
+        recall: Recall in percent; rounded to a whole number of queries.
+        queries: Number of independent queries, at least 1; with several captions per image, the number of images.
+
+    Returns:
+        (low, high) in percent, within [0, 100].
+
+    >>> [round(end, 1) for end in recall_interval(37.47, 363)]
+    [32.6, 42.6]
     """
-    share, z = recall / 100.0, Z_LEVEL
-    return 100.0 * z / (1 + z * z / queries) * sqrt(share * (1 - share) / queries + z * z / (4 * queries * queries))
+    ranks = torch.where(torch.arange(queries) < round(recall / 100.0 * queries), 1, 2)
+    return confidence_intervals(Ranks(ranks, ranks), torch.arange(queries), resamples=100)["t2i_r1"]
+
+
+def format_interval(interval: tuple[float, float]) -> str:
+    """Format an interval by its ends, which the half-width would not give: it is not symmetric near 0 and 100 %.
+
+    >>> format_interval((94.01, 100.0))
+    '94.0–100.0 %'
+    """
+    low, high = interval
+    return f"{low:.1f}–{high:.1f} %"
 
 
 def diagnose_power(name: str, images: int, recall: float | None) -> Section:
@@ -66,9 +86,10 @@ def diagnose_power(name: str, images: int, recall: float | None) -> Section:
     at = 50.0 if recall is None else recall
     # Two successes and two failures are added (Agresti and Coull 1998), or a recall of 0 would have no variance.
     planned = 100.0 * (at / 100.0 * images + 2) / (images + 4)
-    width, smallest, needed = half_width(at, images), smallest_difference(planned, images), queries_needed(planned, 1.0)
+    interval = recall_interval(at, images)
+    smallest, needed = smallest_difference(planned, images), queries_needed(planned, 1.0)
     facts = [
-        (f"95 % interval of R@1 at {at:.1f} %", f"± {width:.1f} points ({images:,} images of {name})"),
+        (f"95 % interval of R@1 at {at:.1f} %", f"{format_interval(interval)} ({images:,} images of {name})"),
         ("smallest difference of two models that a paired test detects with 80 % power", f"{smallest:.1f} points"),
         ("images needed to detect 1 point", f"{needed:,}"),
     ]
@@ -78,8 +99,9 @@ def diagnose_power(name: str, images: int, recall: float | None) -> Section:
             Finding(
                 "few_queries",
                 "info",
-                f"{images:,} images of {name} give an R@1 of {at:.1f} % a 95 % interval of ± {width:.1f} points; a "
-                f"paired test detects a difference of {smallest:.1f} points with 80 % power",
+                f"{images:,} images of {name} give an R@1 of {at:.1f} % a 95 % interval of "
+                f"{format_interval(interval)}; a paired test detects a difference of {smallest:.1f} points with 80 % "
+                "power",
                 "smaller differences are rarely statistically significant",
                 f"compare models with tangka_match.compare and several seeds; {needed:,} images would detect 1 point",
             )
@@ -87,7 +109,7 @@ def diagnose_power(name: str, images: int, recall: float | None) -> Section:
     values = {
         "split": name,
         "recall": at,
-        "half_width": width,
+        "interval": list(interval),
         "smallest_difference": smallest,
         "queries_for_one_point": needed,
     }

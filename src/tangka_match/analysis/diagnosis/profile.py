@@ -1,7 +1,7 @@
 """Interpretation of a recall profile (R@1, R@5, R@10): weak model, or duplicates?"""
 
 from collections.abc import Sequence
-from math import comb, sqrt
+from math import comb
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tangka_match.analysis.diagnosis.power import recall_interval
 from tangka_match.errors import ConfigError
 from tangka_match.metric_names import CUTOFFS
 
@@ -47,21 +48,25 @@ def recall_profile(separation: float, gallery: int, group_sizes: Sequence[int]) 
     return r1, r5, r10
 
 
+Reading = Literal["weak_model", "duplicates", "look_alikes", "at_ceiling", "above"]
+
+
 class ProfileReading(NamedTuple):
     """Interpretation of a recall profile.
 
     Attributes:
         looks_like: ``weak_model``: R@1 is usual for a set without duplicates; ``duplicates``: usual with the duplicates
-            found; ``look_alikes``: lower than both; ``above``: above the ceiling.
+            found; ``look_alikes``: lower than both; ``at_ceiling``: the ceiling is within the 95 % interval of R@1;
+            ``above``: above the ceiling.
         without: Lowest and highest usual R@1 (percent) for this R@10 without duplicates.
         with_found: The same with the duplicates found.
-        half_width: Half-width of the 95 % interval of R@1, in points.
+        interval: 95 % interval of R@1 (percent), with one query per image.
     """
 
-    looks_like: Literal["weak_model", "duplicates", "look_alikes", "above"]
+    looks_like: Reading
     without: tuple[float, float]
     with_found: tuple[float, float]
-    half_width: float
+    interval: tuple[float, float]
 
 
 def read_profile(profile: Sequence[float], gallery: int, group_sizes: Sequence[int], best: float) -> ProfileReading:
@@ -80,17 +85,18 @@ def read_profile(profile: Sequence[float], gallery: int, group_sizes: Sequence[i
         ConfigError: If the profile is not three rising percentages.
     """
     check_profile(profile)
-    share = profile[0] / 100
-    half_width = 196.0 * sqrt(max(share * (1 - share), 1e-4) / len(group_sizes))
+    low, high = interval = recall_interval(profile[0], gallery)
     without, with_found = (_usual(profile[2], gallery, sizes) for sizes in ([1], group_sizes))
-    looks_like: Literal["weak_model", "duplicates", "look_alikes", "above"] = "look_alikes"
-    if profile[0] > best + half_width:
+    looks_like: Reading = "look_alikes"
+    if low > best:
         looks_like = "above"
-    elif profile[0] >= without[0] - half_width:
+    elif max(high, profile[0]) >= best:
+        looks_like = "at_ceiling"
+    elif high >= without[0]:
         looks_like = "weak_model"
-    elif profile[0] >= with_found[0] - half_width:
+    elif high >= with_found[0]:
         looks_like = "duplicates"
-    return ProfileReading(looks_like, without, with_found, half_width)
+    return ProfileReading(looks_like, without, with_found, interval)
 
 
 def _usual(r10: float, gallery: int, group_sizes: Sequence[int]) -> tuple[float, float]:

@@ -63,7 +63,7 @@ def data_sections(
         vocabulary = Vocabulary.build(texts["train"].words, min_count)
     else:
         vocabulary = Vocabulary.load(vocabulary_path)
-    duplicates, groups = diagnose_duplicates(texts, scans)
+    duplicates, groups = diagnose_duplicates(texts, scans, {} if profile is None else {name: profile[0]})
     split = splits[name]
     return [
         diagnose_pictures(splits, scans),

@@ -14,3 +14,9 @@ export function ramp(share) {
   const mixed = from.map((part, n) => Math.round(part + (to[n] - part) * (place % 1)));
   return `rgb(${mixed.join(",")})`;
 }
+
+/** CSS gradient of the colour map from dark to bright, or reversed. */
+export function rampGradient(isReversed) {
+  const stops = RAMP.map((colour) => `rgb(${colour.join(",")})`);
+  return `linear-gradient(to right,${(isReversed ? stops.reverse() : stops).join(",")})`;
+}

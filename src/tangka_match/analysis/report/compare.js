@@ -1,7 +1,7 @@
 // Comparison of two runs, or of two recipes with several seeds: settings, recalls, significance.
 
 import { recipes, report, runs } from "./data.js";
-import { el, select } from "./dom.js";
+import { breakable, el, select } from "./dom.js";
 import { metricText, pText, setting, signed } from "./format.js";
 import { change, makeRow, onChange, rows, state } from "./state.js";
 import { metricLabel, statusText, t } from "./words.js";
@@ -34,7 +34,8 @@ function chooser(side) {
   const options = keys.map((key) => {
     const row = makeRow(key);
     const value = row.metric("mean_r1");
-    return [key, `${row.isFolded ? row.first.name : row.first.id} · ${row.label} · ${value === null ? statusText(row.first.status) : metricText("mean_r1", value)}`];
+    // The number comes first: a narrow list cuts the end of its text.
+    return [key, `${value === null ? statusText(row.first.status) : metricText("mean_r1", value)} · ${row.isFolded ? row.first.name : row.first.id} · ${row.label}`];
   });
   const list = select(side.toUpperCase(), [["", t("choose")], ...options], state[side] ?? "", (value) => change({ [side]: value || null }));
   return el("label", {}, el("b", {}, `${side.toUpperCase()} `), list);
@@ -52,7 +53,7 @@ function settingsCard(a, b) {
   const lines = report.settings
     .map((key) => [key, values(a, key), values(b, key)])
     .filter(([, left, right]) => left !== right)
-    .map(([key, left, right]) => el("tr", {}, el("td", { className: "key" }, key), el("td", {}, left), el("td", {}, right)));
+    .map(([key, left, right]) => el("tr", {}, el("td", { className: "key" }, breakable(key)), el("td", {}, left), el("td", {}, right)));
   const same = report.same + report.settings.length - lines.length;
   return el(
     "div",
@@ -88,7 +89,7 @@ function verdict(a, b) {
     const ends = [sign * low, sign * high].sort((x, y) => x - y);
     const winner = found.better === null ? null : (found.better === "a") === found.isSwapped ? "B" : "A";
     parts.push(el("b", {}, winner === null ? t("verdictTied") : t("verdictWins", winner, Math.abs(difference).toFixed(2))));
-    parts.push(` (${t("verdictNumbers", signed(sign * difference), signed(ends[0], 1), signed(ends[1], 1), pText(p))}).`);
+    parts.push(t("verdictNumbers", signed(sign * difference), signed(ends[0], 1), signed(ends[1], 1), pText(p)));
     parts.push(el("p", { className: "hint" }, t("verdictNote")));
   } else if (found) {
     parts.push(t("verdictCannot", found.reason));

@@ -16,6 +16,11 @@ export function el(tag, properties = {}, ...children) {
   return element;
 }
 
+/** Allow line breaks after the dots and underscores of a name. */
+export function breakable(name) {
+  return name.split(/(?<=[_.])/).flatMap((part) => [part, el("wbr")]);
+}
+
 /** Create an SVG element. */
 export function svg(tag, attributes = {}, ...children) {
   const element = document.createElementNS(SVG, tag);

@@ -1,7 +1,7 @@
 // Importance of the settings for the result, one bar per setting.
 
 import { report, runs, settingOf } from "./data.js";
-import { el } from "./dom.js";
+import { breakable, el } from "./dom.js";
 import { signed } from "./format.js";
 import { importance, rankCorrelation } from "./statistics.js";
 import { drawnRows, onChange, state } from "./state.js";
@@ -38,11 +38,6 @@ function ranked(members) {
     .filter(({ share }) => share !== null)
     .sort((a, b) => b.share - a.share)
     .slice(0, MAX_SETTINGS);
-}
-
-/** Allow line breaks after dots and underscores. */
-function breakable(name) {
-  return name.split(/(?<=[_.])/).flatMap((part) => [part, el("wbr")]);
 }
 
 function bar({ name, key, share, rho }) {

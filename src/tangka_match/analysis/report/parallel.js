@@ -4,7 +4,7 @@ import { report } from "./data.js";
 import { drawWide, el, hideTip, showTip, svg } from "./dom.js";
 import { metricText, setting } from "./format.js";
 import { short } from "./axes.js";
-import { ramp } from "./colours.js";
+import { ramp, rampGradient } from "./colours.js";
 import { padded, numericScale, settingScale } from "./scale.js";
 import { change, drawnRows, onChange, state } from "./state.js";
 import { metricLabel, t } from "./words.js";
@@ -19,8 +19,31 @@ const MAX_AXES = 8;
 /** Build the card. */
 export function buildParallel() {
   const chart = el("div", { className: "drawing" });
-  onChange(drawWide(chart, draw));
-  return el("div", { className: "card", "data-card": "parallel" }, el("h3", {}, t("parallel")), chart, el("p", { className: "hint" }, t("parallelNote")));
+  const legend = el("div", { className: "scale" });
+  const redraw = drawWide(chart, draw);
+  onChange(() => {
+    redraw();
+    legend.replaceChildren(...colourScale());
+  });
+  legend.replaceChildren(...colourScale());
+  return el("div", { className: "card", "data-card": "parallel" }, el("h3", {}, t("parallel")), chart, legend, el("p", { className: "hint" }, t("parallelNote")));
+}
+
+/** Return the parts of the legend: the result that the colour stands for, its range and the colours between. */
+function colourScale() {
+  const results = resultRows().map((row) => row.metric(state.result));
+  if (!results.length) return [];
+  const text = (value) => metricText(state.result, value);
+  const bar = el("i", { style: { background: rampGradient(isLowGood()) } });
+  return [t("parallelColours", metricLabel(state.result)), text(Math.min(...results)), bar, text(Math.max(...results))].map((part) => el("span", {}, part));
+}
+
+function resultRows() {
+  return drawnRows().filter((row) => row.metric(state.result) !== null);
+}
+
+function isLowGood() {
+  return state.result.endsWith("_rank");
 }
 
 /** Return the settings among the selected columns that vary between these rows. */
@@ -35,7 +58,7 @@ function plain(row, key) {
 }
 
 function draw(width) {
-  const rows = drawnRows().filter((row) => row.metric(state.result) !== null);
+  const rows = resultRows();
   const columns = varyingColumns(rows).slice(0, MAX_AXES);
   if (!rows.length || !columns.length) return el("p", { className: "hint" }, t("nothingToDraw"));
   const axesOf = columns.map(({ key, name }) => {
@@ -52,10 +75,9 @@ function draw(width) {
     scale: numericScale(...padded(...range), BOTTOM, TOP),
   });
   const x = (n) => LEFT + (n / (axesOf.length - 1)) * (width - RIGHT - LEFT);
-  const isLowGood = state.result.endsWith("_rank");
   const lines = rows.map((row) => {
     const share = (row.metric(state.result) - range[0]) / (range[1] - range[0] || 1);
-    return line(row, axesOf, x, ramp(isLowGood ? 1 - share : share));
+    return line(row, axesOf, x, ramp(isLowGood() ? 1 - share : share));
   });
   lines.sort((a, b) => b.classList.contains("off") - a.classList.contains("off"));
   return svg(

@@ -1,7 +1,7 @@
 // Table of runs: sortable columns, grouped seeds, details below a row.
 
 import { dataName, report, runs, settingOf } from "./data.js";
-import { el } from "./dom.js";
+import { breakable, el } from "./dom.js";
 import { duration, metricText, moment, number, setting, signed } from "./format.js";
 import { change, makeRow, onChange, rows, state, toggleRow, verdictOf } from "./state.js";
 import { metricLabel, statusHelp, statusText, t } from "./words.js";
@@ -17,6 +17,13 @@ const SEVERAL = { sweep: several("sweep"), data: several("data"), code: several(
 export function buildTable() {
   const table = el("table", { className: "runs" });
   let most = BATCH;
+  const scroller = el("div", { className: "scroll" }, table);
+  const frame = el("div", { className: "frame" }, scroller);
+  const hint = el("span", { className: "hint more", hidden: true }, t("moreColumns"));
+  const cut = () => showCut(frame, scroller, hint);
+  scroller.addEventListener("scroll", cut);
+  new ResizeObserver(cut).observe(scroller);
+  new ResizeObserver(cut).observe(table);
   const more = new IntersectionObserver(([last]) => {
     if (!last.isIntersecting) return;
     most += BATCH;
@@ -33,9 +40,16 @@ export function buildTable() {
   return el(
     "section",
     {},
-    el("div", { className: "line" }, el("h2", {}, t("runs")), columnChoice()),
-    el("div", { className: "scroll" }, table),
+    el("div", { className: "line" }, el("h2", {}, t("runs")), hint, columnChoice()),
+    frame,
   );
+}
+
+/** Show the hint and a shade on the right while columns are hidden there; the scrollbars of some systems are invisible. */
+function showCut(frame, scroller, hint) {
+  const isCut = scroller.scrollLeft + scroller.clientWidth < scroller.scrollWidth - 2;
+  frame.classList.toggle("cut", isCut);
+  hint.hidden = !isCut;
 }
 
 function columnChoice() {
@@ -86,7 +100,7 @@ function head() {
     return el(
       "th",
       { scope: "col", "aria-sort": order, className: column.isNumber ? "number" : "", title: column.title ?? "" },
-      el("button", { type: "button", "data-sort": column.key, onclick: sort }, column.label, el("i", {}, isSorted ? (state.sort.down ? " ▼" : " ▲") : "")),
+      el("button", { type: "button", "data-sort": column.key, onclick: sort }, breakable(column.label), el("i", {}, isSorted ? (state.sort.down ? " ▼" : " ▲") : "")),
     );
   });
   return el("thead", {}, el("tr", {}, el("th", {}), cells));
@@ -189,7 +203,7 @@ function verdictCell(row) {
 
 function detail(run) {
   const rowsOf = [
-    [t("status"), `${statusText(run.status)}: ${statusHelp(run.status)}`],
+    [t("status"), `${statusText(run.status)}${t("colon")}${statusHelp(run.status)}`],
     [t("folder"), el("a", { href: run.href }, run.path)],
     [t("command"), run.command],
     [t("overrides"), run.overrides.join("  ")],
@@ -199,8 +213,8 @@ function detail(run) {
     [t("stepTime"), run.stepSeconds === null ? null : duration(run.stepSeconds)],
     [t("parameters"), run.parameters === null ? null : number(run.parameters)],
     [t("queries"), run.queries === null ? null : t("imagesCaptions", ...run.queries.map((n) => number(n, 4)))],
-    ...run.verdicts.map(([code, message]) => [`${t("guard")}: ${code}`, message]),
-    [t("unreadable"), [...run.problems, ...(run.skipped ? [t("skipped", run.skipped)] : [])].join("; ")],
+    ...run.verdicts.map(([code, message]) => [`${t("guard")}${t("colon")}${code}`, message]),
+    [t("unreadable"), [...run.problems, ...(run.skipped ? [t("skipped", run.skipped)] : [])].join(t("listSeparator"))],
   ];
   const listed = rowsOf.filter(([, value]) => value).flatMap(([label, value]) => [el("dt", {}, label), el("dd", {}, value)]);
   return el("tr", { className: "detail" }, el("td", { colspan: 99 }, el("dl", {}, listed)));

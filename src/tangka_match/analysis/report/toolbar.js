@@ -55,7 +55,7 @@ export function buildFilters() {
     el(
       "span",
       { className: "drawn" },
-      `${t("drawn")}: `,
+      `${t("drawn")}${t("colon")}`,
       [["all", Infinity], ["best10", 10], ["none", 0]].map(([name, most]) =>
         el("button", { type: "button", "data-drawn": name, onclick: () => draw(most) }, t(name)),
       ),
@@ -78,7 +78,7 @@ export function buildFilters() {
 function chooser(field, every, values, label = String) {
   const found = count(values.filter((value) => value !== null));
   if (found.length < 2) return null;
-  const options = found.map(([value, n]) => [value, `${label(value)} (${n})`]);
+  const options = found.map(([value, n]) => [value, t("bracketed", label(value), n)]);
   return select(every, [["", every], ...options], state[field], (value) => change({ [field]: value }));
 }
 

@@ -6,6 +6,7 @@ import torch
 
 from helpers.planted import codes
 from tangka_match.analysis.diagnosis.ceiling import DuplicateGroups, ceiling, diagnose_ceiling
+from tangka_match.analysis.diagnosis.power import diagnose_power, format_interval, recall_interval
 from tangka_match.analysis.diagnosis.profile import read_profile, recall_profile
 from tangka_match.demo import DEFAULT_COMPLETENESS, make_captions, make_scenes, oracle_recalls
 from tangka_match.errors import ConfigError
@@ -130,6 +131,8 @@ PROFILES = [
     (tuple(0.9 * r for r in recall_profile(3.3, 363, [3])), [3] * 363, 33.4, "duplicates"),
     (USERS, [1] * 363, 100.0, "look_alikes"),
     ((60.0, 90.0, 95.0), [3] * 363, 33.4, "above"),
+    ((100.0, 100.0, 100.0), [1] * 60, 100.0, "at_ceiling"),
+    ((34.0, 95.0, 99.0), [3] * 363, 33.4, "at_ceiling"),
 ]
 
 
@@ -159,3 +162,21 @@ def test_section_reports_ceiling_and_profile():
     assert "33.88 / 79.61 / 91.18" in profile.seen
     assert "44 to 63 without duplicates" in profile.seen
     assert profile.points == pytest.approx(10.6, abs=0.3)
+
+
+def test_model_above_the_ceiling_withdraws_it():
+    group, own = np.arange(60) // 2, np.arange(60)
+    section = diagnose_ceiling("val", DuplicateGroups(group, own, own), own, (96.67, 100.0, 100.0))
+    (finding,) = section.findings
+    assert (finding.code, finding.severity) == ("profile_above", "info")
+    assert "clean" not in finding.do
+    assert "so the ceiling does not hold" in finding.why
+
+
+def test_profile_and_power_state_the_same_interval():
+    own = np.arange(60)
+    (profile,) = diagnose_ceiling("val", DuplicateGroups(own, own, own), own, (90.0, 96.67, 100.0)).findings
+    (power,) = diagnose_power("val", 60, 90.0).findings
+    interval = format_interval(recall_interval(90.0, 60))
+    assert interval in profile.seen
+    assert interval in power.seen

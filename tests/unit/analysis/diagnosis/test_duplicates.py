@@ -7,11 +7,11 @@ from tangka_match.analysis.diagnosis.texts import Texts
 from tangka_match.data.feature_scan import scan_features
 
 
-def diagnose(**splits):
+def diagnose(recalls=None, **splits):
     texts = {
         name: Texts(split, split.captions, [tuple(text) for text in split.captions]) for name, split in splits.items()
     }
-    return diagnose_duplicates(texts, {name: scan_features(split) for name, split in splits.items()})
+    return diagnose_duplicates(texts, {name: scan_features(split) for name, split in splits.items()}, recalls)
 
 
 def sentences(split):
@@ -63,6 +63,30 @@ def test_near_duplicates_within_a_split_are_reported(tmp_path):
     assert finding.points == pytest.approx(100 / 60)
     assert "2 of 60 images of val" in finding.seen
     assert "dev-0003 = dev-0009" in finding.seen
+
+
+def test_criterion_of_near_duplicates_is_stated(tmp_path):
+    def change(features):
+        features[9] = features[3] + 0.4 * np.random.default_rng(0).normal(size=features[3].shape)
+
+    section, _ = diagnose(val=planted_split(tmp_path, "val", captions=sentences("val"), change=change))
+    limit = section.values["val"]["max_distance"]
+    assert 0.1 < limit < 0.6
+    assert f"threshold {limit:.2g})" in section.findings[0].seen
+    assert f"at most {limit:.2g}, 5 standard deviations" in dict(section.facts)["val: criterion of near-duplicates"]
+
+
+@pytest.mark.parametrize(("noise", "severity"), [(0.4, "info"), (0.0, "warning")])
+def test_model_above_the_ceiling_refutes_near_but_not_exact_duplicates(tmp_path, noise, severity):
+    def change(features):
+        features[30:] = features[:30] + noise * np.random.default_rng(0).normal(size=features[:30].shape)
+
+    split = planted_split(tmp_path, "val", captions=sentences("val"), change=change)
+    (finding,) = diagnose({"val": 98.3}, val=split)[0].findings
+    assert (finding.code, finding.severity, len(finding.ids)) == ("near_images", severity, 60)
+    assert ("have a very similar image" in finding.seen) == (severity == "info")
+    (unrefuted,) = diagnose({"val": 40.0}, val=split)[0].findings
+    assert unrefuted.severity == "warning"
 
 
 def test_listed_groups_match_their_count(tmp_path):

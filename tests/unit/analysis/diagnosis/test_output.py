@@ -7,7 +7,7 @@ from xml.etree.ElementTree import fromstring
 import pytest
 from rich.console import Console
 
-from tangka_match.analysis.diagnosis.charts import histogram, lines
+from tangka_match.analysis.diagnosis.charts import histogram, lines, ticks
 from tangka_match.analysis.diagnosis.finding import Finding, Section
 from tangka_match.analysis.diagnosis.output import NO_PROBLEMS, check_out, print_diagnosis, render_page, write_diagnosis
 from tangka_match.errors import ConfigError
@@ -85,6 +85,32 @@ def test_histogram_worked_example():
 
 def test_curve_fills_the_frame():
     assert polyline(lines({"loss": ([0, 10], [0, 4])}, "steps", "loss")) == [(66.0, 206.0), (504.0, 30.0)]
+
+
+def labels(svg):
+    """Return the tick labels."""
+    return [text.text for text in fromstring(svg).iter() if text.get("class") == "tick"]  # noqa: S314 - our own
+
+
+@pytest.mark.parametrize(("step", "rate"), [(1, 0.0), (1, 5e-4), (7, 0.03)])
+def test_axes_around_a_single_point_have_whole_steps_and_nothing_below_zero(step, rate):
+    *shown, _ = labels(lines({"lr": ([step], [rate])}, "optimizer steps", "learning rate"))
+    assert not [tick for tick in shown if tick.startswith(("-", "−"))]
+    steps = shown[: shown.index("0", 1)]
+    assert str(step) in steps or step == 7
+    assert all("." not in tick for tick in steps)
+
+
+def test_rounding_does_not_double_the_ticks():
+    assert len(ticks(0.0, 2 * 1e-6)) == len(ticks(0.0, 2.0)) == 5
+
+
+def test_few_steps_have_whole_ticks():
+    assert labels(lines({"loss": ([1, 2], [5.0, 6.0])}, "steps", "loss"))[:2] == ["1", "2"]
+
+
+def test_negative_ticks_have_a_minus_sign():
+    assert "−2" in labels(lines({"score": ([0, 1], [-2.0, 2.0])}, "x", "y"))
 
 
 def test_non_finite_values_are_skipped():

@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
+import torch
 
 from tangka_match.analysis.diagnosis.power import (
     AGREEMENT,
     diagnose_power,
-    half_width,
     queries_needed,
+    recall_interval,
     smallest_difference,
 )
+from tangka_match.metrics import Ranks, confidence_intervals
 
 
 def test_smallest_difference_has_80_percent_power():
@@ -28,22 +30,30 @@ def test_queries_needed_inverts_smallest_difference():
 def test_interval_covers_95_percent(recall):
     rng, n = np.random.default_rng(1), 363
     found = rng.binomial(n, recall / 100, size=20_000) / n * 100
-    z = 1.96
-    centre = (found / 100 + z * z / (2 * n)) / (1 + z * z / n) * 100
-    covered = np.abs(centre - recall) <= [half_width(value, n) for value in found]
-    assert covered.mean() == pytest.approx(0.95, abs=0.015)
+    values, counts = np.unique(found, return_counts=True)
+    covered = [low <= recall <= high for low, high in (recall_interval(value, n) for value in values)]
+    assert np.average(covered, weights=counts) == pytest.approx(0.95, abs=0.015)
 
 
 def test_few_queries_are_reported():
     (finding,) = diagnose_power("val", 363, 37.19).findings
     assert (finding.code, finding.severity) == ("few_queries", "info")
-    assert "37.2 % a 95 % interval of ± 4.9 points" in finding.seen
+    assert "37.2 % a 95 % interval of 32.4–42.3 %" in finding.seen
     assert "detects a difference of 7.1 points" in finding.seen
     assert "18,362 images" in finding.do
 
 
-def test_interval_is_widest_without_a_recall():
-    assert diagnose_power("val", 363, None).values["half_width"] == pytest.approx(half_width(50.0, 363))
+def test_without_a_recall_the_interval_is_that_of_50_percent():
+    assert diagnose_power("val", 363, None).values["interval"] == list(recall_interval(50.0, 363))
+
+
+def test_interval_agrees_with_the_metrics_and_stays_within_100_percent():
+    ranks = torch.ones(60, dtype=torch.int64)
+    low, high = diagnose_power("val", 60, 100.0).values["interval"]
+    assert (low, high) == confidence_intervals(Ranks(ranks, ranks), torch.arange(60))["t2i_r1"]
+    assert dict(diagnose_power("val", 60, 100.0).facts)["95 % interval of R@1 at 100.0 %"].startswith(
+        f"{low:.1f}–100.0 %"
+    )
 
 
 def test_many_queries_have_no_finding():

@@ -12,10 +12,11 @@ from PIL import Image, UnidentifiedImageError
 
 from tangka_match.analysis.diagnosis.model.attention import Example, WordAttention
 from tangka_match.analysis.diagnosis.model.failures import Query, Slice
-from tangka_match.analysis.diagnosis.model.hubs import NOUNS, Hubs, name_of
+from tangka_match.analysis.diagnosis.model.hubs import NOUNS, Hubs, find_hubs, name_of
 from tangka_match.analysis.diagnosis.model.scored import Scored
 from tangka_match.data.layout import find_thumbnail
 from tangka_match.data.split import Split
+from tangka_match.errors import count
 from tangka_match.retrieval.answers import Answer
 
 MAX_SIZE = (168, 210)
@@ -105,13 +106,21 @@ def draw_hubs(scored: Scored, album: Album, hubs: Mapping[str, Hubs]) -> str:
     parts = []
     for direction, counted in hubs.items():
         item_noun, query_noun = NOUNS[direction]
-        kind = "captions" if direction == "i2t" or not album.has(counted.strongest(1)[0]) else "ten"
+        heading = f"{item_noun.capitalize()}s that most {query_noun} rank first"
+        found = find_hubs(scored, direction, counted)
+        if not found:
+            most = count(int(counted.first.max()), query_noun.removesuffix("s"))
+            parts.append(
+                f'<h3>{heading}</h3><p class="note">No hubs: no {item_noun} is ranked first by more than {most}, '
+                "or by more than it matches.</p>"
+            )
+            continue
+        kind = "captions" if direction == "i2t" or not album.has(found[0]) else "ten"
         items = "".join(
             f"<li>{_item(scored, album, direction, item)}<b>{int(counted.first[item]):,} × first</b> "
             f"{int(counted.among[item]):,} × in the top ten</li>"
-            for item in counted.strongest()
+            for item in found
         )
-        heading = f"{item_noun.capitalize()}s that most {query_noun} rank first"
         parts.append(f'<h3>{heading}</h3><ol class="answers {kind}">{items}</ol>')
     return "".join(parts)
 
@@ -122,11 +131,12 @@ def draw_slices(title: str, slices: Sequence[Slice]) -> str:
         return ""
     rows = "".join(
         f'<tr><td>{escape(made.name)}</td><td class="number">{made.captions:,}</td>'
-        f'<td class="number">{made.recall:.1f} ± {made.half_width:.1f}</td><td class="number">{made.others:.1f}</td>'
+        f'<td class="number">{made.recall:.1f} ({low:.1f}–{high:.1f})</td><td class="number">{made.others:.1f}</td>'
         f"<td>{_bar(made)}</td></tr>"
         for made in slices
+        for low, high in [made.interval]
     )
-    head = "<tr><th>captions with</th><th>number</th><th>R@1, %</th><th>all others</th><th></th></tr>"
+    head = "<tr><th>captions with</th><th>number</th><th>R@1, % (95 % interval)</th><th>all others</th><th></th></tr>"
     return f'<h3>{escape(title)}</h3><table class="slices">{head}{rows}</table>'
 
 

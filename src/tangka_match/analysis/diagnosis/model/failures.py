@@ -13,13 +13,15 @@ import torch
 from tangka_match.analysis.diagnosis.finding import Finding
 from tangka_match.analysis.diagnosis.model.hubs import name_of
 from tangka_match.analysis.diagnosis.model.scored import Scored
-from tangka_match.analysis.diagnosis.power import half_width
+from tangka_match.analysis.diagnosis.power import format_interval, recall_interval
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.data.word_classes import word_kinds
 from tangka_match.retrieval.answers import Answer, list_answers
 
 MIN_CAPTIONS = 20
 """Fewest captions of a slice, and of its complement."""
+MIN_FAILURES = 5
+"""Fewest captions with a word that must fail for the word to be listed: fewer say nothing about the word."""
 RARE = 2
 """Most occurrences in training of a word that counts as rare."""
 LEVEL = 0.05
@@ -54,9 +56,14 @@ class Slice:
     images: int
 
     @property
-    def half_width(self) -> float:
-        """Half-width of the 95 % interval of ``recall``, in points, as with one caption per image."""
-        return half_width(self.recall, self.images)
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of ``recall`` (percent), as with one caption per image."""
+        return recall_interval(self.recall, self.images)
+
+    @property
+    def failures(self) -> int:
+        """Number of captions of the slice that do not rank their image first."""
+        return round(self.captions * (1 - self.recall / 100))
 
     def points(self, total: int) -> float:
         """Gain in the R@1 of all ``total`` captions, in points, if the slice had the recall of the others."""
@@ -144,11 +151,13 @@ def worst_words(
     owners: npt.NDArray[np.int64],
     count: int = 12,
 ) -> list[Slice]:
-    """Find the words whose captions fail most, among words in at least ``MIN_CAPTIONS`` captions."""
+    """Find the words whose captions fail most, with ``MIN_CAPTIONS`` captions and ``MIN_FAILURES`` failures or more."""
     holders = Counter(word for caption in words for word in set(caption))
     frequent = sorted(word for word, number in holders.items() if number >= MIN_CAPTIONS)
     slices = (slice_of(word, np.array([word in caption for caption in words]), found, owners) for word in frequent)
-    failing = [made for made in slices if made is not None and made.recall < made.others]
+    failing = [
+        made for made in slices if made is not None and made.recall < made.others and made.failures >= MIN_FAILURES
+    ]
     return sorted(failing, key=lambda made: (made.p, made.name))[:count]
 
 
@@ -170,8 +179,8 @@ def judge_slices(code: str, slices: Sequence[Slice], captions: int, do: str) -> 
         Finding(
             code,
             "info",
-            f"captions with {made.name} have an R@1 of {made.recall:.1f} % (± {made.half_width:.1f}; "
-            f"{made.captions:,} captions), all others {made.others:.1f} %",
+            f"captions with {made.name} have an R@1 of {made.recall:.1f} % (95 % interval "
+            f"{format_interval(made.interval)}; {made.captions:,} captions), all others {made.others:.1f} %",
             "the model fails on these captions more often; the cause may be another property that they share",
             do,
             points=made.points(captions),

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tangka_match.analysis.comparison import signed
 from tangka_match.analysis.diagnosis.finding import Finding
 from tangka_match.analysis.diagnosis.model.scored import Scored
 from tangka_match.analysis.significance import Difference, compare_ranks
@@ -16,6 +17,8 @@ K = 10
 """Top answers counted by the k-occurrence."""
 MAX_LISTED = 10
 """Hubs listed per direction."""
+MIN_FIRST = 3
+"""Fewest queries that a hub is the first answer of."""
 MAX_EXCESS = 10.0
 """Percentage of incorrectly answered queries with one first answer above which it is a warning; above 50, a fault."""
 MIN_GAIN = 2.0
@@ -51,6 +54,18 @@ class Hubs:
     def strongest(self, count: int = MAX_LISTED) -> list[int]:
         """Return the items that most queries rank first, by N₁ and then N₁₀."""
         return sorted(range(len(self.first)), key=lambda g: (-int(self.first[g]), -int(self.among[g]), g))[:count]
+
+
+def find_hubs(scored: Scored, direction: str, counted: Hubs) -> list[int]:
+    """Return the items ranked first by at least ``MIN_FIRST`` queries, and by more than they match; strongest first.
+
+    Args:
+        scored: Scores and ranks of a split.
+        direction: ``i2t`` or ``t2i``.
+        counted: k-occurrences of this direction.
+    """
+    own = scored.direction(direction)[1].sum(dim=0)
+    return [item for item in counted.strongest() if counted.first[item] >= max(MIN_FIRST, int(own[item]) + 1)]
 
 
 def k_occurrence(scores: Float[Tensor, "Q G"], k: int) -> Int[Tensor, " G"]:
@@ -124,7 +139,7 @@ def _cost(name: str, gain: Difference) -> Finding:
         "hubs",
         "warning" if gain.difference >= MIN_GAIN else "info",
         f"hubness correction with training queries ({name}) changes the mean R@1 from {gain.a:.1f} % to {gain.b:.1f} % "
-        f"(difference {gain.difference:+.1f}, 95 % interval {gain.low:+.1f} … {gain.high:+.1f})",
+        f"(difference {signed(gain.difference, 1)}, 95 % interval {signed(gain.low, 1)} … {signed(gain.high, 1)})",
         "hubs are similar to almost every query and rank above the correct answer",
         f"use the correction, which needs no training: tangka_match.evaluate 'hubness=[{name}]' reports it, tuned on "
         "val",
@@ -136,7 +151,7 @@ def _dominant(scored: Scored, direction: str, counted: Hubs) -> list[Finding]:
     item = counted.strongest(1)[0]
     first, own = int(counted.first[item]), int(scored.direction(direction)[1][:, item].sum())
     share, excess = 100.0 * first / counted.queries, 100.0 * (first - own) / counted.queries
-    if excess <= MAX_EXCESS or first < 3:
+    if excess <= MAX_EXCESS or first < MIN_FIRST:
         return []
     item_noun, query_noun = NOUNS[direction]
     named = name_of(scored, direction, item)
@@ -147,8 +162,8 @@ def _dominant(scored: Scored, direction: str, counted: Hubs) -> list[Finding]:
             f"the {item_noun} {named} is the first answer of {first:,} of {counted.queries:,} {query_noun} "
             f"({share:.0f} %); it matches {own:,} of them",
             f"all other {query_noun} with this first answer are answered incorrectly",
-            "inspect it: a blank or very common image, or a caption of function words only; if it is neither, training "
-            "is close to collapse",
+            "inspect it: a blank or very common image, or a caption of function words only; if it is neither, train "
+            "longer or use a hubness correction",
             points=excess,
             ids=tuple(name_of(scored, direction, hub) for hub in counted.strongest()),
         )

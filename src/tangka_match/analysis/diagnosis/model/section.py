@@ -4,11 +4,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tangka_match.analysis.comparison import signed
 from tangka_match.analysis.diagnosis.charts import histogram, lines
 from tangka_match.analysis.diagnosis.finding import Finding, Section
 from tangka_match.analysis.diagnosis.model.attention import measure_attention
+from tangka_match.analysis.diagnosis.model.chance import is_at_chance, judge_collapse, judge_direction
 from tangka_match.analysis.diagnosis.model.drawing import Album, draw_attention, draw_hubs, draw_slices, draw_worst
 from tangka_match.analysis.diagnosis.model.failures import (
+    MIN_FAILURES,
     Slice,
     by_kind,
     by_length,
@@ -17,9 +20,10 @@ from tangka_match.analysis.diagnosis.model.failures import (
     worst_queries,
     worst_words,
 )
-from tangka_match.analysis.diagnosis.model.hubs import Hubs, count_hubs, judge_hubs, name_of
+from tangka_match.analysis.diagnosis.model.hubs import NOUNS, Hubs, count_hubs, judge_hubs, name_of
 from tangka_match.analysis.diagnosis.model.scored import Scored
-from tangka_match.analysis.diagnosis.model.space import Space, judge_collapse, judge_space, measure_space
+from tangka_match.analysis.diagnosis.model.space import Space, judge_space, measure_space
+from tangka_match.errors import count
 from tangka_match.metric_names import CUTOFFS
 from tangka_match.metric_names import DIRECTION_LABELS as DIRECTIONS
 from tangka_match.metrics import summarise
@@ -32,7 +36,7 @@ MAX_PLOTTED = 50_000
 def diagnose_model(matcher: TrainedMatcher, scored: Scored, train_words: Sequence[Sequence[str]]) -> list[Section]:
     """Diagnose hubs, the joint space, failing captions, the worst queries and attention.
 
-    For a model at chance level, the result contains only that finding.
+    For a model at chance level in both directions, the result contains only that finding.
 
     Args:
         matcher: Model.
@@ -53,9 +57,11 @@ def diagnose_model(matcher: TrainedMatcher, scored: Scored, train_words: Sequenc
     album = Album(scored.split)
     hubs = count_hubs(scored)
     findings, gains = judge_hubs(scored, hubs)
+    one_sided = judge_direction(scored, hubs)
+    findings += [] if one_sided is None else [one_sided]
     facts += _hub_facts(scored, hubs)
     facts += [
-        (f"mean R@1 with hubness correction {name}", f"{gain.b:.2f} % ({gain.difference:+.2f})")
+        (f"mean R@1 with hubness correction {name}", f"{gain.b:.2f} % ({signed(gain.difference, 2)})")
         for name, gain in gains.items()
     ]
     charts = [_score_chart(scored)]
@@ -66,6 +72,8 @@ def diagnose_model(matcher: TrainedMatcher, scored: Scored, train_words: Sequenc
         values["space"] = {"gap": space.gap, "effective_rank": space.ranks, "mean_r1": space.mean_r1}
     lengths, kinds, words = _slices(matcher, scored, train_words)
     findings += _slice_findings(lengths, kinds, scored.split.num_captions)
+    if lengths and not words:
+        facts.append(("words that fail most often", f"none: no frequent word has {MIN_FAILURES} failures or more"))
     blocks = [
         draw_hubs(scored, album, hubs),
         draw_slices("Captions by length", lengths),
@@ -97,7 +105,7 @@ def not_measured(name: str, damaged: int) -> Section:
     finding = Finding(
         "model_not_measured",
         "warning",
-        f"{damaged:,} images of {name} are damaged, so the model was not run",
+        f"{count(damaged, 'damaged image')} in {name}, so the model was not run",
         "the scores of such images are NaN or meaningless",
         "fix the images listed in the findings about features, and run the diagnosis again",
     )
@@ -112,11 +120,12 @@ def _hub_facts(scored: Scored, hubs: Mapping[str, Hubs]) -> list[tuple[str, str]
     facts = []
     for direction, counted in hubs.items():
         top = counted.strongest(1)[0]
+        queries = count(int(counted.first[top]), NOUNS[direction][1].removesuffix("s"))
         facts.append(
             (
                 f"{DIRECTIONS[direction]}: hubness of the top ten",
                 f"skewness {counted.skewness:.2f}; {name_of(scored, direction, top)} is the first answer of "
-                f"{int(counted.first[top]):,} queries; {counted.unanswered:.0f} % of the items are never the first",
+                f"{queries}; {counted.unanswered:.0f} % of the items are never the first",
             )
         )
     return facts
@@ -155,6 +164,9 @@ def _space_facts(space: Space) -> list[tuple[str, str]]:
 def _slices(
     matcher: TrainedMatcher, scored: Scored, train_words: Sequence[Sequence[str]]
 ) -> tuple[list[Slice], list[Slice], list[Slice]]:
+    if is_at_chance(scored, "t2i"):
+        # The recall of any slice would be that of chance.
+        return [], [], []
     found, owners = (scored.ranks.t2i == 1).numpy(), scored.owners.numpy()
     seen = Counter(word for caption in train_words for word in caption)
     return (
@@ -193,12 +205,16 @@ def _worst_section(scored: Scored, album: Album) -> Section:
     for direction, found in queries.items():
         ranks = [query.rank for query in found]
         if ranks:
-            facts.append((f"{DIRECTIONS[direction]}: the worst {len(ranks)}", f"ranks {ranks[-1]:,} to {ranks[0]:,}"))
+            facts.append((f"{DIRECTIONS[direction]}: the worst {len(ranks)}", _ranks(ranks[-1], ranks[0])))
     if not facts:
         facts.append(("worst queries", "none: every query ranks a correct answer first"))
     blocks = [draw_worst(scored, album, direction, found) for direction, found in queries.items()]
     values = {direction: [to_dict(scored, query) for query in found] for direction, found in queries.items()}
     return Section("worst_queries", "Worst queries and their answers", facts, [], values=values, blocks=blocks)
+
+
+def _ranks(best: int, worst: int) -> str:
+    return f"rank {best:,}" if best == worst else f"ranks {best:,} to {worst:,}"
 
 
 def _attention_section(matcher: TrainedMatcher, scored: Scored, album: Album) -> Section:

@@ -1,8 +1,7 @@
-"""Joint embedding space of a model: collapse, modality gap and effective rank."""
+"""Joint embedding space of a model: modality gap and effective rank."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 import torch
 from jaxtyping import Float, Int
@@ -10,59 +9,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tangka_match.analysis.diagnosis.finding import Finding
-from tangka_match.analysis.diagnosis.model.scored import Scored
 from tangka_match.metrics import retrieval_ranks, summarise
 from tangka_match.ops import masked_mean
 from tangka_match.types import Encoded
 
-MIN_SCORE_STD = 2e-3
-"""Standard deviation of all scores below which a model at chance level has collapsed; trained models exceed 0.05."""
-MIN_STANDARD_ERRORS = 3.0
-"""Standard errors by which the mean rank must be better than chance."""
 MIN_EFFECTIVE_RANK = 5.0
 """Effective rank below which a space counts as collapsed."""
 MIN_GAIN = 2.0
 """Gain of mean R@1 from closing the modality gap (points) from which the gap is reported."""
-
-
-def judge_collapse(scored: Scored) -> Finding | None:
-    """Report a model with constant scores, or with ranks at chance level; other measurements are then meaningless.
-
-    At chance level the rank of a caption's image is uniform on 1 … I, so the mean over n independent captions has
-    expectation (I + 1) / 2 and variance (I² − 1) / 12 n. Captions of an image are not independent, hence n = I.
-
-    Args:
-        scored: Scores and ranks of a split.
-    """
-    similarity, number = scored.similarity, len(scored.similarity)
-    spread = similarity.double().std(correction=0).item()
-    chance = (number + 1) / 2
-    mean_rank = scored.ranks.t2i.double().mean().item()
-    # With very few images no mean rank is that much better than chance, but a perfect ranking is not chance.
-    if mean_rank == 1.0 or chance - mean_rank > MIN_STANDARD_ERRORS * sqrt((number**2 - 1) / 12 / number):
-        return None
-    ranked = f"the mean rank of a caption's image is {mean_rank:.0f} of {number:,}, and {chance:g} is chance level"
-    if spread < MIN_SCORE_STD:
-        low, high = similarity.min().item(), similarity.max().item()
-        scores = f"are {low:.6g}" if low == high else f"are between {low:.6g} and {high:.6g}"
-        return Finding(
-            "collapsed",
-            "fault",
-            f"all {similarity.numel():,} scores of {scored.split.name} {scores} (standard deviation {spread:.1e}); "
-            f"{ranked}",
-            "the model has collapsed; hubs, failing words and worst queries would be meaningless and are omitted",
-            "train again with all negatives (loss.hard_negatives=0.0, or loss=curriculum), with a lower optimizer.lr "
-            "or a longer scheduler.warmup_steps; the curves of the run (section Training, needs run=) show when it "
-            "collapsed",
-        )
-    return Finding(
-        "chance",
-        "fault",
-        f"{ranked}; the scores are not constant (standard deviation {spread:.2g})",
-        "the scores do not reflect which captions and images match; hubs, failing words and worst queries are omitted",
-        "check that captions and images are in the same order, that the model was trained for this set, and that "
-        "training has not only just begun",
-    )
 
 
 @dataclass(frozen=True)

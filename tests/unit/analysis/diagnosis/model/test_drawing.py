@@ -77,6 +77,13 @@ def test_hubs_show_their_occurrences():
     assert re.search(r"第2句</q><small>image-2</small><b>6 × first</b>", html)
 
 
+def test_list_of_hubs_is_empty_for_a_perfect_model():
+    scored = make_scored(torch.eye(6))
+    html = well_formed(draw_hubs(scored, Album(scored.split), count_hubs(scored)))
+    assert "× first" not in html
+    assert "No hubs: no image is ranked first by more than 1 caption" in html
+
+
 def test_bar_length_is_recall():
     html = well_formed(draw_slices("By length", [Slice("3 to <5> words", 40, 25.0, 50.0, 0.01, 40)]))
     assert 'class="fill" width="50.0"' in html

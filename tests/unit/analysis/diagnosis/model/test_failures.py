@@ -95,6 +95,18 @@ def test_worst_word_comes_first():
     assert [made.name for made in worst_words(captions, found, np.arange(90))] == ["龙", "云"]
 
 
+def test_word_with_few_failures_is_not_listed():
+    captions = [["龙"]] * 30 + [["云"]] * 30
+    for failures, listed in ((4, []), (5, ["龙"])):
+        found = np.arange(60) >= failures
+        assert [made.name for made in worst_words(captions, found, np.arange(60))] == listed
+
+
+def test_interval_of_a_slice_stays_within_100_percent():
+    low, high = slice_of("x", np.arange(60) < 30, np.ones(60, bool), np.arange(60)).interval
+    assert 85.0 < low < high <= 100.0
+
+
 SCORES = torch.tensor(
     [
         [0.9, 0.2, 0.1, 0.3],

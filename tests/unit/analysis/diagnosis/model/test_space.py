@@ -4,11 +4,9 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from helpers.scored import make_scored
 from tangka_match.analysis.diagnosis.model.space import (
     close_gap,
     effective_rank,
-    judge_collapse,
     judge_space,
     measure_space,
     modality_gap,
@@ -16,41 +14,6 @@ from tangka_match.analysis.diagnosis.model.space import (
     vectors,
 )
 from tangka_match.types import Encoded
-
-
-def noise(seed=0, size=60):
-    return torch.rand(size, size, generator=torch.Generator().manual_seed(seed))
-
-
-def test_constant_scores_have_collapsed():
-    finding = judge_collapse(make_scored(torch.full((40, 40), 0.5)))
-    assert (finding.code, finding.severity) == ("collapsed", "fault")
-    assert "all 1,600 scores of val are 0.5 " in finding.seen
-    assert "is 20 of 40, and 20.5 is chance level" in finding.seen
-
-
-def test_scores_with_rounding_differences_have_collapsed():
-    finding = judge_collapse(make_scored(0.5 + 1e-6 * noise()))
-    assert finding.code == "collapsed"
-    assert "are between 0.5 and 0.500001" in finding.seen
-
-
-def test_noise_is_at_chance_level():
-    assert judge_collapse(make_scored(noise())).code == "chance"
-
-
-@pytest.mark.parametrize("scale", [1.0, 1e-4], ids=["wide", "narrow scores that rank well"])
-def test_weak_model_is_above_chance(scale):
-    assert judge_collapse(make_scored(scale * (noise() + 0.5 * torch.eye(60)))) is None
-
-
-def test_perfect_ranking_of_few_images_is_not_chance():
-    assert judge_collapse(make_scored(torch.eye(4))) is None
-
-
-def test_false_positive_rate_of_noise():
-    judged = [judge_collapse(make_scored(noise(seed))) for seed in range(200)]
-    assert sum(finding is None for finding in judged) <= 2
 
 
 def cloud(number=200, dims=32, seed=0):
