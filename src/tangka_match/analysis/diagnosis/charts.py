@@ -120,7 +120,7 @@ def ticks(low: float, high: float) -> list[float]:
     """
     raw = (high - low) / 4
     scale = 10 ** math.floor(math.log10(raw))
-    step = next(s for s in (5, 2, 1) if s * scale <= raw * (1 + 1e-9)) * scale
+    step = next(s for s in (5, 2, 1) if s * scale <= raw * (1 + 1e-6)) * scale
     return [step * n for n in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 

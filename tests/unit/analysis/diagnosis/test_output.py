@@ -102,7 +102,8 @@ def test_axes_around_a_single_point_have_whole_steps_and_nothing_below_zero(step
 
 
 def test_rounding_does_not_double_the_ticks():
-    assert len(ticks(0.0, 2 * 1e-6)) == len(ticks(0.0, 2.0)) == 5
+    assert len(ticks(0.0, 2.0)) == 5
+    assert len(ticks(0.0, 2 * 9.99999997e-7)) <= 5, "a learning rate of 1e-6 in float32"
 
 
 def test_few_steps_have_whole_ticks():
