@@ -10,7 +10,7 @@ from tangka_match.analysis.comparison import better
 from tangka_match.analysis.folds import by_seed, describe_folds, pooled_result
 from tangka_match.analysis.report.payload import Verdict
 from tangka_match.analysis.runs.differences import choose_columns, differing_keys, short_names, short_value
-from tangka_match.analysis.runs.selection import Recipe, best_first
+from tangka_match.analysis.runs.selection import FOLD, Recipe, best_first
 from tangka_match.analysis.significance import LEVEL, Difference
 from tangka_match.errors import ConfigError, count
 from tangka_match.metric_names import CUTOFFS, DIRECTION_LABELS, PRIMARY_METRIC, RECALLS
@@ -18,6 +18,7 @@ from tangka_match.metric_names import CUTOFFS, DIRECTION_LABELS, PRIMARY_METRIC,
 SUFFIXES = (".md", ".tex")
 METRICS = (*RECALLS, "rsum", PRIMARY_METRIC)
 HEADINGS = (*(f"{name} R@{k}" for name in DIRECTION_LABELS.values() for k in CUTOFFS), "rsum", "mean R@1")
+PERCENT = round(100 * LEVEL)
 MAX_SETTINGS = 3
 """Most differing settings in the name of a recipe."""
 
@@ -123,7 +124,7 @@ def recipe_table(recipes: Sequence[Recipe], verdicts: Sequence[Verdict]) -> Pape
         rows.append([Cell(name), Cell(_gallery(recipe)), Cell(result.runs), *cells])
     caption = (
         "Validation, in percent; rsum is the sum of the six recalls. Several seeds: mean ± standard deviation; one "
-        f"seed: value [{LEVEL:.0%} interval over images]; folds of a cross-validation: over the queries of all folds. "
+        f"seed: value [{PERCENT} % interval over images]; folds of a cross-validation: over the queries of all folds. "
         "Gallery: images × captions per image, of one fold if there are several. "
         "† mean R@1 significantly lower than that of the best recipe on the same data (p < 0.05)."
     )
@@ -152,7 +153,7 @@ def difference_table(
                 for metric, one in zip(METRICS, found, strict=True)
             ),
         ],
-        [Cell(f"{LEVEL:.0%} interval"), *(Cell(_minus(f"{one.low:+.1f} … {one.high:+.1f}")) for one in found)],
+        [Cell(f"{PERCENT} % interval"), *(Cell(_minus(f"{one.low:+.1f} … {one.high:+.1f}")) for one in found)],
         [Cell("p"), *(Cell("< 0.001" if one.p < 0.001 else f"{one.p:.3f}") for one in found)],
     ]
     caption = (
@@ -184,7 +185,7 @@ def write_tables(table: PaperTable, paths: Sequence[Path]) -> None:
 def _names(recipes: Sequence[Recipe]) -> list[str]:
     """Name each recipe after its experiment and the most informative of the settings that differ."""
     firsts = [recipe.runs[0] for recipe in recipes]
-    columns = choose_columns(firsts, differing_keys(firsts))[:MAX_SETTINGS]
+    columns = [key for key in choose_columns(firsts, differing_keys(firsts)) if key != FOLD][:MAX_SETTINGS]
     short = short_names(columns)
     return [
         " ".join([run.name, *(f"{short[key]}={short_value(run.config[key])}" for key in columns if key in run.config)])
