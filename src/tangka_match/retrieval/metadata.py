@@ -78,26 +78,37 @@ def check_metadata(path: Path, found: dict[str, Any], expected: dict[str, Any]) 
         expected: Metadata of the run that wants to use it.
 
     Raises:
-        CheckpointError: If they differ; the message lists every difference with both values.
+        CheckpointError: If they differ; the message lists every setting that differs, with both values.
     """
     keys = ("num_regions", "feature_dim", "vocabulary_fingerprint", "tokenizer", "max_tokens", "data_fingerprint")
-    differences = [
-        f"{key}: {found.get(key)!r} in the checkpoint, {expected[key]!r} here"
-        for key in keys
-        if found.get(key) != expected[key]
-    ]
-    theirs, ours = found.get("model", {}), expected["model"]
-    differences += [
-        f"model.{key}: {theirs.get(key)!r} in the checkpoint, {ours.get(key)!r} here"
-        for key in sorted({*theirs, *ours})
-        if theirs.get(key) != ours.get(key)
-    ]
+    differences = [line for key in keys for line in _differences(key, found.get(key), expected[key])]
+    differences += _differences("model", found.get("model", {}), expected["model"])
     if differences:
         raise CheckpointError(
             f"{path} belongs to another model, vocabulary or data set:\n  "
             + "\n  ".join(differences)
             + "\nUse the data and settings that the run was started with (see its config.yaml)."
         )
+
+
+def _differences(name: str, theirs: Any, ours: Any) -> list[str]:
+    """Describe where two values differ; of long lists only the first different entry.
+
+    >>> _differences("tokenizer", {"hmm": True, "words": [["a", 1], ["b", 2]]}, {"hmm": True, "words": [["a", 9]]})
+    ["tokenizer.words[0]: ['a', 1] in the checkpoint, ['a', 9] here (2 entries there, 1 here)"]
+    """
+    if theirs == ours:
+        return []
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        keys = sorted({*theirs, *ours})
+        return [line for key in keys for line in _differences(f"{name}.{key}", theirs.get(key), ours.get(key))]
+    if isinstance(theirs, list) and isinstance(ours, list):
+        place = next((n for n, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b), None)
+        if place is not None:
+            sizes = f"({len(theirs):,} entries there, {len(ours):,} here)"
+            return [f"{name}[{place}]: {theirs[place]!r} in the checkpoint, {ours[place]!r} here {sizes}"]
+        return [f"{name}: {len(theirs):,} entries in the checkpoint, {len(ours):,} here"]
+    return [f"{name}: {theirs!r} in the checkpoint, {ours!r} here"]
 
 
 def matcher_weights(checkpoint: Mapping[str, Any], part: str = "") -> dict[str, Tensor]:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from tangka_match.data.split import Split
+from tangka_match.data.tokenizer import tokenizer_from_settings
 from tangka_match.metrics import Ranks, confidence_intervals, retrieval_ranks, summarise
 from tangka_match.ops import bound_primitive_caches
 from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder, config_hash, create_run_folder
 from tangka_match.records.run_log import log_to, quiet_libraries
-from tangka_match.retrieval.metadata import read_checkpoint
+from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
 from tangka_match.training.build import build_callbacks, build_metadata, build_module, compile_matcher
 from tangka_match.training.callbacks import Pruning, TrainingGuard
 from tangka_match.training.distillation import load_distillation
@@ -50,6 +51,8 @@ def train(plan: RunPlan, resume: RunFolder | None = None, job: SweepJob | None =
     _prepare_process(plan.settings.seed)
     plan.data.prepare_data()
     start = read_start(plan, resume)
+    if resume is not None and resume.last.exists():  # the dictionary may have changed since the run was started
+        plan.data.tokenizer = tokenizer_from_settings(read_checkpoint(resume.last)[METADATA_KEY]["tokenizer"])
     plan.data.setup("fit")
     check_schedule(plan)
     distillation = load_distillation(plan.settings.distillation, plan.distillation_loss, plan.data.train)
