@@ -1,4 +1,5 @@
 import contextlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import tangka_match
 from tangka_match import __main__ as entry
 
 ROOT = Path(__file__).parents[2]
@@ -54,3 +56,15 @@ def test_help_names_the_command(capsys, monkeypatch):
     with contextlib.suppress(SystemExit):
         entry.main()
     assert capsys.readouterr().out.startswith("compare is powered by Hydra.")
+
+
+def test_messages_name_existing_commands():
+    """A message that says ``python -m tangka_match.<command>`` names a module."""
+    package = Path(tangka_match.__file__).parent
+    named = {
+        (path.name, name)
+        for path in package.rglob("*.py")
+        for name in re.findall(r"python -m tangka_match\.(\w+)", path.read_text("utf-8"))
+    }
+    assert len(named) > 10
+    assert {name for _, name in named} <= {path.stem for path in package.glob("*.py")}
