@@ -64,7 +64,7 @@ def test_messages_name_existing_commands():
     named = {
         (path.name, name)
         for path in package.rglob("*.py")
-        for name in re.findall(r"python -m tangka_match\.(\w+)", path.read_text("utf-8"))
+        for name in re.findall(r"python -m tangka_match\.([a-z_]+)", path.read_text("utf-8"))
     }
     assert len(named) > 10
     assert {name for _, name in named} <= {path.stem for path in package.glob("*.py")}
