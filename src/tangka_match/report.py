@@ -58,7 +58,8 @@ def report(config: DictConfig) -> None:
     recipes = fold_seeds(read_records(folders, keep_curves))
     verdicts = _compare_with_best(recipes, settings)
     write_report(Report(settings.runs.absolute(), recipes, curves, verdicts, time.time()), settings.out)
-    write_tables(recipe_table(recipes, verdicts), tables)
+    if tables:
+        write_tables(recipe_table(recipes, verdicts), tables)
     runs = [run for recipe in recipes for run in recipe.runs]
     say("; ".join([f"{count(len(runs), 'run')}, {count(len(recipes), 'recipe')}", *damage(runs)]))
     for path in (settings.out, *tables):

@@ -34,7 +34,7 @@ class PooledResult(NamedTuple):
 
     Attributes:
         metrics: Metrics, as named by ``summarise``.
-        intervals: 95 % bootstrap intervals over the images.
+        intervals: 95 % confidence intervals over the images.
         images: Number of images.
         captions: Number of captions.
     """

@@ -12,7 +12,7 @@ from tangka_match.analysis.report.payload import Verdict
 from tangka_match.analysis.runs.differences import choose_columns, differing_keys, short_names, short_value
 from tangka_match.analysis.runs.selection import FOLD, Recipe, best_first
 from tangka_match.analysis.significance import LEVEL, Difference
-from tangka_match.errors import ConfigError, count
+from tangka_match.errors import ConfigError, TangkaMatchError, count
 from tangka_match.metric_names import CUTOFFS, DIRECTION_LABELS, PRIMARY_METRIC, RECALLS
 
 SUFFIXES = (".md", ".tex")
@@ -207,10 +207,14 @@ class _Result(NamedTuple):
 
 
 def _result(recipe: Recipe) -> _Result:
+    """Compute the numbers of a recipe; folds that cannot be pooled, such as those of unfinished runs, have none."""
     intervals: Mapping[str, tuple[float, float]]
-    if recipe.has_folds and all(run.has_ranks for run in recipe.counted):
-        seeds = by_seed(recipe.counted, recipe.runs[0].name)
-        pooled = [pooled_result(seed) for seed in seeds]
+    if recipe.has_folds:
+        try:
+            seeds = by_seed(recipe.counted, recipe.runs[0].name)
+            pooled = [pooled_result(seed) for seed in seeds]
+        except TangkaMatchError:
+            return _Result("folds incomplete", {}, {})
         values = {metric: [one.metrics[metric] for one in pooled] for metric in METRICS}
         intervals = pooled[0].intervals
         runs = f"{count(len(seeds), 'seed')}, {describe_folds(seeds[0])}"

@@ -66,7 +66,10 @@ def confidence_intervals(
     query_owners = torch.arange(len(ranks.i2t)) if query_to_image is None else query_to_image.cpu()
     owners = caption_to_image.cpu()
     _check(ranks, query_owners, owners, resamples, level)
-    num_images = int(query_owners.max()) + 1
+    # Images that no random gallery contains have no queries, and are not resampled.
+    images, numbered = torch.cat([query_owners, owners]).unique(return_inverse=True)
+    query_owners, owners = numbered.split([len(query_owners), len(owners)])
+    num_images = len(images)
     sides = {
         "i2t": _Side(ranks.i2t.cpu(), query_owners, num_images),
         "t2i": _Side(ranks.t2i.cpu(), owners, num_images),
@@ -102,7 +105,7 @@ def _score_intervals(ranks: Ranks, sides: dict[str, _Side], z: float) -> dict[st
     for total, parts in ((PRIMARY_METRIC, ("i2t_r1", "t2i_r1")), ("rsum", RECALLS)):
         influences[total] = torch.stack([influences[name] for name in parts]).mean(dim=0)
         outcomes[total] = sum(outcomes[name] for name in parts)
-    images = int(((sides["i2t"].counts > 0) | (sides["t2i"].counts > 0)).sum())
+    images = sides["i2t"].num_images
     found = {}
     for name, influence in influences.items():
         scale = 600.0 if name == "rsum" else 100.0

@@ -15,14 +15,15 @@ from tangka_match.analysis.folds import (
     describe_folds,
     pooled_result,
 )
-from tangka_match.analysis.runs.selection import is_fold, recipe_settings
+from tangka_match.analysis.runs.selection import FOLD, is_fold, recipe_settings
 from tangka_match.metric_names import PRIMARY_METRIC
 from tangka_match.records.run_files import read_run_files
 from tangka_match.records.run_record import RunRecord, make_record
+from tangka_match.records.setting_names import SEED_KEYS
 from tangka_match.sweeps.manifest import JobRecord
 from tangka_match.sweeps.tables import differing_overrides
 
-_SHARED = ("data.fold", "seed", "seeds")
+_SHARED = (FOLD, *SEED_KEYS)
 """Settings that do not distinguish recipes."""
 
 

@@ -81,3 +81,14 @@ def test_folds_are_one_row_over_all_held_out_queries(tmp_path):
     assert row["Runs"].text == "1 seed, 3 folds"
     assert row["mean R@1"].text.startswith("21.00 [")
     assert "fold=" not in row["Recipe"].text
+
+
+def test_folds_that_cannot_be_pooled_have_no_numbers(tmp_path):
+    """Seed 1 lacks a fold; the report is written all the same."""
+    for seed, fold in ((0, 0), (0, 1), (1, 0)):
+        config = {"data": {"folds": 2, "fold": fold}}
+        write_run(tmp_path, f"s{seed}f{fold}", seed=seed, ranks=True, config=config)
+    (recipe,) = fold_seeds([record_of(folder) for folder in sorted(tmp_path.iterdir())])
+    table = recipe_table([recipe], [])
+    row = dict(zip(table.headings, table.rows[0], strict=True))
+    assert (row["Runs"].text, row["mean R@1"].text) == ("folds incomplete", "–")

@@ -99,6 +99,13 @@ def test_coverage_near_zero_and_of_skewed_ranks(images, centre, deviation, metri
 
 
 class TestResampling:
+    def test_images_without_queries_are_not_resampled(self):
+        """A random gallery may hold two of a thousand images; resamples without both would have no rank at all."""
+        ranks, images = Ranks(torch.tensor([1, 4]), torch.tensor([2, 5])), torch.tensor([17, 999])
+        found = confidence_intervals(ranks, images, query_to_image=images)
+        assert found == confidence_intervals(ranks, torch.arange(2))
+        assert all(math.isfinite(end) for ends in found.values() for end in ends)
+
     @pytest.mark.parametrize("order_of_queries", ["once in order", "repeated in any order"])
     def test_intervals_match_explicit_resampling(self, monkeypatch, order_of_queries):
         """Summarises each resample separately and takes quantiles over the same draws."""
