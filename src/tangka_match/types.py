@@ -26,12 +26,14 @@ def is_special(word: str) -> bool:
 
 
 def characters_of(word: str) -> str:
-    """Return the first `LONGEST_WORD` characters of a word; a special token has none.
+    """Return the first `LONGEST_WORD` characters of a word or word piece; a special token has none.
 
-    >>> characters_of("<unk>"), characters_of("十一面千手千眼观音")
-    ('', '十一面千手千眼观')
+    The marks of word pieces do not count: ``##`` (WordPiece) and ``▁`` (SentencePiece).
+
+    >>> characters_of("<unk>"), characters_of("十一面千手千眼观音"), characters_of("##母"), characters_of("▁度母")
+    ('', '十一面千手千眼观', '母', '度母')
     """
-    return "" if is_special(word) else word[:LONGEST_WORD]
+    return "" if is_special(word) else word.removeprefix("##").removeprefix("▁")[:LONGEST_WORD]
 
 
 class RegionTextBatch(NamedTuple):

@@ -21,7 +21,7 @@ from tangka_match.registry import ENTRY_POINT_GROUP, find_registered, registered
 
 _BACKENDS = ("auto", "jieba", "rjieba")
 _JIEBA_SWITCHES = ("hmm", "normalise", "keep_punctuation")
-_PIECE_SETTINGS = ("definition", "specials", "max_tokens")
+_PIECE_SETTINGS = ("definition", "specials", "max_tokens", "prefix")
 
 
 class CaptionTokenizer(Protocol):
@@ -183,13 +183,15 @@ class PieceTokenizer:
 
     Args:
         source: Folder of the model, or its name on the Hugging Face hub.
+        prefix: Text before every caption, as the encoder was pretrained: ``"query: "`` for E5.
 
     Raises:
         ConfigError: If the model's vocabulary cannot be read, or transformers is not installed.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, prefix: str = "") -> None:
         self._pieces = WordPieces.read(source)
+        self.prefix = prefix
         self.vocabulary = Vocabulary(self._pieces.words)
 
     @property
@@ -199,7 +201,7 @@ class PieceTokenizer:
 
     def __call__(self, text: str) -> list[str]:
         """Split a caption into tokens, without start and end."""
-        return self._pieces.cut(text)
+        return self._pieces.cut(self.prefix + text)
 
     def settings(self) -> dict[str, Any]:
         """Return all settings that determine the output, including the vocabulary."""
@@ -209,6 +211,7 @@ class PieceTokenizer:
             "definition": pieces.definition,
             "specials": list(pieces.specials),
             "max_tokens": pieces.max_tokens,
+            **({"prefix": self.prefix} if self.prefix else {}),
         }
 
     @classmethod
@@ -218,17 +221,23 @@ class PieceTokenizer:
         Raises:
             ConfigError: If a setting is missing, unknown, or of the wrong type, or transformers is not installed.
         """
+        settings = {"prefix": "", **settings}
         _check_keys(settings, _PIECE_SETTINGS)
         match settings:
-            case {"definition": str(definition), "specials": [*specials], "max_tokens": int(max_tokens)} if (
-                all(isinstance(piece, str) for piece in specials) and len(specials) == SPECIALS
-            ):
+            case {
+                "definition": str(definition),
+                "specials": [*specials],
+                "max_tokens": int(max_tokens),
+                "prefix": str(prefix),
+            } if all(isinstance(piece, str) for piece in specials) and len(specials) == SPECIALS:
                 tokenizer = cls.__new__(cls)
                 tokenizer._pieces = WordPieces(definition, specials, max_tokens)
+                tokenizer.prefix = prefix
                 tokenizer.vocabulary = Vocabulary(tokenizer._pieces.words)
                 return tokenizer
         raise ConfigError(
-            f"tokenizer settings: definition must be a string, specials {SPECIALS} strings, max_tokens an integer."
+            f"tokenizer settings: definition must be a string, specials {SPECIALS} strings, max_tokens an integer, "
+            "prefix a string."
         )
 
 

@@ -5,6 +5,7 @@ from tangka_match.models.chinese_clip import ChineseCLIP
 from tangka_match.models.cross_modal_transformer import CrossModalTransformer
 from tangka_match.models.dual_encoder import DualEncoder
 from tangka_match.models.dual_path import DualPath
+from tangka_match.models.pretrained_cca import PretrainedCCA
 from tangka_match.models.pretrained_text import PretrainedText
 from tangka_match.models.scan import SCAN
 from tangka_match.models.sgraf import SGRAF
@@ -19,5 +20,6 @@ __all__ = [
     "CrossModalTransformer",
     "DualEncoder",
     "DualPath",
+    "PretrainedCCA",
     "PretrainedText",
 ]

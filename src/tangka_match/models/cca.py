@@ -13,7 +13,7 @@ from tangka_match.models.text_encoders import WordBag
 from tangka_match.ops import dot_products, l2_normalise
 from tangka_match.types import Encoded, PairedCaptions, RegionBatches
 
-_INITIAL_SCALE = 0.02
+INITIAL_SCALE = 0.02
 """Root mean square of the projection weights, before and after the fit."""
 
 
@@ -55,8 +55,8 @@ class CCA(nn.Module):
         self.rank = rank
         self.statistics = RegionStatistics(feature_dim, codebook_size)
         self.bag = WordBag(vocab_size, num_hashes)
-        self.image_projection = nn.Parameter(_INITIAL_SCALE * torch.randn(self.statistics.output_dim, embed_dim))
-        self.text_projection = nn.Parameter(_INITIAL_SCALE * torch.randn(vocab_size + num_hashes, embed_dim))
+        self.image_projection = nn.Parameter(INITIAL_SCALE * torch.randn(self.statistics.output_dim, embed_dim))
+        self.text_projection = nn.Parameter(INITIAL_SCALE * torch.randn(vocab_size + num_hashes, embed_dim))
 
     def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
         """Encode images as L2-normalised vectors, ``pooled``.
@@ -71,9 +71,13 @@ class CCA(nn.Module):
 
     def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
         """Encode captions as L2-normalised vectors, ``pooled``."""
+        return Encoded(pooled=l2_normalise(self._project_texts(token_ids, token_mask)))
+
+    def _project_texts(
+        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]
+    ) -> Float[Tensor, "C D"]:
         features, weights = self.bag(token_ids, token_mask)
-        summed = functional.embedding_bag(features, self.text_projection, per_sample_weights=weights, mode="sum")
-        return Encoded(pooled=l2_normalise(summed))
+        return functional.embedding_bag(features, self.text_projection, per_sample_weights=weights, mode="sum")
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
         """Return the cosine of every image with every caption, (I, C)."""
@@ -103,17 +107,24 @@ class CCA(nn.Module):
         statistics = self.statistics.fit(images, generator)
         if len(statistics) < 12:
             raise ShapeError(f"CCA: {len(statistics)} training images; a sixth is held out, so at least 12 are needed")
-        second = self.bag.fit(captions.token_ids, captions.token_mask, captions.words)
-        views = PairedViews(statistics, second, captions.caption_to_image, captions.weights)
+        views = PairedViews(statistics, self._fit_texts(captions), captions.caption_to_image, captions.weights)
         dim = self.image_projection.shape[1]
         ridges = choose_ridges(views, rank=self.rank, dim=dim, generator=generator)
         projections = correlate(*views.spectra(self.rank, generator), ridges, dim)
         if not all(bool(projection.any() and projection.isfinite().all()) for projection in projections):
             raise DataFormatError(_no_variation("captions" if statistics.any() else "images"))
-        for weight, projection in zip((self.image_projection, self.text_projection), projections, strict=True):
-            # The scale changes the effect of the learning rate, though not the cosine: keep the initial one.
-            weight.copy_(projection * (_INITIAL_SCALE / projection.square().mean().sqrt()))
+        # The scale changes the effect of the learning rate, though not the cosine: keep the initial one.
+        first, second = (item * (INITIAL_SCALE / item.square().mean().sqrt()) for item in projections)
+        self.image_projection.copy_(first)
+        self._set_text_projection(second)
         return {"image_ridge": ridges[0], "text_ridge": ridges[1]}
+
+    def _fit_texts(self, captions: PairedCaptions) -> Tensor:
+        """Fit the word weights; return the text view of the captions, (C, Q), sparse."""
+        return self.bag.fit(captions.token_ids, captions.token_mask, captions.words)
+
+    def _set_text_projection(self, projection: Float[Tensor, "Q D"]) -> None:
+        self.text_projection.copy_(projection)
 
 
 def _no_variation(side: str) -> str:

@@ -7,14 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tangka_match.models.layers import check_dropout, check_regions, check_sizes, xavier_linears_
-from tangka_match.models.text_tower import (
-    TextTower,
-    copy_weights,
-    on_meta_device,
-    read_encoder,
-    read_rows,
-    resolve_config,
-)
+from tangka_match.models.text_tower import TextTower, resolve_config
 from tangka_match.ops import at_least_float32, dot_products, l2_normalise, masked_max, masked_mean
 from tangka_match.types import Encoded
 
@@ -62,15 +55,13 @@ class PretrainedText(nn.Module):
         self.feature_dim = feature_dim
         self._config = resolve_config(text_model, text_config)
         self.region_projection = nn.Linear(feature_dim, embed_dim)
-        self.text_tower = TextTower(self._config, vocab_size, text_lr_multiplier, thaw_at)
+        self.text_tower = TextTower.pretrained(
+            self._config, text_model, vocab_size, lr_multiplier=text_lr_multiplier, thaw_at=thaw_at
+        )
         self.text_projection = nn.Linear(self.text_tower.width, embed_dim)
         self.dropout = nn.Dropout(dropout)
         for layer in (self.region_projection, self.text_projection):
             xavier_linears_(layer)
-        if text_model is not None and not on_meta_device():
-            rows = read_rows(text_model, vocab_size)
-            encoder = read_encoder(text_model, self._config)
-            copy_weights(self.text_tower.transformer, getattr(encoder, "text_model", encoder), rows)
 
     def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
         """Encode images as L2-normalised vectors, ``pooled``.

@@ -44,6 +44,28 @@ class TextTower(nn.Module):
         self.transformer = _build(config, vocab_size)
         self.train()  # Lightning does not change modes
 
+    @classmethod
+    def pretrained(
+        cls,
+        config: Mapping[str, Any],
+        text_model: str | None,
+        vocab_size: int,
+        *,
+        lr_multiplier: float | int,
+        thaw_at: float | int,
+    ) -> "TextTower":
+        """Build the encoder with the weights of ``text_model``; random ones if it is ``None``, as for a checkpoint.
+
+        Raises:
+            ConfigError: As the class, or if the model cannot be read or does not fit the vocabulary.
+        """
+        tower = cls(config, vocab_size, lr_multiplier, thaw_at)
+        if text_model is not None and not on_meta_device():
+            rows = read_rows(text_model, vocab_size)
+            encoder = read_encoder(text_model, config)
+            copy_weights(tower.transformer, getattr(encoder, "text_model", encoder), rows)
+        return tower
+
     @property
     def width(self) -> int:
         """Dimensions of an encoded word piece, H."""

@@ -35,6 +35,7 @@ ADDED_ARGUMENTS: dict[str, Any] = {
     "loss.reduction": "mean",
     "model.region_batch_norm": False,
     "model.clip": "relu",
+    "data.tokenizer.prefix": "",
     "callbacks.moving_average.warmup": True,
 }
 """Dotted name of an argument, of a class that a ``_target_`` names, that version 0.1 did not have -> value.

@@ -1,0 +1,117 @@
+"""PretrainedCCA matcher: canonical correlation with sentence vectors of a pretrained text encoder, in closed form."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from tangka_match.models.cca import CCA, INITIAL_SCALE
+from tangka_match.models.layers import check_sizes
+from tangka_match.models.text_tower import TextTower, resolve_config
+from tangka_match.ops import at_least_float32, masked_mean
+from tangka_match.types import PairedCaptions
+
+_CAPTIONS_PER_BATCH = 64
+
+
+class PretrainedCCA(CCA):
+    """`CCA` whose text view also contains the sentence vector of a frozen pretrained text encoder.
+
+    The sentence vector is the mean of the encoder's last states over all word pieces, start and end included, centred on
+    the training captions and scaled to a mean squared norm of 1, so that it weighs about as much as the bag of word
+    pieces, characters and character bigrams. `fit` encodes every training caption once.
+
+    Args:
+        vocab_size: Number of words in the vocabulary: all word pieces of the encoder (``data/tokenizer=pieces``).
+        feature_dim: Dimensions of a region feature.
+        num_regions: Number of regions per image; any number works.
+        text_model: Folder of the pretrained model, or its name on the Hugging Face hub: BERT, RoBERTa-wwm, MacBERT,
+            ERNIE, sentence encoders of these architectures such as E5 and BGE, or the text tower of a Chinese-CLIP.
+        text_config: Its config, which a checkpoint stores in place of ``text_model``; the weights are then random until
+            those of the checkpoint are loaded.
+        embed_dim: Dimensions of the joint space.
+        codebook_size: Number of centroids of the visual codebook.
+        num_hashes: Number of hash values for characters and character bigrams.
+        rank: Number of singular values kept of each view.
+
+    Raises:
+        ConfigError: If a size is below 1, or the pretrained model cannot be read or does not fit the vocabulary.
+    """
+
+    sentence_mean: Tensor
+    sentence_scale: Tensor
+
+    @check_sizes
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        feature_dim: int,
+        num_regions: int = 36,
+        text_model: str | None = None,
+        text_config: dict[str, Any] | None = None,
+        embed_dim: int = 512,
+        codebook_size: int = 256,
+        num_hashes: int = 16384,
+        rank: int = 800,
+    ) -> None:
+        super().__init__(
+            vocab_size=vocab_size,
+            feature_dim=feature_dim,
+            num_regions=num_regions,
+            embed_dim=embed_dim,
+            codebook_size=codebook_size,
+            num_hashes=num_hashes,
+            rank=rank,
+        )
+        self._config = resolve_config(text_model, text_config)
+        self.text_tower = TextTower.pretrained(self._config, text_model, vocab_size, lr_multiplier=1.0, thaw_at=1.0)
+        self.sentence_projection = nn.Parameter(INITIAL_SCALE * torch.randn(self.text_tower.width, embed_dim))
+        self.register_buffer("sentence_mean", torch.zeros(self.text_tower.width))
+        self.register_buffer("sentence_scale", torch.ones(()))
+
+    def _project_texts(
+        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]
+    ) -> Float[Tensor, "C D"]:
+        # Half precision would lose the differences between sentence vectors, whose cosines are all above 0.7 for E5.
+        with torch.autocast(token_ids.device.type, enabled=False):
+            sentences = (self._sentences(token_ids, token_mask) - self.sentence_mean) * self.sentence_scale
+            return super()._project_texts(token_ids, token_mask) + sentences @ self.sentence_projection
+
+    def _sentences(
+        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]
+    ) -> Float[Tensor, "C H"]:
+        return at_least_float32(masked_mean(self.text_tower(token_ids, token_mask), token_mask))
+
+    def _fit_texts(self, captions: PairedCaptions) -> Tensor:
+        bag = super()._fit_texts(captions)
+        batches = zip(
+            captions.token_ids.split(_CAPTIONS_PER_BATCH), captions.token_mask.split(_CAPTIONS_PER_BATCH), strict=True
+        )
+        # Padding to the longest caption of the whole set would cost several times the time.
+        trimmed = ((ids[:, : int(mask.sum(1).max())], mask[:, : int(mask.sum(1).max())]) for ids, mask in batches)
+        sentences = torch.cat([self._sentences(ids, mask) for ids, mask in trimmed])
+        self.sentence_mean.copy_(sentences.mean(dim=0))
+        sentences -= self.sentence_mean
+        spread = sentences.square().sum(dim=1).mean().sqrt()
+        self.sentence_scale.copy_(1 / spread if spread > 0 else spread)
+        return torch.cat([bag, (sentences * self.sentence_scale).to_sparse()], dim=1).coalesce()
+
+    def _set_text_projection(self, projection: Float[Tensor, "Q D"]) -> None:
+        bag_size = len(self.text_projection)
+        self.text_projection.copy_(projection[:bag_size])
+        self.sentence_projection.copy_(projection[bag_size:])
+
+    def lr_multipliers(self) -> Mapping[str, float | int]:
+        """Return the learning rate of the encoder, which is never used: the encoder stays frozen."""
+        return {"text_tower": self.text_tower.lr_multiplier}
+
+    def set_progress(self, progress: float) -> None:
+        """Keep the encoder frozen."""
+        self.text_tower.set_progress(progress)
+
+    def checkpoint_arguments(self) -> dict[str, Any]:
+        """Replace the folder or name of the pretrained model by its config."""
+        return {"text_model": None, "text_config": self._config}
