@@ -8,6 +8,7 @@ Formats are recognised by content; ``README.json`` in the new folder says what w
 import json
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -150,9 +151,10 @@ def _assign(
         ), f"lists of ids: {', '.join(map(str, wanted.values()))}"
     sizes = wanted_sizes(wanted, len(paired))
     groups = _near_duplicates(paired, features, source, settings, scratch)
-    largest = max(groups.tolist().count(group) for group in set(groups.tolist())) if len(groups) else 0
+    members = Counter(groups.tolist())
+    near, largest = sum(size for size in members.values() if size > 1), max(members.values())
     how = f"drawn by image with seed {settings.seed}; near-duplicates and equal captions stay together"
-    say(f"near-duplicates in {len(groups) - len(set(groups.tolist())):,} images; the largest group has {largest:,}")
+    say(f"kept together {count(near, 'image')} with a near-duplicate or an equal caption; largest group: {largest:,}")
     return Chosen(paired, source, draw(groups, sizes, settings.seed)), how
 
 
@@ -172,7 +174,8 @@ def _near_duplicates(
 
     pool = scratch / "pool"
     pool.mkdir()
-    write_split(pool, "all", images, features, source, int(features.counts[source].max()), np.dtype(settings.dtype))
+    regions = int(features.counts[source].max())
+    write_split(pool, "all", images, features, source, regions=regions, dtype=np.dtype(settings.dtype))
     groups = find_groups(load_split(pool, "all"))
     shutil.rmtree(pool)
     return groups
@@ -192,7 +195,7 @@ def _write(folder: Path, chosen: Chosen, features: "FeatureSource", settings: Pr
             continue
         images = [chosen.images[at] for at in rows]
         source = chosen.source[rows]
-        has_boxes = write_split(folder, stem, images, features, source, regions, np.dtype(settings.dtype))
+        has_boxes = write_split(folder, stem, images, features, source, regions=regions, dtype=np.dtype(settings.dtype))
         captions = sum(len(image.captions) for image in images)
         report[split] = {"images": len(images), "captions": captions, "boxes": has_boxes}
         shape = f"{regions} × {features.dim:,} {settings.dtype}"

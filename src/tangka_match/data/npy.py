@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from tangka_match.errors import DataFormatError
 
-
 ZERO_BLOCK = 2**20
 """Bytes written at once to a reserved file, where the system cannot reserve space."""
 

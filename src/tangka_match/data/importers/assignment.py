@@ -102,9 +102,9 @@ def wanted_sizes(numbers: Sequence[float], total: int) -> list[int]:
 def draw(groups: npt.NDArray[np.int64], sizes: Sequence[int], seed: int) -> list[str | None]:
     """Draw splits of whole groups, at random.
 
-    The largest groups come first, each to a split that it fits into, with a probability in proportion to the images that
-    the split still lacks; so every split gets its part of the near-duplicates, and single images make the sizes exact.
-    A group that fits nowhere goes to train.
+    The largest groups come first, each to a split that it fits into, with a probability in proportion to the images
+    that the split still lacks; so every split gets its part of the near-duplicates, and single images make the sizes
+    exact. A group that fits nowhere goes to train.
 
     Args:
         groups: Group of each image, (N,), such as near-duplicates.

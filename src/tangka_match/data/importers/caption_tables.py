@@ -47,11 +47,11 @@ def choose(names: Sequence[str], columns: Columns, where: str) -> tuple[str, str
     """
     found: dict[str, str | None] = {}
     lower = {name.strip().lower(): name for name in names}
-    for role in USUAL:
+    for role, usual in USUAL.items():
         wanted = getattr(columns, role)
         if wanted is not None and wanted not in names:
             raise ConfigError(f"columns.{role}={wanted}: {where} has no such column; found: {', '.join(names)}")
-        found[role] = wanted or next((lower[name] for name in USUAL[role] if name in lower), None)
+        found[role] = wanted or next((lower[name] for name in usual if name in lower), None)
     missing = [role for role in ("image", "text") if found[role] is None]
     if missing:
         settings = " ".join(f"columns.{role}=<name>" for role in missing)

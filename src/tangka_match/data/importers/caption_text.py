@@ -10,9 +10,9 @@ from tangka_match.data.captions import is_punctuation, normalise_caption
 from tangka_match.errors import ConfigError, DataFormatError
 
 SPLIT_NAMES = {
-    **{name: "train" for name in ("train", "training", "restval", "trainval")},
-    **{name: "val" for name in ("val", "dev", "valid", "validation")},
-    **{name: "test" for name in ("test", "testing")},
+    **dict.fromkeys(("train", "training", "restval", "trainval"), "train"),
+    **dict.fromkeys(("val", "dev", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 """Names of splits in published files, and ours; Karpathy's ``restval`` is trained on, as in the published protocol."""
 
@@ -89,8 +89,8 @@ def known_split(name: str, where: str) -> str:
 def split_of_file(path: Path) -> str | None:
     """Return the split that a file name begins or ends with.
 
-    >>> split_of_file(Path("valid_texts.jsonl")), split_of_file(Path("f8k.test.csv")), split_of_file(Path("contest.csv"))
-    ('val', 'test', None)
+    >>> [split_of_file(Path(name)) for name in ("valid_texts.jsonl", "f8k.test.csv", "contest.csv")]
+    ['val', 'test', None]
     """
     words = path.stem.lower().replace(".", "_").replace("-", "_").split("_")
     found = {SPLIT_NAMES[word] for word in (words[0], words[-1]) if word in SPLIT_NAMES}

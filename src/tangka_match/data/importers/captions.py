@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,7 +162,7 @@ def _read(path: Path, columns: Columns, encoding: str) -> tuple[str, list[Captio
     if found is None:
         known = ", ".join(each.name for each in (*JSON_FORMATS, *TEXT_FORMATS))
         raise DataFormatError(
-            f"{where}: the format is not known; its first line is {lines[0][:80]!r}. Allowed: {known}. For a table, set "
-            "columns.image=<name> and columns.text=<name>"
+            f"{where}: the format is not known; its first line is {lines[0][:80]!r}. Allowed: {known}. For a table, "
+            "set columns.image=<name> and columns.text=<name>"
         )
     return found.name, collect(found.read(text, where, columns), where)

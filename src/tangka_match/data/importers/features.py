@@ -20,7 +20,7 @@ class FeatureFormat(NamedTuple):
 
     Attributes:
         name: Name for people.
-        matches: Whether a file has this format, by its first line or bytes.
+        matches: Whether a file has this format, by its first bytes.
         open: Reader.
     """
 
@@ -31,15 +31,17 @@ class FeatureFormat(NamedTuple):
 
 FORMATS = (
     FeatureFormat(".npy", lambda head: head.startswith(b"\x93NUMPY"), open_npy_features),
-    FeatureFormat(".npz", lambda head: head.startswith(b"PK\x03\x04") and b".npy" in head[:300], open_npz_features),
+    FeatureFormat(".npz", lambda head: head.startswith(b"PK\x03\x04") and b".npy" in head, open_npz_features),
     FeatureFormat("HDF5", lambda head: head.startswith(b"\x89HDF\r\n\x1a\n"), open_hdf5),
     FeatureFormat(
         "bottom-up-attention TSV",
-        lambda head: fields_of(head) is not None,
+        lambda head: fields_of(head.split(LINE_END)[0]) is not None,
         lambda path, _axis, _scratch: open_tsv(path),
     ),
 )
-TAB = b"\t"
+TAB, LINE_END = b"\t", b"\n"
+HEAD_BYTES = 1024
+"""Bytes that tell a format; of a text file, the whole first line."""
 SHARD_SUFFIXES = (".tsv", ".csv", ".h5", ".hdf5")
 """Files that hold many images each, if a folder has any."""
 
@@ -80,7 +82,9 @@ def _has_ids(path: Path) -> bool:
 
 def _recognise(path: Path) -> FeatureFormat:
     with path.open("rb") as file:
-        head = file.readline(LONGEST_LINE)
+        head = file.read(HEAD_BYTES)
+        if LINE_END not in head:
+            head += file.readline(LONGEST_LINE)
     found = next((each for each in FORMATS if each.matches(head)), None)
     if found is not None:
         return found
@@ -90,6 +94,6 @@ def _recognise(path: Path) -> FeatureFormat:
             "it looks like a pickle or a torch file, which can run code when it is read and is never loaded; write the "
             "features as .npy or .npz: np.savez(path, features=…, ids=…)"
         )
-    elif TAB in head:
-        advice = f"its first line has {len(head.split(TAB))} fields, a bottom-up-attention TSV has: {', '.join(FIELDS)}"
+    elif TAB in (line := head.split(LINE_END)[0]):
+        advice = f"its first line has {len(line.split(TAB))} fields, a bottom-up-attention TSV has: {', '.join(FIELDS)}"
     raise DataFormatError(f"features={path}: the format is not known; {advice}")

@@ -137,7 +137,7 @@ def _per_image(path: Path, file: Any, axis: FeatureAxis) -> FeatureSource:
         return file[names[image]][:], None if boxes is None else boxes[:], width, height
 
     shapes = [(tuple(file[name].shape), f"{path}: {name}") for name in names]
-    return measured("HDF5, one dataset per image", [path], ids, shapes, axis, load)
+    return measured("HDF5, one dataset per image", [path], ids, shapes=shapes, axis=axis, load=load)
 
 
 def _dataset(path: Path, file: Any, name: str) -> str:

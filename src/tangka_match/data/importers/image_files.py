@@ -1,4 +1,4 @@
-"""Features in many arrays, one per image: a folder of ``.npy`` or ``.npz`` files, or one ``.npz`` with an array per id."""
+"""Features in one array per image: a folder of ``.npy`` or ``.npz`` files, or the members of one ``.npz`` file."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -89,13 +89,16 @@ def open_image_folder(folder: Path, axis: FeatureAxis, scratch: Callable[[], Pat
             shapes.append((_shape(path), str(path)))
             bar.advance(task)
     ids = [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
-    return measured("one file per image", [folder], ids, shapes, axis, lambda image: _load(paths[image]))
+    return measured(
+        "one file per image", [folder], ids, shapes=shapes, axis=axis, load=lambda image: _load(paths[image])
+    )
 
 
 def measured(
     kind: str,
     files: Sequence[Path],
     ids: Sequence[str],
+    *,
     shapes: Sequence[tuple[tuple[int, ...], str]],
     axis: FeatureAxis,
     load: Callable[[int], Loaded],

@@ -33,7 +33,7 @@ WAYS: dict[str, Callable[[str], str | None]] = {
     "file name without extension": lambda name: _posix(name).stem,
     "number in the file name": _number,
 }
-"""Keys that may pair images, the strictest first: ``a/1.jpg`` with ``a/1.jpg``, ``a/1``, ``1.jpg``, ``1``; ``x_0001``."""
+"""Keys that may pair images, the strictest first: ``a/1.jpg``, ``a/1``, ``1.jpg``, ``1``, and ``x_0001`` with ``1``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +79,9 @@ def join(features: FeatureSource, images: Sequence[CaptionedImage]) -> Joined:
                 best_how, best = how, found
     if (best < 0).all():
         raise DataFormatError(
-            f"features and captions have no image in common: the features have ids such as {_some(ids)}, the captions "
-            f"{_some([image.names[0] for image in images])}; give files of one data set, or a text file with one id per "
-            "image beside the features (<name>_ids.txt)"
+            f"features and captions have no image in common: the features have ids such as {_some(ids)}, the "
+            f"captions {_some([image.names[0] for image in images])}; give files of one data set, or a text file "
+            "with one id per image beside the features (<name>_ids.txt)"
         )
     first: dict[str, int] = {}
     repeated = sum(first.setdefault(name, at) != at for at, name in enumerate(ids))
@@ -128,8 +128,8 @@ def _in_order(features: FeatureSource, images: Sequence[CaptionedImage]) -> Join
     count = len(features.counts)
     if count != len(captioned):
         raise DataFormatError(
-            f"{features.files[0]} has {count:,} images without ids, and the captions name {len(captioned):,} images: they "
-            f"cannot be paired. Write the ids, one per line in the order of the rows, to "
+            f"{features.files[0]} has {count:,} images without ids, and the captions name {len(captioned):,} images: "
+            f"they cannot be paired. Write the ids, one per line in the order of the rows, to "
             f"{features.files[0].with_name(features.files[0].stem + '_ids.txt')}"
         )
     source = np.full(len(images), -1, dtype=np.int64)

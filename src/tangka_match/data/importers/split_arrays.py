@@ -50,11 +50,7 @@ class ArrayFeatures:
     ids: Sequence[str] | None
     boxes: npt.NDArray[np.floating] | None
     sizes: npt.NDArray[np.floating] | None
-
-    @property
-    def kind(self) -> str:
-        """Format in words."""
-        return f"array {self.array.dtype} {self.array.shape}"
+    kind: str = "array"
 
     @property
     def files(self) -> Sequence[Path]:
@@ -93,7 +89,7 @@ def open_npy_features(path: Path, axis: FeatureAxis, scratch: Callable[[], Path]
     """
     boxes = next((beside for beside in _beside(path, BOXES_SUFFIX) if beside.is_file()), None)
     found = None if boxes is None else np.load(boxes, allow_pickle=False)
-    return _features(path, str(path), open_npy(path), axis, _ids_beside(path), found, None)
+    return _features(path, str(path), open_npy(path), axis, ids=_ids_beside(path), boxes=found, sizes=None)
 
 
 def open_npz_features(path: Path, axis: FeatureAxis, scratch: Callable[[], Path]) -> FeatureSource:
@@ -119,9 +115,9 @@ def open_npz_features(path: Path, axis: FeatureAxis, scratch: Callable[[], Path]
         f"{path}: {name}",
         archive.unpack(name, scratch()),
         axis,
-        _ids_beside(path) if ids is None else _text_ids(archive, ids),
-        None if boxes is None else archive.load(boxes),
-        sizes,
+        ids=_ids_beside(path) if ids is None else _text_ids(archive, ids),
+        boxes=None if boxes is None else archive.load(boxes),
+        sizes=sizes,
     )
 
 
@@ -129,7 +125,14 @@ def _one_array_per_image(archive: NpzFile, axis: FeatureAxis) -> FeatureSource:
     opened, names = np.load(archive.path, allow_pickle=False), archive.floats()
     shapes = [(archive.shapes[name][0], f"{archive.path}: {name}") for name in names]
     kind = ".npz with one array per image"
-    return measured(kind, [archive.path], names, shapes, axis, lambda image: (opened[names[image]], None, None, None))
+    return measured(
+        kind,
+        [archive.path],
+        names,
+        shapes=shapes,
+        axis=axis,
+        load=lambda image: (opened[names[image]], None, None, None),
+    )
 
 
 def _features(
@@ -137,6 +140,7 @@ def _features(
     where: str,
     array: StoredArray,
     axis: FeatureAxis,
+    *,
     ids: Sequence[str] | None,
     boxes: npt.NDArray[np.floating] | None,
     sizes: npt.NDArray[np.floating] | None,

@@ -27,11 +27,11 @@ LONGEST_LINE = 64 * 2**20
 
 
 def fields_of(line: bytes) -> tuple[tuple[str, ...], bool] | None:
-    """Return the fields of a file by its first line, and whether that line is a header; ``None`` if it is no such TSV.
+    r"""Return the fields of a file by its first line, and whether that line is a header; ``None`` if it is no such TSV.
 
-    >>> fields_of(b"17\\t640\\t480\\t2\\tAAAA\\tAAAA\\n")[1]
+    >>> fields_of(b"17\t640\t480\t2\tAAAA\tAAAA\n")[1]
     False
-    >>> fields_of(b"image\\tcaption\\n") is None
+    >>> fields_of(b"image\tcaption\n") is None
     True
     """
     parts = line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n").split(b"\t")

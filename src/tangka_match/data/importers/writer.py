@@ -24,6 +24,7 @@ def write_split(
     images: Sequence[CaptionedImage],
     features: FeatureSource,
     source: npt.NDArray[np.int64],
+    *,
     regions: int,
     dtype: np.dtype[Any],
 ) -> bool:
