@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -183,7 +184,7 @@ class TestHdf5:
     def test_missing_package_is_named(self, tmp_path, read, h5py, monkeypatch):
         with h5py.File(tmp_path / "a.h5", "w") as file:
             file["features"] = ARRAY
-        monkeypatch.setitem(__import__("sys").modules, "h5py", None)
+        monkeypatch.setitem(sys.modules, "h5py", None)
         with pytest.raises(ConfigError, match=r"pip install 'tangka-match\[hdf5\]'"):
             read(tmp_path / "a.h5")
 
