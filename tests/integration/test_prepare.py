@@ -127,7 +127,7 @@ def damage_features(tmp_path):
         (lambda p: None, ("features=nothing.tsv",), "features=nothing.tsv: no such file or folder"),
         (lambda p: None, ("splits=[0.5,0.2]",), "splits=[0.5, 0.2]: shares must sum to 1 (found 0.7)"),
         (lambda p: None, ("dtype=int8",), "dtype='int8': Input should be 'float16' or 'float32'"),
-        (lambda p: None, ("columns.picture=a",), "columns.picture: there is no such setting. Known in columns: image, split, text"),
+        (lambda p: None, ("columns.picture=a",), "columns.picture: there is no such setting. Known in columns: image"),
         (lambda p: (p / "set").mkdir(), (), "out: set already exists and is not overwritten"),
         (damage_features, (), "1 of 8 images cannot be trained on"),
     ],

@@ -62,6 +62,10 @@ class Features(Protocol):
         """Hash shape, dtype and a sample of the images; 16 hex digits."""
         ...
 
+    def release(self) -> None:
+        """Give the memory of pages read so far back to the system, which would otherwise hold the whole set."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class RegionFeatures:
@@ -180,6 +184,11 @@ class RegionFeatures:
         digest = hashlib.sha256(repr(shape).encode())
         digest.update(self.read(self.sample_indices()).tobytes())
         return digest.hexdigest()[:16]
+
+    def release(self) -> None:
+        """Give the memory of pages read so far back to the system, where it supports that (``madvise``)."""
+        if "_mapping" in self.__dict__ and hasattr(mmap, "MADV_DONTNEED"):
+            self._mapping.madvise(mmap.MADV_DONTNEED)
 
     @cached_property
     def _mapping(self) -> mmap.mmap:

@@ -1,5 +1,7 @@
 import pickle
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,3 +112,21 @@ def test_arrays_that_are_not_region_features(tmp_path, array, message):
     path = save(tmp_path / "train_ims.npy", array)
     with pytest.raises(DataFormatError, match=rf"{path}: .*{message}"):
         RegionFeatures.open(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells which pages are resident")
+def test_released_pages_leave_memory_and_can_be_read_again(tmp_path):
+    path = tmp_path / "train_ims.npy"
+    array = np.random.default_rng(0).random((64, 36, 128), dtype=np.float32)
+    np.save(path, array)
+    features = RegionFeatures.open(path)
+
+    def resident():
+        entry = Path("/proc/self/smaps").read_text("utf-8").split(str(path))[1]
+        return int(re.search(r"Rss:\s+(\d+) kB", entry)[1])
+
+    features.read(np.arange(64))
+    assert resident() >= array.nbytes // 1024
+    features.release()
+    assert resident() == 0
+    np.testing.assert_array_equal(features.read(np.arange(64)), array)

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from posixpath import basename, splitext  # the same on every system
 
 import numpy as np
 import numpy.typing as npt
@@ -17,20 +17,24 @@ NUMBER = re.compile(r"(?:.*_)?0*(\d+)")
 SHOWN = 3
 
 
-def _posix(name: str) -> PurePosixPath:
-    return PurePosixPath(name.replace("\\", "/"))
+def _posix(name: str) -> str:
+    return name.replace("\\", "/")
+
+
+def _stem(name: str) -> str:
+    return splitext(basename(_posix(name)))[0]
 
 
 def _number(name: str) -> str | None:
-    match = NUMBER.fullmatch(_posix(name).stem)
+    match = NUMBER.fullmatch(_stem(name))
     return None if match is None else match[1]
 
 
 WAYS: dict[str, Callable[[str], str | None]] = {
     "image id": lambda name: name.strip(),
-    "path without extension": lambda name: str(_posix(name).with_suffix("")) if _posix(name).name else None,
-    "file name": lambda name: _posix(name).name,
-    "file name without extension": lambda name: _posix(name).stem,
+    "path without extension": lambda name: splitext(_posix(name))[0],
+    "file name": lambda name: basename(_posix(name)),
+    "file name without extension": _stem,
     "number in the file name": _number,
 }
 """Keys that may pair images, the strictest first: ``a/1.jpg``, ``a/1``, ``1.jpg``, ``1``, and ``x_0001`` with ``1``."""
