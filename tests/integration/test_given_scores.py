@@ -55,7 +55,7 @@ def test_compare_takes_matrices_and_evaluations(matrices, tmp_path):
 
 def test_data_set_says_the_pairs_and_finds_near_duplicates(matrices, tmp_path):
     write_precomp(tmp_path / "set", "test", images=IMAGES, captions_per_image=K, ids="caption")
-    words = ("similarity=a.npy", "data.root=set", "out=out", "near_duplicates.threshold=0.01")
+    words = ("similarity=a.npy", "data.root=set", "out=out", "near_duplicates.threshold=0.5")
     done = run_cli_in_process(*words, main=evaluate)
     assert done.code == 0, done.stderr
     report = json.loads((tmp_path / "out" / "metrics.json").read_text("utf-8"))

@@ -210,8 +210,8 @@ def evaluate_scores(
     if split is not None and not np.array_equal(split.caption_to_image, scores.caption_to_image):
         raise DataFormatError(
             f"{scores.path}: {scores.num_images:,} images and {scores.num_captions:,} captions; "
-            f"{split.captions_path} has {split.num_images:,} and {split.num_captions:,}, or pairs them otherwise. Score this "
-            "split, or remove data.root"
+            f"{split.captions_path} has {split.num_images:,} and {split.num_captions:,}, or pairs them otherwise. "
+            "Score this split, or remove data.root"
         )
     relevant = None
     if extras.near_duplicates is not None:
