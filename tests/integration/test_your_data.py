@@ -15,7 +15,13 @@ ROOT = Path(__file__).parents[2]
 PREFIX = "python -m tangka_match."
 IMAGES = 60
 COUNTS = [3 + image % 4 for image in range(IMAGES)]
-SHORT = ("trainer.max_steps=4", "trainer.accelerator=cpu", "logger=csv", "scheduler.warmup_steps=1", "data.batch_size=16")
+SHORT = (
+    "trainer.max_steps=4",
+    "trainer.accelerator=cpu",
+    "logger=csv",
+    "scheduler.warmup_steps=1",
+    "data.batch_size=16",
+)
 
 
 def walk():
@@ -46,4 +52,7 @@ def test_four_commands_lead_from_the_files_to_a_diagnosis(files):
         done = run_cli_in_process(*words, *extra, main=import_module(f"tangka_match.{module}").main)
         assert done.code == 0, f"{command}\n{done.stderr}"
     assert json.loads((files / "evaluation" / "metrics.json").read_text("utf-8"))["num_captions"] == 20
-    assert set(json.loads((files / "diagnosis" / "diagnosis.json").read_text("utf-8"))["sections"]) >= {"texts", "model"}
+    assert set(json.loads((files / "diagnosis" / "diagnosis.json").read_text("utf-8"))["sections"]) >= {
+        "texts",
+        "model",
+    }

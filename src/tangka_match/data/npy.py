@@ -60,7 +60,8 @@ def read_npy_header(path: str | Path) -> NpyHeader:
     if dtype.hasobject:
         raise DataFormatError(
             f"{path}: contains Python objects (dtype {dtype.str}), which are never unpickled. "
-            "Save one numeric array: np.save(path, np.stack(rows).astype('float16'), allow_pickle=False)."
+            "Images with different numbers of regions: pad them with zeros, out = np.zeros((images, most_regions, "
+            "dimensions), 'float16'); out[n, :len(rows[n])] = rows[n] for each image n; np.save(path, out)."
         )
     if fortran_order or not dtype.isnative:
         raise DataFormatError(

@@ -101,8 +101,11 @@ def test_fingerprint_depends_on_the_sampled_images(tmp_path):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((4, 8), np.float16), r"found shape \(4, 8\), dtype <f2"),
-        (np.zeros((4, 2, 8), np.float64), r"found shape \(4, 2, 8\), dtype <f8"),
+        (
+            np.zeros((4, 8), np.float16),
+            r"found shape \(4, 8\)\. One vector per image: np\.save\(path, array\[:, None\]\)",
+        ),
+        (np.zeros((4, 2, 8), np.float64), r"found dtype <f8\. Convert with"),
         (np.zeros((4, 2, 8), np.int16), r"dtype <i2"),
         (np.zeros((0, 2, 8), np.float16), r"shape \(0, 2, 8\) is empty"),
         (np.zeros((4, 0, 8), np.float16), r"shape \(4, 0, 8\) is empty"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tangka_match.data.captions import is_punctuation, normalise_caption
+from tangka_match.data.encodings import MARKS, likely_encodings
 from tangka_match.errors import ConfigError, DataFormatError
 
 SPLIT_NAMES = {
@@ -108,9 +109,7 @@ def read_text(path: Path, encoding: str) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise DataFormatError(f"captions={path}: cannot be read ({error.strerror})") from error
-    for mark, name in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
-        if data.startswith(mark):
-            encoding = name
+    encoding = next((name for mark, name in MARKS.items() if data.startswith(mark)), encoding)
     try:
         text = data.decode(encoding)
     except LookupError as error:
@@ -121,45 +120,11 @@ def read_text(path: Path, encoding: str) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataFormatError(
             f"captions={path}: line {line} is not {encoding} ({error.reason}); set encoding to that of the file: "
-            f"{likely_encodings(data)}"
+            f"{' or '.join(likely_encodings(data))}"
         ) from error
     if "\x00" in text:
         raise DataFormatError(f"captions={path}: holds zero bytes: UTF-16 without a mark? Set encoding=utf-16-le")
     return text
-
-
-COMMON = frozenset(
-    "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面而方后多定行学法所民得经"
-    "十三之进着等部度家电力里如水化高自二理起小物现实加量都两体制机当使点从业本去把性好应开它合还因由其些然前外天政四日那社义事平形相全表"
-    "間關樣條見無這個來時國會說對為學發經裡進後過動種當點機實還開與著兩隻們樓車馬頭紅藍綠黃黑白衣服穿站坐男女狗孩手佛像莲座蓮尊"
-)
-"""The most frequent characters of Chinese text, simplified and traditional, to tell encodings apart."""
-
-
-def likely_encodings(data: bytes) -> str:
-    """Name the encodings of a Chinese text that is not UTF-8, most likely first.
-
-    >>> likely_encodings("一個男人坐在車上。他們的孩子在跑。".encode("big5"))
-    'big5'
-    >>> likely_encodings("一个男人坐在车上。他们的孩子在跑。".encode("gb18030"))
-    'gb18030'
-    """
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or data.count(0) > len(data) // 4:
-        return "utf-16"
-    scores: dict[str, float] = {}
-    for name in ("gb18030", "big5", "utf-16-le"):
-        try:
-            text = data.decode(name)
-        except UnicodeDecodeError:
-            continue
-        letters = [c for c in text if c.isalpha() and not c.isascii()]
-        scores[name] = sum(c in COMMON for c in letters) / max(1, len(letters))
-    if not scores:
-        return "gb18030, big5 or utf-16"
-    best = max(scores.values())
-    return (
-        " or ".join(sorted(name for name, score in scores.items() if score >= best / 2)) if best else "gb18030 or big5"
-    )
 
 
 def first_lines(text: str, count: int = 20) -> Sequence[str]:
