@@ -78,8 +78,8 @@ def encode_captions(
     if empty:
         listed = ", ".join(map(str, empty[:MAX_LISTED])) + (" …" if len(empty) > MAX_LISTED else "")
         raise DataFormatError(
-            f"{path}: {count(len(empty), 'caption')} of {len(encoded):,} without a word after tokenising: line {listed}."
-            " Write captions with at least one word, or remove the lines and, if no caption is left, their images."
+            f"{path}: {count(len(empty), 'caption')} of {len(encoded):,} without a word after tokenising: line "
+            f"{listed}. Write captions with at least one word, or remove the lines (and images without a caption)."
         )
     long = sum(len(ids) > max_tokens for ids in encoded)
     if long:

@@ -13,7 +13,7 @@ from tangka_match.errors import ConfigError, DataFormatError
 
 logger = logging.getLogger(__name__)
 
-NOTED_SHARE, USELESS_SHARE = 20.0, 95.0
+NOTED_SHARE, USELESS_SHARE = 20.0, 98.0
 """Percentage of unknown words in the training captions above which a vocabulary is warned of, and refused."""
 
 _SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")

@@ -60,8 +60,8 @@ def test_vocabulary_of_other_captions_is_refused_and_a_poor_one_is_noted(vocabul
     assert caplog.messages == []
     vocabulary.check_coverage([[known, "x"]], "v.json")
     assert "v.json: 50 % of the words of the training captions are not in this vocabulary" in caplog.text
-    with pytest.raises(DataFormatError, match=r"v.json: 95 % of the words .*Remove data.vocabulary_path"):
-        vocabulary.check_coverage([[known], ["x"] * 19], "v.json")
+    with pytest.raises(DataFormatError, match=r"v.json: 98 % of the words .*Remove data.vocabulary_path"):
+        vocabulary.check_coverage([[known], ["x"] * 49], "v.json")
 
 
 def test_equal_vocabularies_have_equal_fingerprints(vocabulary):
