@@ -78,8 +78,8 @@ def wanted_sizes(numbers: Sequence[float], total: int) -> list[int]:
     Raises:
         ConfigError: If the numbers are neither, or a split would have fewer than two images.
 
-    >>> wanted_sizes([0.8, 0.1, 0.1], 25), wanted_sizes([2910, 363], 4000)
-    ([19, 3, 3], [2910, 363])
+    >>> wanted_sizes([0.8, 0.1, 0.1], 30), wanted_sizes([2910, 363], 4000)
+    ([24, 3, 3], [2910, 363])
     """
     text = f"splits={list(numbers)}"
     if len(numbers) not in (2, 3) or min(numbers) <= 0:

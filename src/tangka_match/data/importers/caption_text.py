@@ -1,8 +1,10 @@
 """Captions as other programs store them, and decoding of their files."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +12,7 @@ from tangka_match.data.captions import is_punctuation, normalise_caption
 from tangka_match.data.encodings import MARKS, likely_encodings
 from tangka_match.errors import ConfigError, DataFormatError
 
+LINE = re.compile(r"[^\n]+")
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "restval", "trainval"), "train"),
     **dict.fromkeys(("val", "dev", "valid", "validation"), "val"),
@@ -127,17 +130,10 @@ def read_text(path: Path, encoding: str) -> str:
     return text
 
 
-def first_lines(text: str, count: int = 20) -> Sequence[str]:
-    """Return the first lines that are not empty."""
-    found = []
-    start = 0
-    while len(found) < count and start < len(text):
-        end = text.find("\n", start)
-        end = len(text) if end < 0 else end
-        if line := text[start:end].strip():
-            found.append(line)
-        start = end + 1
-    return found
+def first_lines(text: str, count: int = 20) -> list[str]:
+    """Return the first lines that are not empty, stripped."""
+    lines = (match[0].strip() for match in LINE.finditer(text))
+    return list(islice((line for line in lines if line), count))
 
 
 def without_empty(images: Sequence[CaptionedImage]) -> tuple[list[CaptionedImage], int]:

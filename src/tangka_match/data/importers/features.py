@@ -15,6 +15,11 @@ from tangka_match.errors import ConfigError, DataFormatError
 Opener = Callable[[Path, FeatureAxis, Callable[[], Path]], FeatureSource]
 
 
+TAB, LINE_END = b"\t", b"\n"
+HEAD_BYTES = 1024
+"""Bytes that tell a format; of a text file, the whole first line."""
+
+
 class FeatureFormat(NamedTuple):
     """Format of a feature file.
 
@@ -39,11 +44,8 @@ FORMATS = (
         lambda path, _axis, _scratch: open_tsv(path),
     ),
 )
-TAB, LINE_END = b"\t", b"\n"
-HEAD_BYTES = 1024
-"""Bytes that tell a format; of a text file, the whole first line."""
-SHARD_SUFFIXES = (".tsv", ".csv", ".h5", ".hdf5")
-"""Files that hold many images each, if a folder has any."""
+SHARD_SUFFIXES = (".tsv", ".h5", ".hdf5")
+"""Files that hold many images each, if a folder has any that are features."""
 
 
 def open_features(paths: Sequence[Path], axis: FeatureAxis, scratch: Callable[[], Path]) -> FeatureSource:
@@ -67,7 +69,9 @@ def _open(path: Path, axis: FeatureAxis, scratch: Callable[[], Path]) -> list[Fe
         raise ConfigError(f"features={path}: no such file or folder")
     if not path.is_dir():
         return [_recognise(path).open(path, axis, scratch)]
-    shards = sorted(file for file in path.iterdir() if file.suffix in SHARD_SUFFIXES)
+    shards = sorted(
+        file for file in path.iterdir() if file.suffix in SHARD_SUFFIXES and _format_of(_head(file)) is not None
+    )
     arrays = sorted(path.glob("*.np[yz]"))
     if not shards and arrays and all(_has_ids(file) for file in arrays):
         shards = arrays
@@ -80,12 +84,19 @@ def _has_ids(path: Path) -> bool:
     return path.with_name(f"{path.stem}_ids.txt").is_file()
 
 
-def _recognise(path: Path) -> FeatureFormat:
+def _head(path: Path) -> bytes:
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-        if LINE_END not in head:
-            head += file.readline(LONGEST_LINE)
-    found = next((each for each in FORMATS if each.matches(head)), None)
+        return head if LINE_END in head else head + file.readline(LONGEST_LINE)
+
+
+def _format_of(head: bytes) -> FeatureFormat | None:
+    return next((each for each in FORMATS if each.matches(head)), None)
+
+
+def _recognise(path: Path) -> FeatureFormat:
+    head = _head(path)
+    found = _format_of(head)
     if found is not None:
         return found
     advice = f"allowed: {', '.join(each.name for each in FORMATS)}, or a folder with one .npy or .npz file per image"

@@ -48,12 +48,11 @@ def open_hdf5(path: Path, axis: FeatureAxis, scratch: Callable[[], Path]) -> Fea
         return _per_image(path, file, axis)
     ids_name = _first(file, ID_NAMES)
     beside = path.with_name(f"{path.stem}{IDS_SUFFIX}")
+    ids: list[str] | None = read_lines(beside) if ids_name is None and beside.is_file() else None
     if ids_name is not None:
         ids = [
             value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in file[ids_name][:].tolist()
         ]
-    else:
-        ids = read_lines(beside) if beside.is_file() else None
     places = _first(file, PLACE_NAMES)
     shape = file[name].shape
     if places is not None:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 import rich
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from tangka_match.errors import DataFormatError
 
@@ -159,12 +159,12 @@ def relative_boxes(
     if boxes.size and boxes.max() > 1 + ROUNDING:
         if not width or not height:
             return None
-        boxes = boxes / np.array([width, height, width, height], dtype=np.float32)
+        boxes = np.divide(boxes, np.array([width, height, width, height], dtype=np.float32))
     boxes = boxes.clip(0, 1)
     return np.concatenate([np.minimum(boxes[:, :2], boxes[:, 2:]), boxes[:, 2:]], axis=1)
 
 
-def progress(total: float | None, description: str) -> tuple[Progress, int]:
+def progress(total: float | None, description: str) -> tuple[Progress, TaskID]:
     """Return a progress bar that is drawn on a terminal only, and its task; to be used in a ``with``."""
     console = rich.get_console()
     bar = Progress(console=console, transient=True, disable=not console.is_terminal)

@@ -128,6 +128,7 @@ def test_folder_with_one_file_per_image(tmp_path, read, suffix):
     for name, array in zip(("1", "val/2", "3"), regions, strict=True):
         if suffix == "npy":
             np.save(tmp_path / "f" / f"{name}.npy", array)
+            (tmp_path / "f" / "captions.tsv").write_text("1\t狗\n", "utf-8")  # not features
             np.save(tmp_path / "f" / f"{name}_info.npy", info, allow_pickle=True)
         else:
             about = {"image_w": 200, "image_h": 100, "num_bbox": len(array), "info": info}
