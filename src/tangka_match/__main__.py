@@ -16,6 +16,7 @@ COMMANDS = (
     "report",
     "dashboard",
     "demo_data",
+    "prepare",
     "extract",
     "convert",
 )

@@ -3,9 +3,11 @@
     python -m tangka_match.compare a=RUN_ID b=RUN_ID [out=comparison.json] [tables=[comparison.md,comparison.tex]]
     python -m tangka_match.compare 'a=[RUN_ID,RUN_ID]' 'b=[RUN_ID,RUN_ID]'
     python -m tangka_match.compare a=SWEEP_ID b=SWEEP_ID
+    python -m tangka_match.compare a=SCORES.npy b=SCORES.npy captions_per_image=5
 
-A side is a run id, a folder written by ``tangka_match.evaluate``, or the id or folder of a sweep, which stands for all
-its runs; or a list of them: the seeds of one recipe. The folds of a cross-validation (``data.folds``) are pooled.
+A side is a run id, a folder written by ``tangka_match.evaluate``, the id or folder of a sweep, which stands for all its
+runs, or a score matrix of another program (rows images, columns captions); or a list of them: the seeds of one recipe.
+The folds of a cross-validation (``data.folds``) are pooled.
 """
 
 import json
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from tangka_match.analysis.significance import Difference
     from tangka_match.metrics import Ranks
+    from tangka_match.retrieval.evaluation_files import Query
 
 Side = Annotated[list[Text], OneOrMore, Field(min_length=1)]
 
@@ -33,6 +36,8 @@ class ComparisonSettings(Settings):
 
     a: Side
     b: Side
+    captions_per_image: Annotated[int, Field(ge=1)] | None
+    ids: Path | None
     out: Path | None
     tables: Annotated[list[Path], OneOrMore] | None
     resamples: int
@@ -58,7 +63,7 @@ def compare(config: DictConfig) -> None:
     for folder in a:
         if folder in b:
             say(f"a and b both hold {folder}: a model does not differ from itself", style="bold red")
-    sides = _read_ranks(a, b)
+    sides = _read_ranks(a, b, settings)
     differences = compare_ranks(sides.a, sides.b, sides.caption_to_image, settings.resamples, settings.seed)
     about: dict[str, Any] = {
         "a": list(map(str, a)),
@@ -86,25 +91,41 @@ class _Sides(NamedTuple):
     folds: str | None
 
 
-def _read_ranks(a: list[Path], b: list[Path]) -> _Sides:
+def _read_ranks(a: list[Path], b: list[Path], settings: ComparisonSettings) -> _Sides:
     """Read the ranks of all folders, and pool the folds of each seed if the runs held out folds."""
     from tangka_match.analysis.comparison import in_one_order
     from tangka_match.analysis.folds import by_seed, check_same_folds, describe_folds, pool_ranks
     from tangka_match.analysis.runs.selection import is_fold
     from tangka_match.records.run_files import read_run_files
     from tangka_match.records.run_record import make_record
-    from tangka_match.retrieval.evaluation_files import read_ranks_table
 
-    records = {folder: make_record(read_run_files(folder)) for folder in dict.fromkeys([*a, *b])}
+    sources = list(dict.fromkeys([*a, *b]))
+    records = {folder: make_record(read_run_files(folder)) for folder in sources if not _is_matrix(folder)}
     if not any(is_fold(record) for record in records.values()):
-        tables = [[folder / "ranks.csv" for folder in side] for side in (a, b)]
-        ranks, owners = in_one_order({path: read_ranks_table(path) for path in dict.fromkeys([*tables[0], *tables[1]])})
-        seeds = [[ranks[path] for path in side] for side in tables]
+        ranks, owners = in_one_order({source: _read_table(source, settings) for source in sources})
+        seeds = [[ranks[source] for source in side] for side in (a, b)]
         return _Sides(seeds[0], seeds[1], owners, None)
+    if len(records) < len(sources):
+        raise ConfigError("a score matrix cannot be compared with the folds of a cross-validation; evaluate one model")
     seeds_a, seeds_b = (by_seed([records[folder] for folder in side], name) for name, side in (("a", a), ("b", b)))
     check_same_folds("a", seeds_a[0], "b", seeds_b[0])
     pooled, owners = pool_ranks([*seeds_a, *seeds_b])
     return _Sides(pooled[: len(seeds_a)], pooled[len(seeds_a) :], owners, describe_folds(seeds_a[0]))
+
+
+def _is_matrix(source: Path) -> bool:
+    return source.suffix == ".npy" and source.is_file()
+
+
+def _read_table(source: Path, settings: ComparisonSettings) -> "dict[Query, int]":
+    """Read the ranks of a folder, or rank a score matrix."""
+    from tangka_match.retrieval.evaluation_files import ranks_by_query, read_ranks_table
+    from tangka_match.retrieval.given_scores import Pairing, read_scores
+
+    if not _is_matrix(source):
+        return read_ranks_table(source / "ranks.csv")
+    scores = read_scores(source, Pairing(settings.captions_per_image, settings.ids))
+    return ranks_by_query(scores.similarity, scores)
 
 
 def _find_folders(side: Literal["a", "b"], names: list[str], runs: Path) -> list[Path]:
@@ -113,7 +134,7 @@ def _find_folders(side: Literal["a", "b"], names: list[str], runs: Path) -> list
     for folder in folders:
         if folders.count(folder) > 1:
             raise ConfigError(f"{side} names {folder} twice; give each seed once")
-        if not (folder / "ranks.csv").is_file():
+        if not _is_matrix(folder) and not (folder / "ranks.csv").is_file():
             raise ConfigError(f"{side}={folder} has no ranks.csv; {_remedy(folder)}")
     return folders
 
@@ -153,10 +174,12 @@ def _remedy(folder: Path) -> str:
 def _find_folder(side: Literal["a", "b"], name: str, runs: Path) -> Path:
     from tangka_match.records.run_folder import find_run
 
-    if Path(name).is_dir():
+    if Path(name).is_dir() or _is_matrix(Path(name)):
         return Path(name).resolve()
-    if Path(name).name != name:
-        raise ConfigError(f"{side}={name}: no such folder; give a folder written by tangka_match.evaluate, or a run id")
+    if Path(name).name != name or name.endswith(".npy"):
+        raise ConfigError(
+            f"{side}={name}: no such folder; give a folder written by tangka_match.evaluate, a run id, or scores (.npy)"
+        )
     try:
         return find_run(runs, name, side).resolve()
     except ConfigError as error:

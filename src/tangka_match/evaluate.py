@@ -1,6 +1,7 @@
-"""Evaluate one checkpoint, or an ensemble of several.
+"""Evaluate one checkpoint, an ensemble of several, or a score matrix of another program.
 
     python -m tangka_match.evaluate checkpoint=CHECKPOINT data=precomp data.root=FOLDER out=FOLDER
+    python -m tangka_match.evaluate similarity=SCORES.npy captions_per_image=5 out=FOLDER
 
 Writes ``metrics.json``, ``similarity.npy`` and ``ranks.csv`` to ``out`` and prints the recalls.
 """
@@ -9,10 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from tangka_match.cli import command, open_split, read_settings, say, usable_device, write_missing_data
+from tangka_match.errors import ConfigError
 from tangka_match.settings import OneOrMore, Settings
 
 if TYPE_CHECKING:
@@ -46,7 +48,10 @@ class NearDuplicateSettings(Settings):
 class EvaluationSettings(Settings):
     """Settings of an evaluation; see ``conf/evaluate.yaml``."""
 
-    checkpoint: Annotated[list[Path], OneOrMore, Field(min_length=1)]
+    checkpoint: Annotated[list[Path], OneOrMore, Field(min_length=1)] | None
+    similarity: Path | None
+    captions_per_image: Annotated[int, Field(ge=1)] | None
+    ids: Path | None
     split: str
     out: Path
     device: Annotated[str, AfterValidator(usable_device)]
@@ -60,31 +65,59 @@ class EvaluationSettings(Settings):
 
 
 def evaluate(config: DictConfig) -> float:
-    """Evaluate the checkpoints on a split, write the results, print the tables, and return the mean R@1.
+    """Evaluate checkpoints or given scores, write the results, print the tables, and return the mean R@1.
 
     Raises:
-        TangkaMatchError: On invalid settings, data or checkpoints.
+        TangkaMatchError: On invalid settings, data, checkpoints or scores.
     """
-    import torch
-
-    from tangka_match import load
     from tangka_match.retrieval.corrections import CorrectionSettings
-    from tangka_match.retrieval.evaluation import Extras, evaluate_split
-    from tangka_match.retrieval.evaluation_files import check_out, write_evaluation
+    from tangka_match.retrieval.evaluation_files import check_out
     from tangka_match.retrieval.protocols import EvaluationProtocol
 
     # Pydantic completes the class here: the modules of the two nested types import torch.
     EvaluationSettings.model_rebuild(
         _types_namespace={"EvaluationProtocol": EvaluationProtocol, "CorrectionSettings": CorrectionSettings}
     )
+    if config.get("similarity") is not None and OmegaConf.is_missing(config.data, "root"):
+        config.data.root = None
     settings = read_settings(config, EvaluationSettings)
+    _check_what_is_evaluated(settings)
     is_replaced = check_out(settings.out)
-    data = config.data
+    if settings.checkpoint is None:
+        evaluation = _evaluate_scores(config.data, settings)
+    else:
+        evaluation = _evaluate_checkpoints(config.data, settings, settings.checkpoint)
+    _print(settings, evaluation)
+    say(f"written to   {settings.out}{' (the earlier evaluation there is replaced)' if is_replaced else ''}")
+    return evaluation.raw.metrics["mean_r1"]
+
+
+def _check_what_is_evaluated(settings: EvaluationSettings) -> None:
+    from tangka_match.retrieval.corrections import TRANSDUCTIVE, WITH_BANK
+
+    if (settings.checkpoint is None) == (settings.similarity is None):
+        raise ConfigError(
+            "give checkpoint=<best.ckpt>, or similarity=<scores.npy> of another program; "
+            f"found {'neither' if settings.checkpoint is None else 'both'}"
+        )
+    needs_bank = [name for name in settings.hubness if name in WITH_BANK]
+    if settings.similarity is not None and needs_bank:
+        raise ConfigError(
+            f"hubness={needs_bank}: needs the scores of other queries, which similarity={settings.similarity} does not "
+            f"hold; allowed: {', '.join(TRANSDUCTIVE)}"
+        )
+
+
+def _evaluate_checkpoints(data: DictConfig, settings: EvaluationSettings, paths: list[Path]) -> "Evaluation":
+    import torch
+
+    from tangka_match import load
+    from tangka_match.retrieval.evaluation import Extras, evaluate_split
+    from tangka_match.retrieval.evaluation_files import write_evaluation
+
     write_missing_data(data)
     dtype = {"32": torch.float32, "bf16": torch.bfloat16}[settings.precision]
-    matchers = [
-        load(path, device=settings.device, batch_size=data.eval_batch_size, dtype=dtype) for path in settings.checkpoint
-    ]
+    matchers = [load(path, device=settings.device, batch_size=data.eval_batch_size, dtype=dtype) for path in paths]
     split = open_split(data, settings.split)
     extras = Extras(
         corrections=settings.hubness,
@@ -94,18 +127,48 @@ def evaluate(config: DictConfig) -> float:
     )
     evaluation = evaluate_split(matchers, split, settings.protocol, fusion=settings.fusion, extras=extras)
     about = {
-        "checkpoint": [str(path.absolute()) for path in settings.checkpoint],
+        "checkpoint": [str(path.absolute()) for path in paths],
         "run_id": [matcher.metadata["run_id"] for matcher in matchers],
         "data": str(Path(data.root).absolute()),
         "data_fingerprint": split.fingerprint,
-        **settings.model_dump(mode="json", exclude={"checkpoint", "out", "near_duplicates"}),
+        **_about(settings, exclude={"similarity", "captions_per_image", "ids"}),
+    }
+    write_evaluation(settings.out, evaluation, split, about)
+    return evaluation
+
+
+def _evaluate_scores(data: DictConfig, settings: EvaluationSettings) -> "Evaluation":
+    """Evaluate a matrix; the data set, if it is given, says the pairs and finds near-duplicates."""
+    from tangka_match.retrieval.evaluation import Extras, evaluate_scores
+    from tangka_match.retrieval.evaluation_files import write_evaluation
+    from tangka_match.retrieval.given_scores import Pairing, read_scores
+
+    assert settings.similarity is not None
+    split = None if data.root is None else open_split(data, settings.split)
+    own = settings.captions_per_image is None and settings.ids is None
+    pairing = Pairing(settings.captions_per_image, settings.ids)
+    scores = read_scores(settings.similarity, split if own and split is not None else pairing)
+    extras = Extras(
+        corrections=settings.hubness,
+        settings=settings.correction,
+        near_duplicates=settings.near_duplicates.threshold,
+    )
+    evaluation = evaluate_scores(scores, settings.protocol, extras, split)
+    about = {
+        "similarity": str(settings.similarity.absolute()),
+        "data": None if data.root is None else str(Path(data.root).absolute()),
+        **_about(settings, exclude={"similarity", "device", "precision", "fusion", "bank"}),
+    }
+    write_evaluation(settings.out, evaluation, scores, about)
+    return evaluation
+
+
+def _about(settings: EvaluationSettings, exclude: set[str]) -> dict[str, object]:
+    return {
+        **settings.model_dump(mode="json", exclude={"checkpoint", "out", "near_duplicates", *exclude}),
         "protocol": asdict(settings.protocol),
         "correction": asdict(settings.correction),
     }
-    write_evaluation(settings.out, evaluation, split, about)
-    _print(settings, evaluation)
-    say(f"written to   {settings.out}{' (the earlier evaluation there is replaced)' if is_replaced else ''}")
-    return evaluation.raw.metrics["mean_r1"]
 
 
 def _draw_bank(data: DictConfig, settings: EvaluationSettings, evaluated: "Split") -> "Bank | None":
@@ -124,13 +187,16 @@ def _print(settings: EvaluationSettings, evaluation: "Evaluation") -> None:
     from tangka_match.retrieval.tables import recall_table, variants_table
 
     images, captions = evaluation.similarity.shape
-    names = ", ".join(f"{path.parent.name}/{path.name}" for path in settings.checkpoint)
+    if settings.checkpoint is None:
+        names = f"{settings.similarity} (rows images, columns captions)"
+    else:
+        names = f"{', '.join(f'{path.parent.name}/{path.name}' for path in settings.checkpoint)} on {settings.split}"
     console = rich.get_console()
     console.print(
         recall_table(
             evaluation.raw.metrics,
             evaluation.raw.intervals,
-            title=f"{names} on {settings.split}, {images:,} images, {captions:,} captions",
+            title=f"{names}, {images:,} images, {captions:,} captions",
             caption=settings.protocol.describe(),
         )
     )

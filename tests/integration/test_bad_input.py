@@ -94,6 +94,23 @@ def not_utf8(root):
     (root / "train_caps.txt").write_bytes("绿度母\n".encode() * 5 + "白度母\n".encode("gb18030") * 7)
 
 
+def captions_with_keys(root):
+    write_lines(root / "train_caps.txt", [f"{n}.jpg 一只狗" for n in range(12)])
+
+
+def features_of_another_program(root):
+    np.savez(root / "train.npz", features=np.load(root / "train_ims.npy"))
+    (root / "train_ims.npy").unlink()
+
+
+def captions_in_utf16(root):
+    (root / "train_caps.txt").write_bytes("一只狗\n".encode("utf-16") * 12)
+
+
+def captions_in_big5(root):
+    (root / "train_caps.txt").write_bytes("一個女人和兩隻狗在路上\n".encode("big5") * 12)
+
+
 def ids_that_repeat(root):
     write_lines(root / "train_ids.txt", [f"image-{n % 10}" for n in range(12)])
 
@@ -107,7 +124,10 @@ DATA_FAULTS = [
     (missing_features, r"looked for .*/train_ims\.npy; splits found in this folder: val\. .*write the missing files"),
     (missing_captions, r"/dev_caps\.txt is missing\. Write it as UTF-8, one caption per line"),
     (empty_caption, r"/train_caps\.txt: 1 of 12 lines are empty: 7\..*fill or remove"),
-    (caption_of_punctuation, r"/train_caps\.txt: line 7 has no word left after tokenising\. Write a caption"),
+    (
+        caption_of_punctuation,
+        r"/train_caps\.txt: 1 caption of 12 without a word after tokenising: line 7\. Write captions",
+    ),
     (no_captions, r"/train_caps\.txt: the file is empty\. Write one entry per line, UTF-8"),
     (count_that_does_not_fit, r"/train_ims\.npy: 12 rows do not fit 20 captions\. Allowed: k captions per image"),
     (
@@ -119,7 +139,14 @@ DATA_FAULTS = [
         r"/train_ims\.npy: row 5 \(image id '5'\), region 2: NaN or Inf; 2 such .* extract this image again",
     ),
     (infinite_features, r"/train_ims\.npy: row 3 .*region 0: NaN or Inf; 1 such"),
-    (wrong_dtype, r"/train_ims\.npy: .* in float16 or float32; found .* dtype <f8\. Convert with np\.save"),
+    (wrong_dtype, r"/train_ims\.npy: .* in float16 or float32; found dtype <f8\. Convert with np\.save"),
+    (captions_with_keys, r"/train_caps\.txt: the lines begin with an image file: '0\.jpg .*tangka_match\.prepare"),
+    (
+        features_of_another_program,
+        r"/train_ims\.npy; .*python -m tangka_match\.prepare features=.*/train\.npz captions",
+    ),
+    (captions_in_utf16, r"/train_caps\.txt: line 1, .*Convert the file: iconv -f UTF-16 -t UTF-8 train_caps\.txt"),
+    (captions_in_big5, r"/train_caps\.txt: line 1, .*iconv -f BIG5 -t UTF-8"),
     (wrong_dimensions, r"/train_ims\.npy: .* \(images, regions, dimensions\).* found shape \(12, 8\)"),
     (truncated, r"/train_ims\.npy: .*truncated: 500 bytes found, 896 expected"),
     (not_an_array, r"/train_ims\.npy: "),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tangka_match.data.encodings import likely_encodings
 from tangka_match.errors import DataFormatError
 
 _INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs"})  # control, format (zero width, byte order mark), surrogate
@@ -43,8 +44,12 @@ def read_lines(path: str | Path) -> list[str]:
         byte = error.start - data.rfind(b"\n", 0, error.start)
         raise DataFormatError(
             f"{path}: line {line}, byte {byte} (0x{data[error.start]:02x}) is not UTF-8 ({error.reason}). "
-            f"Convert the file, for example: iconv -f GB18030 -t UTF-8 {path.name}"
+            f"Convert the file: {_conversion(data, error.start)} {path.name}"
         ) from error
+    if "\x00" in text:
+        raise DataFormatError(
+            f"{path}: holds zero bytes, as UTF-16 does. Convert the file: iconv -f UTF-16LE -t UTF-8 {path.name}"
+        )
     lines = [line.strip() for line in text.removesuffix("\n").split("\n")]
     empty = [number for number, line in enumerate(lines, 1) if not line]
     if len(lines) == len(empty):
@@ -55,6 +60,14 @@ def read_lines(path: str | Path) -> list[str]:
             "Every line must have an entry; fill or remove them, and keep the files of the split consistent."
         )
     return lines
+
+
+def _conversion(data: bytes, position: int) -> str:
+    """Return the command that converts a file, by the lines from the first faulty one on."""
+    start = data.rfind(b"\n", 0, position) + 1
+    encodings = likely_encodings(data if data.startswith((b"\xff\xfe", b"\xfe\xff")) else data[start:].rstrip(b"\n"))
+    other = f" (or -f {', -f '.join(map(str.upper, encodings[1:]))})" if len(encodings) > 1 else ""
+    return f"iconv -f {encodings[0].upper()}{other} -t UTF-8"
 
 
 def _list(numbers: Sequence[int]) -> str:

@@ -373,13 +373,13 @@ class RegionTextDataModule(pl.LightningDataModule):
     def _read_captions(self) -> None:
         """Tokenise the captions, load or build the vocabulary, and encode the captions."""
         tokenised = [self._tokenise(split) for split in self.train_sets]
+        words = chain.from_iterable(tokenised)
         if self.tokenizer.vocabulary is not None:
             self.vocabulary = self.tokenizer.vocabulary
         elif self.vocabulary_path is None:
-            words = chain.from_iterable(tokenised)
             self.vocabulary = Vocabulary.build(words, self.min_count).with_words(self._kept_words)
         else:
-            self.vocabulary = Vocabulary.load(self.vocabulary_path)
+            self.vocabulary = Vocabulary.load(self.vocabulary_path).check_coverage(words, self.vocabulary_path)
         self.word_vectors = (
             None if self.word_vectors_path is None else read_word_vectors(self.word_vectors_path, self.vocabulary.words)
         )

@@ -9,12 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from tangka_match.data.vocabulary import Vocabulary
-from tangka_match.errors import ConfigError, DataFormatError
+from tangka_match.errors import ConfigError, DataFormatError, count
 
 logger = logging.getLogger(__name__)
 
 MIN_TOKENS = 3
 """Minimum caption length: ``<start>``, one word, ``<end>``."""
+
+
+MAX_LISTED = 100
+"""Most lines that a message lists."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +73,14 @@ def encode_captions(
         DataFormatError: If a caption has no word.
     """
     check_max_tokens(max_tokens)
-    encoded: list[list[int]] = []
-    for line, words in enumerate(tokenised, 1):
-        ids = vocabulary.encode(words)
-        if len(ids) < MIN_TOKENS:
-            raise DataFormatError(
-                f"{path}: line {line} has no word left after tokenising. "
-                "Write a caption with at least one word, or remove the line and its image."
-            )
-        encoded.append(ids)
+    encoded = [vocabulary.encode(words) for words in tokenised]
+    empty = [line for line, ids in enumerate(encoded, 1) if len(ids) < MIN_TOKENS]
+    if empty:
+        listed = ", ".join(map(str, empty[:MAX_LISTED])) + (" …" if len(empty) > MAX_LISTED else "")
+        raise DataFormatError(
+            f"{path}: {count(len(empty), 'caption')} of {len(encoded):,} without a word after tokenising: line "
+            f"{listed}. Write captions with at least one word, or remove the lines (and images without a caption)."
+        )
     long = sum(len(ids) > max_tokens for ids in encoded)
     if long:
         logger.warning(

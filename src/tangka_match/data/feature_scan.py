@@ -73,6 +73,7 @@ def scan_features(split: Split) -> FeatureScan:
         if valid.any():
             lowest = torch.minimum(lowest, values[valid].amin(dim=0))
             highest = torch.maximum(highest, values[valid].amax(dim=0))
+        split.features.release()
     counts = (real & finite).sum(axis=1)
     centre = (counts @ means / max(1, counts.sum())).astype(np.float32)
     return FeatureScan(means, real, finite, norms, lowest.numpy(), highest.numpy(), centre)

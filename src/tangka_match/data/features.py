@@ -62,6 +62,10 @@ class Features(Protocol):
         """Hash shape, dtype and a sample of the images; 16 hex digits."""
         ...
 
+    def release(self) -> None:
+        """Give the memory of pages read so far back to the system, which would otherwise hold the whole set."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class RegionFeatures:
@@ -98,10 +102,15 @@ class RegionFeatures:
             DataFormatError: If the file is not such an array, is empty, or does not have the size of its header.
         """
         header = read_npy_header(path)
-        if len(header.shape) != 3 or header.dtype not in (np.float16, np.float32):
+        if len(header.shape) != 3:
+            vectors = " One vector per image: np.save(path, array[:, None])." if len(header.shape) == 2 else ""
             raise DataFormatError(
-                f"{header.path}: region features must be (images, regions, dimensions) in float16 or float32; "
-                f"found shape {header.shape}, dtype {header.dtype.str}. "
+                f"{header.path}: region features must be (images, regions, dimensions); found shape {header.shape}."
+                f"{vectors} tangka_match.prepare reads other layouts."
+            )
+        if header.dtype not in (np.float16, np.float32):
+            raise DataFormatError(
+                f"{header.path}: region features must be in float16 or float32; found dtype {header.dtype.str}. "
                 "Convert with np.save(path, array.astype('float16'))."
             )
         if 0 in header.shape:
@@ -180,6 +189,11 @@ class RegionFeatures:
         digest = hashlib.sha256(repr(shape).encode())
         digest.update(self.read(self.sample_indices()).tobytes())
         return digest.hexdigest()[:16]
+
+    def release(self) -> None:
+        """Give the memory of pages read so far back to the system, where it supports that (``madvise``)."""
+        if "_mapping" in self.__dict__ and hasattr(mmap, "MADV_DONTNEED"):
+            self._mapping.madvise(mmap.MADV_DONTNEED)
 
     @cached_property
     def _mapping(self) -> mmap.mmap:

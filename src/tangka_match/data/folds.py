@@ -168,7 +168,7 @@ def group_images(pool: Split) -> npt.NDArray[np.int64]:
         kept = np.load(file, allow_pickle=False)
         if kept.shape == (pool.num_images,) and kept.dtype == np.int64:
             return kept
-    groups = _find_groups(pool)
+    groups = find_groups(pool)
     partial = file.with_name(f".partial-{os.getpid()}-{file.name}")
     with contextlib.suppress(OSError):  # a folder without write permission, or a full disk: searched again next time
         with partial.open("wb") as opened:
@@ -177,7 +177,8 @@ def group_images(pool: Split) -> npt.NDArray[np.int64]:
     return groups
 
 
-def _find_groups(pool: Split) -> npt.NDArray[np.int64]:
+def find_groups(pool: Split) -> npt.NDArray[np.int64]:
+    """Find the groups of `group_images`, without keeping them."""
     scan = scan_features(pool)
     pairs = [(pair.query, pair.gallery) for pair in near_images(pool, scan, pool, scan, sample=False)]
     first_image: dict[int, int] = {}

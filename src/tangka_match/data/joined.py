@@ -92,6 +92,11 @@ class JoinedFeatures:
         """Hash the fingerprints of the parts; 16 hex digits."""
         return _hash(part.fingerprint() for part in self.parts)
 
+    def release(self) -> None:
+        """Give the memory of pages read so far back to the system."""
+        for part in self.parts:
+            part.release()
+
     def _owners(self, images: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
         return np.searchsorted(self._starts, images, side="right") - 1
 

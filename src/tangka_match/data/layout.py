@@ -18,6 +18,10 @@ THUMBNAIL_FOLDER = "thumbnails"
 THUMBNAIL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
+FOREIGN_SUFFIXES = (".npz", ".h5", ".hdf5", ".tsv")
+"""Feature files of other programs."""
+
+
 @dataclass(frozen=True)
 class SplitFiles:
     """Files of one split.
@@ -63,18 +67,20 @@ def find_split(root: str | Path, split: str, setting: str = "data.root") -> Spli
     folder = Path(root).absolute()
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
-        raise DataFormatError(
-            f"{setting} must be a folder in the precomp layout; found {found} at {folder}. "
-            f"Set it to the folder with train{FEATURES_SUFFIX} and train{CAPTIONS_SUFFIX}."
-        )
+        remedy = f"Set it to the folder with train{FEATURES_SUFFIX} and train{CAPTIONS_SUFFIX}."
+        if folder.exists() and folder.suffix in FOREIGN_SUFFIXES:
+            remedy = _prepare(folder)
+        raise DataFormatError(f"{setting} must be a folder in the precomp layout; found {found} at {folder}. {remedy}")
     stems = STEMS.get(split, (split,))
     stem = next((name for name in stems if (folder / f"{name}{FEATURES_SUFFIX}").is_file()), None)
     if stem is None:
         wanted = " or ".join(str(folder / f"{name}{FEATURES_SUFFIX}") for name in stems)
         there = ", ".join(available_splits(folder)) or "none"
+        others = [path for path in sorted(folder.iterdir()) if path.suffix in FOREIGN_SUFFIXES]
         raise DataFormatError(
             f"split {split!r} has no features: looked for {wanted}; splits found in this folder: {there}. "
             f"Check {setting} and the split's name, or write the missing files."
+            + (f" {_prepare(others[0])}" if others else "")
         )
     captions = folder / f"{stem}{CAPTIONS_SUFFIX}"
     if not captions.is_file():
@@ -89,6 +95,13 @@ def find_split(root: str | Path, split: str, setting: str = "data.root") -> Spli
         captions=captions,
         ids=ids if ids.is_file() else None,
         boxes=boxes if boxes.is_file() else None,
+    )
+
+
+def _prepare(path: Path) -> str:
+    return (
+        f"Files of other programs become a data set by: python -m tangka_match.prepare features={path} "
+        "captions=<file> out=<new folder>"
     )
 
 

@@ -185,6 +185,8 @@ def _region_distances(
     """
     own, own_valid = unit_regions(query, np.array([image]), centre)
     theirs, valid = unit_regions(gallery, others, centre)
+    for split in (query, gallery):
+        split.features.release()
     cosines = torch.einsum("rf,osf->ors", own[0][own_valid[0]], theirs).masked_fill(~valid[:, None], -1.0)
     there = cosines.amax(dim=2).mean(dim=1)
     back = (cosines.amax(dim=1) * valid).sum(dim=1) / valid.sum(dim=1)

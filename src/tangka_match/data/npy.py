@@ -1,6 +1,7 @@
 """Files in NumPy's ``.npy`` format: checked headers, and read-ahead for memory-mapped rows."""
 
 import mmap
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
@@ -11,6 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tangka_match.errors import DataFormatError
+
+ZERO_BLOCK = 2**20
+"""Bytes written at once to a reserved file, where the system cannot reserve space."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ def read_npy_header(path: str | Path) -> NpyHeader:
     if dtype.hasobject:
         raise DataFormatError(
             f"{path}: contains Python objects (dtype {dtype.str}), which are never unpickled. "
-            "Save one numeric array: np.save(path, np.stack(rows).astype('float16'), allow_pickle=False)."
+            "Images with different numbers of regions: pad them with zeros, out = np.zeros((images, most_regions, "
+            "dimensions), 'float16'); out[n, :len(rows[n])] = rows[n] for each image n; np.save(path, out)."
         )
     if fortran_order or not dtype.isnative:
         raise DataFormatError(
@@ -95,3 +100,40 @@ def read_ahead(mapping: mmap.mmap, start: int, size: int, rows: npt.NDArray[np.i
         page = first - first % mmap.PAGESIZE
         with suppress(OSError):  # only a hint: the rows are read in any case
             mapping.madvise(mmap.MADV_WILLNEED, page, first + size - page)
+
+
+def reserve_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """Create a ``.npy`` file of zeros whose space on the disk is reserved.
+
+    Without this, a full disk ends the process by a signal (SIGBUS) when a mapped page is written.
+
+    Args:
+        path: New file.
+        shape: Shape of the array.
+        dtype: Dtype of the array.
+
+    Returns:
+        Start of the data in the file, in bytes.
+
+    Raises:
+        OSError: If the disk is full.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.npy"
+    >>> reserve_npy(path, (2, 3), np.dtype("float16")), np.load(path).tolist()
+    (128, [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    """
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        )
+        offset = file.tell()
+        size = prod(shape) * dtype.itemsize
+        if hasattr(os, "posix_fallocate"):
+            file.flush()
+            os.posix_fallocate(file.fileno(), offset, max(1, size))
+        else:
+            zeros = bytes(min(size, ZERO_BLOCK))
+            for start in range(0, size, ZERO_BLOCK):
+                file.write(zeros[: size - start])
+    return offset

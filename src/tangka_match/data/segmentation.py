@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tangka_match.data.captions import normalise_caption
 from tangka_match.errors import DataFormatError
 
 MAX_FREQUENCY = 1_000_000_000
@@ -21,6 +22,7 @@ Segmenter = Callable[[str], list[str]]
 # U+9FD5 (punctuation for jieba), and, by rounding, if a repeated character makes two segmentations equally likely:
 # 串成|串|成串 or 串成|串成|串.
 _SAME_IN_BOTH = re.compile(r"[\u4e00-\u9fd5A-Za-z0-9\s\u3000-\u303f\u2018-\u201d，！？：；（）!\"'(),/:;<=>?@]*")
+_KEPT = re.compile(r"[\u4e00-\u9fd5A-Za-z0-9+#&._%-]")  # jieba's re_han_default
 _REPEATED_NEARBY = re.compile(r"(.).{0,3}\1")
 
 
@@ -72,6 +74,15 @@ def read_user_dictionary(path: str | Path) -> tuple[DictionaryEntry, ...]:
             f"{path}: cannot read the user dictionary ({error.strerror}); check the paths in user_dictionaries."
         ) from error
     return _parse(text, str(path))
+
+
+def splitting_characters(word: str) -> str:
+    """Return the characters of a dictionary word at which jieba always splits; such a word is never one token.
+
+    >>> splitting_characters("莲花·生"), splitting_characters("ＧＰＵ卡")
+    ('·', '')
+    """
+    return _KEPT.sub("", normalise_caption(word))
 
 
 def parse_entry(fields: list[str]) -> DictionaryEntry:

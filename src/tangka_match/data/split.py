@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tangka_match.data.caption_checks import check_captions
 from tangka_match.data.captions import read_lines
 from tangka_match.data.checks import check_train_share
 from tangka_match.data.features import Features, RegionFeatures
@@ -77,6 +78,7 @@ def load_split(
     files = find_split(root, split, setting)
     features = RegionFeatures.open(files.features)
     captions = read_lines(files.captions)
+    check_captions(captions, files.captions)
     ids = None if files.ids is None else read_lines(files.ids)
     pairing = pair(features, len(captions), ids, files.ids)
     boxes = None

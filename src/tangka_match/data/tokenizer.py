@@ -1,5 +1,6 @@
 """Caption tokenizers: jieba words with a Thangka dictionary, or the WordPiece tokens of a pretrained text encoder."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, Self
 
@@ -13,12 +14,16 @@ from tangka_match.data.segmentation import (
     read_user_dictionary,
     rjieba_available,
     rjieba_segmenter,
+    splitting_characters,
 )
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import ConfigError
 from tangka_match.hub import SPECIALS, WordPieces
 from tangka_match.registry import ENTRY_POINT_GROUP, find_registered, registered_names
 
+logger = logging.getLogger(__name__)
+
+_MAX_LISTED = 20
 _BACKENDS = ("auto", "jieba", "rjieba")
 _JIEBA_SWITCHES = ("hmm", "normalise", "keep_punctuation")
 _PIECE_SETTINGS = ("definition", "specials", "max_tokens", "prefix")
@@ -155,7 +160,18 @@ class JiebaTokenizer:
 def _collect(with_domain: bool, user_dictionaries: Sequence[str]) -> list[DictionaryEntry]:
     entries = list(domain_terms()) if with_domain else []
     for path in user_dictionaries:
-        entries.extend(read_user_dictionary(path))
+        own = read_user_dictionary(path)
+        if split := {entry.word: found[0] for entry in own if (found := splitting_characters(entry.word))}:
+            listed = ", ".join(f"{word} ({character})" for word, character in list(split.items())[:_MAX_LISTED])
+            logger.warning(
+                "%s: %d of %d words can never be found, because jieba splits captions at one of their characters: %s%s",
+                path,
+                len(split),
+                len(own),
+                listed,
+                " …" if len(split) > _MAX_LISTED else "",
+            )
+        entries.extend(own)
     return entries
 
 

@@ -1,6 +1,7 @@
 """Vocabulary: mapping between words and ids, stored in SGRAF's JSON form."""
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
@@ -9,6 +10,11 @@ from typing import Any, ClassVar, Self
 
 from tangka_match.data.legacy_vocabulary import read_legacy_vocabulary
 from tangka_match.errors import ConfigError, DataFormatError
+
+logger = logging.getLogger(__name__)
+
+NOTED_SHARE, USELESS_SHARE = 20.0, 98.0
+"""Percentage of unknown words in the training captions above which a vocabulary is warned of, and refused."""
 
 _SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
 _FORM = "expected {'word2idx': {word: id}, 'idx2word': {'id': word}, 'idx': size}"
@@ -121,6 +127,32 @@ class Vocabulary:
         """
         known = [token in self._ids for tokens in tokenised for token in tokens]
         return 100 * known.count(False) / len(known) if known else 0.0
+
+    def check_coverage(self, tokenised: Iterable[Sequence[str]], path: str | Path) -> "Vocabulary":
+        """Warn if many words of the training captions are unknown, and refuse if nearly all are.
+
+        Args:
+            tokenised: Words of the training captions.
+            path: File of the vocabulary, for messages.
+
+        Returns:
+            This vocabulary.
+
+        Raises:
+            DataFormatError: If at least ``USELESS_SHARE`` percent are unknown.
+        """
+        share = self.unknown_share(tokenised)
+        message = (
+            f"{path}: {share:.0f} % of the words of the training captions are not in this vocabulary and become <unk>"
+        )
+        if share >= USELESS_SHARE:
+            raise DataFormatError(
+                f"{message}; it belongs to other captions, another language or another tokenizer. Remove "
+                "data.vocabulary_path to build one, or set the tokenizer that it was built with"
+            )
+        if share > NOTED_SHARE:
+            logger.warning("%s; without data.vocabulary_path it is built from the training captions", message)
+        return self
 
     def fingerprint(self) -> str:
         """Hash the words in order (SHA-256, 16 hex digits); equal for equal vocabularies."""

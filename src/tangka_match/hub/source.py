@@ -88,6 +88,8 @@ def read(source: str, what: str, reader: Callable[..., Any], **options: Any) -> 
     Raises:
         ConfigError: If anything fails; the message says what to download, and to which folder.
     """
+    if Path(source).is_file():
+        raise ConfigError(f"{source} is a file; give the folder of the model, with config.json beside the weights")
     local = Path(source).is_dir()
     out_of_reach = None if local else _why_out_of_reach(source)
     try:

@@ -3,8 +3,11 @@
 A separate module, because W&B tables, diagnosis pages and ``ranks.csv`` all use it.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -49,7 +52,26 @@ class Examples(NamedTuple):
     t2i: list[Example]
 
 
-def own_pairs(split: Split) -> Bool[Tensor, "I C"]:
+class Pairs(Protocol):
+    """Images and the captions that belong to them: a `Split`, or `GivenScores`."""
+
+    @property
+    def caption_to_image(self) -> npt.NDArray[np.int64]:
+        """Row of each caption's image, (C,)."""
+        ...
+
+    @property
+    def image_ids(self) -> Sequence[str]:
+        """Ids of the images."""
+        ...
+
+    @property
+    def num_images(self) -> int:
+        """Number of images, I."""
+        ...
+
+
+def own_pairs(split: Pairs) -> Bool[Tensor, "I C"]:
     """Mark the captions of each image: ``True`` where row image owns column caption."""
     return torch.as_tensor(split.caption_to_image)[None, :] == torch.arange(split.num_images)[:, None]
 

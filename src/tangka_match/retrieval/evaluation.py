@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -24,6 +25,7 @@ from tangka_match.retrieval.corrections import (
     clipped_settings,
     corrector,
 )
+from tangka_match.retrieval.given_scores import GivenScores
 from tangka_match.retrieval.protocols import EvaluationProtocol, PooledRanks, rank_galleries, relevant_pairs
 from tangka_match.retrieval.score_matrix import FUSIONS, rank_scores
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
@@ -112,7 +114,7 @@ class Evaluation:
         raw: Metrics of these scores, the only ones that compare with published results.
         corrected: Metrics after each hubness correction, by its name.
         near_duplicates: Metrics with near-duplicates counted as correct, if asked for.
-        seconds: Time to compute the similarity, without encoding.
+        seconds: Time to compute the similarity, without encoding; ``None`` if another program computed it.
         warnings: Reasons to doubt the metrics.
     """
 
@@ -120,7 +122,7 @@ class Evaluation:
     raw: Measured
     corrected: Mapping[str, Measured]
     near_duplicates: NearDuplicates | None
-    seconds: float
+    seconds: float | None
     warnings: Sequence[str]
 
     def report(self) -> dict[str, object]:
@@ -129,9 +131,7 @@ class Evaluation:
         values = self.raw.report() | {
             "num_images": num_images,
             "num_captions": num_captions,
-            "similarity_seconds": self.seconds,
-            "pairs_per_second": num_images * num_captions / self.seconds,
-            "peak_memory_mib": _peak_memory_mib(),
+            **({} if self.seconds is None else _costs(num_images * num_captions, self.seconds)),
             "warnings": list(self.warnings),
         }
         if self.corrected:
@@ -180,29 +180,80 @@ def evaluate_split(
     similarity = torch.stack([part.similarity for part in scored]).mean(dim=0)
     banks = [part.bank for part in scored if part.bank is not None]
     bank = bank_scores(banks) if banks else None
-    owners = torch.as_tensor(split.caption_to_image)
+    return _measure(
+        similarity,
+        torch.as_tensor(split.caption_to_image),
+        protocol,
+        extras,
+        relevant=None if extras.near_duplicates is None else relevant_pairs(split, extras.near_duplicates),
+        bank=bank,
+        seconds=sum(part.seconds for part in scored),
+        warnings=_warnings(matchers, split, similarity),
+    )
+
+
+def evaluate_scores(
+    scores: GivenScores, protocol: EvaluationProtocol, extras: Extras, split: Split | None = None
+) -> Evaluation:
+    """Rank the galleries of a protocol by the scores of another program.
+
+    Args:
+        scores: Score matrix.
+        protocol: Galleries to rank.
+        extras: Evaluations in addition to the raw metrics.
+        split: Data of these images and captions, for near-duplicates.
+
+    Raises:
+        ConfigError: If the gallery is smaller than the protocol asks for, or near-duplicates need data.
+        DataFormatError: If the data have other images or captions.
+    """
+    if split is not None and not np.array_equal(split.caption_to_image, scores.caption_to_image):
+        raise DataFormatError(
+            f"{scores.path}: {scores.num_images:,} images and {scores.num_captions:,} captions; "
+            f"{split.captions_path} has {split.num_images:,} and {split.num_captions:,}, or pairs them otherwise. "
+            "Score this split, or remove data.root"
+        )
+    relevant = None
+    if extras.near_duplicates is not None:
+        if split is None:
+            raise ConfigError("near_duplicates.threshold needs the features: set data.root and split as well")
+        relevant = relevant_pairs(split, extras.near_duplicates)
+    return _measure(
+        scores.similarity,
+        torch.as_tensor(scores.caption_to_image),
+        protocol,
+        extras,
+        relevant=relevant,
+        bank=None,
+        seconds=None,
+        warnings=_collapse(scores.similarity),
+    )
+
+
+def _measure(
+    similarity: Float[Tensor, "I C"],
+    owners: Tensor,
+    protocol: EvaluationProtocol,
+    extras: Extras,
+    *,
+    relevant: Tensor | None,
+    bank: BankScores | None,
+    seconds: float | None,
+    warnings: Sequence[str],
+) -> Evaluation:
+    """Rank by the raw scores, after each correction, and with near-duplicates as correct."""
     raw = Measured.of(rank_galleries(similarity, owners, protocol), protocol)
     corrected = {}
     for name in extras.corrections:
         rescore = corrector(name, extras.settings, bank)
         corrected[name] = Measured.of(rank_galleries(similarity, owners, protocol, rescore=rescore), protocol)
     near = None
-    if extras.near_duplicates is not None:
-        relevant = relevant_pairs(split, extras.near_duplicates)
+    if extras.near_duplicates is not None and relevant is not None:
         measured = Measured.of(rank_galleries(similarity, owners, protocol, relevant=relevant), protocol)
-        near = NearDuplicates(extras.near_duplicates, int(relevant.sum()) - split.num_captions, measured)
-    smallest = protocol.smallest_gallery(split.num_images)
-    return Evaluation(
-        similarity=similarity,
-        raw=raw,
-        corrected=corrected,
-        near_duplicates=near,
-        seconds=sum(part.seconds for part in scored),
-        warnings=[
-            *_warnings(matchers, split, similarity),
-            *clipped_settings(extras.corrections, extras.settings, extras.bank, smallest),
-        ],
-    )
+        near = NearDuplicates(extras.near_duplicates, int(relevant.sum()) - len(owners), measured)
+    smallest = protocol.smallest_gallery(len(similarity))
+    clipped = clipped_settings(extras.corrections, extras.settings, extras.bank, smallest)
+    return Evaluation(similarity, raw, corrected, near, seconds, [*warnings, *clipped])
 
 
 class _Scored(NamedTuple):
@@ -231,12 +282,7 @@ def _score(matcher: TrainedMatcher, split: Split, bank: Bank | None, fusion: str
 
 def _warnings(matchers: Sequence[TrainedMatcher], split: Split, similarity: Float[Tensor, "I C"]) -> list[str]:
     """Find reasons to doubt the metrics: a collapsed model, and many unknown words."""
-    found = []
-    if bool((similarity == similarity[0, 0]).all()):
-        found.append(
-            f"all {similarity.numel():,} scores are {similarity[0, 0]:.6g}: the model has collapsed; equal scores rank "
-            "by index, so the metrics are at chance level"
-        )
+    found = _collapse(similarity)
     for matcher in matchers:
         unknown = matcher.unknown_words(split.captions)
         if unknown >= MANY_UNKNOWN:
@@ -245,6 +291,23 @@ def _warnings(matchers: Sequence[TrainedMatcher], split: Split, similarity: Floa
                 f"{matcher.metadata['run_id']}: it was trained on other data or with another tokenizer"
             )
     return found
+
+
+def _costs(pairs: int, seconds: float) -> dict[str, object]:
+    return {
+        "similarity_seconds": seconds,
+        "pairs_per_second": pairs / seconds,
+        "peak_memory_mib": _peak_memory_mib(),
+    }
+
+
+def _collapse(similarity: Float[Tensor, "I C"]) -> list[str]:
+    if not bool((similarity == similarity[0, 0]).all()):
+        return []
+    return [
+        f"all {similarity.numel():,} scores are {similarity[0, 0]:.6g}: the model has collapsed; equal scores rank "
+        "by index, so the metrics are at chance level"
+    ]
 
 
 def _peak_memory_mib() -> float:

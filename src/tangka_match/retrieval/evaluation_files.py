@@ -11,11 +11,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tangka_match.data.split import Split
 from tangka_match.errors import ConfigError, DataFormatError
 from tangka_match.metric_names import DIRECTIONS
 from tangka_match.metrics import Ranks, retrieval_ranks
-from tangka_match.retrieval.answers import own_pairs
+from tangka_match.retrieval.answers import Pairs, own_pairs
 from tangka_match.retrieval.evaluation import Evaluation
 
 FILES = ("similarity.npy", "ranks.csv", "metrics.json")
@@ -59,7 +58,7 @@ def check_out(folder: Path) -> bool:
     return bool(existing)
 
 
-def write_evaluation(folder: Path, evaluation: Evaluation, split: Split, about: Mapping[str, object]) -> None:
+def write_evaluation(folder: Path, evaluation: Evaluation, split: Pairs, about: Mapping[str, object]) -> None:
     """Write the three files of an evaluation; each is written completely or not at all.
 
     ``ranks.csv`` ranks the full gallery under every protocol, because models are compared by it.
@@ -83,7 +82,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, split: Split, about: 
         partial[name].replace(folder / name)
 
 
-def write_ranks_table(path: Path, ranks: Ranks, similarity: Float[Tensor, "I C"], split: Split) -> None:
+def write_ranks_table(path: Path, ranks: Ranks, similarity: Float[Tensor, "I C"], split: Pairs) -> None:
     """Write the ranks of a full gallery as CSV, one row per query.
 
     Columns: ``direction`` (``i2t`` or ``t2i``); ``query``, an image id or the index of a caption; ``image``, the id of
@@ -117,6 +116,24 @@ def _best_scores(scores: Float[Tensor, "N M"], own: Bool[Tensor, "N M"]) -> Iter
     right = scores.masked_fill(~own, float("-inf")).amax(dim=1)
     wrong = scores.masked_fill(own, float("-inf")).max(dim=1)
     return zip(wrong.indices.tolist(), right.tolist(), wrong.values.tolist(), strict=True)
+
+
+def ranks_by_query(similarity: Float[Tensor, "I C"], pairs: Pairs) -> dict[Query, int]:
+    """Rank the full gallery, and return the ranks as `read_ranks_table` does.
+
+    Args:
+        similarity: Scores, (I, C).
+        pairs: Images and captions that the scores belong to.
+
+    Raises:
+        TrainingError: If a score is NaN.
+    """
+    ranks = retrieval_ranks(similarity, torch.as_tensor(pairs.caption_to_image))
+    owners = [pairs.image_ids[row] for row in pairs.caption_to_image.tolist()]
+    return {
+        **{Query("i2t", name, name): rank for name, rank in zip(pairs.image_ids, ranks.i2t.tolist(), strict=True)},
+        **{Query("t2i", str(at), owners[at]): rank for at, rank in enumerate(ranks.t2i.tolist())},
+    }
 
 
 def read_ranks_table(path: Path) -> dict[Query, int]:

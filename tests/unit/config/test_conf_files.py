@@ -20,7 +20,19 @@ from tangka_match.records.setting_names import ADDED_SETTINGS, with_first_names
 CONF = Path(conf_dir())
 GROUP_FILES = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name != "experiment")
 EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
-NAMES = ("compare", "config", "convert", "dashboard", "demo_data", "diagnose", "evaluate", "extract", "report", "runs")
+NAMES = (
+    "compare",
+    "config",
+    "convert",
+    "dashboard",
+    "demo_data",
+    "diagnose",
+    "evaluate",
+    "extract",
+    "prepare",
+    "report",
+    "runs",
+)
 TOKENIZERS = sorted(CONF.glob("data/tokenizer/*.yaml"))
 PRIMARY = {CONF / f"{name}.yaml" for name in NAMES}
 WANDB_SWEEP = CONF / "wandb_sweep.yaml"  # tests/unit/config/test_wandb_sweep.py

@@ -37,7 +37,9 @@ def test_long_captions_are_truncated_and_keep_the_end_token():
 
 
 def test_caption_without_words_is_reported_with_its_line():
-    with pytest.raises(DataFormatError, match=r"dev_caps\.txt: line 2 has no word left"):
+    with pytest.raises(
+        DataFormatError, match=r"dev_caps\.txt: 1 caption of 2 without a word after tokenising: line 2\."
+    ):
         encode(["绿"], [])
 
 

@@ -1,5 +1,7 @@
 import pickle
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,8 +101,11 @@ def test_fingerprint_depends_on_the_sampled_images(tmp_path):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((4, 8), np.float16), r"found shape \(4, 8\), dtype <f2"),
-        (np.zeros((4, 2, 8), np.float64), r"found shape \(4, 2, 8\), dtype <f8"),
+        (
+            np.zeros((4, 8), np.float16),
+            r"found shape \(4, 8\)\. One vector per image: np\.save\(path, array\[:, None\]\)",
+        ),
+        (np.zeros((4, 2, 8), np.float64), r"found dtype <f8\. Convert with"),
         (np.zeros((4, 2, 8), np.int16), r"dtype <i2"),
         (np.zeros((0, 2, 8), np.float16), r"shape \(0, 2, 8\) is empty"),
         (np.zeros((4, 0, 8), np.float16), r"shape \(4, 0, 8\) is empty"),
@@ -110,3 +115,21 @@ def test_arrays_that_are_not_region_features(tmp_path, array, message):
     path = save(tmp_path / "train_ims.npy", array)
     with pytest.raises(DataFormatError, match=rf"{path}: .*{message}"):
         RegionFeatures.open(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells which pages are resident")
+def test_released_pages_leave_memory_and_can_be_read_again(tmp_path):
+    path = tmp_path / "train_ims.npy"
+    array = np.random.default_rng(0).random((64, 36, 128), dtype=np.float32)
+    np.save(path, array)
+    features = RegionFeatures.open(path)
+
+    def resident():
+        entry = Path("/proc/self/smaps").read_text("utf-8").split(str(path))[1]
+        return int(re.search(r"Rss:\s+(\d+) kB", entry)[1])
+
+    features.read(np.arange(64))
+    assert resident() >= array.nbytes // 1024
+    features.release()
+    assert resident() == 0
+    np.testing.assert_array_equal(features.read(np.arange(64)), array)

@@ -119,7 +119,7 @@ def test_near_duplicates_and_equal_captions_are_one_group(tmp_path):
 def test_groups_are_read_again_and_not_searched_again(tmp_path, monkeypatch):
     split = planted_split(tmp_path, "train")
     found = group_images(split)
-    monkeypatch.setattr(module, "_find_groups", lambda pool: pytest.fail("searched again"))
+    monkeypatch.setattr(module, "find_groups", lambda pool: pytest.fail("searched again"))
     assert group_images(split).tolist() == found.tolist()
 
 

@@ -93,3 +93,11 @@ def test_set_without_thumbnails(tmp_path):
 
 def test_id_too_long_for_a_file_name_has_no_thumbnail(root):
     assert find_thumbnail(root, "唐卡" * 50) is None
+
+
+def test_files_of_other_programs_are_named_with_the_way_to_read_them(tmp_path):
+    (tmp_path / "trainval.tsv").write_bytes(b"")
+    with pytest.raises(DataFormatError, match=rf"tangka_match.prepare features={tmp_path}/trainval.tsv captions="):
+        find_split(tmp_path / "trainval.tsv", "train")
+    with pytest.raises(DataFormatError, match=rf"no features: .*prepare features={tmp_path}/trainval.tsv captions="):
+        find_split(tmp_path, "train")

@@ -66,6 +66,15 @@ def test_hmm_joins_unknown_characters():
     assert JiebaTokenizer(hmm=False)("杭研") == ["杭", "研"]
 
 
+def test_dictionary_words_that_can_never_be_found_are_named(tmp_path, caplog):
+    path = tmp_path / "words.txt"
+    path.write_text("莲花·生 5\n嘎巴拉碗\n红，白\nＧＰＵ卡\n", "utf-8")
+    tokenizer = JiebaTokenizer(user_dictionaries=[str(path)])
+    assert "2 of 4 words can never be found" in caplog.text
+    assert "莲花·生 (·), 红，白 (,)" in caplog.text
+    assert "莲花·生" not in tokenizer("一尊莲花·生")
+
+
 def test_user_dictionaries_take_precedence_and_are_normalised(tmp_path):
     first, second = tmp_path / "first.txt", tmp_path / "second.txt"
     first.write_text("绘有唐卡 90000000 n\n金刚ＧＰＵ\n", encoding="utf-8")

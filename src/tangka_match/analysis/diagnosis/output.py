@@ -21,6 +21,8 @@ STYLES = {"fault": "bold red", "warning": "bold yellow", "info": "bold blue"}
 NO_PROBLEMS = "No faults and no warnings."
 MAX_IDS = 200
 """Most ids shown per finding on the page; ``diagnosis.json`` has all."""
+BRIEF_LINES = 10
+"""Most lines of a brief diagnosis."""
 CLAUSE_END = re.compile(r"[:;.] ")
 MIN_TITLE = 20
 """Fewest characters of the title of a finding."""
@@ -63,6 +65,24 @@ def print_diagnosis(console: Console, sections: Sequence[Section]) -> None:
         return
     faults = ", ".join(finding.code for finding in findings if finding.severity == "fault")
     console.print(Text(", ".join(tally(findings).values()) + (f"; fix first: {faults}" if faults else ""), "bold"))
+
+
+def brief(sections: Sequence[Section], lines: int = BRIEF_LINES) -> list[str]:
+    """Return the counts and the most severe findings, one line each.
+
+    Args:
+        sections: Sections, in order.
+        lines: Most lines.
+
+    >>> found = Finding("leak", "fault", "4 of 363 images of val are in train: 1, 2, 3", "", "")
+    >>> brief([Section("a", "A", [], [found])])
+    ['diagnosis    1 fault, 0 warnings, 0 notes', 'fault        leak: 4 of 363 images of val are in train']
+    """
+    findings = in_order([finding for section in sections for finding in section.findings])
+    shown = findings if len(findings) < lines else findings[: lines - 2]
+    more = [] if len(shown) == len(findings) else [f"and {count(len(findings) - len(shown), 'finding')} more"]
+    titles = [f"{finding.severity:12} {finding.code}: {_split_title(finding.seen)[0]}" for finding in shown]
+    return [f"diagnosis    {', '.join(tally(findings).values())}", *titles, *more]
 
 
 def write_diagnosis(folder: Path, title: str, about: Mapping[str, Any], sections: Sequence[Section]) -> None:

@@ -62,6 +62,7 @@ def diagnose_texts(
         if name != "train":
             facts.append((f"{name}: out-of-vocabulary words", f"{unknown[name]:.2f} %"))
             findings += _unknown_words(name, text, vocabulary, unknown[name])
+        findings += _wordless(name, text)
         findings += _too_long(name, lengths[name], max_tokens)
         findings += _cut_terms(name, text, terms)
         findings += _single_characters(name, text)
@@ -142,6 +143,23 @@ def _unknown_words(name: str, text: Texts, vocabulary: Vocabulary, share: float)
             f"they become <unk>, so {100 * touched / len(text.words):.0f} % of the captions of {name} lose a word "
             "that may distinguish them from others",
             "collect more training pairs, lower data.min_count, or use the wording of the training captions",
+        )
+    ]
+
+
+def _wordless(name: str, text: Texts) -> list[Finding]:
+    empty = [line for line, words in enumerate(text.words, 1) if not words]
+    if not empty:
+        return []
+    return [
+        Finding(
+            "no_words",
+            "fault",
+            f"{count(len(empty), 'caption')} of {name} without a word, such as line {empty[0]}: "
+            f"{text.cleaned[empty[0] - 1]!r}",
+            "a model cannot learn from it, and training refuses the set",
+            "write captions with at least one word, or remove the lines and, if no caption is left, their images",
+            ids=tuple(f"{name} caption {line}" for line in empty),
         )
     ]
 

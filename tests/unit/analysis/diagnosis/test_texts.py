@@ -36,6 +36,12 @@ def test_few_out_of_vocabulary_words_are_not_reported():
     assert diagnose(val=[SENTENCE] * 19 + [[*SENTENCE[:5], "狮子座"]]).findings == []
 
 
+def test_captions_without_a_word_are_a_fault():
+    (finding,) = diagnose(val=[SENTENCE] * 40 + [[], []]).findings
+    assert (finding.code, finding.severity, finding.ids) == ("no_words", "fault", ("val caption 41", "val caption 42"))
+    assert "2 captions of val without a word, such as line 41" in finding.seen
+
+
 def test_truncated_captions():
     (finding,) = diagnose(val=[SENTENCE] * 19 + [SENTENCE + SENTENCE[:1]], max_tokens=8).findings
     assert (finding.code, finding.ids) == ("cut_captions", ("val caption 20",))
