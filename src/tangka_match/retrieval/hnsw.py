@@ -3,6 +3,7 @@
 The graph is kept beside the index, and extended when images are added.
 """
 
+import logging
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ class HNSWSearch:
 
 
 def _library() -> Any:
+    logging.getLogger("faiss").setLevel(logging.WARNING)  # it reports which instruction sets it tried
     try:
         return import_module("faiss")
     except ModuleNotFoundError as error:

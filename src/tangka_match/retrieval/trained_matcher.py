@@ -152,6 +152,10 @@ class TrainedMatcher:
         texts = list(captions)
         return self._encode_captions(self.tokenise(texts, "captions"))
 
+    def encode_words(self, words: list[list[str]], source: str) -> Encoded:
+        """Encode captions that are given as lists of words; ``source`` names them in messages."""
+        return self._encode_captions(self._encoded_words(words, source))
+
     def similarity(
         self, images: Encoded | Iterable[Any] | np.ndarray[Any, Any] | Tensor, texts: Encoded | Iterable[str]
     ) -> Float[Tensor, "I C"]:
