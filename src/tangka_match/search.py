@@ -103,32 +103,30 @@ def search(config: DictConfig) -> None:
     settings = read_settings(config, SearchSettings)
     if settings.out is not None:
         check_is_new(settings.out)
-    is_page = settings.query is None and settings.queries is None
-    if is_page:
-        from tangka_match.serving.server import check_address
+    listener = None
+    if settings.query is None and settings.queries is None:
+        from tangka_match.serving.server import open_socket, serve
 
-        check_address(settings.host, settings.port)
+        listener = open_socket(settings.host, settings.port)
     write_missing_data(config.data)
     split = open_split(config.data, settings.split)
     searchers = _open_searchers(settings, split, config.data.eval_batch_size)
-    if settings.query is not None:
-        _print_answers(searchers[0], settings.query, settings.top)
-    elif settings.queries is not None and settings.out is not None:
-        _write_answers(searchers[0], settings.queries, settings.out, settings.top)
-    else:
-        from tangka_match.serving.server import serve
-
-        names = _names(settings.checkpoint)
+    if listener is not None:
         serve(
-            dict(zip(names, searchers, strict=True)),
+            dict(zip(_names(settings.checkpoint), searchers, strict=True)),
             split,
+            listener=listener,
             host=settings.host,
-            port=settings.port,
             allowed_hosts=settings.allowed_hosts,
             top=settings.top,
             opens=settings.open,
             announce=say,
         )
+    elif settings.query is not None:
+        _print_answers(searchers[0], settings.query, settings.top)
+    else:
+        assert settings.queries is not None and settings.out is not None
+        _write_answers(searchers[0], settings.queries, settings.out, settings.top)
 
 
 def _open_searchers(settings: SearchSettings, split: "Split", batch_size: int) -> "list[Searcher]":
