@@ -22,7 +22,6 @@ from tangka_match.cli import (
     write_missing_data,
     written_completely,
 )
-from tangka_match.errors import ConfigError
 from tangka_match.settings import OneOrMore, Settings, Text
 
 if TYPE_CHECKING:
@@ -89,6 +88,8 @@ class SearchSettings(Settings):
             raise ValueError("query and queries exclude each other: remove one of them")
         if (self.queries is None) != (self.out is None):
             raise ValueError("queries and out belong together: queries=queries.txt out=answers.csv")
+        if len({path.absolute() for path in self.checkpoint}) < len(self.checkpoint):
+            raise ValueError(f"checkpoint={list(map(str, self.checkpoint))}: the same file twice; give two models, or one")
         if len(self.checkpoint) > 1 and (self.query is not None or self.queries is not None):
             raise ValueError(f"checkpoint has {len(self.checkpoint)} models; only the page compares models, so give one")
         return self
@@ -105,13 +106,15 @@ def search(config: DictConfig) -> None:
         check_is_new(settings.out)
     listener = None
     if settings.query is None and settings.queries is None:
-        from tangka_match.serving.server import open_socket, serve
+        from tangka_match.serving.address import open_socket
 
         listener = open_socket(settings.host, settings.port)
     write_missing_data(config.data)
     split = open_split(config.data, settings.split)
     searchers = _open_searchers(settings, split, config.data.eval_batch_size)
     if listener is not None:
+        from tangka_match.serving.server import serve
+
         serve(
             dict(zip(_names(settings.checkpoint), searchers, strict=True)),
             split,
@@ -185,15 +188,11 @@ def _describe(path: Path, searcher: "Searcher") -> None:
 
 
 def _names(checkpoints: list[Path]) -> list[str]:
-    """Name checkpoints for the page by the shortest end of their paths that tells them apart."""
+    """Name checkpoints for the page by the shortest end of their paths that differs."""
     paths = [path.absolute() for path in checkpoints]
-    if len(set(paths)) < len(paths):
-        raise ConfigError(f"checkpoint={list(map(str, checkpoints))}: the same file twice; give two models, or one")
-    for length in range(2, max(len(path.parts) for path in paths) + 1):
-        names = ["/".join(path.parts[-length:]) for path in paths]
-        if len(set(names)) == len(names):
-            break
-    return names
+    longest = max(len(path.parts) for path in paths)
+    candidates = (["/".join(path.parts[-length:]) for path in paths] for length in range(2, longest + 1))
+    return next(names for names in candidates if len(set(names)) == len(names))
 
 
 def _print_answers(searcher: "Searcher", query: str, top: int) -> None:

@@ -106,7 +106,7 @@ def _add_api(app: FastAPI, desk: SearchDesk, compute: Callable[..., Any]) -> Non
     @app.get("/api/picture", response_class=FileResponse)
     def picture(image_id: ImageId) -> FileResponse:
         """Send the thumbnail of an image."""
-        path = desk.pictures.find(image_id) if image_id in desk.split.image_ids else None
+        path = desk.thumbnail(image_id)
         if path is None:
             raise HTTPException(404, f"image {image_id[:100]!r} has no thumbnail in {desk.pictures.folder}")
         return FileResponse(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from tangka_match.data.split import Split
 from tangka_match.errors import ConfigError
@@ -119,6 +120,10 @@ class SearchDesk:
             for word, weights in zip(found.words, found.weights, strict=True)
         ]
         return Attention(words=words, boxes=self._boxes(row), note=found.note)
+
+    def thumbnail(self, image_id: str) -> Path | None:
+        """Find the thumbnail of an image of the split."""
+        return self.pictures.find(image_id) if image_id in self._rows else None
 
     def _searcher(self, model: int) -> Searcher:
         if not 0 <= model < len(self.searchers):

@@ -3,42 +3,19 @@
 import socket
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
-from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
 
 from tangka_match.data.split import Split
-from tangka_match.errors import ConfigError
 from tangka_match.retrieval.searcher import Searcher
+from tangka_match.serving.address import MAX_CONNECTIONS
+from tangka_match.serving.app import create_app
+from tangka_match.serving.desk import SearchDesk
 from tangka_match.serving.guard import LOOPBACK
 from tangka_match.serving.pictures import Pictures
 
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - recognised, not chosen
-MAX_CONNECTIONS = 128
-"""Open connections; further ones are refused with 503."""
-
-
-def open_socket(host: str, port: int) -> socket.socket:
-    """Bind the address of the page, before anything slow is done.
-
-    Raises:
-        ConfigError: If the extra ``search`` is not installed, the port is in use, or the host is not this machine.
-    """
-    try:
-        import_module("uvicorn")
-        import_module("fastapi")
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f'the page needs FastAPI and uvicorn: pip install "tangka-match[search]" ({error}); query= answers in the '
-            "terminal without them"
-        ) from error
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
-    except OSError as error:
-        raise ConfigError(
-            f"host={host} port={port}: cannot be opened ({error.strerror or error}); set port to another number, or to 0 "
-            "for any free one"
-        ) from error
 
 
 def serve(
@@ -57,16 +34,13 @@ def serve(
     Args:
         searchers: Searchers by the name of their model.
         split: Split that they search.
-        listener: Bound socket, from `open_socket`.
+        listener: Bound socket, from `address.open_socket`.
         host: Address that it was bound to.
         allowed_hosts: Further names in the address bar.
         top: Images per query on the page.
         opens: Whether to open the page in a browser.
         announce: Prints a line to the terminal.
     """
-    from tangka_match.serving.app import create_app
-    from tangka_match.serving.desk import SearchDesk
-
     pictures = Pictures(split.captions_path.absolute().parent)
     desk = SearchDesk(searchers, split, pictures, top)
     is_local = host in LOOPBACK
@@ -85,7 +59,6 @@ def serve(
     _run(app, listener)
 
 
-def _run(app: Any, listener: socket.socket) -> None:
-    uvicorn = import_module("uvicorn")
+def _run(app: FastAPI, listener: socket.socket) -> None:
     config = uvicorn.Config(app, log_level="warning", limit_concurrency=MAX_CONNECTIONS, timeout_keep_alive=10)
     uvicorn.Server(config).run(sockets=[listener])
