@@ -28,12 +28,14 @@ class WordRegions:
 
     Args:
         words: Words, in the order of the text; those beyond the model's longest caption are missing.
-        weights: Weights, (words, R); each row sums to 1, or is 0 for a word without effect.
+        weights: Weights of the regions, (words, R); each row sums to 1, or is 0 for a word without effect.
+        effects: Largest decrease of the score of each word without a region, (words,); ``None`` for attention weights.
         note: Definition of the weights.
     """
 
     words: Sequence[str]
     weights: npt.NDArray[np.float32]
+    effects: npt.NDArray[np.float32] | None
     note: str
 
 
@@ -57,11 +59,12 @@ def weigh_regions(rescorer: Rescorer, split: Split, row: int, text: str) -> Word
     if isinstance(matcher.matcher, Attentive):
         image = rescorer.index.encoded[row : row + 1]
         weights, note = attention_weights(matcher, image, matcher.encode_texts([text]))
-        return WordRegions(words[: len(weights)], weights.numpy(), note)
+        return WordRegions(words[: len(weights)], weights.numpy(), None, note)
     texts = matcher.encode_words([[word] for word in words], "query")
-    drops = occlusion_weights(matcher, split, row, texts)
+    drops = occlusion_drops(matcher, split, row, texts)
     drops[[word not in matcher.vocabulary for word in words]] = 0
-    return WordRegions(words, drops.numpy(), f"{OCCLUSION}; each word is scored as a text of its own")
+    note = f"{OCCLUSION}; each word is scored as a text of its own"
+    return WordRegions(words, shares(drops).numpy(), drops.amax(dim=1).numpy(), note)
 
 
 def attention_weights(matcher: TrainedMatcher, image: Encoded, text: Encoded) -> tuple[Float[Tensor, "T R"], str]:
@@ -81,8 +84,8 @@ def attention_weights(matcher: TrainedMatcher, image: Encoded, text: Encoded) ->
     return attention.weights[0, 0, 1 : real - 1].float().cpu(), attention.note
 
 
-def occlusion_weights(matcher: TrainedMatcher, split: Split, row: int, texts: Encoded) -> Float[Tensor, "C R"]:
-    """Compute the share of each region in the score of each text: the decrease of the score without the region.
+def occlusion_drops(matcher: TrainedMatcher, split: Split, row: int, texts: Encoded) -> Float[Tensor, "C R"]:
+    """Compute the decrease of the score of each text without each region.
 
     Args:
         matcher: Model.
@@ -91,7 +94,7 @@ def occlusion_weights(matcher: TrainedMatcher, split: Split, row: int, texts: En
         texts: C encoded texts.
 
     Returns:
-        Decreases, divided by their sum; 0 where the score does not decrease.
+        Decreases; 0 where the score does not decrease, and for padding.
     """
     rows = ImageDataset(split).__getitems__(np.array([row]))
     regions, real = torch.from_numpy(rows.regions).float(), torch.from_numpy(rows.region_mask)
@@ -101,5 +104,15 @@ def occlusion_weights(matcher: TrainedMatcher, split: Split, row: int, texts: En
     with inference(matcher.matcher, device, matcher.dtype):
         encoded = matcher.matcher.encode_images(regions.expand(number + 1, -1, -1).to(device), mask.to(device))
         scores = matcher.matcher.similarity(encoded, texts.to(device)).cpu()
-    drops = ((scores[:1] - scores[1:]).clamp(min=0) * real[0][:, None]).double()
-    return (drops / drops.sum(dim=0).clamp(min=1e-12)).T.clone()
+    return ((scores[:1] - scores[1:]).clamp(min=0) * real[0][:, None]).T.clone()
+
+
+def shares(drops: Float[Tensor, "C R"]) -> Float[Tensor, "C R"]:
+    """Divide each row by its sum; a row of zeros stays.
+
+    >>> shares(torch.tensor([[1.0, 3.0], [0.0, 0.0]]))
+    tensor([[0.2500, 0.7500],
+            [0.0000, 0.0000]])
+    """
+    wide = drops.double()
+    return (wide / wide.sum(dim=1, keepdim=True).clamp(min=1e-12)).float()

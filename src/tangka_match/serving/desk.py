@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from tangka_match.data.split import Split
 from tangka_match.errors import ConfigError
 from tangka_match.retrieval.answer_files import list_results
@@ -25,6 +27,8 @@ from tangka_match.serving.schemas import (
 )
 from tangka_match.types import Attentive
 
+SAMPLES = 10
+"""Images on the start page."""
 EXAMPLES = 4
 """Example queries on the page."""
 LONGEST_EXAMPLE = 16
@@ -61,6 +65,7 @@ class SearchDesk:
             thumbnail_folder=str(self.pictures.folder),
             uploads=False,
             examples=_examples(split.captions),
+            samples=self._samples(),
         )
 
     def search(self, queries: Sequence[str], top: int, model: int) -> list[Answer]:
@@ -116,8 +121,13 @@ class SearchDesk:
         found = weigh_regions(shown, self.split, row, query)
         vocabulary = shown.matcher.vocabulary
         words = [
-            WordWeights(text=word, known=word in vocabulary, weights=[round(float(w), 5) for w in weights])
-            for word, weights in zip(found.words, found.weights, strict=True)
+            WordWeights(
+                text=word,
+                known=word in vocabulary,
+                weights=[round(float(weight), 5) for weight in found.weights[place]],
+                effect=None if found.effects is None else float(found.effects[place]),
+            )
+            for place, word in enumerate(found.words)
         ]
         return Attention(words=words, boxes=self._boxes(row), note=found.note)
 
@@ -135,6 +145,11 @@ class SearchDesk:
         if row is None:
             raise ConfigError(f"image_id={image_id[:100]!r}: there is no such image in split {self.split.name}")
         return row
+
+    def _samples(self) -> list[Image]:
+        """Evenly spaced images for the start page."""
+        rows = np.unique(np.linspace(0, self.split.num_images - 1, SAMPLES).astype(np.int64))
+        return self._images(Hits(rows[None], np.zeros((1, len(rows)), np.float32)))[0]
 
     def _images(self, hits: Hits) -> list[list[Image]]:
         return [[self._image(*result) for result in results] for results in list_results(self.split, hits)]

@@ -85,11 +85,19 @@ class Similar(BaseModel):
 
 
 class WordWeights(BaseModel):
-    """Weights of the regions for one word; their sum is 1, or 0 for a word without effect."""
+    """Weights of the regions for one word; their sum is 1, or 0 for a word without effect.
+
+    Attributes:
+        text: Word.
+        known: Whether the model knows it.
+        weights: Weights of the regions.
+        effect: Largest decrease of the score of the word without a region; ``None`` for attention weights.
+    """
 
     text: str
     known: bool
     weights: list[float]
+    effect: float | None
 
 
 class Attention(BaseModel):
@@ -121,3 +129,4 @@ class About(BaseModel):
     thumbnail_folder: str
     uploads: bool
     examples: list[str]
+    samples: list[Image]

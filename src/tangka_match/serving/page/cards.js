@@ -26,7 +26,8 @@ export function makeCard(results, place, onPick, others = new Map()) {
   if (others.has(image.image_id)) gap.textContent = label("alsoAt", others.get(image.image_id));
   else if (next) gap.textContent = label("gap", (image.score - next.score).toFixed(3));
   card.querySelector(".measure i").style.width = `${share(results, place)}%`;
-  card.querySelector("summary").textContent = `${label("caption")} · ${image.image_id}`;
+  card.querySelector("summary").textContent = label("caption");
+  card.querySelector(".id").textContent = image.image_id;
   card.querySelector(".caption").textContent = image.caption;
   return card;
 }

@@ -3,7 +3,8 @@ const GRID = 72; // cells along the width
 const VEIL = 0.74; // darkness of regions without weight
 const GLOW = [255, 196, 92];
 
-export function drawHeat(canvas, boxes, weights, ratio) {
+// `strength` in [0, 1] fades the map of a picture in which the word has little effect.
+export function drawHeat(canvas, boxes, weights, ratio, strength) {
   const width = GRID;
   const height = Math.max(1, Math.round(GRID * ratio));
   const heat = heatOf(boxes, weights, width, height);
@@ -18,11 +19,11 @@ export function drawHeat(canvas, boxes, weights, ratio) {
     pixels.data[4 * cell + 3] = 255 * (dark ? VEIL * (1 - 2 * value) : 0.34 * (2 * value - 1));
   }
   context.putImageData(pixels, 0, 0);
-  canvas.classList.add("shown");
+  canvas.style.opacity = strength;
 }
 
 export function hideHeat(canvas) {
-  canvas.classList.remove("shown");
+  canvas.style.opacity = 0;
 }
 
 // The heat of a cell is the sum of the weights of the regions over it, scaled to [0, 1].

@@ -45,7 +45,9 @@ function startView() {
     chip.addEventListener("click", () => go({ q: text }));
     return chip;
   });
-  return { parts: [], under: () => words.replaceChildren(element("span", "", label("examples")), ...examples) };
+  const samples = gallery(label("samples"), about.samples, null);
+  samples.querySelector(".gallery").classList.add("plain-cards");
+  return { parts: [samples], under: () => words.replaceChildren(element("span", "", label("examples")), ...examples) };
 }
 
 async function queryView(query) {
@@ -71,7 +73,6 @@ async function imageView(imageId) {
     const side = element("div");
     side.append(element("h2", "", titled("captions", model)), captionList(answer.captions, new Set(own)));
     const card = makeCard([image], 0, (id) => go({ image: id }));
-    card.querySelector(".facts").remove();
     card.querySelector("details").open = true;
     chosen.append(card, side);
     return [chosen, gallery(titled("similar", model), answer.results, null)];

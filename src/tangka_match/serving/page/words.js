@@ -38,6 +38,7 @@ function makeWord(query, word, place) {
 
 // Cards are done one by one from the first, so that a long gallery does not delay the best answers.
 async function light(query, place) {
+  let strongest = 0; // effect of the word over the cards so far
   for (const card of document.querySelectorAll(".card[data-model]")) {
     if (active !== place) return;
     const attention = await attentionOf(query, card.dataset.image, card.dataset.model);
@@ -49,7 +50,10 @@ async function light(query, place) {
       continue;
     }
     const frame = canvas.parentElement;
-    drawHeat(canvas, attention.boxes, weights, frame.clientHeight / frame.clientWidth);
+    const effect = attention.words[place].effect;
+    strongest = Math.max(strongest, effect ?? 0);
+    const strength = effect === null ? 1 : effect / strongest;
+    drawHeat(canvas, attention.boxes, weights, frame.clientHeight / frame.clientWidth, strength);
     const note = card.closest("section")?.querySelector(".note");
     if (note) note.textContent = attention.note;
   }

@@ -10,7 +10,7 @@ from torch import Tensor
 from tangka_match.analysis.diagnosis.model.failures import worst_queries
 from tangka_match.analysis.diagnosis.model.scored import Scored
 from tangka_match.analysis.diagnosis.texts import FUNCTION_WORDS
-from tangka_match.retrieval.attention import OCCLUSION, attention_weights, occlusion_weights
+from tangka_match.retrieval.attention import OCCLUSION, attention_weights, occlusion_drops, shares
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 from tangka_match.types import Attentive
 
@@ -136,5 +136,5 @@ def _sharpest_words(matcher: TrainedMatcher, scored: Scored, caption: int, image
 
 def _occlusion_weights(matcher: TrainedMatcher, scored: Scored, caption: int, image: int) -> tuple[WordAttention, ...]:
     """Compute the contribution of each region to the score of the whole caption."""
-    weights = occlusion_weights(matcher, scored.split, image, scored.texts[caption : caption + 1])[0]
-    return (WordAttention("whole caption", tuple(weights.tolist())),)
+    drops = occlusion_drops(matcher, scored.split, image, scored.texts[caption : caption + 1])
+    return (WordAttention("whole caption", tuple(shares(drops)[0].tolist())),)
