@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tangka_match.data.split import Split
-from tangka_match.errors import ConfigError
+from tangka_match.errors import ConfigError, DataFormatError
 from tangka_match.retrieval.nearest import Engine, ExactSearch, Hits, best_rows
 from tangka_match.retrieval.rescoring import PROBES, Rescorer, Scoring, picture_vectors, scoring_of
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
@@ -103,7 +103,9 @@ class Searcher:
 
     def words(self, query: str) -> list[Word]:
         """Split a query into the words that the model sees."""
-        return [Word(word, word in self.base.matcher.vocabulary) for word in self.base.matcher.tokenizer(query)]
+        with self._tokenizing:
+            words = self.base.matcher.tokenizer(query)
+        return [Word(word, word in self.base.matcher.vocabulary) for word in words]
 
     def search(self, queries: Sequence[str], top: int) -> Hits:
         """Find the best images of each query.
@@ -115,6 +117,9 @@ class Searcher:
         Raises:
             DataFormatError: If a query has no words.
         """
+        for query in queries:
+            if not self.words(query):
+                raise DataFormatError(f"query {query!r} has no words: write at least one word")
         texts = self._encode(self.base.matcher, queries)
         wanted = min(top, self.split.num_images)
         if self.rerank is None:

@@ -1,5 +1,6 @@
 """Bind the address of the page before anything slow is done; imports neither FastAPI nor uvicorn."""
 
+import os
 import socket
 from importlib import import_module
 
@@ -27,7 +28,9 @@ def open_socket(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
     except OSError as error:
+        # The text of a failed bind repeats the address; that of an unknown name has no number of its own.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise ConfigError(
-            f"host={host} port={port}: cannot be opened ({error.strerror or error}); set port to another number, or to 0 "
+            f"host={host} port={port}: cannot be opened ({reason}); set port to another number, or to 0 "
             "for any free one"
         ) from error

@@ -55,7 +55,9 @@ def create_app(
         timeout: Time after which a request is given up, in seconds.
     """
     # The usual documentation pages load their scripts from elsewhere; /docs is our own.
-    app = FastAPI(title="tangka_match search", docs_url=None, redoc_url=None)
+    # Recent versions can send measurements to a server that the environment names; no request leaves the machine.
+    silent = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+    app = FastAPI(title="tangka_match search", docs_url=None, redoc_url=None, telemetry=silent)
     limiter = anyio.CapacityLimiter(WORKERS)
 
     async def compute(function: Callable[..., T], *arguments: Any) -> T:

@@ -61,7 +61,7 @@ class Guard:
             return 403, f"host {host!r} is not allowed; start the server with allowed_hosts=[{host}]"
         origin = headers.get("origin")
         # The same name on another port is another program, unless a proxy in front has this name.
-        if origin is not None and urlsplit(origin).netloc != address and _host_of(origin) not in self._proxies:
+        if origin is not None and origin.partition("//")[2] != address and _host_of(origin) not in self._proxies:
             return 403, f"requests of other sites ({origin}) are refused"
         # Images and scripts are requested without Origin; following a link to the page itself is allowed.
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and not is_page:

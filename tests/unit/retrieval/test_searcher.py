@@ -113,7 +113,7 @@ def test_words_say_what_the_model_knows(tmp_path, split):
 
 @pytest.mark.parametrize("query", ["。", " ", "，，"])
 def test_query_without_words_is_refused(tmp_path, split, query):
-    with pytest.raises(DataFormatError):
+    with pytest.raises(DataFormatError, match="has no words"):
         make_searcher(tmp_path, split).search([query], 3)
 
 

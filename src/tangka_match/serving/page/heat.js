@@ -1,6 +1,6 @@
 // Heat map of region weights over a picture: regions with low weights are darkened, those with high ones glow.
 const GRID = 72; // cells along the width
-const VEIL = 0.74; // darkness of regions without weight
+const VEIL = 0.66; // darkness of regions without weight
 const GLOW = [255, 196, 92];
 
 // `strength` in [0, 1] fades the map of a picture in which the word has little effect.
