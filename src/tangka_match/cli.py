@@ -57,9 +57,7 @@ def command(
     return main
 
 
-def run_cli(
-    action: Callable[[DictConfig], Any], name: str, config_name: str, verbatim: Sequence[str] = ()
-) -> None:
+def run_cli(action: Callable[[DictConfig], Any], name: str, config_name: str, verbatim: Sequence[str] = ()) -> None:
     """Compose the config from the command line, run ``action`` with it, and exit.
 
     Exit codes: 0 success, 1 internal error, 2 user error, 130 Ctrl-C, 143 SIGTERM. A user error prints one message;

@@ -89,9 +89,13 @@ class SearchSettings(Settings):
         if (self.queries is None) != (self.out is None):
             raise ValueError("queries and out belong together: queries=queries.txt out=answers.csv")
         if len({path.absolute() for path in self.checkpoint}) < len(self.checkpoint):
-            raise ValueError(f"checkpoint={list(map(str, self.checkpoint))}: the same file twice; give two models, or one")
+            raise ValueError(
+                f"checkpoint={list(map(str, self.checkpoint))}: the same file twice; give two models, or one"
+            )
         if len(self.checkpoint) > 1 and (self.query is not None or self.queries is not None):
-            raise ValueError(f"checkpoint has {len(self.checkpoint)} models; only the page compares models, so give one")
+            raise ValueError(
+                f"checkpoint has {len(self.checkpoint)} models; only the page compares models, so give one"
+            )
         return self
 
 
@@ -178,8 +182,8 @@ def _describe(path: Path, searcher: "Searcher") -> None:
     """Report what is approximate, and what a search without vectors costs."""
     if searcher.scoring == "whole gallery":
         say(
-            f"{path}: this model has no vectors to search; it scores all {searcher.split.num_images:,} images with every "
-            f"query, {searcher.seconds_per_query():.2f} s each. Give it as rerank= to a fast model to save most of that"
+            f"{path}: this model has no vectors to search; it scores all {searcher.split.num_images:,} images with "
+            f"every query, {searcher.seconds_per_query():.2f} s each; give it as rerank= to a fast model"
         )
     if not searcher.is_exact:
         step = max(1, searcher.split.num_captions // COMPARED)

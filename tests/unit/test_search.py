@@ -7,8 +7,8 @@ import pytest
 
 from helpers.cli import run_cli_in_process
 from helpers.configs import compose_config
-from helpers.small_search import MODELS, write_split
 from helpers.small_checkpoints import write_checkpoint
+from helpers.small_search import MODELS, write_split
 from tangka_match.search import main
 
 
@@ -67,9 +67,7 @@ def test_rerank_reports_its_agreement(places):
 
 
 def test_slow_model_alone_says_what_it_costs(places):
-    done = run_cli_in_process(
-        f"checkpoint={places[0] / 'saf.ckpt'}", places[1][1], "query=绿度母", "top=20", main=main
-    )
+    done = run_cli_in_process(f"checkpoint={places[0] / 'saf.ckpt'}", places[1][1], "query=绿度母", "top=20", main=main)
     assert done.code == 0, done.stderr
     assert "scores all 20 images with every query" in done.stdout
     assert done.stdout.count("test-00") == 20
@@ -104,8 +102,6 @@ def test_user_error_gives_one_message(places, words, message):
 
 def test_port_in_use_is_reported_before_anything_is_loaded(places):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        done = run_cli_in_process(
-            "checkpoint=/nowhere.ckpt", places[1][1], f"port={taken.getsockname()[1]}", main=main
-        )
+        done = run_cli_in_process("checkpoint=/nowhere.ckpt", places[1][1], f"port={taken.getsockname()[1]}", main=main)
     assert done.code == 2
     assert "cannot be opened (Address already in use); set port to another number" in done.stderr

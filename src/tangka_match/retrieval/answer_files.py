@@ -55,8 +55,8 @@ def results_table(query: str, results: Sequence[SearchResult]) -> Table:
 def write_answers(path: Path, queries: Sequence[str], answers: Sequence[Sequence[SearchResult]]) -> None:
     """Write one row per query and image: ``query``, ``rank``, ``image_id``, ``score``, ``caption``.
 
-    Texts that a spreadsheet would execute as a formula get an apostrophe in front. UTF-8 with a byte order mark, without
-    which Excel does not show Chinese.
+    Texts that a spreadsheet would execute as a formula get an apostrophe in front. The file is UTF-8 with a byte order
+    mark, without which Excel does not show Chinese.
     """
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)

@@ -47,11 +47,9 @@ class HNSWSearch:
             for other in index.folder.glob("hnsw-*.faiss"):
                 if other != path:
                     other.unlink(missing_ok=True)
-            self._graph = self._read(path) if path.exists() else None
+            self._graph: Any = self._read(path) if path.exists() else None
             if self._graph is None or self._graph.ntotal > len(index):
-                self._graph = self._faiss.IndexHNSWFlat(
-                    index.vectors.shape[1], links, self._faiss.METRIC_INNER_PRODUCT
-                )
+                self._graph = self._faiss.IndexHNSWFlat(index.vectors.shape[1], links, self._faiss.METRIC_INNER_PRODUCT)
                 self._graph.hnsw.efConstruction = construction
             if self._graph.ntotal < len(index):
                 self._extend(index.vectors)

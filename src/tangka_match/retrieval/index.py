@@ -168,7 +168,9 @@ class Index:
         if top < 1:
             raise ConfigError(f"top={top} must be >= 1")
         vectors = self.vectors
-        asked = queries if isinstance(queries, np.ndarray) else None if queries.pooled is None else queries.pooled.numpy()
+        asked = (
+            queries if isinstance(queries, np.ndarray) else None if queries.pooled is None else queries.pooled.numpy()
+        )
         if asked is None or asked.ndim != 2 or asked.shape[1] != vectors.shape[1]:
             found = "no vectors" if asked is None else f"shape {asked.shape}"
             raise ConfigError(f"queries has {found}; this index takes (queries, {vectors.shape[1]})")

@@ -95,8 +95,8 @@ class MilvusSearch:
             yield
         except (failure, OSError, ValueError) as error:
             raise ConfigError(
-                f"index.uri={self._uri}: Milvus does not answer, or refuses ({type(error).__name__}: {error}); start it, "
-                "check the address and index.token, or use index=exact"
+                f"index.uri={self._uri}: Milvus does not answer, or refuses ({type(error).__name__}: {error}); start "
+                "it, check the address and index.token, or use index=exact"
             ) from error
 
 

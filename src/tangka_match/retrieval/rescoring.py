@@ -34,9 +34,7 @@ class Rescorer:
         self.matcher = matcher
         self.index = index
 
-    def score(
-        self, texts: Encoded, rows: npt.NDArray[np.int64] | None = None
-    ) -> npt.NDArray[np.float32]:
+    def score(self, texts: Encoded, rows: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.float32]:
         """Score images against captions.
 
         Args:

@@ -47,8 +47,8 @@ class Agreement:
     def describe(self) -> str:
         """Return a sentence for the terminal."""
         return (
-            f"same first image as exact search in {self.first:.0f} % of {self.queries} captions, {self.shared:.0f} % of "
-            f"its best {self.top} found"
+            f"same first image as exact search in {self.first:.0f} % of {self.queries} captions, {self.shared:.0f} % "
+            f"of its best {self.top} found"
         )
 
 
@@ -81,7 +81,9 @@ class Searcher:
             raise ConfigError(f"rerank_top={rerank_top} must be >= 1")
         for used in (base, rerank):
             if used is not None and used.index.image_ids != split.image_ids:
-                raise ConfigError(f"{used.index.folder}: its images are not those of split {split.name}; build it again")
+                raise ConfigError(
+                    f"{used.index.folder}: its images are not those of split {split.name}; build it again"
+                )
         self.split = split
         self.base = base
         self.scoring: Scoring = scoring_of(base, base.matcher.encode_texts(split.captions[:PROBES]))
@@ -163,8 +165,8 @@ class Searcher:
         """
         if self.scoring == "whole gallery" and self.split.num_captions > MAX_CAPTIONS:
             raise ConfigError(
-                f"{self.split.num_captions:,} captions are too many for a model without one vector per caption (at most "
-                f"{MAX_CAPTIONS:,}); use it as rerank= of another one"
+                f"{self.split.num_captions:,} captions are too many for a model without one vector per caption (at "
+                f"most {MAX_CAPTIONS:,}); use it as rerank= of another one"
             )
         texts = self._captions
         if self.scoring == "whole gallery":

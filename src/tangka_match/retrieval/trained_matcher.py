@@ -271,8 +271,8 @@ class TrainedMatcher:
         if self.vocabulary.unknown_share(words) == 100:
             raise CheckpointError(
                 f"{split.captions_path}: none of the words of its {len(words)} captions is in the vocabulary of the "
-                f"checkpoint of run {self.metadata['run_id']} ({len(self.vocabulary):,} words); check the language of the captions and, for a converted "
-                "checkpoint, that its vocabulary belongs to it"
+                f"checkpoint of run {self.metadata['run_id']} ({len(self.vocabulary):,} words); check the language of "
+                "the captions and, for a converted checkpoint, that its vocabulary belongs to it"
             )
 
 

@@ -25,13 +25,13 @@ def api_page(description: Mapping[str, Any]) -> str:
 def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
     rows = "".join(
         f"<tr><td><code>{escape(each['name'])}</code></td><td>{escape(_limits(each['schema']))}</td>"
-        f"<td>{'required' if each.get('required') else 'default ' + escape(str(each['schema'].get('default')))}</td></tr>"
+        f"<td>{'required' if each.get('required') else escape(str(each['schema'].get('default')))}</td></tr>"
         for each in operation.get("parameters", [])
     )
     body = "<p>Body: JSON, see <code>Batch</code> in openapi.json.</p>" if "requestBody" in operation else ""
     return (
-        f"<h2><code>{escape(method.upper())} {escape(path)}</code></h2><p>{escape(operation.get('description', ''))}</p>"
-        f"<table>{rows}</table>{body}"
+        f"<h2><code>{escape(method.upper())} {escape(path)}</code></h2>"
+        f"<p>{escape(operation.get('description', ''))}</p><table>{rows}</table>{body}"
     )
 
 

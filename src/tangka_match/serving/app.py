@@ -56,7 +56,7 @@ def create_app(
     """
     # The usual documentation pages load their scripts from elsewhere; /docs is our own.
     # Recent versions can send measurements to a server that the environment names; no request leaves the machine.
-    silent = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+    silent: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
     app = FastAPI(title="tangka_match search", docs_url=None, redoc_url=None, telemetry=silent)
     limiter = anyio.CapacityLimiter(WORKERS)
 

@@ -50,7 +50,9 @@ def serve(
     shown = "127.0.0.1" if host in WILDCARDS else host
     address = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
     if not is_local:
-        announce(f"host={host}: everyone who reaches this machine can search and see the pictures; there is no password")
+        announce(
+            f"host={host}: everyone who reaches this machine can search and see the pictures; there is no password"
+        )
     if not pictures.has_any(split.image_ids):
         announce(f"no thumbnails in {pictures.folder}: the page shows boxes and ids; put <image id>.jpg or .png there")
     announce(f"page         {address}   (API: {address}/docs; Ctrl-C ends the server)")

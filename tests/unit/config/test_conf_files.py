@@ -20,7 +20,19 @@ from tangka_match.records.setting_names import ADDED_SETTINGS, with_first_names
 CONF = Path(conf_dir())
 GROUP_FILES = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name not in ("experiment", "index"))
 EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
-NAMES = ("compare", "config", "convert", "dashboard", "demo_data", "diagnose", "evaluate", "extract", "report", "runs", "search")
+NAMES = (
+    "compare",
+    "config",
+    "convert",
+    "dashboard",
+    "demo_data",
+    "diagnose",
+    "evaluate",
+    "extract",
+    "report",
+    "runs",
+    "search",
+)
 TOKENIZERS = sorted(CONF.glob("data/tokenizer/*.yaml"))
 PRIMARY = {CONF / f"{name}.yaml" for name in NAMES}
 INDEXES = sorted(CONF.glob("index/*.yaml"))  # a group of search.yaml only, composed in tests/unit/test_search.py

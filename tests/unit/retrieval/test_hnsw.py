@@ -60,7 +60,7 @@ def test_damaged_graph_is_named(built):
 
 
 def test_settings_out_of_range(built):
-    with pytest.raises(ConfigError, match="index.effort=0 must be >= 1"):
+    with pytest.raises(ConfigError, match=r"index.effort=0 must be >= 1"):
         HNSWSearch(built[0], effort=0)
 
 

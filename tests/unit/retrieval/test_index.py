@@ -135,7 +135,7 @@ def test_missing_rows_are_noticed(tmp_path):
     Index.build(matcher, split, tmp_path / "index")
     path = Manifest.read(tmp_path / "index").path(tmp_path / "index", "pooled")
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(ConfigError, match="956 bytes, but .* needs 960"):
+    with pytest.raises(ConfigError, match=r"956 bytes, but .* needs 960"):
         Index.open(tmp_path / "index")
     assert_equals_split(Index.build(matcher, split, tmp_path / "index"), matcher, split)
 
@@ -175,14 +175,14 @@ def test_add_refuses_more_regions(tmp_path):
     matcher = load_model(tmp_path / "a.ckpt", split, "vse")
     index = Index.build(matcher, split, tmp_path / "index")
     write_precomp(tmp_path / "more", "val", images=5, regions=4, ids="image")
-    with pytest.raises(DataFormatError, match="4 regions per image, but the index .* was built with 3"):
+    with pytest.raises(DataFormatError, match=r"4 regions per image, but the index .* was built with 3"):
         index.add(matcher, load_split(tmp_path / "more", "val"))
 
 
 def test_other_feature_size_is_refused(tmp_path):
     split = write_split(tmp_path / "data")
     matcher = load_model(tmp_path / "a.ckpt", split)
-    with pytest.raises(CheckpointError, match="features of 6 dimensions, but .* was trained on 8"):
+    with pytest.raises(CheckpointError, match=r"features of 6 dimensions, but .* was trained on 8"):
         Index.build(matcher, write_split(tmp_path / "other", dim=6), tmp_path / "index")
 
 

@@ -4,12 +4,12 @@ import torch
 
 from helpers.small_search import make_rescorer, make_searcher, write_split
 from tangka_match.errors import ConfigError, DataFormatError
+from tangka_match.metrics import retrieval_ranks
 from tangka_match.retrieval import rescoring, searcher
 from tangka_match.retrieval.evaluation import evaluate_split
 from tangka_match.retrieval.nearest import ExactSearch, Hits
 from tangka_match.retrieval.protocols import EvaluationProtocol
 from tangka_match.retrieval.searcher import Searcher
-from tangka_match.metrics import retrieval_ranks
 
 KINDS = {"dual": "product", "vse": "pooled first", "scan": "whole gallery", "saf": "whole gallery"}
 
@@ -108,7 +108,11 @@ def test_similar_images_exclude_the_image_itself(tmp_path, split):
 
 def test_words_say_what_the_model_knows(tmp_path, split):
     made = make_searcher(tmp_path, split)
-    assert [tuple(word) for word in made.words("绿度母骑自行车")] == [("绿度母", True), ("骑", False), ("自行车", False)]
+    assert [tuple(word) for word in made.words("绿度母骑自行车")] == [
+        ("绿度母", True),
+        ("骑", False),
+        ("自行车", False),
+    ]
 
 
 @pytest.mark.parametrize("query", ["。", " ", "，，"])

@@ -59,7 +59,7 @@ def test_similar_images_and_captions(client, desk):
 def test_attention_has_one_weight_per_region_and_word(client, model):
     values = {"q": "绿度母坐在莲花座上", "image_id": "test-0003", "model": model}
     answer = client.get("/api/attention", params=values).json()
-    assert [word["text"] for word in answer["words"]][0] == "绿度母"
+    assert answer["words"][0]["text"] == "绿度母"
     assert all(len(word["weights"]) == len(answer["boxes"]) == 4 for word in answer["words"])
     assert (answer["words"][0]["effect"] is None) == (model == 1)
 

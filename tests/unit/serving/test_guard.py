@@ -14,7 +14,9 @@ def test_loopback_hosts_are_allowed(desk, host):
     assert status(desk, {"host": host}) == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "192.168.1.5", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "192.168.1.5", ""]
+)
 def test_other_hosts_are_refused(desk, host):
     assert status(desk, {"host": host}) == 403
 
@@ -30,7 +32,9 @@ def test_addresses_are_allowed_on_all_interfaces_but_names_are_not(desk):
     assert status(desk, {"host": "evil.example"}, any_address=True) == 403
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:8080", "http://localhost:7860", "null", "http://["])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "http://127.0.0.1:8080", "http://localhost:7860", "null", "http://["]
+)
 def test_other_origins_are_refused(desk, origin):
     assert status(desk, {"host": "127.0.0.1:7860", "origin": origin}) == 403
 

@@ -14,7 +14,20 @@ def pictures(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../secret", "../secret.png", "../../secret.png", "sub/deep", "link", "", ".", "..", "a\0b", "x" * 5000, "/etc/passwd"]
+    "name",
+    [
+        "../secret",
+        "../secret.png",
+        "../../secret.png",
+        "sub/deep",
+        "link",
+        "",
+        ".",
+        "..",
+        "a\0b",
+        "x" * 5000,
+        "/etc/passwd",
+    ],
 )
 def test_nothing_outside_the_folder_is_found(pictures, name):
     assert pictures.find(name) is None
