@@ -51,10 +51,13 @@ class Rescorer:
         ]
         return np.concatenate(parts).T
 
-    def score_captions(self, row: int, texts: Encoded) -> npt.NDArray[np.float32]:
-        """Score captions against one image, (C,)."""
-        image = self._images(np.array([row]))
+    def score_captions(self, image: Encoded, texts: Encoded) -> npt.NDArray[np.float32]:
+        """Score captions against one encoded image, (C,)."""
         return score_matrix(self.matcher.matcher, image, texts, dtype=self.matcher.dtype)[0].numpy()
+
+    def image(self, row: int) -> Encoded:
+        """Return one encoded image of the index."""
+        return self._images(np.array([row]))
 
     def _images(self, rows: npt.NDArray[np.int64]) -> Encoded:
         return self.index.encoded[torch.from_numpy(rows)]

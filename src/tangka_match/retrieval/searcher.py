@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from tangka_match.retrieval.rescoring import PROBES, Rescorer, Scoring, picture_
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 from tangka_match.types import Encoded
 
+Regions = npt.NDArray[np.floating[Any]]
 MAX_CAPTIONS = 20_000
 """Captions up to which a model without one vector per caption searches the captions of a picture."""
 
@@ -152,10 +153,13 @@ class Searcher:
 
     def similar(self, row: int, top: int) -> Hits:
         """Find the images closest to an image, without itself; scores are cosines of image vectors."""
-        vectors = self._pictures
-        found = ExactSearch(vectors).search(vectors[row : row + 1], top + 1)
+        found = ExactSearch(self._pictures).search(self._pictures[row : row + 1], top + 1)
         others = found.rows[0] != row
         return Hits(found.rows[:, others][:, :top], found.scores[:, others][:, :top])
+
+    def similar_to(self, regions: Regions, top: int) -> Hits:
+        """Find the images closest to one that is not in the split, (1, R, F)."""
+        return ExactSearch(self._pictures).search(picture_vectors(self.base.matcher.encode_images(regions)), top)
 
     def captions(self, row: int, top: int) -> Hits:
         """Find the captions of the split that fit an image best.
@@ -163,24 +167,12 @@ class Searcher:
         Raises:
             ConfigError: If the model has no vector per caption and the split has more than ``MAX_CAPTIONS``.
         """
-        if self.scoring == "whole gallery" and self.split.num_captions > MAX_CAPTIONS:
-            raise ConfigError(
-                f"{self.split.num_captions:,} captions are too many for a model without one vector per caption (at "
-                f"most {MAX_CAPTIONS:,}); use it as rerank= of another one"
-            )
-        texts = self._captions
-        if self.scoring == "whole gallery":
-            rows, scores = _best(self.base.score_captions(row, texts), top)
-        else:
-            assert texts.pooled is not None
-            count = top if self.rerank is None else max(top, self.rerank_top)
-            found = ExactSearch(texts.pooled.numpy()).search(self.base.index.vectors[row : row + 1], count)
-            rows, scores = found.rows[0], found.scores[0]
-        if self.rerank is not None:
-            rows = rows[: max(top, self.rerank_top)]
-            again = self._encode(self.rerank.matcher, [self.split.captions[place] for place in rows])
-            rows, scores = _best(self.rerank.score_captions(row, again), top, rows)
-        return Hits(rows[None, :top], scores[None, :top])
+        return self._fitting(self.base.image(row), None if self.rerank is None else self.rerank.image(row), top)
+
+    def captions_of(self, regions: Regions, top: int) -> Hits:
+        """Find the captions that fit an image that is not in the split, (1, R, F); see `captions`."""
+        again = None if self.rerank is None else self.rerank.matcher.encode_images(regions)
+        return self._fitting(self.base.matcher.encode_images(regions), again, top)
 
     def seconds_per_query(self) -> float:
         """Measure the time of one query, without loading from disk."""
@@ -189,6 +181,26 @@ class Searcher:
         start = time.perf_counter()
         self.search(query, 1)
         return time.perf_counter() - start
+
+    def _fitting(self, image: Encoded, again: Encoded | None, top: int) -> Hits:
+        """Rank the captions for an image, encoded by the base model and by the one that re-ranks."""
+        if self.scoring == "whole gallery" and self.split.num_captions > MAX_CAPTIONS:
+            raise ConfigError(
+                f"{self.split.num_captions:,} captions are too many for a model without one vector per caption (at "
+                f"most {MAX_CAPTIONS:,}); use it as rerank= of another one"
+            )
+        count = top if again is None else max(top, self.rerank_top)
+        texts = self._captions
+        if self.scoring == "whole gallery":
+            rows, scores = _best(self.base.score_captions(image, texts), count)
+        else:
+            assert texts.pooled is not None and image.pooled is not None
+            found = ExactSearch(texts.pooled.numpy()).search(image.pooled.numpy(), count)
+            rows, scores = found.rows[0], found.scores[0]
+        if self.rerank is not None and again is not None:
+            chosen = self._encode(self.rerank.matcher, [self.split.captions[place] for place in rows])
+            rows, scores = _best(self.rerank.score_captions(again, chosen), top, rows)
+        return Hits(rows[None, :top], scores[None, :top])
 
     def _first(self, texts: Encoded, top: int) -> Hits:
         """Rank the images by the base model."""

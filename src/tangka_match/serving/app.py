@@ -100,6 +100,11 @@ def _add_api(app: FastAPI, desk: SearchDesk, compute: Callable[..., Any]) -> Non
         """Find images and captions close to an image of the data set."""
         return await compute(desk.similar, image_id, top, model)
 
+    @app.post("/api/similar")
+    async def similar_to_upload(request: Request, top: Top = 5, model: int = 0) -> Similar:
+        """Find images and captions close to the picture in the body: the bytes of a PNG, JPEG or WebP file."""
+        return await compute(desk.similar_to, await request.body(), top, model)
+
     @app.get("/api/attention")
     async def attention(q: Text, image_id: ImageId, model: int = 0) -> Attention:
         """Find the regions of an image that the words of a sentence refer to."""

@@ -11,6 +11,7 @@ from tangka_match.data.split import Split
 from tangka_match.errors import ConfigError
 from tangka_match.retrieval.answer_files import list_results
 from tangka_match.retrieval.attention import weigh_regions
+from tangka_match.retrieval.own_pictures import PictureEncoder
 from tangka_match.retrieval.nearest import Hits
 from tangka_match.retrieval.searcher import Searcher
 from tangka_match.serving.pictures import Pictures
@@ -44,12 +45,14 @@ class SearchDesk:
         split: Split that they search.
         pictures: Thumbnails of the data set.
         top: Images per query that the page shows.
+        encoder: Encoder of uploaded pictures; ``None`` if it is not known.
     """
 
     searchers: Mapping[str, Searcher]
     split: Split
     pictures: Pictures
     top: int
+    encoder: PictureEncoder | None = None
 
     def about(self) -> About:
         """Describe the data set and the models."""
@@ -63,7 +66,7 @@ class SearchDesk:
             models=[Model(name=n, scoring=s.scoring, exact=s.is_exact) for n, s in self.searchers.items()],
             pictures=self.pictures.has_any(split.image_ids),
             thumbnail_folder=str(self.pictures.folder),
-            uploads=False,
+            uploads=self.encoder is not None,
             examples=_examples(split.captions),
             samples=self._samples(),
         )
@@ -88,24 +91,29 @@ class SearchDesk:
             ConfigError: If there is no such image or model.
         """
         row, searcher = self._row(image_id), self._searcher(model)
-        found = searcher.captions(row, top)
-        rows = zip(found.rows[0].tolist(), found.scores[0].tolist(), strict=True)
-        captions = [
-            FoundCaption(
-                caption=self.split.captions[place],
-                image_id=self.split.image_ids[int(self.split.caption_to_image[place])],
-                score=score,
-                rank=rank,
-            )
-            for rank, (place, score) in enumerate(rows, 1)
-        ]
         own = [self.split.captions[place] for place in (self.split.caption_to_image == row).nonzero()[0]]
-        itself = self._image(image_id, score=1.0, rank=0, caption=own[0])
         return Similar(
-            image=itself,
+            image=self._image(image_id, score=1.0, rank=0, caption=own[0]),
             own_captions=own,
             results=self._images(searcher.similar(row, top))[0],
-            captions=captions,
+            captions=self._captions(searcher.captions(row, top)),
+        )
+
+    def similar_to(self, content: bytes, top: int, model: int) -> Similar:
+        """Search images and captions that are close to an uploaded picture.
+
+        Raises:
+            ConfigError: If the encoder of the data set is not known, or there is no such model.
+            DataFormatError: If ``content`` is not a picture.
+        """
+        if self.encoder is None:
+            raise ConfigError("pictures of your own need a data set written by `python -m tangka_match.extract`")
+        regions, searcher = self.encoder.encode(content), self._searcher(model)
+        return Similar(
+            image=None,
+            own_captions=[],
+            results=self._images(searcher.similar_to(regions, top))[0],
+            captions=self._captions(searcher.captions_of(regions, top)),
         )
 
     def attention(self, query: str, image_id: str, model: int) -> Attention:
@@ -153,6 +161,18 @@ class SearchDesk:
 
     def _images(self, hits: Hits) -> list[list[Image]]:
         return [[self._image(*result) for result in results] for results in list_results(self.split, hits)]
+
+    def _captions(self, hits: Hits) -> list[FoundCaption]:
+        found = zip(hits.rows[0].tolist(), hits.scores[0].tolist(), strict=True)
+        return [
+            FoundCaption(
+                caption=self.split.captions[place],
+                image_id=self.split.image_ids[int(self.split.caption_to_image[place])],
+                score=score,
+                rank=rank,
+            )
+            for rank, (place, score) in enumerate(found, 1)
+        ]
 
     def _image(self, image_id: str, score: float, rank: int, caption: str) -> Image:
         has_picture = self.pictures.find(image_id) is not None

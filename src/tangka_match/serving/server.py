@@ -8,6 +8,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from tangka_match.data.split import Split
+from tangka_match.errors import ConfigError
+from tangka_match.retrieval.own_pictures import PictureEncoder
 from tangka_match.retrieval.searcher import Searcher
 from tangka_match.serving.address import MAX_CONNECTIONS
 from tangka_match.serving.app import create_app
@@ -42,7 +44,7 @@ def serve(
         announce: Prints a line to the terminal.
     """
     pictures = Pictures(split.captions_path.absolute().parent)
-    desk = SearchDesk(searchers, split, pictures, top)
+    desk = SearchDesk(searchers, split, pictures, top, _open_encoder(split, announce))
     is_local = host in LOOPBACK
     names = [*allowed_hosts, *([] if host in WILDCARDS else [host]), *([] if is_local else [socket.gethostname()])]
     app = create_app(desk, names, any_address=host in WILDCARDS)
@@ -59,6 +61,15 @@ def serve(
     if opens:
         webbrowser.open(address)
     _run(app, listener)
+
+
+def _open_encoder(split: Split, announce: Callable[[str], None]) -> PictureEncoder | None:
+    """Load the encoder of uploaded pictures; the page works without it."""
+    try:
+        return PictureEncoder.of(split)
+    except ConfigError as error:
+        announce(f"pictures of your own cannot be searched with: {error}")
+        return None
 
 
 def _run(app: FastAPI, listener: socket.socket) -> None:

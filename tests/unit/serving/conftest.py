@@ -1,3 +1,7 @@
+import io
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
@@ -22,6 +26,24 @@ def desk(tmp_path_factory):
         Image.new("RGB", (80, 100), "teal").save(folder / "data" / "thumbnails" / f"{image_id}.png")
     searchers = {name: make_searcher(folder, split, name) for name in ("dual", "vse")}
     return SearchDesk(searchers, split, Pictures(folder / "data"), top=5)
+
+
+class LikeImage:
+    """Encoder of uploads for which every picture looks like one image of the split."""
+
+    def __init__(self, split, row):
+        self._features = split.features.read(np.array([row]))
+
+    def encode(self, content):
+        """Return the features of the image, if the content is a picture."""
+        Image.open(io.BytesIO(content)).verify()
+        return self._features
+
+
+@pytest.fixture(scope="session")
+def with_uploads(desk):
+    """The same desk, which takes every uploaded picture for ``test-0003``."""
+    return replace(desk, encoder=LikeImage(desk.split, 3))
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,25 @@ def test_similar_images_and_captions(client, desk):
 
 
 @pytest.mark.parametrize("model", [0, 1])
+def test_uploaded_picture_is_searched_like_the_image_that_it_shows(client, desk, with_uploads, model):
+    content = desk.pictures.find("test-0000").read_bytes()
+    uploads = TestClient(create_app(with_uploads), base_url="http://127.0.0.1")
+    answer = uploads.post("/api/similar", params={"top": 4, "model": model}, content=content).json()
+    known = client.get("/api/similar", params={"image_id": "test-0003", "top": 4, "model": model}).json()
+    assert answer["image"] is None
+    assert [found["caption"] for found in answer["captions"]] == [found["caption"] for found in known["captions"]]
+    assert answer["results"][0]["image_id"] == "test-0003"
+    assert answer["results"][0]["score"] == pytest.approx(1, abs=1e-5)
+    assert [image["image_id"] for image in answer["results"][1:]] == [i["image_id"] for i in known["results"][:3]]
+    assert uploads.get("/api/about").json()["uploads"] is True
+
+
+def test_upload_without_encoder_says_what_is_needed(client):
+    answer = client.post("/api/similar", content=b"x")
+    assert (answer.status_code, "tangka_match.extract" in answer.json()["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("model", [0, 1])
 def test_attention_has_one_weight_per_region_and_word(client, model):
     values = {"q": "绿度母坐在莲花座上", "image_id": "test-0003", "model": model}
     answer = client.get("/api/attention", params=values).json()

@@ -10,6 +10,11 @@ from helpers.running_server import running
 from tangka_match.serving.desk import SearchDesk
 
 QUERY = "绿度母骑自行车"
+DROP = """bytes => {
+  const files = new DataTransfer();
+  files.items.add(new File([new Uint8Array(bytes)], "own.png", { type: "image/png" }));
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -160,4 +165,19 @@ def test_set_without_pictures_shows_boxes_and_how_to_add_pictures(site, tmp_path
         expect(session.page.locator(".notice")).to_contain_text(str(tmp_path / "thumbnails"))
         expect(session.page.locator(".card").first.locator("svg rect")).to_have_count(4)
         expect(session.page.locator(".card .name").first).to_have_text(desk.split.image_ids[0])
+        session.close()
+
+
+def test_a_dropped_picture_is_searched_with(site, with_uploads):
+    browser, _, _ = site
+    with running(with_uploads) as address:
+        session = Session(browser, address)
+        expect(session.page.locator(".hint")).to_have_text(re.compile("Drop a picture"))
+        content = with_uploads.pictures.find("test-0000").read_bytes()
+        session.page.evaluate(DROP, list(content))
+        expect(session.page.locator(".chosen img").first).to_be_visible()
+        expect(session.page.locator("section").first.locator(".card").first).to_have_attribute(
+            "data-image", "test-0003"
+        )
+        session.page.go_back()
         session.close()

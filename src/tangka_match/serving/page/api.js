@@ -1,4 +1,4 @@
-// Requests to the server; a newer request of the same kind cancels the older one.
+// Requests to the server; the answer to an outdated request is dropped.
 import { label } from "./labels.js";
 
 const running = new Map();
@@ -11,9 +11,12 @@ export async function latest(kind, work) {
   running.get(kind)?.abort();
   const controller = new AbortController();
   running.set(kind, controller);
-  const result = await work();
-  if (controller.signal.aborted) throw new DOMException("replaced by a newer request", "AbortError");
-  return result;
+  try {
+    return await work();
+  } finally {
+    // An outdated answer, or error, must not replace the newer one.
+    if (controller.signal.aborted) throw new DOMException("replaced by a newer request", "AbortError");
+  }
 }
 
 export async function send(path, body) {

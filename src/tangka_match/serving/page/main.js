@@ -1,5 +1,5 @@
 // The page: its state is the address (?q= or ?image=), so that the back button works and links can be shared.
-import { get, latest } from "./api.js";
+import { get, latest, send } from "./api.js";
 import { element, makeCard } from "./cards.js";
 import { applyLabels, label, switchLanguage } from "./labels.js";
 import { showWords } from "./words.js";
@@ -15,21 +15,21 @@ function go(values) {
   show();
 }
 
-async function show() {
+function show() {
   const state = new URLSearchParams(location.search);
   const [query, image] = [state.get("q") ?? "", state.get("image") ?? ""];
   if (!image) input.value = query;
   document.title = [query || image, label("title")].filter(Boolean).join(" · ");
+  return display(() => (image ? imageView(image) : query.trim() ? queryView(query) : startView()));
+}
+
+async function display(makeView) {
   main.classList.add("busy");
   try {
-    await latest("page", async () => {
-      const view = image ? await imageView(image) : query.trim() ? await queryView(query) : startView();
-      return view;
-    }).then((view) => {
-      words.replaceChildren();
-      view.under();
-      main.replaceChildren(...notices(), ...view.parts);
-    });
+    const view = await latest("page", makeView);
+    words.replaceChildren();
+    view.under();
+    main.replaceChildren(...notices(), ...view.parts);
   } catch (error) {
     if (error.name === "AbortError") return;
     words.replaceChildren();
@@ -47,7 +47,9 @@ function startView() {
   });
   const samples = gallery(label("samples"), about.samples, null);
   samples.querySelector(".gallery").classList.add("plain-cards");
-  return { parts: [samples], under: () => words.replaceChildren(element("span", "", label("examples")), ...examples) };
+  const hint = about.uploads ? [element("span", "hint", label("upload"))] : [];
+  const under = () => words.replaceChildren(element("span", "", label("examples")), ...examples, ...hint);
+  return { parts: [samples], under };
 }
 
 async function queryView(query) {
@@ -68,13 +70,36 @@ async function imageView(imageId) {
     about.models.map((_, model) => get("/api/similar", { image_id: imageId, top: about.top, model })),
   );
   const { image, own_captions: own } = answers[0];
+  return similarView(answers, () => {
+    const card = makeCard([image], 0, (id) => go({ image: id }));
+    card.querySelector("details").open = true;
+    return card;
+  }, own);
+}
+
+// A picture of one's own is not in the address: it cannot be sent again after going back.
+async function uploadView(file) {
+  const answers = await Promise.all(
+    about.models.map((_, model) => send(`/api/similar?${new URLSearchParams({ top: about.top, model })}`, file)),
+  );
+  const address = URL.createObjectURL(file);
+  return similarView(answers, () => {
+    const card = element("article", "card");
+    const picture = element("img");
+    picture.src = address;
+    picture.alt = label("uploaded");
+    card.append(element("div", "picture"), element("p", "id", label("uploaded")));
+    card.firstChild.append(picture);
+    return card;
+  }, []);
+}
+
+function similarView(answers, makeChosen, own) {
   const parts = answers.flatMap((answer, model) => {
     const chosen = element("div", "chosen");
     const side = element("div");
     side.append(element("h2", "", titled("captions", model)), captionList(answer.captions, new Set(own)));
-    const card = makeCard([image], 0, (id) => go({ image: id }));
-    card.querySelector("details").open = true;
-    chosen.append(card, side);
+    chosen.append(makeChosen(), side);
     return [chosen, gallery(titled("similar", model), answer.results, null)];
   });
   return { parts, under: () => {} };
@@ -137,6 +162,17 @@ document.getElementById("language").addEventListener("click", () => {
   show();
 });
 addEventListener("popstate", show);
+addEventListener("dragover", (event) => {
+  event.preventDefault(); // otherwise the browser opens the file
+  document.body.classList.toggle("dropping", about?.uploads);
+});
+addEventListener("dragleave", () => document.body.classList.remove("dropping"));
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  const file = event.dataTransfer.files[0];
+  if (file && about.uploads) display(() => uploadView(file));
+});
 
 about = await get("/api/about").catch((error) => {
   main.replaceChildren(element("p", "notice fault", error.message));
