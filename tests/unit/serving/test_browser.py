@@ -179,5 +179,4 @@ def test_a_dropped_picture_is_searched_with(site, with_uploads):
         expect(session.page.locator("section").first.locator(".card").first).to_have_attribute(
             "data-image", "test-0003"
         )
-        session.page.go_back()
         session.close()
