@@ -1,7 +1,7 @@
 """Take the screenshot ``search.png`` of a running search page.
 
-    python -m tangka_match.search checkpoint=checkpoints/best/<run id>/best.ckpt data=demo
-    python docs/images/make_search.py [http://127.0.0.1:7860]
+python -m tangka_match.search checkpoint=checkpoints/best/<run id>/best.ckpt data=demo
+python docs/images/make_search.py [http://127.0.0.1:7860]
 """
 
 import io

@@ -42,7 +42,11 @@ def read_captions(path: Path) -> dict[str, list[str]]:
 
 
 def open_picture(path: Path | BinaryIO) -> Image.Image:
-    """Decode a picture, from a path or an open file, to RGB, rotated by its EXIF orientation, with transparent areas on white."""
+    """Decode a picture to RGB, rotated by its EXIF orientation, with transparent areas on white.
+
+    Args:
+        path: Path, or open file.
+    """
     with Image.open(path) as picture:
         upright = ImageOps.exif_transpose(picture)
         if not upright.has_transparency_data:

@@ -11,8 +11,8 @@ from tangka_match.data.split import Split
 from tangka_match.errors import ConfigError
 from tangka_match.retrieval.answer_files import list_results
 from tangka_match.retrieval.attention import weigh_regions
-from tangka_match.retrieval.own_pictures import PictureEncoder
 from tangka_match.retrieval.nearest import Hits
+from tangka_match.retrieval.own_pictures import PictureEncoder
 from tangka_match.retrieval.searcher import Searcher
 from tangka_match.serving.pictures import Pictures
 from tangka_match.serving.schemas import (

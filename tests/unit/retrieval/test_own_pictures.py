@@ -57,7 +57,7 @@ def test_encoder_of_another_shape_is_refused(extracted):
     split, _ = extracted
     path = split.captions_path.parent / "encoder.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"grid": 3}))
-    with pytest.raises(ConfigError, match="writes 10 regions of 8 dimensions, but .* has 5 of 8"):
+    with pytest.raises(ConfigError, match=r"writes 10 regions of 8 dimensions, but .* has 5 of 8"):
         PictureEncoder.of(split)
 
 
