@@ -4,9 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 RUNS   ?= runs
+FITTED  = $(wildcard checkpoints/best/*/best.ckpt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint docs bench format wandb-sync clean
+.PHONY: help setup demo search test fuzz lint docs bench format wandb-sync clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +24,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## write the demo set, train +experiment=targeted on it for a few epochs, print the recalls
 	$(BIN)/python -m tangka_match.train +experiment=targeted trainer.max_epochs=6 \
 		training.early_stopping_patience=null 'tags=[make-demo]'
+
+search: setup ## open the search page; fits a model to the demo set first if there is none (CHECKPOINT=... DATA=...)
+	@test -n "$(CHECKPOINT)" || test -n "$(FITTED)" || $(BIN)/python -m tangka_match.train +experiment=best 'tags=[make-search]'
+	$(BIN)/python -m tangka_match.search data=$(if $(DATA),precomp data.root=$(DATA),demo) open=true \
+		checkpoint="$(or $(CHECKPOINT),$$(ls -t checkpoints/best/*/best.ckpt | head -1))"
 
 test: setup ## run the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile

@@ -22,6 +22,7 @@ from benchmarks.memory import memory_rows
 from benchmarks.precision import precision_rows
 from benchmarks.rows import Row, print_rows
 from benchmarks.scoring import scoring_rows
+from benchmarks.search import search_rows
 from benchmarks.start_up import start_up_rows
 from benchmarks.training_step import training_rows
 
@@ -34,6 +35,10 @@ def main() -> None:
     parser.add_argument("--only", default="", help="comma-separated sections; default: all")
     parser.add_argument("--rounds", type=int, default=3, help="rounds per measurement")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--index", type=Path, help="folder of an index, whose vectors the search benchmark copies")
+    parser.add_argument(
+        "--largest", type=int, default=100_000, help="images of the search benchmark; 1000000 takes long"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     results = RESULTS / f"{'-'.join(_cpu().lower().split())}-{options.threads}-threads"
@@ -45,6 +50,7 @@ def main() -> None:
         "precision": precision_rows,
         "scoring": lambda: scoring_rows("sgr", 200, 500, rounds) + scoring_rows("saf", 200, 500, rounds),
         "large": lambda: scoring_rows("sgr", 1000, 5000, rounds),
+        "search": lambda: search_rows(20 * rounds, options.index, options.largest),
         "training": lambda: training_rows("sgr", 128, rounds),
         "memory": memory_rows,
         "growth": lambda: growth_rows(results.with_suffix(".png"), rounds),

@@ -58,6 +58,7 @@ _HOMES = {
         "register_tokenizer",
     ),
     "tangka_match.retrieval.evaluation": ("evaluate_split",),
+    "tangka_match.retrieval.index": ("Index",),
     "tangka_match.retrieval.protocols": ("EvaluationProtocol",),
     "tangka_match.retrieval.trained_matcher": ("TrainedMatcher",),
     "tangka_match.types": ("Encoded", "Matcher"),

@@ -12,6 +12,7 @@ COMMANDS = (
     "evaluate",
     "compare",
     "diagnose",
+    "search",
     "runs",
     "report",
     "dashboard",

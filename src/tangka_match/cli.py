@@ -33,26 +33,31 @@ FULL_DISK_ADVICE = "free space there or move the folder, then continue with resu
 
 SEVERAL_VALUES = re.compile(r"[\[{]|\w+\(|[^,]*,")  # a list, a dict, a Hydra function, or the values of a sweep
 ONE_VALUE = re.compile(r"[^\s,\[\]{}():](?:[^,\[\]{}():]*[^\s,\[\]{}():])?")
+INTERPOLATION = re.compile(r"(\\*)\$\{")  # each backslash before it counts twice
+BEFORE_QUOTE = re.compile(r"(\\+)(?='|\Z)")
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
 
 
-def command(name: str, action: Callable[[DictConfig], Any], config_name: str | None = None) -> Callable[[], None]:
+def command(
+    name: str, action: Callable[[DictConfig], Any], config_name: str | None = None, verbatim: Sequence[str] = ()
+) -> Callable[[], None]:
     """Make the ``main`` of a command.
 
     Args:
         name: Name of the command's module.
         action: Function that runs the command with the composed config.
         config_name: Name of the primary config in ``conf/``, without ``.yaml``; ``None`` stands for ``name``.
+        verbatim: Settings whose values are plain text, without the syntax of Hydra.
     """
 
     def main() -> None:
-        run_cli(action, name, config_name or name)
+        run_cli(action, name, config_name or name, verbatim)
 
     return main
 
 
-def run_cli(action: Callable[[DictConfig], Any], name: str, config_name: str) -> None:
+def run_cli(action: Callable[[DictConfig], Any], name: str, config_name: str, verbatim: Sequence[str] = ()) -> None:
     """Compose the config from the command line, run ``action`` with it, and exit.
 
     Exit codes: 0 success, 1 internal error, 2 user error, 130 Ctrl-C, 143 SIGTERM. A user error prints one message;
@@ -62,10 +67,13 @@ def run_cli(action: Callable[[DictConfig], Any], name: str, config_name: str) ->
         action: Function that runs the command with the composed config.
         name: Name of the command's module, for ``--help``.
         config_name: Name of the primary config in ``conf/``, without ``.yaml``.
+        verbatim: Settings whose values are plain text, without the syntax of Hydra.
     """
     is_verbose = any(word in ("-v", "--verbose", "debug=true") for word in sys.argv[1:])
     words = [word for word in sys.argv[1:] if word not in ("-v", "--verbose")]
-    sys.argv = [sys.argv[0], *map(quote_non_ascii, words)]
+    plain = tuple(f"{setting}=" for setting in verbatim)
+    quoted = [quote_verbatim(word) if word.startswith(plain) else quote_non_ascii(word) for word in words]
+    sys.argv = [sys.argv[0], *quoted]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
     failures: list[Exception] = []
 
@@ -111,6 +119,18 @@ def quote_non_ascii(override: str) -> str:
     else:
         quoted = f"'{value}'"
     return f"{name}={quoted}"
+
+
+def quote_verbatim(override: str) -> str:
+    r"""Quote the value of an override so that Hydra and OmegaConf return it unchanged, whatever it contains.
+
+    >>> print(quote_verbatim("query=莲花, 'red' [${x}]"))
+    query='莲花, \'red\' [\${x}]'
+    """
+    name, _, value = override.partition("=")
+    value = INTERPOLATION.sub(r"\1\1\\${", value)
+    value = BEFORE_QUOTE.sub(r"\1\1", value).replace("'", r"\'")
+    return f"{name}='{value}'"
 
 
 def read_settings(

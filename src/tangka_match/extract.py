@@ -36,7 +36,7 @@ def extract(config: DictConfig) -> None:
     import torch
 
     from tangka_match.models.chinese_clip import VisionTower
-    from tangka_match.retrieval.extraction import extract_split
+    from tangka_match.retrieval.extraction import extract_split, record_encoder
     from tangka_match.retrieval.foreign import zero_shot_checkpoint
 
     settings = read_settings(config, ExtractionSettings, groups=("debug",))
@@ -50,6 +50,7 @@ def extract(config: DictConfig) -> None:
         split=settings.split,
         batch_size=settings.batch_size,
     )
+    record_encoder(settings.out, settings.clip, settings.grid)
     checkpoint = settings.out / "zero_shot.ckpt"
     if not checkpoint.exists():
         content = zero_shot_checkpoint(settings.clip, 1 + tower.grid**2, tower.feature_dim)

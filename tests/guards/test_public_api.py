@@ -6,7 +6,7 @@ from pathlib import Path
 import tangka_match
 
 PUBLIC = {
-    *("load", "TrainedMatcher", "Matcher", "Encoded", "list_models"),
+    *("load", "Index", "TrainedMatcher", "Matcher", "Encoded", "list_models"),
     *("register_matcher", "register_loss", "register_optimizer"),
     *("register_scheduler", "register_callback", "register_tokenizer"),
     *("Split", "load_split", "evaluate_split", "EvaluationProtocol", "compare_ranks"),

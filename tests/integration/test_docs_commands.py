@@ -24,6 +24,7 @@ PAGES = {
         "train +experiment=best",
         "compare a=<run id>",
     ),
+    "docs/search.md": ("search checkpoint=best.ckpt data.root=<folder> query=",),
     "docs/comparing-runs.md": ("runs", "runs sort=", "runs show=", "report runs="),
     "docs/evaluation.md": (
         "evaluate checkpoint=best.ckpt data.root=<folder> split=test out=evaluation",

@@ -1,8 +1,9 @@
 """Extract features of pictures and write them, with their captions, as a split in the precomp layout."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -11,6 +12,7 @@ from rich.progress import track
 from tangka_match.errors import ConfigError, DataFormatError
 from tangka_match.models.chinese_clip import VisionTower
 
+ENCODER_FILE = "encoder.json"
 MAX_LISTED = 20
 """Maximum number of damaged pictures that a message lists."""
 
@@ -39,14 +41,24 @@ def read_captions(path: Path) -> dict[str, list[str]]:
     return captions
 
 
-def open_picture(path: Path) -> Image.Image:
-    """Decode a picture to RGB, rotated by its EXIF orientation, with transparent areas on white."""
+def open_picture(path: Path | BinaryIO) -> Image.Image:
+    """Decode a picture to RGB, rotated by its EXIF orientation, with transparent areas on white.
+
+    Args:
+        path: Path, or open file.
+    """
     with Image.open(path) as picture:
         upright = ImageOps.exif_transpose(picture)
         if not upright.has_transparency_data:
             return upright.convert("RGB")
         opaque = Image.new("RGBA", upright.size, "white")
         return Image.alpha_composite(opaque, upright.convert("RGBA")).convert("RGB")
+
+
+def record_encoder(out: Path, clip: str, grid: int) -> None:
+    """Record the encoder of the features in ``encoder.json``, so that `own_pictures` encodes further pictures alike."""
+    known = str(Path(clip).absolute()) if Path(clip).exists() else clip
+    (out / ENCODER_FILE).write_text(json.dumps({"clip": known, "grid": grid}) + "\n", encoding="utf-8")
 
 
 def extract_split(tower: VisionTower, images: Path, captions: Path, out: Path, *, split: str, batch_size: int) -> Path:

@@ -152,6 +152,10 @@ class TrainedMatcher:
         texts = list(captions)
         return self._encode_captions(self.tokenise(texts, "captions"))
 
+    def encode_words(self, words: list[list[str]], source: str) -> Encoded:
+        """Encode captions that are given as lists of words; ``source`` names them in messages."""
+        return self._encode_captions(self._encoded_words(words, source))
+
     def similarity(
         self, images: Encoded | Iterable[Any] | np.ndarray[Any, Any] | Tensor, texts: Encoded | Iterable[str]
     ) -> Float[Tensor, "I C"]:
@@ -205,6 +209,22 @@ class TrainedMatcher:
         encoded = encode_image_batches(self.matcher, shown, self.device, self.dtype)
         return encoded, self._encode_captions(self._encoded_words(words, split.captions_path))
 
+    def encode_image_blocks(self, split: Split, start: int = 0) -> Iterator[tuple[ImageRows, Encoded]]:
+        """Read and encode the images of a split block by block, ``batch_size`` images each.
+
+        Args:
+            split: Opened split.
+            start: Row of the first image.
+
+        Raises:
+            CheckpointError: If the features of the split do not fit the model.
+        """
+        self._check_features(split)
+        dataset = ImageDataset(split)
+        for block in self._blocks(np.arange(start, len(dataset))):
+            rows = dataset.__getitems__(block)
+            yield rows, encode_image_batches(self.matcher, [collate_images(rows)], self.device, self.dtype)
+
     def unknown_words(self, captions: Iterable[str]) -> float:
         """Compute the share of the captions' words that are missing from the vocabulary, in percent."""
         return self.vocabulary.unknown_share([self.tokenizer(caption) for caption in captions])
@@ -228,8 +248,8 @@ class TrainedMatcher:
         number = -(-items // self.batch_size)
         return track(batches, what, total=number, transient=True) if number >= PROGRESS_BATCHES else batches
 
-    def _check(self, split: Split, words: list[list[str]]) -> None:
-        """Refuse a split that does not fit this model."""
+    def _check_features(self, split: Split) -> None:
+        """Refuse features that do not fit this model."""
         trained = f"the checkpoint of run {self.metadata['run_id']}"
         advice = "give the data set of that run, or features extracted with the same settings"
         found, wanted = split.features.feature_dim, self.metadata["feature_dim"]
@@ -244,11 +264,15 @@ class TrainedMatcher:
                 f"{split.features.path} has {regions} regions per image, but {trained} was trained on {most}: {advice} "
                 "(fewer regions are allowed)"
             )
+
+    def _check(self, split: Split, words: list[list[str]]) -> None:
+        """Refuse a split that does not fit this model."""
+        self._check_features(split)
         if self.vocabulary.unknown_share(words) == 100:
             raise CheckpointError(
-                f"{split.captions_path}: none of the words of its {len(words)} captions is in the vocabulary of "
-                f"{trained} ({len(self.vocabulary):,} words); check the language of the captions and, for a converted "
-                "checkpoint, that its vocabulary belongs to it"
+                f"{split.captions_path}: none of the words of its {len(words)} captions is in the vocabulary of the "
+                f"checkpoint of run {self.metadata['run_id']} ({len(self.vocabulary):,} words); check the language of "
+                "the captions and, for a converted checkpoint, that its vocabulary belongs to it"
             )
 
 

@@ -18,7 +18,7 @@ from tangka_match.losses import LossInputs, positive_mask
 from tangka_match.records.setting_names import ADDED_SETTINGS, with_first_names
 
 CONF = Path(conf_dir())
-GROUP_FILES = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name != "experiment")
+GROUP_FILES = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name not in ("experiment", "index"))
 EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
 NAMES = (
     "compare",
@@ -32,9 +32,11 @@ NAMES = (
     "prepare",
     "report",
     "runs",
+    "search",
 )
 TOKENIZERS = sorted(CONF.glob("data/tokenizer/*.yaml"))
 PRIMARY = {CONF / f"{name}.yaml" for name in NAMES}
+INDEXES = sorted(CONF.glob("index/*.yaml"))  # a group of search.yaml only, composed in tests/unit/test_search.py
 WANDB_SWEEP = CONF / "wandb_sweep.yaml"  # tests/unit/config/test_wandb_sweep.py
 SIZES = {"vocab_size": 20, "feature_dim": 6, "num_regions": 4}
 
@@ -61,7 +63,7 @@ def header_of(experiment):
 
 def test_every_file_is_covered():
     everything = set(CONF.rglob("*.yaml"))
-    assert everything == {*GROUP_FILES, *TOKENIZERS, *EXPERIMENTS, *PRIMARY, WANDB_SWEEP}
+    assert everything == {*GROUP_FILES, *TOKENIZERS, *EXPERIMENTS, *INDEXES, *PRIMARY, WANDB_SWEEP}
     assert {path.parent.name for path in GROUP_FILES} == {*GROUPS, "paths", "sweep"} - {
         "name",
         "tags",

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,8 +10,7 @@ from torch import Tensor
 from tangka_match.analysis.diagnosis.model.failures import worst_queries
 from tangka_match.analysis.diagnosis.model.scored import Scored
 from tangka_match.analysis.diagnosis.texts import FUNCTION_WORDS
-from tangka_match.data.dataset import ImageDataset
-from tangka_match.retrieval.encode import inference
+from tangka_match.retrieval.attention import OCCLUSION, attention_weights, occlusion_drops, shares
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 from tangka_match.types import Attentive
 
@@ -22,10 +20,6 @@ MAX_WORDS = 6
 """Most words drawn per pair."""
 SAMPLE = 500
 """Pairs for the mean number of attended regions."""
-OCCLUSION = (
-    "by occlusion: the decrease of the score without a region (after Zeiler and Fergus, arXiv 1311.2901), since this "
-    "model has no word-to-region attention"
-)
 
 
 @dataclass(frozen=True)
@@ -84,11 +78,9 @@ def measure_attention(matcher: TrainedMatcher, scored: Scored) -> Attention:
         matcher: Model.
         scored: Scores and ranks of a split.
     """
-    model, device = matcher.matcher, matcher.device
     note, mean_regions = OCCLUSION, None
-    if isinstance(model, Attentive):
-        with inference(model, device, matcher.dtype):
-            note = model.word_attention(scored.images[:1].to(device), scored.texts[:1].to(device)).note
+    if isinstance(matcher.matcher, Attentive):
+        note = attention_weights(matcher, scored.images[:1], scored.texts[:1])[1]
         mean_regions = _mean_regions(matcher, scored)
     examples = []
     for caption, image, title in _pairs(scored):
@@ -119,16 +111,7 @@ def _pairs(scored: Scored) -> list[tuple[int, int, str]]:
 
 
 def _weights(matcher: TrainedMatcher, scored: Scored, caption: int, image: int) -> Float[Tensor, "T R"]:
-    """Return the weights of the words of a caption, without ``<start>`` and ``<end>``."""
-    model = matcher.matcher
-    assert isinstance(model, Attentive)
-    assert scored.texts.mask is not None
-    with inference(model, matcher.device, matcher.dtype):
-        attention = model.word_attention(
-            scored.images[image : image + 1].to(matcher.device), scored.texts[caption : caption + 1].to(matcher.device)
-        )
-    real = int(scored.texts.mask[caption].sum())
-    return attention.weights[0, 0, 1 : real - 1].float().cpu()
+    return attention_weights(matcher, scored.images[image : image + 1], scored.texts[caption : caption + 1])[0]
 
 
 def _mean_regions(matcher: TrainedMatcher, scored: Scored) -> float:
@@ -153,13 +136,5 @@ def _sharpest_words(matcher: TrainedMatcher, scored: Scored, caption: int, image
 
 def _occlusion_weights(matcher: TrainedMatcher, scored: Scored, caption: int, image: int) -> tuple[WordAttention, ...]:
     """Compute the contribution of each region to the score of the whole caption."""
-    rows = ImageDataset(scored.split).__getitems__(np.array([image]))
-    regions, real = torch.from_numpy(rows.regions).float(), torch.from_numpy(rows.region_mask)
-    number = regions.shape[1]
-    mask = torch.cat([real, real & ~torch.eye(number, dtype=torch.bool)])
-    device = matcher.device
-    with inference(matcher.matcher, device, matcher.dtype):
-        encoded = matcher.matcher.encode_images(regions.expand(number + 1, -1, -1).to(device), mask.to(device))
-        scores = matcher.matcher.similarity(encoded, scored.texts[caption : caption + 1].to(device))[:, 0].cpu()
-    drops = ((scores[0] - scores[1:]).clamp(min=0) * real[0]).double()
-    return (WordAttention("whole caption", tuple((drops / drops.sum().clamp(min=1e-12)).tolist())),)
+    drops = occlusion_drops(matcher, scored.split, image, scored.texts[caption : caption + 1])
+    return (WordAttention("whole caption", tuple(shares(drops)[0].tolist())),)
