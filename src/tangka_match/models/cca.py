@@ -73,9 +73,7 @@ class CCA(nn.Module):
         """Encode captions as L2-normalised vectors, ``pooled``."""
         return Encoded(pooled=l2_normalise(self._project_texts(token_ids, token_mask)))
 
-    def _project_texts(
-        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]
-    ) -> Float[Tensor, "C D"]:
+    def _project_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C D"]:
         features, weights = self.bag(token_ids, token_mask)
         return functional.embedding_bag(features, self.text_projection, per_sample_weights=weights, mode="sum")
 

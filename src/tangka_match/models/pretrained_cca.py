@@ -72,17 +72,13 @@ class PretrainedCCA(CCA):
         self.register_buffer("sentence_mean", torch.zeros(self.text_tower.width))
         self.register_buffer("sentence_scale", torch.ones(()))
 
-    def _project_texts(
-        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]
-    ) -> Float[Tensor, "C D"]:
+    def _project_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C D"]:
         # Half precision would lose the differences between sentence vectors, whose cosines are all above 0.7 for E5.
         with torch.autocast(token_ids.device.type, enabled=False):
             sentences = (self._sentences(token_ids, token_mask) - self.sentence_mean) * self.sentence_scale
             return super()._project_texts(token_ids, token_mask) + sentences @ self.sentence_projection
 
-    def _sentences(
-        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]
-    ) -> Float[Tensor, "C H"]:
+    def _sentences(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C H"]:
         return at_least_float32(masked_mean(self.text_tower(token_ids, token_mask), token_mask))
 
     def _fit_texts(self, captions: PairedCaptions) -> Tensor:
