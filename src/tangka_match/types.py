@@ -28,12 +28,13 @@ def is_special(word: str) -> bool:
 def characters_of(word: str) -> str:
     """Return the first `LONGEST_WORD` characters of a word or word piece; a special token has none.
 
-    The marks of word pieces do not count: ``##`` (WordPiece) and ``▁`` (SentencePiece).
+    The marks of parts of words do not count: ``##`` (WordPiece), ``▁`` (SentencePiece), ``@@`` (characters of unknown
+    words, see ``Vocabulary``).
 
     >>> characters_of("<unk>"), characters_of("十一面千手千眼观音"), characters_of("##母"), characters_of("▁度母")
     ('', '十一面千手千眼观', '母', '度母')
     """
-    return "" if is_special(word) else word.removeprefix("##").removeprefix("▁")[:LONGEST_WORD]
+    return "" if is_special(word) else word.removeprefix("##").removeprefix("▁").removesuffix("@@")[:LONGEST_WORD]
 
 
 class RegionTextBatch(NamedTuple):

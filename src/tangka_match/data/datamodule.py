@@ -61,15 +61,15 @@ class RegionTextDataModule(pl.LightningDataModule):
         vocabulary_path: Vocabulary file (JSON); ``None`` builds one from the training captions of all sets.
         word_vectors_path: Pretrained word vectors as text (see ``read_word_vectors``); ``None`` for none.
         min_count: Minimum number of occurrences in the training captions for a word to enter a built vocabulary.
+        character_fallback: Whether a built vocabulary encodes unknown words by their characters, not as ``<unk>``.
         max_tokens: Maximum caption length in tokens, including ``<start>`` and ``<end>``, >= 3; longer captions are
             truncated.
         batch_size: Training pairs per batch on each process.
         eval_batch_size: Images or captions per validation batch.
         num_workers: Number of worker processes; 0 loads in the training process.
         pin_memory: Whether to copy batches to page-locked memory, for faster transfer to a GPU.
-        device_features: Whether to keep the training features on the device, so that batches only contain indices:
-            ``True``, ``False``, or ``"auto"``, which does so on a GPU with enough free memory
-            (``dataset.GPU_MEMORY_SHARE``).
+        device_features: Whether to keep the training features on the device, so that batches only contain indices;
+            ``"auto"`` does so on a GPU with enough free memory (``dataset.GPU_MEMORY_SHARE``).
         drop_last: Whether to drop an incomplete last batch of an epoch.
         seed: Seed of the order of the training pairs, >= 0.
         initial_competence: Share of the training pairs, easiest captions first, that the first epoch draws from, in
@@ -78,11 +78,10 @@ class RegionTextDataModule(pl.LightningDataModule):
         hard_batches: Share of each training batch, in [0, 1), that consists of hard negatives mined with the current
             model; > 0 needs the callback ``HardBatches``.
         mix: Extra sets to train on, ``{root: <folder>, share: <share>}`` each: this share of every batch comes from
-            the ``train`` split of that set. An epoch visits each pair of the main set once. Images of an extra set
-            that are also in the main set, or in an earlier extra set, are removed.
+            their ``train`` split. An epoch visits each pair of the main set once. Images that are also in the main set,
+            or in an earlier extra set, are removed.
         expected_counts: Required numbers per split, ``{split: [images, captions]}``.
-        val_split: Name of the validation split.
-        train_split: Name of the training split.
+        val_split, train_split: Names of the validation and of the training split.
         train_share: Share of the images of ``train_split`` to train on, in (0, 1], chosen at random by ``seed``;
             smaller subsets are part of larger ones. A built vocabulary only contains the words of their captions.
         exclude: File of training pairs to exclude (see ``read_excluded``); ``None`` trains on all.
@@ -98,8 +97,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         val: Validation split.
         held_out: Held-out fold; ``None`` without folds.
         train_sets: Parts of ``train``: the main set, then the extra sets.
-        num_regions: Regions per image.
-        feature_dim: Dimensions per region.
+        num_regions, feature_dim: Regions per image, and dimensions per region.
         fingerprint: Hash of both splits and the shares of the extra sets, 16 hex digits.
         batch_sampler: Sampler of the training batches. To resume within an epoch, call ``batch_sampler.start_at``
             before the trainer requests the training loader.
@@ -133,6 +131,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         vocabulary_path: str | None = None,
         word_vectors_path: str | None = None,
         min_count: int = 1,
+        character_fallback: bool = False,
         max_tokens: int = 80,
         batch_size: int = 128,
         eval_batch_size: int = 128,
@@ -173,7 +172,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         self.expected_counts = check_expected_counts(expected_counts or {})
         self.root, self.writer = root, writer
         self.vocabulary_path, self.word_vectors_path = vocabulary_path, word_vectors_path
-        self.min_count = min_count
+        self.min_count, self.character_fallback = min_count, character_fallback
         self.max_tokens = min(max_tokens, self.tokenizer.max_tokens or max_tokens)
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers, self.pin_memory = num_workers, pin_memory
@@ -377,7 +376,8 @@ class RegionTextDataModule(pl.LightningDataModule):
         if self.tokenizer.vocabulary is not None:
             self.vocabulary = self.tokenizer.vocabulary
         elif self.vocabulary_path is None:
-            self.vocabulary = Vocabulary.build(words, self.min_count).with_words(self._kept_words)
+            built = Vocabulary.build(words, self.min_count, character_fallback=self.character_fallback)
+            self.vocabulary = built.with_words(self._kept_words)
         else:
             self.vocabulary = Vocabulary.load(self.vocabulary_path).check_coverage(words, self.vocabulary_path)
         self.word_vectors = (

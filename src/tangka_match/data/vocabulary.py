@@ -17,6 +17,8 @@ NOTED_SHARE, USELESS_SHARE = 20.0, 98.0
 """Percentage of unknown words in the training captions above which a vocabulary is warned of, and refused."""
 
 _SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
+CHARACTER_MARK = "@@"
+"""Suffix of the characters of unknown words, as of subword units in Sennrich et al., arXiv 1508.07909: 母@@."""
 _FORM = "expected {'word2idx': {word: id}, 'idx2word': {'id': word}, 'idx': size}"
 
 
@@ -54,21 +56,31 @@ class Vocabulary:
                 )
 
     @classmethod
-    def build(cls, tokenised: Iterable[Sequence[str]], min_count: int = 1) -> Self:
+    def build(
+        cls, tokenised: Iterable[Sequence[str]], min_count: int = 1, *, character_fallback: bool = False
+    ) -> Self:
         """Build a vocabulary from tokenised captions, in order of first occurrence as in SGRAF.
 
         Args:
             tokenised: Words of each caption; use training captions only, so that no held-out text leaks in.
             min_count: Minimum number of occurrences, >= 1; rarer words become ``<unk>``. SGRAF uses 4 on Flickr30K
                 and COCO.
+            character_fallback: Whether the characters of all words follow, with `CHARACTER_MARK`; unknown words are
+                then encoded by their characters.
 
         Raises:
             ConfigError: If ``min_count`` is < 1.
+
+        >>> vocabulary = Vocabulary.build([["男人", "孩"]], character_fallback=True)
+        >>> vocabulary.decode(vocabulary.encode(["男人", "男孩", "女孩", "狗"]))
+        ['男人', '男@@', '孩@@', '<unk>', '孩@@', '<unk>']
         """
         if min_count < 1:
             raise ConfigError(f"min_count={min_count} must be >= 1; 1 keeps every word.")
-        counts = Counter(word for tokens in tokenised for word in tokens)
-        return cls(word for word, count in counts.items() if count >= min_count and word not in _SPECIALS)
+        counts = Counter(word for tokens in tokenised for word in tokens if word not in _SPECIALS)
+        words = [word for word, count in counts.items() if count >= min_count]
+        letters = dict.fromkeys(letter for word in counts for letter in word) if character_fallback else {}
+        return cls([*words, *(letter + CHARACTER_MARK for letter in letters)])
 
     def with_words(self, words: Iterable[str]) -> Self:
         """Append the words that are missing in this vocabulary; existing ids do not change.
@@ -100,8 +112,18 @@ class Vocabulary:
         return f"Vocabulary({len(self)} words, fingerprint {self.fingerprint()})"
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
-        """Convert the words of a caption to ids, between ``<start>`` and ``<end>``; unknown words become ``<unk>``."""
-        return [self.START, *(self._ids.get(token, self.UNK) for token in tokens), self.END]
+        """Convert the words of a caption to ids, between ``<start>`` and ``<end>``.
+
+        An unknown word becomes the ids of its characters if the vocabulary has one of them, else ``<unk>``.
+        """
+        ids = [self.START]
+        for token in tokens:
+            ids.extend([self._ids[token]] if token in self._ids else self._encode_unknown(token))
+        return [*ids, self.END]
+
+    def _encode_unknown(self, word: str) -> list[int]:
+        letters = [self._ids.get(letter + CHARACTER_MARK, self.UNK) for letter in word]
+        return letters if any(letter != self.UNK for letter in letters) else [self.UNK]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
         """Convert ids to words, without ``<pad>``, ``<start>`` and ``<end>``.

@@ -19,8 +19,8 @@ _CAPTIONS_PER_BATCH = 64
 class PretrainedCCA(CCA):
     """`CCA` whose text view also contains the sentence vector of a frozen pretrained text encoder.
 
-    The sentence vector is the mean of the encoder's last states over all word pieces, start and end included, centred on
-    the training captions and scaled to a mean squared norm of 1, so that it weighs about as much as the bag of word
+    The sentence vector is the mean of the encoder's last states over all word pieces, start and end included, centred
+    on the training captions and scaled to a mean squared norm of 1, so that it weighs about as much as the bag of word
     pieces, characters and character bigrams. `fit` encodes every training caption once.
 
     Args:

@@ -45,6 +45,7 @@ A saved config without the argument gets the default of its class.
 """
 
 ADDED_SETTINGS: dict[str, Any] = {
+    "data.character_fallback": False,
     "data.exclude": None,
     "data.folds": None,
     "data.fold": None,

@@ -34,6 +34,31 @@ def test_special_tokens_in_captions_are_not_added_again():
     assert Vocabulary.build([["<unk>", "一个"], ["<unk>"]]) == Vocabulary(["一个"])
 
 
+def test_character_fallback_adds_the_characters_of_all_words():
+    """Also those of words that are too rare; words keep the ids that they have without them."""
+    with_letters = Vocabulary.build(CAPTIONS, min_count=2, character_fallback=True)
+    plain = Vocabulary.build(CAPTIONS, min_count=2)
+    assert with_letters.words[: len(plain)] == plain.words
+    assert with_letters.words[len(plain) :] == ("一@@", "个@@", "男@@", "人@@", "坐@@", "女@@", "两@@")
+
+
+def test_unknown_words_are_encoded_by_their_characters():
+    vocabulary = Vocabulary.build(CAPTIONS, character_fallback=True)
+
+    def decoded(*words):
+        return vocabulary.decode(vocabulary.encode(words))
+
+    assert decoded("一个", "坐") == ["一个", "坐"]
+    assert decoded("女", "男孩") == ["女@@", "男@@", "<unk>"]
+    assert decoded("孩子") == ["<unk>"]
+    assert Vocabulary.from_dict(vocabulary.to_dict()).encode(["男孩"]) == vocabulary.encode(["男孩"])
+
+
+def test_pieces_of_a_pretrained_vocabulary_are_no_fallback():
+    """Its word pieces are always known, except its unknown piece, which is not made of characters."""
+    assert Vocabulary(["母", "##母", "##U"]).encode(["[UNK]", "度母"]) == [1, 3, 3, 2]
+
+
 def test_encode_and_decode(vocabulary):
     assert vocabulary.encode(["一个", "孩子", "坐"]) == [1, 4, 3, 6, 2]
     assert vocabulary.encode([]) == [1, 2]
