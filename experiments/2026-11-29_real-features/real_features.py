@@ -1,0 +1,197 @@
+"""Recipes on the features of a real CNN (f8kcn): train, score test5, print the table; resumes where it stopped.
+
+    python experiments/2026-11-29_real-features/real_features.py WORK --small f8kcn_small [--full f8kcn_full] \
+        [--encoder me5_small_zh] [--rows "cca;targeted"] [--seeds 0,1,2]
+
+WORK takes the run folders and checkpoints. A final run leaves `runs/<row>-<seed>/` beside this file: `run.json`
+(command, commit, machine, seconds), `ranks.csv` and `scores.npy` (test5, float16). It is not trained again while its
+command is the same, so that the table can be printed without any data. `--rows ""` only prints the table.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from collect import read_run
+from tangka_match.metrics import retrieval_ranks, summarise
+from tangka_match.retrieval.protocols import EvaluationProtocol, rank_galleries
+
+RUNS = Path(__file__).parent / "runs"
+TABLE = Path(__file__).parent / "results.json"
+GALLERIES = EvaluationProtocol(gallery_size=363, draws=50, seed=0)
+CAPTIONS_PER_IMAGE = 5
+SELECTED = "val_metrics"
+
+
+class Row(NamedTuple):
+    """A recipe: words of the command, and the data set that it trains on."""
+
+    words: list[str]
+    trained_on: str = "small"
+
+
+ENCODER = ["model.text_model=<encoder>", "data.tokenizer.prefix='query: '"]
+INFO_NCE = ["loss=info_nce", "loss.temperature=0.1", "loss.learn_temperature=false"]
+VSE_INFINITY = ["model=vse_infinity", *INFO_NCE, "optimizer=adamw", "scheduler=cosine"]
+MIXED = "data.mix=[{root: <full>, share: 0.5}]"
+ROWS = {
+    "targeted": Row(["+experiment=targeted"]),
+    "VSE∞": Row([*VSE_INFINITY, "trainer.max_epochs=12"]),
+    "cca, words only": Row(["+experiment=cca", "data.character_fallback=false"]),
+    "cca": Row(["+experiment=cca"]),
+    "cca, larger set": Row(["+experiment=cca", MIXED]),
+    "best_pretrained": Row(["+experiment=best_pretrained", *ENCODER]),
+    "best_pretrained, larger set": Row(["+experiment=best_pretrained", *ENCODER, MIXED]),
+    "cca, full set": Row(["+experiment=cca"], "full"),
+    "best_pretrained, full set": Row(["+experiment=best_pretrained", *ENCODER], "full"),
+}
+ENSEMBLES = {
+    "mean of cca and VSE∞": ("cca", "VSE∞"),
+    "mean of best_pretrained and VSE∞": ("best_pretrained", "VSE∞"),
+    "mean of best_pretrained, VSE∞ and targeted": ("best_pretrained", "VSE∞", "targeted"),
+}
+"""Rows whose scores are averaged, seed by seed, after division by their standard deviation."""
+
+
+def main() -> None:
+    """Train what is missing, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--small", type=Path, help="folder of f8kcn_small")
+    parser.add_argument("--full", type=Path, help="folder of f8kcn_full")
+    parser.add_argument("--encoder", type=Path, help="folder of the text encoder")
+    parser.add_argument("--rows", default=";".join(ROWS))
+    parser.add_argument("--seeds", default="0,1,2")
+    options = parser.parse_args()
+    folders = {"small": options.small, "full": options.full, "encoder": options.encoder}
+    for name in filter(None, options.rows.split(";")):
+        for seed in map(int, options.seeds.split(",")):
+            measure(name, seed, folders, options.work.absolute())
+    results = table()
+    TABLE.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    print(markdown(results))
+
+
+def command_of(name: str, seed: int) -> list[str]:
+    """Words of a row's command, with placeholders for the folders of this machine."""
+    row = ROWS[name]
+    return [*row.words, f"data=f8kcn_{row.trained_on}", f"data.root=<{row.trained_on}>", f"seed={seed}"]
+
+
+def measure(name: str, seed: int, folders: dict[str, Path | None], work: Path) -> None:
+    """Train a row with a seed and score test5, unless that is done."""
+    out, words = RUNS / f"{name.replace(',', '').replace(' ', '-')}-{seed}", command_of(name, seed)
+    done = out / "run.json"
+    if done.exists() and json.loads(done.read_text("utf-8"))["command"] == words:
+        return
+    print(f"{name}, seed {seed} ...", flush=True)
+    filled = [fill(word, folders) for word in words]
+    where = work / out.name
+    log = work / f"{out.name}.log"
+    if not any((where / "runs").glob("*/result.json")):
+        paths = [f"paths.runs={where}/runs", f"paths.checkpoints={where}/checkpoints"]
+        run("tangka_match.train", *filled, *paths, "logger=none", "trainer.progress_bar=false", log=log)
+    record = read_run(max((where / "runs").glob("*/result.json")).parent)
+    (checkpoint,) = (where / "checkpoints").glob(f"*/{record['run_id']}/best.ckpt")
+    root = folders[ROWS[name].trained_on]
+    evaluation = work / f"{out.name}-test5"
+    run(
+        "tangka_match.evaluate", f"checkpoint={checkpoint}", f"data.root={root.absolute()}", "split=test5",
+        f"out={evaluation}", log=log,
+    )  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    np.save(out / "scores.npy", np.load(evaluation / "similarity.npy").astype(np.float16))
+    (out / "ranks.csv").write_bytes((evaluation / "ranks.csv").read_bytes())
+    kept = ("run_id", "git_commit", "machine", "seconds", "best_step", "total_steps", SELECTED)
+    text = json.dumps({"command": words, **{key: record[key] for key in kept}}, ensure_ascii=False, indent=1)
+    done.write_text(text + "\n", "utf-8")
+
+
+def fill(word: str, folders: dict[str, Path | None]) -> str:
+    """Replace a placeholder by the folder of this machine."""
+    for name, folder in folders.items():
+        if f"<{name}>" in word:
+            if folder is None:
+                raise SystemExit(f"{word}: give --{name}")
+            return word.replace(f"<{name}>", str(folder.absolute()))
+    return word
+
+
+def run(module: str, *words: str, log: Path) -> None:
+    """Run a command; its output goes to a log file."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as file:
+        subprocess.run([sys.executable, "-m", module, *words], check=True, stdout=file, stderr=subprocess.STDOUT)
+
+
+def table() -> dict[str, dict[str, Any]]:
+    """Compute the metrics of all rows, and of their ensembles, from the scores in ``RUNS``."""
+    scores: dict[str, dict[int, torch.Tensor]] = {}
+    said: dict[str, dict[int, dict]] = {}
+    for name in ROWS:
+        for seed in range(10):
+            folder = RUNS / f"{name.replace(',', '').replace(' ', '-')}-{seed}"
+            if (folder / "run.json").exists():
+                scores.setdefault(name, {})[seed] = torch.from_numpy(np.load(folder / "scores.npy")).float()
+                said.setdefault(name, {})[seed] = json.loads((folder / "run.json").read_text("utf-8"))
+    for name, parts in ENSEMBLES.items():
+        seeds = set.intersection(*(set(scores.get(part, {})) for part in parts))
+        for seed in sorted(seeds):
+            scores.setdefault(name, {})[seed] = torch.stack([standardise(scores[part][seed]) for part in parts]).mean(0)
+    return {name: row(by_seed, said.get(name, {})) for name, by_seed in scores.items()}
+
+
+def standardise(scores: torch.Tensor) -> torch.Tensor:
+    """Divide by the standard deviation, which makes scores of different kinds of models comparable."""
+    return scores / scores.std()
+
+
+def row(by_seed: dict[int, torch.Tensor], said: dict[int, dict]) -> dict[str, Any]:
+    """Metrics of each seed, on all of test5 and in galleries of 363."""
+    found: dict[str, Any] = {"seeds": list(by_seed)}
+    for scores in by_seed.values():
+        owners = torch.arange(scores.shape[1]) // CAPTIONS_PER_IMAGE
+        whole = summarise(retrieval_ranks(scores, owners))
+        galleries = rank_galleries(scores, owners, GALLERIES).metrics(GALLERIES)
+        for where, metrics in (("test5", whole), ("galleries", galleries)):
+            for metric in ("mean_r1", "rsum"):
+                found.setdefault(f"{where} {metric}", []).append(round(metrics[metric], 3))
+    for metric in ("mean_r1", "rsum"):
+        found[f"val {metric}"] = [round(one[SELECTED][metric], 3) for one in said.values()]
+    found["seconds"] = [one["seconds"] for one in said.values()]
+    return found
+
+
+def markdown(results: dict[str, dict[str, Any]]) -> str:
+    """The table of the README."""
+    lines = [
+        "| mean R@1 / rsum | seeds | validation | test5, galleries of 363 | test5, all images |",
+        "|---|--:|---|---|---|",
+    ]
+    for name, found in results.items():
+        cells = [
+            " / ".join(spread(found[f"{where} {metric}"]) for metric in ("mean_r1", "rsum"))
+            for where in ("val", "galleries", "test5")
+        ]
+        lines.append(f"| {name} | {len(found['seeds'])} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def spread(values: list[float]) -> str:
+    """Mean ± standard deviation over seeds."""
+    if not values:
+        return "–"
+    mean = f"{statistics.fmean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.1f}"
+
+
+if __name__ == "__main__":
+    main()
