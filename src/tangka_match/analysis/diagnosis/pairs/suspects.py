@@ -184,19 +184,19 @@ def pair_ranks(
     return i2t.numpy(), (above.sum(dim=0) + 1).numpy()
 
 
-def outlier_images(scan: FeatureScan) -> npt.NDArray[np.bool_]:
+def outlier_images(scans: Sequence[FeatureScan]) -> npt.NDArray[np.bool_]:
     """Find images that are far from all others, (N,): a blank scan, a logo, a picture of something else.
 
     The distance of two images is that of their mean features, each region scaled to unit norm.
 
     Args:
-        scan: Statistics of N images; images without a valid region are outliers.
+        scans: Statistics of the parts of a pool, N images in total; images without a valid region are outliers.
     """
-    valid = scan.valid.any(axis=1)
+    valid = np.concatenate([scan.valid.any(axis=1) for scan in scans])
     outliers = ~valid
     if valid.sum() <= OUTLIER_NEIGHBOURS:
         return outliers
-    means = torch.from_numpy(scan.means[valid])
+    means = torch.from_numpy(np.concatenate([scan.means for scan in scans])[valid])
     nearest = [
         torch.cdist(block, means).topk(OUTLIER_NEIGHBOURS + 1, dim=1, largest=False).values[:, -1]
         for block in means.split(BLOCK)
