@@ -13,16 +13,16 @@ from helpers.cli import run_cli_in_process
 from helpers.precomp import FIGURES, OBJECTS, SEATS, write_lines
 from tangka_match.diagnose import main as diagnose
 
-FOLDS = 3
-TRAIN, VAL, REGIONS, DIM = 150, 30, 6, 32
-SWAPPED = ((3, 90), (17, 61), (40, 132), (55, 101), (78, 149))
-"""Lines of the training captions that are exchanged."""
-SAME, FORMULA = (20, 30), 10
+FOLDS = 2
+TRAIN, VAL, REGIONS, DIM = 200, 40, 6, 32
+SWAPPED, HALF = 8, 100
+"""Number of exchanges, each of line n with line n + HALF: the first ones whose images have no common object."""
+SAME, FORMULA = (198, 199), 98
 """Lines with the same caption, and a line that begins with an equals sign."""
 
 
 def write_set(root):
-    """Write images with one object per region, captions that name the objects, and thumbnails."""
+    """Write images with one object per region, captions that name them, and thumbnails; return the exchanged ids."""
     rng = np.random.default_rng(0)
     objects = (*FIGURES, *SEATS, *OBJECTS)
     prototypes = rng.normal(size=(len(objects), DIM))
@@ -33,8 +33,10 @@ def write_set(root):
         np.save(root / f"{stem}_ims.npy", features.astype(np.float16))
         captions = ["画中有" + "、".join(objects[number] for number in row) for row in chosen]
         if stem == "train":
-            for one, other in SWAPPED:
-                captions[one], captions[other] = captions[other], captions[one]
+            apart = [n for n in range(HALF) if not set(chosen[n]) & set(chosen[n + HALF])][:SWAPPED]
+            for one in apart:
+                captions[one], captions[one + HALF] = captions[one + HALF], captions[one]
+            swapped = {f"train-{line:03}" for n in apart for line in (n, n + HALF)}
             captions[SAME[1]] = captions[SAME[0]]
             captions[FORMULA] = f"={captions[FORMULA]}"
         ids = [f"{stem}-{number:03}" for number in range(images)]
@@ -43,16 +45,22 @@ def write_set(root):
         for number, image_id in enumerate(ids):
             colour = np.full((60, 80, 3), (number, 90, 200 - number), np.uint8)
             Image.fromarray(colour).save(root / "thumbnails" / f"{image_id}.png")
+    return swapped
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def folder_and_swapped(tmp_path_factory):
     """Write a set with exchanged captions, and train the folds of a recipe; return the folder."""
     folder = tmp_path_factory.mktemp("pairs")
-    write_set(folder / "set")
+    swapped = write_set(folder / "set")
     done = train(folder, "-m", f"data.folds={FOLDS}", f"data.fold=range({FOLDS})", "sweep.name=folds")
     assert done.code == 0, done.stdout + done.stderr
-    return folder
+    return folder, swapped
+
+
+@pytest.fixture(scope="module")
+def trained(folder_and_swapped):
+    return folder_and_swapped[0]
 
 
 def places(folder):
@@ -85,17 +93,14 @@ def rows(diagnosed):
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(scope="module")
-def swapped(trained):
-    ids = (trained / "set" / "train_ids.txt").read_text("utf-8").splitlines()
-    return {ids[line] for pair in SWAPPED for line in pair}
-
-
-def test_exchanged_captions_are_listed_first(rows, swapped):
+def test_exchanged_captions_are_listed_first(folder_and_swapped, rows):
+    _, swapped = folder_and_swapped
     assert len(rows) == TRAIN + VAL
-    listed = [row["image"] for row in rows if "probably swapped" in row["reason"]]
-    assert len(swapped & set(listed)) >= 8
-    assert len(swapped & {row["image"] for row in rows[:10]}) >= 8
+    assert len(swapped) == 2 * SWAPPED
+    listed = {row["image"] for row in rows if "probably swapped" in row["reason"]}
+    assert len(swapped & listed) >= SWAPPED
+    assert len(swapped & listed) >= 0.8 * len(listed)
+    assert len(swapped & {row["image"] for row in rows[: 2 * SWAPPED + 2]}) >= 1.5 * SWAPPED
     assert [float(row["probability"]) for row in rows] == sorted((float(r["probability"]) for r in rows), reverse=True)
 
 

@@ -1,5 +1,6 @@
 """Write ``pairs.csv``, and ``pairs.html``, the page to look through the suspicious pairs."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -61,11 +62,13 @@ def page_data(found: SuspectList, pool: Split, excluded: set[Excluded]) -> dict[
     album = Album(pool)
     shown = {image for pair in rows for image in (pair.image, pair.better_image.image)}
     pictures = {str(image): url for image in sorted(shown) if (url := album.data_url(image)) is not None}
-    captions = dict.fromkeys(pool.caption_to_image.tolist(), 0)
-    for image in pool.caption_to_image.tolist():
-        captions[image] += 1
-    names = {line for pair in rows for line in (exclude_line(pair.name, captions[pair.image]),)}
-    before = {_line(entry, pool, captions) for entry in excluded}
+    captions = Counter(pool.image_ids[image] for image in pool.caption_to_image.tolist())
+    lines = [exclude_line(pair.name, captions[pair.name.image]) for pair in rows]
+    before = {
+        exclude_line(Excluded(image, number), captions[image])
+        for image, chosen in excluded
+        for number in (range(1, captions[image] + 1) if chosen is None else [chosen])
+    }
     return {
         "name": pool.captions_path.parent.name,
         "key": pool.fingerprint,
@@ -74,9 +77,11 @@ def page_data(found: SuspectList, pool: Split, excluded: set[Excluded]) -> dict[
         "share": found.share,
         "usable": found.is_usable,
         "reasons": list(REASONS),
-        "rows": [_row(pair, pool, exclude_line(pair.name, captions[pair.image]), before) for pair in rows],
+        "rows": [
+            _row(pair, pool) | {"line": line, "struck": line in before} for pair, line in zip(rows, lines, strict=True)
+        ],
         "pictures": pictures,
-        "kept": sorted(before - names),
+        "kept": sorted(before - set(lines)),
     }
 
 
@@ -89,9 +94,8 @@ def exclude_line(name: Excluded, captions: int) -> str:
     return name.image if captions == 1 or name.caption is None else f"{name.image}\t{name.caption}"
 
 
-def _row(pair: Suspect, pool: Split, line: str, before: set[str]) -> dict[str, Any]:
+def _row(pair: Suspect, pool: Split) -> dict[str, Any]:
     return {
-        "line": line,
         "image": pair.image,
         "id": pair.name.image,
         "caption": pool.captions[pair.caption],
@@ -104,7 +108,6 @@ def _row(pair: Suspect, pool: Split, line: str, before: set[str]) -> dict[str, A
         "better_image": _rival(pair.better_image, pool),
         "duplicates": [pool.image_ids[image] for image in pair.duplicates[:MAX_DUPLICATES]],
         "more_duplicates": max(0, len(pair.duplicates) - MAX_DUPLICATES),
-        "struck": line in before or pair.name.image in before,
     }
 
 
