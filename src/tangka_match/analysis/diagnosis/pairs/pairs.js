@@ -12,6 +12,10 @@ function percent(share) {
   return (100 * share).toFixed(share < 0.0995 ? 1 : 0);
 }
 
+function certainty(probability) {
+  return probability > 0.99 ? "> 99" : percent(probability);
+}
+
 function belongs(row, name) {
   if (name === "all") return true;
   if (name === "struck") return isStruck(row);
@@ -83,7 +87,7 @@ function card(row) {
     el("div", { className: "said" },
       el("p", { className: "badges" },
         row.reasons.map((name) => el("span", { className: "badge", "data-reason": name }, t(name))),
-        el("span", { className: "probability" }, t("mismatch", percent(row.probability)))),
+        el("span", { className: "probability" }, t("mismatch", certainty(row.probability)))),
       el("p", { className: "caption" }, row.caption),
       el("div", { className: "ranks" }, rankLine("i2t", row), rankLine("t2i", row)),
       duplicates(row)),
