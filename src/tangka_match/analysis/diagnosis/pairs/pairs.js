@@ -34,7 +34,7 @@ function header() {
   return el("header", { className: "top" },
     el("h1", {}, t("title", data.name)),
     el("div", { className: "switch" }, button("en", "English"), button("zh", "中文")),
-    el("p", { className: "about" }, t("about", data.rows.length, data.total), " ", share));
+    el("p", { className: "about" }, t("about", data.rows.length, data.total.toLocaleString("en")), " ", share));
 }
 
 function filters() {

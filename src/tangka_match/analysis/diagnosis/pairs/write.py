@@ -14,8 +14,8 @@ from tangka_match.data.exclude import Excluded
 from tangka_match.data.split import Split
 
 MAX_ROWS = 500
-"""Most pairs on the page: those with a reason first; ``pairs.csv`` has all."""
-WITHOUT_REASON = 100
+"""Most pairs with a reason on the page; ``pairs.csv`` has all."""
+WITHOUT_REASON = 200
 """Most pairs without a reason on the page, those most probably mismatched."""
 MAX_DUPLICATES = 5
 """Most near-duplicates of a picture that are named on the page."""
@@ -49,9 +49,9 @@ def write_pairs(folder: Path, found: SuspectList, pool: Split, excluded: set[Exc
 
 
 def choose_rows(suspects: Sequence[Suspect]) -> list[Suspect]:
-    """Choose the pairs of the page: up to ``MAX_ROWS`` with a reason, and some without, in the given order."""
+    """Choose the pairs of the page, in the given order: ``MAX_ROWS`` with a reason, ``WITHOUT_REASON`` without."""
     with_reason = [pair for pair in suspects if pair.reasons][:MAX_ROWS]
-    others = [pair for pair in suspects if not pair.reasons][: min(WITHOUT_REASON, MAX_ROWS - len(with_reason))]
+    others = [pair for pair in suspects if not pair.reasons][:WITHOUT_REASON]
     chosen = {(pair.image, pair.caption) for pair in (*with_reason, *others)}
     return [pair for pair in suspects if (pair.image, pair.caption) in chosen]
 

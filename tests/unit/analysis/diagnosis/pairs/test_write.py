@@ -71,7 +71,7 @@ def test_page_has_pairs_with_a_reason_first_and_some_others(pool, monkeypatch):
     monkeypatch.setattr(write, "WITHOUT_REASON", 1)
     assert choose_rows(pairs) == [pairs[0], pairs[1], pairs[2], pairs[4]]
     monkeypatch.setattr(write, "MAX_ROWS", 2)
-    assert choose_rows(pairs) == [pairs[0], pairs[2]]
+    assert choose_rows(pairs) == [pairs[0], pairs[1], pairs[2]]
 
 
 def test_lines_of_the_page_are_what_data_exclude_reads(pool, tmp_path):
