@@ -13,15 +13,20 @@ import numpy as np
 STEMS = ("train", "dev")
 
 
+def read(path: Path) -> list[str]:
+    """Read the lines of a file."""
+    return path.read_text("utf-8").split("\n")[:-1]
+
+
 def main(folder: Path, out: Path, share: float = 0.05, seed: int = 0) -> None:
     """Write the data set with exchanged captions."""
     out.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("*_*"):
         if path.name not in {f"{stem}_caps.txt" for stem in STEMS} and not path.name.startswith("near_duplicates"):
             (out / path.name).symlink_to(path.resolve())
-    captions, ids = ([(folder / f"{stem}_{kind}.txt").read_text("utf-8").split("\n")[:-1] for stem in STEMS]
-                     for kind in ("caps", "ids"))
-    texts, names = sum(captions, []), sum(ids, [])
+    captions = [read(folder / f"{stem}_caps.txt") for stem in STEMS]
+    names = [name for stem in STEMS for name in read(folder / f"{stem}_ids.txt")]
+    texts = [text for part in captions for text in part]
     pairs = round(share * len(texts) / 2)
     chosen = np.random.default_rng(seed).permutation(len(texts))[: 2 * pairs].reshape(pairs, 2).tolist()
     for one, other in chosen:

@@ -14,7 +14,9 @@ def call():
         page = browser.new_page()
 
         def evaluate(name, *arguments):
-            return page.evaluate(f"(given) => {{ {bundle('report/statistics')} return {name}(...given); }}", list(arguments))
+            return page.evaluate(
+                f"(given) => {{ {bundle('report/statistics')} return {name}(...given); }}", list(arguments)
+            )
 
         yield evaluate
 

@@ -40,8 +40,8 @@ class Mismatch(NamedTuple):
 def pair_margins(similarity: Float[Tensor, "I C"], owners: npt.NDArray[np.int64]) -> Float[Tensor, "I C"]:
     """Compute by how much each score exceeds those of the nearest rivals.
 
-    The margin of image i and caption c is ``s(i, c) - (a(i) + b(c)) / 2``, where a is the mean of the ``RIVALS`` highest
-    scores of the image with captions of other images, and b that of the caption with other images.
+    The margin of image i and caption c is ``s(i, c) - (a(i) + b(c)) / 2``: a is the mean of the ``RIVALS`` highest
+    scores of the image with captions of other images, b that of the caption with other images.
 
     Args:
         similarity: (I, C) scores.

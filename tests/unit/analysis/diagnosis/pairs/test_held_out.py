@@ -1,4 +1,4 @@
-"""Runs of a cross-validation, read for their held-out pairs; their scores are in ``tests/integration/test_pairs.py``."""
+"""Runs of a cross-validation, read for their held-out pairs; scores: ``tests/integration/test_pairs.py``."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_folds_of_one_seed_are_arranged(tmp_path):
 
 
 def test_run_without_a_fold_is_an_error(tmp_path):
-    with pytest.raises(ConfigError, match=r"folds: run whole held out no fold; give the runs, or the sweep, of a cross"):
+    with pytest.raises(ConfigError, match=r"folds: run whole held out no fold; give the runs, or the sweep, of"):
         read_folds([fold_run(tmp_path, 0), write_run(tmp_path, "whole", ranks=True)])
 
 
