@@ -44,8 +44,8 @@ def diagnose_pairs(found: SuspectList, folds: str) -> Section:
             Finding(
                 "swapped_captions",
                 "warning",
-                f"{count(reasons[SWAPPED], 'pair')} of {len(suspects):,} probably mismatched: models that did not train "
-                f"on them score them like random pairs (probability at least {MIN_PROBABILITY:.0%}); about "
+                f"{count(reasons[SWAPPED], 'pair')} of {len(suspects):,} probably mismatched: models that did not "
+                f"train on them score them like random pairs (probability at least {MIN_PROBABILITY:.0%}); about "
                 f"{expected:.0f} of them are expected to be wrong",
                 "a wrong pair pulls an image towards a caption of something else",
                 LOOK,
