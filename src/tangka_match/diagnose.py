@@ -85,7 +85,7 @@ def diagnose(config: DictConfig) -> None:
     # The checkpoint is loaded first, so that a bad file is reported before large data are scanned.
     matcher = None if checkpoint is None else load(checkpoint, device=settings.device, batch_size=data.eval_batch_size)
     write_missing_data(data)
-    splits = _open_splits(data, settings.split)
+    splits = _open_splits(data, settings.split, *(() if seed is None else ("val",)))
     scans = {name: scan_features(split) for name, split in splits.items()}
     of_pairs = [] if seed is None else [_diagnose_folds(seed, config, splits, scans, settings)]
     of_model = [] if matcher is None else model_sections(matcher, splits, scans, settings.split)
@@ -131,9 +131,7 @@ def _diagnose_folds(
     settings: DiagnosisSettings,
 ) -> "Section":
     """Rank every pair by the model that did not see it, write ``pairs.csv`` and its page, and summarise them."""
-    from functools import partial
-
-    from tangka_match import load
+    from tangka_match import TrainedMatcher, load
     from tangka_match.analysis.diagnosis.pairs.held_out import score_folds
     from tangka_match.analysis.diagnosis.pairs.section import diagnose_pairs
     from tangka_match.analysis.diagnosis.pairs.suspects import list_suspects, outlier_images
@@ -144,7 +142,11 @@ def _diagnose_folds(
 
     pool = pool_splits(splits["train"], splits["val"])
     excluded = set() if config.data.exclude is None else read_excluded(config.data.exclude, pool)
-    read = partial(load, device=settings.device, batch_size=config.data.eval_batch_size)
+
+    def read(checkpoint: Path) -> TrainedMatcher:
+        say(f"scoring the held-out fold of {checkpoint.parent.name}")
+        return load(checkpoint, device=settings.device, batch_size=config.data.eval_batch_size)
+
     folds = score_folds(seed, pool, Path(config.paths.checkpoints), read)
     outliers = outlier_images([scans["train"], scans["val"]])
     found = list_suspects(pool, folds, group_images(pool), outliers)
@@ -152,12 +154,12 @@ def _diagnose_folds(
     return diagnose_pairs(found, describe_folds(seed))
 
 
-def _open_splits(data: DictConfig, name: str) -> "dict[str, Split]":
-    """Open ``train``, the chosen split, and ``val`` and ``test`` if they exist; damaged features are accepted."""
+def _open_splits(data: DictConfig, *wanted: str) -> "dict[str, Split]":
+    """Open ``train``, the wanted splits, and ``val`` and ``test`` if they exist; damaged features are accepted."""
     from tangka_match.data.layout import available_splits
 
     existing = available_splits(data.root)
-    names = dict.fromkeys(["train", *(other for other in ("val", "test") if other in existing), name])
+    names = dict.fromkeys(["train", *(other for other in ("val", "test") if other in existing), *wanted])
     return {each: open_split(data, each, check_features=False) for each in names}
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ def page_data(found: SuspectList, pool: Split, excluded: set[Excluded]) -> dict[
     }
     return {
         "name": pool.captions_path.parent.name,
-        "key": pool.fingerprint,
+        # The browser remembers ticks by this key: another list, or other data, begins anew.
+        "key": f"{pool.fingerprint}-{blake2b(''.join(sorted(before)).encode(), digest_size=8).hexdigest()}",
         "total": len(found.suspects),
         "with_reason": sum(bool(pair.reasons) for pair in found.suspects),
         "share": found.share,
