@@ -89,13 +89,13 @@ def find_mismatches(levels: npt.NDArray[np.float64]) -> Mismatch:
         levels: (P,) levels from `pair_levels`, of all galleries.
 
     Example:
-        Of ten pairs one is below ``SPLIT_LEVEL``, so two are expected to be mismatched. Up to level 0.9 there are two
-        pairs, a density of 2 / (10 * 0.9); 0.2 mismatched pairs per level are 90 % of it.
+        Of ten pairs one is below ``SPLIT_LEVEL``, so a share of 0.2 is taken for mismatched. From 0.1 to 0.9 there is
+        one pair, a density of 1 / (10 * 0.8), below 0.2: that pair is mismatched. From 0.9 on there are nine in 0.1:
 
         >>> levels = np.array([0.1, 0.9, 0.92, 0.94, 0.96, 0.97, 0.98, 0.985, 0.99, 1.0])
         >>> found = find_mismatches(levels)
         >>> found.share, found.probability.round(2).tolist()
-        (0.2, [0.9, 0.9, 0.04, 0.04, 0.04, 0.02, 0.02, 0.01, 0.01, 0.01])
+        (0.2, [1.0, 0.04, 0.04, 0.04, 0.02, 0.02, 0.01, 0.01, 0.01, 0.0])
     """
     share = min(1.0, float((levels < SPLIT_LEVEL).mean()) / SPLIT_LEVEL)
     return Mismatch(np.minimum(1.0, share / _increasing_density(levels)), share)
@@ -104,19 +104,17 @@ def find_mismatches(levels: npt.NDArray[np.float64]) -> Mismatch:
 def _increasing_density(levels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Estimate the density at each level, (P,), which increases in the level: pooled adjacent intervals.
 
-    The interval before each level counts one pair. Neighbours are merged until the densities increase, which gives the
-    slopes of the greatest convex minorant of the distribution function.
+    The interval from each level to the next counts the pairs at that level; the last one ends at 1. Neighbours are
+    merged until the densities increase, which gives the slopes of the greatest convex minorant of the distribution
+    function.
     """
-    order = np.argsort(levels, kind="stable")
-    merged: list[tuple[int, float]] = []  # number of pairs and width of each interval
-    for width in np.diff(levels[order], prepend=0.0).tolist():
-        number, total = 1, width
-        while merged and merged[-1][0] * total >= number * merged[-1][1]:
+    different, place, counts = np.unique(levels, return_inverse=True, return_counts=True)
+    merged: list[tuple[int, int, float]] = []  # number of levels, number of pairs and width of each interval
+    for count, width in zip(counts.tolist(), np.diff(different, append=1.0).tolist(), strict=True):
+        part = (1, count, width)
+        while merged and merged[-1][1] * part[2] >= part[1] * merged[-1][2]:
             earlier = merged.pop()
-            number, total = number + earlier[0], total + earlier[1]
-        merged.append((number, total))
-    density = np.empty(len(levels))
-    density[order] = np.repeat(
-        [number / (len(levels) * max(width, 1e-12)) for number, width in merged], [number for number, _ in merged]
-    )
-    return density
+            part = (earlier[0] + part[0], earlier[1] + part[1], earlier[2] + part[2])
+        merged.append(part)
+    density = [pairs / (len(levels) * max(width, 1e-12)) for _, pairs, width in merged]
+    return np.repeat(density, [number for number, _, _ in merged])[place]

@@ -80,6 +80,14 @@ def test_perfect_model_has_no_mismatches():
 
 
 def test_model_at_chance_finds_no_difference():
-    found = find_mismatches(np.linspace(0, 1, 500))
+    found = find_mismatches((np.arange(500) + 0.5) / 500)
     assert found.share == pytest.approx(1.0, abs=0.01)
     assert found.probability.min() > 0.95
+
+
+def test_equal_levels_have_equal_probabilities():
+    levels = np.array([0.1, 0.2, *[1.0] * 98])
+    probability = find_mismatches(levels).probability
+    assert probability[:2].tolist() == [1.0, 1.0]
+    assert len(set(probability[2:].tolist())) == 1
+    assert probability[2] < 0.05
