@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tangka_match.analysis.folds import FoldedSeed
     from tangka_match.data.feature_scan import FeatureScan
     from tangka_match.data.split import Split
+    from tangka_match.retrieval.trained_matcher import TrainedMatcher
 
 
 def _enough_for_a_curve(shares: list[float]) -> list[float]:
@@ -131,7 +132,7 @@ def _diagnose_folds(
     settings: DiagnosisSettings,
 ) -> "Section":
     """Rank every pair by the model that did not see it, write ``pairs.csv`` and its page, and summarise them."""
-    from tangka_match import TrainedMatcher, load
+    from tangka_match import load
     from tangka_match.analysis.diagnosis.pairs.held_out import score_folds
     from tangka_match.analysis.diagnosis.pairs.section import diagnose_pairs
     from tangka_match.analysis.diagnosis.pairs.suspects import list_suspects, outlier_images
@@ -143,7 +144,7 @@ def _diagnose_folds(
     pool = pool_splits(splits["train"], splits["val"])
     excluded = set() if config.data.exclude is None else read_excluded(config.data.exclude, pool)
 
-    def read(checkpoint: Path) -> TrainedMatcher:
+    def read(checkpoint: Path) -> "TrainedMatcher":
         say(f"scoring the held-out fold of {checkpoint.parent.name}")
         return load(checkpoint, device=settings.device, batch_size=config.data.eval_batch_size)
 
