@@ -130,33 +130,15 @@ def _read_table(source: Path, settings: ComparisonSettings) -> "dict[Query, int]
 
 def _find_folders(side: Literal["a", "b"], names: list[str], runs: Path) -> list[Path]:
     """Return the folders of a side, each with a ``ranks.csv``; a sweep stands for the folders of its runs."""
-    folders = [folder for name in names for folder in _sweep_runs(side, name, runs) or [_find_folder(side, name, runs)]]
+    from tangka_match.sweeps.finished_runs import sweep_runs
+
+    folders = [folder for name in names for folder in sweep_runs(side, name, runs) or [_find_folder(side, name, runs)]]
     for folder in folders:
         if folders.count(folder) > 1:
             raise ConfigError(f"{side} names {folder} twice; give each seed once")
         if not _is_matrix(folder) and not (folder / "ranks.csv").is_file():
             raise ConfigError(f"{side}={folder} has no ranks.csv; {_remedy(folder)}")
     return folders
-
-
-def _sweep_runs(side: Literal["a", "b"], name: str, runs: Path) -> list[Path]:
-    """Return the run folders of a finished sweep; empty if ``name`` is not a sweep.
-
-    Raises:
-        ConfigError: If a job of the sweep has not finished.
-    """
-    from tangka_match.sweeps.folder import SweepFolder
-
-    places = [Path(name)] if Path(name).name != name else [Path(name), runs / "sweeps" / name]
-    found = next((place.resolve() for place in places if (place / "manifest.jsonl").is_file()), None)
-    if found is None:
-        return []
-    jobs = SweepFolder(found).manifest.read().jobs
-    unfinished = [number for number, job in sorted(jobs.items()) if job.status != "finished"]
-    if unfinished or not jobs:
-        what = f"job {unfinished[0]} is {jobs[unfinished[0]].status}" if unfinished else "it has no jobs"
-        raise ConfigError(f"{side}={name}: this sweep has not finished ({what}); repeat its command, or list its runs")
-    return [found.parent.parent / run for _, job in sorted(jobs.items()) for run in (job.end or {}).get("runs", [])]
 
 
 def _remedy(folder: Path) -> str:

@@ -30,8 +30,8 @@ def read_excluded(path: str | Path, split: Split) -> set[Excluded]:
 
     Args:
         path: UTF-8 text, one entry per line: an image id, or an image id, a tab and the number of one of its captions,
-            from 1. Without an id file, the id of an image is its index in the split.
-        split: Split that holds the images, or the pool of several.
+            from 1. Without an id file, the id of an image is its index in train; those of val are ``val:<index>``.
+        split: Pool of train and val, from ``pool_splits``.
 
     Raises:
         ConfigError: If the file does not exist.
@@ -41,12 +41,15 @@ def read_excluded(path: str | Path, split: Split) -> set[Excluded]:
         raise ConfigError(f"data.exclude={path}: no such file; give a text file with one {_FORM} per line")
     counts = np.bincount(split.caption_to_image, minlength=split.num_images).tolist()
     captions = dict(zip(split.image_ids, counts, strict=True))
-    return {_parse(text, f"{path}: line {line}", captions) for line, text in enumerate(read_lines(path), 1)}
+    prefix = f"{split.name}:"  # of the ids of train, if val has the same ones
+    return {_parse(text, f"{path}: line {line}", captions, prefix) for line, text in enumerate(read_lines(path), 1)}
 
 
-def _parse(text: str, where: str, captions: dict[str, int]) -> Excluded:
+def _parse(text: str, where: str, captions: dict[str, int], prefix: str) -> Excluded:
     image, tab, number = text.partition("\t")
     image = image.strip()
+    if image not in captions and f"{prefix}{image}" in captions:
+        image = f"{prefix}{image}"
     if image not in captions:
         first, last = next(iter(captions)), next(reversed(captions))
         raise DataFormatError(

@@ -93,14 +93,18 @@ def divide(
         ConfigError: If there are too few images, or ``exclude`` is missing or lists all training pairs.
         DataFormatError: If ``exclude`` names an image or a caption that does not exist.
     """
-    known, parts = train, Parts(train, val, None)
+    parts, pool = Parts(train, val, None), pool_splits(train, val)
     if folds is not None:
         assert fold is not None, "see check_folds"
-        known = pool_splits(train, val)
-        parts = open_fold(known, folds, fold, val_share)
+        parts = open_fold(pool, folds, fold, val_share)
     if exclude is None:
         return parts
-    return parts._replace(train=exclude_pairs(parts.train, read_excluded(exclude, known)))
+    # The file names images as in a cross-validation, whether or not this run is one.
+    excluded = read_excluded(exclude, pool)
+    if folds is None:
+        own_ids = dict(zip(pool.image_ids, train.image_ids, strict=False))  # the images of train come first
+        excluded = {entry._replace(image=own_ids[entry.image]) for entry in excluded if entry.image in own_ids}
+    return parts._replace(train=exclude_pairs(parts.train, excluded))
 
 
 def pool_splits(train: Split, val: Split) -> Split:

@@ -73,6 +73,16 @@ def test_data_module_trains_without_the_pairs(tmp_path):
     assert {"3"} <= set(data.val.image_ids)  # ids of the training split only
 
 
+def test_list_of_a_cross_validation_is_read_without_folds(tmp_path):
+    """It names images of both splits; those of val are not trained on anyway."""
+    root = write_dataset(tmp_path / "set", train=12, val=5)
+    (tmp_path / "struck_out.txt").write_text("train:3\nval:2\n7\n", encoding="utf-8")
+    data = RegionTextDataModule(str(root), batch_size=4, exclude=str(tmp_path / "struck_out.txt"))
+    data.setup("fit")
+    assert data.train.image_ids == tuple(str(n) for n in range(12) if n not in (3, 7))
+    assert data.val.num_images == 5
+
+
 def test_only_the_training_part_of_a_fold_is_reduced(tmp_path):
     root = write_dataset(tmp_path / "set", train=12, val=5)
     # All captions differ, so that the groups are small.

@@ -16,6 +16,8 @@ from tangka_match.analysis.html_page import html_page, resource, write_atomicall
 from tangka_match.errors import ConfigError, count
 
 FILES = ("diagnosis.html", "diagnosis.json")
+PAIR_FILES = ("pairs.html", "pairs.csv")
+"""Further files of a diagnosis of a cross-validation."""
 SEVERITY_LABELS = {"fault": "Fault", "warning": "Warning", "info": "Info"}
 STYLES = {"fault": "bold red", "warning": "bold yellow", "info": "bold blue"}
 NO_PROBLEMS = "No faults and no warnings."
@@ -34,7 +36,7 @@ def check_out(folder: Path) -> None:
     Raises:
         ConfigError: If ``folder`` is a file, or contains other files.
     """
-    others = sorted({path.name for path in folder.iterdir()} - set(FILES)) if folder.is_dir() else []
+    others = sorted({path.name for path in folder.iterdir()} - {*FILES, *PAIR_FILES}) if folder.is_dir() else []
     if others or (folder.exists() and not folder.is_dir()):
         found = f"holds {', '.join(others[:3])}" if others else "is a file"
         raise ConfigError(f"out={folder} {found}; nothing is overwritten: choose a new folder, or that of a diagnosis")

@@ -3,17 +3,14 @@
 Separate from payload.py, which handles data only: this module reads and writes files.
 """
 
-import re
 from pathlib import Path
 
 from tangka_match.analysis.html_page import html_page, resource, write_atomically
 from tangka_match.analysis.report.payload import Report, report_blocks
+from tangka_match.analysis.script_bundle import bundle
 from tangka_match.errors import ConfigError
 
 GENERATOR = "tangka_match.report"
-IMPORT = re.compile(r'^import \{[^}]*\} from "\./([a-z_]+)\.js";\n', re.MULTILINE)
-EXPORT_WORD = re.compile(r"^export (?=const |function )", re.MULTILINE)
-EXPORT = re.compile(r"^export (?:const|function) (\w+)", re.MULTILINE)
 NO_SCRIPT = (
     "<noscript><main><h1>tangka_match</h1><p>This page needs JavaScript; please enable it. "
     "本页面需要 JavaScript，请在浏览器中启用。</p></main></noscript>"
@@ -44,34 +41,9 @@ def write_report(report: Report, out: Path) -> None:
         title,
         f'{NO_SCRIPT}<div id="page"></div>',
         resource("report/report.css"),
-        script=bundle("main"),
+        script=bundle("report/main"),
         data=report_blocks(report, out),
         generator=GENERATOR,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, page)
-
-
-def bundle(entry: str) -> str:
-    """Bundle a JavaScript module and its imports into a single script, in order of dependency.
-
-    A page opened from disk cannot import files. Each module becomes a function that returns its exports, so only
-    exported names must be unique. A module must write ``import { name } from "./file.js";`` on one line, and ``export``
-    in front of a ``const`` or ``function``.
-
-    Args:
-        entry: Name of the entry module, without ``.js``.
-    """
-    parts: dict[str, str] = {}
-
-    def add(name: str) -> None:
-        source = resource(f"report/{name}.js")
-        for needed in IMPORT.findall(source):
-            if needed not in parts:
-                add(needed)
-        exports = ", ".join(EXPORT.findall(source))
-        code = EXPORT_WORD.sub("", IMPORT.sub("", source))
-        parts[name] = f"const {{ {exports} }} = (() => {{\n{code}return {{ {exports} }};\n}})();\n"
-
-    add(entry)
-    return "".join(parts.values())

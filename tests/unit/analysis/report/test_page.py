@@ -6,16 +6,17 @@ import pytest
 from helpers.records import record_of
 from helpers.run_folders import write_run
 from tangka_match.analysis import report as report_package
-from tangka_match.analysis.report.page import bundle, check_out, write_report
+from tangka_match.analysis.report.page import check_out, write_report
 from tangka_match.analysis.report.payload import Report
 from tangka_match.analysis.runs.selection import fold_seeds
+from tangka_match.analysis.script_bundle import bundle
 from tangka_match.errors import ConfigError
 
 SCRIPTS = Path(report_package.__file__).parent
 
 
 def test_bundle_contains_each_module_once_after_its_imports():
-    text = bundle("main")
+    text = bundle("report/main")
     names = sorted(path.stem for path in SCRIPTS.glob("*.js"))
     for name in names:
         first_line = (SCRIPTS / f"{name}.js").read_text("utf-8").splitlines()[0]

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from helpers.browser import browsing
-from tangka_match.analysis.report.page import bundle
+from tangka_match.analysis.script_bundle import bundle
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,9 @@ def call():
         page = browser.new_page()
 
         def evaluate(name, *arguments):
-            return page.evaluate(f"(given) => {{ {bundle('statistics')} return {name}(...given); }}", list(arguments))
+            return page.evaluate(
+                f"(given) => {{ {bundle('report/statistics')} return {name}(...given); }}", list(arguments)
+            )
 
         yield evaluate
 

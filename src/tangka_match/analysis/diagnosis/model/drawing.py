@@ -46,6 +46,11 @@ class Album:
         """Whether an image has a readable thumbnail."""
         return self._read(image) is not None
 
+    def data_url(self, image: int) -> str | None:
+        """Return the thumbnail as a data URL; ``None`` without one."""
+        picture = self._read(image)
+        return None if picture is None else picture[0]
+
     def size(self, image: int) -> tuple[int, int]:
         """Return the width and height of the thumbnail, or of the placeholder."""
         picture = self._read(image)
