@@ -177,9 +177,8 @@ class RegionTextDataModule(pl.LightningDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers, self.pin_memory = num_workers, pin_memory
         self.device_features, self.drop_last = device_features, drop_last
-        self.seed = seed
         self.initial_competence, self.competence_until = initial_competence, competence_until
-        self.hard_batches = hard_batches
+        self.seed, self.hard_batches = seed, hard_batches
         self.val_split, self.train_split = val_split, train_split
         self.train_share, self.exclude = train_share, exclude
         self.folds, self.fold, self.fold_val_share = folds, fold, fold_val_share

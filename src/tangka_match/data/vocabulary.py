@@ -56,9 +56,7 @@ class Vocabulary:
                 )
 
     @classmethod
-    def build(
-        cls, tokenised: Iterable[Sequence[str]], min_count: int = 1, *, character_fallback: bool = False
-    ) -> Self:
+    def build(cls, tokenised: Iterable[Sequence[str]], min_count: int = 1, *, character_fallback: bool = False) -> Self:
         """Build a vocabulary from tokenised captions, in order of first occurrence as in SGRAF.
 
         Args:
