@@ -56,7 +56,7 @@ class EvaluationSettings(Settings):
     out: Path
     device: Annotated[str, AfterValidator(usable_device)]
     precision: Annotated[Literal["32", "bf16"], BeforeValidator(str)]
-    fusion: Literal["mean", "rank"]
+    fusion: Literal["mean", "standardised", "rank"]
     protocol: "EvaluationProtocol"
     hubness: Annotated[list[str], OneOrMore, AfterValidator(_known_corrections)]
     bank: BankSettings

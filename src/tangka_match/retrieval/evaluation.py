@@ -159,7 +159,9 @@ def evaluate_split(
         split: Opened split.
         protocol: Galleries to rank.
         fusion: Fusion of an ensemble's scores: ``"mean"``, as SGRAF reports (Diao et al. 2021, arXiv 2101.01368,
-            section 4.2), or ``"rank"``, the rank product, for models whose scores have different scales.
+            section 4.2); for models of different kinds, whose scores have different scales, ``"standardised"``, the
+            mean after division by the standard deviation of each model's scores (one number per model, over all pairs
+            of the split), or ``"rank"``, the rank product.
         extras: Evaluations in addition to the raw metrics.
 
     Raises:
@@ -265,7 +267,7 @@ class _Scored(NamedTuple):
 
 
 def _score(matcher: TrainedMatcher, split: Split, bank: Bank | None, fusion: str) -> _Scored:
-    """Score the split, and the bank against it; rank fusion places the bank among the split's own scores."""
+    """Score the split, and the bank against it, on the scale of the split's own scores that the fusion asks for."""
     images, texts = matcher.encode_split(split)
     start = time.perf_counter()
     similarity = matcher.similarity(images, texts)
@@ -274,6 +276,10 @@ def _score(matcher: TrainedMatcher, split: Split, bank: Bank | None, fusion: str
     if bank is not None:
         bank_images, bank_texts = matcher.encode_split(bank.split, bank.images, bank.captions)
         others = BankScores(matcher.similarity(bank_images, texts), matcher.similarity(images, bank_texts))
+    if fusion == "standardised":
+        scale = similarity.std().clamp(min=1e-12)
+        others = None if others is None else BankScores(*(scores / scale for scores in others))
+        similarity = similarity / scale
     if fusion == "rank":
         others = None if others is None else BankScores(*(rank_scores(similarity, scores) for scores in others))
         similarity = rank_scores(similarity)

@@ -16,7 +16,7 @@ MAX_ELEMENTS = 2**25
 CAPTION_CHUNK = 64
 """Captions per chunk, unless one image against them exceeds ``max_elements``."""
 
-FUSIONS = ("mean", "rank")
+FUSIONS = ("mean", "standardised", "rank")
 """Fusions of the scores of an ensemble: the mean of scores, or of `rank_scores`."""
 
 

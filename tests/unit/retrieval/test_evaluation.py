@@ -42,8 +42,21 @@ def test_ensemble_averages_scores(tmp_path, split):
     torch.testing.assert_close(both.similarity, (alone[0] + alone[1]) / 2)
     fused = evaluate_split([one, two], split, EvaluationProtocol(), fusion="rank")
     torch.testing.assert_close(fused.similarity, (rank_scores(alone[0]) + rank_scores(alone[1])) / 2)
-    with pytest.raises(ConfigError, match="fusion='median': allowed are mean, rank"):
+    fused = evaluate_split([one, two], split, EvaluationProtocol(), fusion="standardised")
+    torch.testing.assert_close(fused.similarity, (alone[0] / alone[0].std() + alone[1] / alone[1].std()) / 2)
+    with pytest.raises(ConfigError, match="fusion='median': allowed are mean, standardised, rank"):
         evaluate_split([one], split, EvaluationProtocol(), fusion="median")
+
+
+def test_standardised_fusion_scales_the_bank_like_the_split(tmp_path, data, split):
+    """One model: its corrected ranks do not depend on the scale of its scores, if the bank has the same scale."""
+    model = matcher(tmp_path, split)
+    extras = Extras(corrections=("nnn",), bank=Bank.draw(load_split(data, "train"), 5, 0, split))
+    mean, scaled = (
+        evaluate_split([model], split, EvaluationProtocol(), fusion=fusion, extras=extras)
+        for fusion in ("mean", "standardised")
+    )
+    assert scaled.corrected["nnn"].metrics == mean.corrected["nnn"].metrics
 
 
 def test_bfloat16_scores_are_close_to_float32(tmp_path, split):
