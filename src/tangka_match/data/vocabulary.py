@@ -110,18 +110,28 @@ class Vocabulary:
         return f"Vocabulary({len(self)} words, fingerprint {self.fingerprint()})"
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
-        """Convert the words of a caption to ids, between ``<start>`` and ``<end>``.
+        """Convert the words of a caption to ids, between ``<start>`` and ``<end>``; see `encode_word`."""
+        return [self.START, *(index for token in tokens for index in self.encode_word(token)), self.END]
 
-        An unknown word becomes the ids of its characters if the vocabulary has one of them, else ``<unk>``.
+    def encode_word(self, word: str) -> list[int]:
+        """Convert a word to its id, or an unknown one to those of its characters if the vocabulary has one of them.
+
+        >>> Vocabulary(["男人", "男@@"]).encode_word("男人"), Vocabulary(["男人"]).encode_word("男孩")
+        ([4], [3])
         """
-        ids = [self.START]
-        for token in tokens:
-            ids.extend([self._ids[token]] if token in self._ids else self._encode_unknown(token))
-        return [*ids, self.END]
-
-    def _encode_unknown(self, word: str) -> list[int]:
+        if word in self._ids:
+            return [self._ids[word]]
         letters = [self._ids.get(letter + CHARACTER_MARK, self.UNK) for letter in word]
         return letters if any(letter != self.UNK for letter in letters) else [self.UNK]
+
+    def knows(self, word: str) -> bool:
+        """Check whether the model sees anything of a word: the word itself, or one of its characters.
+
+        >>> vocabulary = Vocabulary(["男人", "男@@"])
+        >>> vocabulary.knows("男人"), vocabulary.knows("男孩"), vocabulary.knows("女孩")
+        (True, True, False)
+        """
+        return self.encode_word(word) != [self.UNK]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
         """Convert ids to words, without ``<pad>``, ``<start>`` and ``<end>``.
@@ -140,12 +150,12 @@ class Vocabulary:
         return words
 
     def unknown_share(self, tokenised: Iterable[Sequence[str]]) -> float:
-        """Return the share of out-of-vocabulary tokens in percent; 0 if there are no tokens.
+        """Return the share of tokens that the vocabulary does not know in percent; 0 if there are no tokens.
 
         >>> Vocabulary(["一个"]).unknown_share([["一个", "男人"], ["一个", "一个"]])
         25.0
         """
-        known = [token in self._ids for tokens in tokenised for token in tokens]
+        known = [self.knows(token) for tokens in tokenised for token in tokens]
         return 100 * known.count(False) / len(known) if known else 0.0
 
     def check_coverage(self, tokenised: Iterable[Sequence[str]], path: str | Path) -> "Vocabulary":

@@ -58,30 +58,38 @@ def weigh_regions(rescorer: Rescorer, split: Split, row: int, text: str) -> Word
     words = matcher.tokenizer(text)
     if isinstance(matcher.matcher, Attentive):
         image = rescorer.index.encoded[row : row + 1]
-        weights, note = attention_weights(matcher, image, matcher.encode_texts([text]))
+        weights, note = attention_weights(matcher, image, matcher.encode_texts([text]), words)
         return WordRegions(words[: len(weights)], weights.numpy(), None, note)
     texts = matcher.encode_words([[word] for word in words], "query")
     drops = occlusion_drops(matcher, split, row, texts)
-    drops[[word not in matcher.vocabulary for word in words]] = 0
+    drops[[not matcher.vocabulary.knows(word) for word in words]] = 0
     note = f"{OCCLUSION}; each word is scored as a text of its own"
     return WordRegions(words, shares(drops).numpy(), drops.amax(dim=1).numpy(), note)
 
 
-def attention_weights(matcher: TrainedMatcher, image: Encoded, text: Encoded) -> tuple[Float[Tensor, "T R"], str]:
-    """Return the attention weights of the words of a text, without ``<start>`` and ``<end>``, and their role.
+def attention_weights(
+    matcher: TrainedMatcher, image: Encoded, text: Encoded, words: Sequence[str]
+) -> tuple[Float[Tensor, "W R"], str]:
+    """Return the attention weights of the words of a text, and their role.
+
+    A word that the model reads as several tokens gets the mean of their weights. Words beyond the model's longest
+    caption are missing.
 
     Args:
         matcher: Model with word-to-region attention.
         image: One encoded image.
         text: One encoded text.
+        words: Words of the text.
     """
     model = matcher.matcher
     assert isinstance(model, Attentive)
     assert text.mask is not None
     with inference(model, matcher.device, matcher.dtype):
         attention = model.word_attention(image.to(matcher.device), text.to(matcher.device))
-    real = int(text.mask[0].sum())
-    return attention.weights[0, 0, 1 : real - 1].float().cpu(), attention.note
+    tokens = attention.weights[0, 0, 1 : int(text.mask[0].sum()) - 1].float().cpu()
+    ends = np.cumsum([len(matcher.vocabulary.encode_word(word)) for word in words])
+    parts = np.split(np.arange(len(tokens)), ends[ends < len(tokens)])
+    return torch.stack([tokens[part].mean(dim=0) for part in parts]), attention.note
 
 
 def occlusion_drops(matcher: TrainedMatcher, split: Split, row: int, texts: Encoded) -> Float[Tensor, "C R"]:

@@ -108,7 +108,7 @@ class Searcher:
         """Split a query into the words that the model sees."""
         with self._tokenizing:
             words = self.base.matcher.tokenizer(query)
-        return [Word(word, word in self.base.matcher.vocabulary) for word in words]
+        return [Word(word, self.base.matcher.vocabulary.knows(word)) for word in words]
 
     def search(self, queries: Sequence[str], top: int) -> Hits:
         """Find the best images of each query.

@@ -131,7 +131,7 @@ class SearchDesk:
         words = [
             WordWeights(
                 text=word,
-                known=word in vocabulary,
+                known=vocabulary.knows(word),
                 weights=[round(float(weight), 5) for weight in found.weights[place]],
                 effect=None if found.effects is None else float(found.effects[place]),
             )

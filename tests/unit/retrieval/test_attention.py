@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from helpers.small_search import make_rescorer, write_split
+from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.retrieval.attention import OCCLUSION, occlusion_drops, weigh_regions
 
 
@@ -20,6 +21,21 @@ def test_models_with_attention_give_their_weights(tmp_path, split, name):
     np.testing.assert_allclose(found.weights.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(found.weights[:, 3], 0, atol=1e-6)  # padding
     assert found.effects is None
+
+
+def test_a_word_read_as_several_tokens_has_the_mean_of_their_weights(tmp_path, split):
+    """自行车 is read as 自@@, <unk>, 车@@."""
+    rescorer = make_rescorer(tmp_path, split, "saf")
+    matcher = rescorer.matcher
+    matcher.vocabulary = Vocabulary([*matcher.vocabulary.words[4:-2], "自@@", "车@@"])
+    word = matcher.tokenizer(split.captions[0])[0]
+    found = weigh_regions(rescorer, split, 5, f"{word}，自行车")
+    assert list(found.words) == [word, "自行车"]
+    image, text = rescorer.index.encoded[5:6], matcher.encode_texts([f"{word}，自行车"])
+    with torch.no_grad():
+        tokens = matcher.matcher.word_attention(image, text).weights[0, 0, 1:5]
+    np.testing.assert_allclose(found.weights[0], tokens[0], atol=1e-6)
+    np.testing.assert_allclose(found.weights[1], tokens[1:4].mean(dim=0), atol=1e-6)
 
 
 def test_other_models_give_the_decrease_of_the_score(tmp_path, split):

@@ -132,8 +132,8 @@ def single_character_runs(text: str, words: Sequence[str]) -> list[str]:
 def _unknown_words(name: str, text: Texts, vocabulary: Vocabulary, share: float) -> list[Finding]:
     if share <= MAX_UNKNOWN:
         return []
-    missing = Counter(word for words in text.words for word in words if word not in vocabulary)
-    touched = sum(any(word not in vocabulary for word in words) for words in text.words)
+    missing = Counter(word for words in text.words for word in words if not vocabulary.knows(word))
+    touched = sum(any(not vocabulary.knows(word) for word in words) for words in text.words)
     return [
         Finding(
             "out_of_vocabulary",

@@ -80,7 +80,7 @@ def measure_attention(matcher: TrainedMatcher, scored: Scored) -> Attention:
     """
     note, mean_regions = OCCLUSION, None
     if isinstance(matcher.matcher, Attentive):
-        note = attention_weights(matcher, scored.images[:1], scored.texts[:1])[1]
+        note = attention_weights(matcher, scored.images[:1], scored.texts[:1], scored.words[0])[1]
         mean_regions = _mean_regions(matcher, scored)
     examples = []
     for caption, image, title in _pairs(scored):
@@ -111,7 +111,8 @@ def _pairs(scored: Scored) -> list[tuple[int, int, str]]:
 
 
 def _weights(matcher: TrainedMatcher, scored: Scored, caption: int, image: int) -> Float[Tensor, "T R"]:
-    return attention_weights(matcher, scored.images[image : image + 1], scored.texts[caption : caption + 1])[0]
+    chosen = scored.images[image : image + 1], scored.texts[caption : caption + 1]
+    return attention_weights(matcher, *chosen, scored.words[caption])[0]
 
 
 def _mean_regions(matcher: TrainedMatcher, scored: Scored) -> float:

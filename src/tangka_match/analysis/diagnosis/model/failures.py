@@ -134,7 +134,7 @@ def by_kind(
     """
     kinds = word_kinds(word for caption in words for word in caption)
     tests: dict[str, Callable[[str], bool]] = {
-        OUT_OF_VOCABULARY: lambda word: word not in vocabulary,
+        OUT_OF_VOCABULARY: lambda word: not vocabulary.knows(word),
         RARE_WORDS: lambda word: word in vocabulary and seen.get(word, 0) <= RARE,
     }
     tests |= {kind: lambda word, kind=kind: kinds.get(word) == kind for kind in sorted(set(kinds.values()))}  # type: ignore[misc]
