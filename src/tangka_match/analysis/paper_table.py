@@ -178,8 +178,7 @@ def write_tables(table: PaperTable, paths: Sequence[Path]) -> None:
     """Write a table to each path, in the format of its suffix."""
     for path in paths:
         text = table.latex() if path.suffix == ".tex" else table.markdown()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
+        write_text_completely(path, text + "\n")
 
 
 def _names(recipes: Sequence[Recipe]) -> list[str]:

@@ -6,16 +6,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from yaml import YAMLError
 
-from tangka_match.analysis.curves import draw_curves
 from tangka_match.config.build import build_plan
 from tangka_match.config.check import GROUPS
 from tangka_match.config.saved_targets import ARGUMENTS, TARGET, check_saved_targets
 from tangka_match.errors import ConfigError
-from tangka_match.records.ledger import read_ledger
 from tangka_match.records.run_folder import RunFolder, find_run
 from tangka_match.records.setting_names import ADDED_SETTINGS, COMMAND_KEYS
-from tangka_match.training.distributed import is_main_process
-from tangka_match.training.plan import RunPlan
 from tangka_match.training.result import RunResult
 from tangka_match.training.runner import train
 
@@ -49,22 +45,9 @@ def launch(config: DictConfig) -> RunResult:
     resume, *_ = (config.pop(name) for name in COMMAND_KEYS)
     if resume is None:
         keep_absolute_paths(config)
-        return train_and_draw(build_plan(config, HydraConfig.get().overrides.task))
+        return train(build_plan(config, HydraConfig.get().overrides.task))
     folder, saved = _find_stopped_run(config, str(resume))
-    return train_and_draw(build_plan(saved), folder)
-
-
-def train_and_draw(plan: RunPlan, resume: RunFolder | None = None) -> RunResult:
-    """Train, and draw the curves of the run; see `train` for arguments and errors."""
-    result = train(plan, resume)
-    draw(result.folder)
-    return result
-
-
-def draw(folder: RunFolder) -> None:
-    """Draw the curves of a run to ``curves.png`` in its folder."""
-    if is_main_process():
-        draw_curves(read_ledger(folder.ledger), folder.path / "curves.png")
+    return train(build_plan(saved), folder)
 
 
 def _find_stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig]:
