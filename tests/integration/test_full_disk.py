@@ -11,7 +11,7 @@ from helpers.cli import run_cli_subprocess
 from helpers.small_disk import mounted
 from helpers.tiny_pretrained import write_chinese_clip
 
-MARGIN = 120_000
+MARGIN = 40_000
 """Bytes left on the disk: enough for folders and short files, too few for features."""
 
 

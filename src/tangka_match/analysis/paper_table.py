@@ -13,6 +13,7 @@ from tangka_match.analysis.runs.differences import choose_columns, differing_key
 from tangka_match.analysis.runs.selection import FOLD, Recipe, best_first
 from tangka_match.analysis.significance import LEVEL, Difference
 from tangka_match.errors import ConfigError, TangkaMatchError, count
+from tangka_match.files import write_text_completely
 from tangka_match.metric_names import CUTOFFS, DIRECTION_LABELS, PRIMARY_METRIC, RECALLS
 
 SUFFIXES = (".md", ".tex")

@@ -65,8 +65,8 @@ class DemoWriter:
                         self._write(root)
             except OSError as error:
                 raise DataFormatError(
-                    f"{root}: cannot write the demo set here ({error}); free space there, or set paths.data or data.root "
-                    "to a place on another disk that you may write to."
+                    f"{root}: cannot write the demo set here ({error}); free space there, or set paths.data or "
+                    "data.root to a place on another disk that you may write to."
                 ) from error
         self._check(root)
 
