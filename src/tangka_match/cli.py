@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from tangka_match.config.conf_folder import conf_dir
 from tangka_match.config.explain import describe_fault, explain, nearest, raise_faults
 from tangka_match.errors import ConfigError, TangkaMatchError, disk_errors_explained
+from tangka_match.terminal import lasting_output
 
 if TYPE_CHECKING:
     from tangka_match.data.split import Split
@@ -57,7 +58,8 @@ def command(
     """
 
     def main() -> None:
-        run_cli(action, name, config_name or name, verbatim, disk_advice)
+        with lasting_output():
+            run_cli(action, name, config_name or name, verbatim, disk_advice)
 
     return main
 

@@ -301,7 +301,7 @@ def test_run_is_noted_as_finished_after_its_last_output(tmp_path):
         assert (path.parent / "ranks.csv").is_file()
         raise OSError("power cut")
 
-    with pytest.raises(OSError, match="power cut|Input/output"):
+    with pytest.raises(OSError, match=r"curves\.png"):
         train(replace(small_plan(tmp_path), draw_curves=draw))
     folder = only_run(tmp_path)
     assert [e["status"] for e in read_ledger(folder.ledger) if e["event"] == "end"] == ["failed"]
