@@ -68,7 +68,7 @@ def lasting_output() -> Iterator[None]:
 
 def _lasting(stream: Any) -> Any:
     if stream is None:  # the descriptor was closed before Python started
-        return open(os.devnull, "w", encoding="utf-8")
+        return _null()
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     stream.reconfigure(errors="backslashreplace")

@@ -280,35 +280,6 @@ def test_finished_run_cannot_be_resumed(tmp_path):
         train(small_plan(tmp_path), resume=folder)
 
 
-@pytest.mark.parametrize("name", ["result.json", "ranks.csv", "curves.png", "meta.json"])
-def test_finished_run_writes_missing_outputs_again(tmp_path, caplog, name):
-    folder = train(small_plan(tmp_path)).folder
-    path = (folder.checkpoints if name == "meta.json" else folder.path) / name
-    before = path.read_bytes()
-    path.unlink()
-    weights = folder.last.read_bytes()
-    with caplog.at_level("WARNING", "tangka_match"):
-        train(small_plan(tmp_path), resume=folder)
-    assert name == "curves.png" or path.read_bytes() == before
-    assert (path.is_file(), folder.last.read_bytes() == weights) == (True, True)
-    assert f"it lacks {name}: best.ckpt is validated again" in (folder.path / "run.log").read_text("utf-8")
-    assert [e["status"] for e in read_ledger(folder.ledger) if e["event"] == "end"] == ["finished"] * 2
-
-
-def test_run_is_noted_as_finished_after_its_last_output(tmp_path):
-    def draw(events, path):
-        assert [e["event"] for e in events if e["event"] == "end"] == []
-        assert (path.parent / "ranks.csv").is_file()
-        raise OSError("power cut")
-
-    with pytest.raises(OSError, match=r"curves\.png"):
-        train(replace(small_plan(tmp_path), draw_curves=draw))
-    folder = only_run(tmp_path)
-    assert [e["status"] for e in read_ledger(folder.ledger) if e["event"] == "end"] == ["failed"]
-    assert train(small_plan(tmp_path), resume=folder).total_steps == 6
-    assert folder.missing_outputs() == []
-
-
 def test_resume_with_another_model_is_refused(tmp_path):
     folder = failed_run(tmp_path)
     plan = replace(small_plan(tmp_path), model={"_target_": "helpers.stub_matchers.PooledMatcher", "dim": 8})
