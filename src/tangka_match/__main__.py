@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from tangka_match.errors import ConfigError
+from tangka_match.terminal import lasting_output
 
 COMMANDS = (
     "train",
@@ -42,7 +43,8 @@ def main() -> None:
     """Run the command that the first argument names; without one, list the commands."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("-h", "--help"):
-        print(list_commands())
+        with lasting_output():
+            print(list_commands())
         return
     if name not in COMMANDS:
         print(f"{ConfigError.__name__}: {name}: there is no such command\n\n{list_commands()}", file=sys.stderr)

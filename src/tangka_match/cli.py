@@ -8,8 +8,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tangka_match.config.conf_folder import conf_dir
 from tangka_match.config.explain import describe_fault, explain, nearest, raise_faults
-from tangka_match.errors import ConfigError, TangkaMatchError, full_disk_explained
+from tangka_match.errors import ConfigError, TangkaMatchError, disk_errors_explained
+from tangka_match.terminal import lasting_output
 
 if TYPE_CHECKING:
     from tangka_match.data.split import Split
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 USER_ERROR, INTERRUPTED = 2, 128 + signal.SIGINT
 USER_ERRORS = (TangkaMatchError, HydraException, OmegaConfBaseException)
-FULL_DISK_ADVICE = "free space there or move the folder, then continue with resume=<run id>"
+OUTPUT_ADVICE = "free space there, or set out to a place on another disk that you may write to, and repeat the command"
+"""What to do about a file that cannot be written, for commands with the setting ``out``."""
 
 SEVERAL_VALUES = re.compile(r"[\[{]|\w+\(|[^,]*,")  # a list, a dict, a Hydra function, or the values of a sweep
 ONE_VALUE = re.compile(r"[^\s,\[\]{}():](?:[^,\[\]{}():]*[^\s,\[\]{}():])?")
@@ -40,7 +41,11 @@ SettingsT = TypeVar("SettingsT", bound="Settings")
 
 
 def command(
-    name: str, action: Callable[[DictConfig], Any], config_name: str | None = None, verbatim: Sequence[str] = ()
+    name: str,
+    action: Callable[[DictConfig], Any],
+    config_name: str | None = None,
+    verbatim: Sequence[str] = (),
+    disk_advice: str = OUTPUT_ADVICE,
 ) -> Callable[[], None]:
     """Make the ``main`` of a command.
 
@@ -49,15 +54,23 @@ def command(
         action: Function that runs the command with the composed config.
         config_name: Name of the primary config in ``conf/``, without ``.yaml``; ``None`` stands for ``name``.
         verbatim: Settings whose values are plain text, without the syntax of Hydra.
+        disk_advice: What to do if a file cannot be written.
     """
 
     def main() -> None:
-        run_cli(action, name, config_name or name, verbatim)
+        with lasting_output():
+            run_cli(action, name, config_name or name, verbatim, disk_advice)
 
     return main
 
 
-def run_cli(action: Callable[[DictConfig], Any], name: str, config_name: str, verbatim: Sequence[str] = ()) -> None:
+def run_cli(
+    action: Callable[[DictConfig], Any],
+    name: str,
+    config_name: str,
+    verbatim: Sequence[str] = (),
+    disk_advice: str = OUTPUT_ADVICE,
+) -> None:
     """Compose the config from the command line, run ``action`` with it, and exit.
 
     Exit codes: 0 success, 1 internal error, 2 user error, 130 Ctrl-C, 143 SIGTERM. A user error prints one message;
@@ -68,6 +81,7 @@ def run_cli(action: Callable[[DictConfig], Any], name: str, config_name: str, ve
         name: Name of the command's module, for ``--help``.
         config_name: Name of the primary config in ``conf/``, without ``.yaml``.
         verbatim: Settings whose values are plain text, without the syntax of Hydra.
+        disk_advice: What to do if a file cannot be written.
     """
     is_verbose = any(word in ("-v", "--verbose", "debug=true") for word in sys.argv[1:])
     words = [word for word in sys.argv[1:] if word not in ("-v", "--verbose")]
@@ -80,7 +94,7 @@ def run_cli(action: Callable[[DictConfig], Any], name: str, config_name: str, ve
     def guarded(config: DictConfig) -> Any:
         # Errors are caught here because Hydra would print its own message and end a multirun.
         try:
-            with full_disk_explained("paths.runs", FULL_DISK_ADVICE):
+            with disk_errors_explained(name, disk_advice):
                 return action(config)
         except USER_ERRORS as error:
             if is_verbose:
@@ -216,15 +230,6 @@ def check_is_new(path: Path) -> None:
     """
     if path.exists():
         raise ConfigError(f"out: {path} already exists and is not overwritten; set out to another path")
-
-
-@contextmanager
-def written_completely(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` and rename it at the end, so that ``path`` is complete or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{path.name}")
-    yield partial
-    partial.replace(path)
 
 
 def say(line: str, style: str | None = None) -> None:

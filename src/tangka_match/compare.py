@@ -19,6 +19,7 @@ from pydantic import Field
 
 from tangka_match.cli import check_is_new, command, read_settings, say
 from tangka_match.errors import ConfigError
+from tangka_match.files import write_text_completely
 from tangka_match.settings import OneOrMore, Settings, Text
 
 if TYPE_CHECKING:
@@ -204,8 +205,7 @@ def _write(out: Path, differences: dict[str, "Difference"], about: dict[str, Any
         },
         "metrics": {name: difference._asdict() for name, difference in differences.items()},
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_text_completely(out, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
 main = command("compare", compare)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from omegaconf import DictConfig
 from pydantic import Field, ValidationError
 
-from tangka_match.cli import check_is_new, command, read_settings, say, written_completely
+from tangka_match.cli import check_is_new, command, read_settings, say
 from tangka_match.errors import CheckpointError, ConfigError
+from tangka_match.files import written_completely
 from tangka_match.settings import Settings
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from tangka_match.cli import check_is_new, command, read_settings, say
 from tangka_match.config.explain import nearest
 from tangka_match.errors import ConfigError
+from tangka_match.files import write_text_completely
 from tangka_match.settings import Settings
 
 Names = Annotated[list[str], Field(min_length=1)]
@@ -57,8 +58,7 @@ def build_dashboard(config: DictConfig) -> None:
         say(f"pushed: {analysis.push_dashboard(built, settings.entity)}")
         return
     check_is_new(settings.out)
-    settings.out.parent.mkdir(parents=True, exist_ok=True)
-    settings.out.write_text(json.dumps(analysis.view_of(built), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_text_completely(settings.out, json.dumps(analysis.view_of(built), ensure_ascii=False, indent=1) + "\n")
     say(f"{settings.out}: the view in W&B's format; push=true sends it to W&B, after `wandb login`")
 
 

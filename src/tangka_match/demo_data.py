@@ -22,7 +22,10 @@ def write_demo_data(config: DictConfig) -> None:
     say(f"{config.data.root} holds the demo set; its README.json records the recalls of the oracle")
 
 
-main = command("demo_data", write_demo_data)
+DISK_ADVICE = (
+    "free space there, or set data.root to a place on another disk that you may write to, and repeat the command"
+)
+main = command("demo_data", write_demo_data, disk_advice=DISK_ADVICE)
 
 if __name__ == "__main__":
     main()

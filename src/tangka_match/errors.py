@@ -10,6 +10,12 @@ from contextlib import contextmanager
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """``OSError.errno`` of a full disk and of an exhausted quota."""
+DISK_ERRORS = (
+    *DISK_FULL,
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ESTALE),
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ENODEV, errno.ENXIO),
+)
+"""``OSError.errno`` of files and folders that cannot be read or written; connections and processes have others."""
 
 
 class TangkaMatchError(Exception):
@@ -37,8 +43,8 @@ class TrainingError(TangkaMatchError, RuntimeError):
 
 
 @contextmanager
-def full_disk_explained(place: str, advice: str) -> Iterator[None]:
-    """Turn the system's error for a full disk into a `TrainingError`; other errors pass unchanged.
+def disk_errors_explained(place: str, advice: str) -> Iterator[None]:
+    """Turn the system's errors about files and folders into a `TrainingError`; other errors pass unchanged.
 
     If the disk filled up while one of our own errors was being recorded, that error is raised instead.
 
@@ -47,12 +53,12 @@ def full_disk_explained(place: str, advice: str) -> Iterator[None]:
         advice: What the user can do, for the end of the message.
 
     Raises:
-        TrainingError: If the disk or quota is full.
+        TrainingError: If the disk is full, read-only or damaged, or a file or folder is missing or not accessible.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if error.errno not in DISK_ERRORS:
             raise
         if isinstance(error.__context__, TangkaMatchError):
             raise error.__context__ from None

@@ -11,7 +11,8 @@ from typing import Annotated
 from omegaconf import DictConfig
 from pydantic import Field
 
-from tangka_match.cli import command, read_settings, say, written_completely
+from tangka_match.cli import command, read_settings, say
+from tangka_match.files import written_completely
 from tangka_match.settings import Settings, Text
 
 

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from pydantic import Field
 
 from tangka_match.cli import check_is_new, command, read_settings, say
-from tangka_match.errors import count, full_disk_explained
+from tangka_match.errors import count, disk_errors_explained
 from tangka_match.settings import OneOrMore, Settings, Text
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def prepare(config: DictConfig) -> None:
     check_is_new(settings.out)
     captions = read_captions(settings.captions, Columns(**settings.columns.model_dump()), settings.encoding)
     images, empty = _clean(captions.images, to_simplified=settings.simplified)
-    with full_disk_explained(str(settings.out), FULL_DISK_ADVICE), _new_folder(settings.out) as (folder, scratch):
+    with disk_errors_explained(str(settings.out), FULL_DISK_ADVICE), _new_folder(settings.out) as (folder, scratch):
         features = open_features(settings.features, settings.feature_axis, lambda: scratch)
         joined = join(features, images)
         _say_what_was_read(features, captions, joined, empty)

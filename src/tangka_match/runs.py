@@ -60,7 +60,7 @@ def list_runs(config: DictConfig) -> None:
     console.print("; ".join(notes), highlight=False)
 
 
-main = command("runs", list_runs)
+main = command("runs", list_runs, disk_advice="make it readable, or set runs to another folder")
 
 if __name__ == "__main__":
     main()

@@ -20,8 +20,8 @@ from tangka_match.cli import (
     say,
     usable_device,
     write_missing_data,
-    written_completely,
 )
+from tangka_match.files import written_completely
 from tangka_match.settings import OneOrMore, Settings, Text
 
 if TYPE_CHECKING:

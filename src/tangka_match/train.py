@@ -17,7 +17,11 @@ def train(config: DictConfig) -> float | None:
     return run(config)
 
 
-main = command("train", train, config_name="config")
+DISK_ADVICE = (
+    "free space there, or move the folder to another disk and set paths.runs and paths.checkpoints; then continue with "
+    "resume=<run id>"
+)
+main = command("train", train, config_name="config", disk_advice=DISK_ADVICE)
 
 if __name__ == "__main__":
     main()

@@ -5,7 +5,6 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ import yaml
 from helpers.bad_input import ONE_EPOCH, SMALL, Bomb, assert_one_message, contents, places
 from helpers.cli import run_cli_in_process, run_cli_subprocess
 from helpers.precomp import write_dataset, write_lines
+from helpers.small_disk import mounted
 from tangka_match.retrieval.metadata import METADATA_KEY
 
 
@@ -153,14 +153,8 @@ def test_malicious_checkpoint_is_not_run(stopped, tmp_path, save, how):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True, capture_output=True)  # noqa: S607
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"cannot mount a small file system here ({error})")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)  # noqa: S607
+    with mounted(tmp_path / "disk") as disk:
+        yield disk
 
 
 @pytest.mark.parametrize(("what", "left"), [("checkpoints", 0), ("everything", 20_000)])

@@ -1,10 +1,12 @@
 import errno
+import inspect
+from importlib import import_module
 
 import pytest
 
 from helpers.cli import run_cli_in_process
 from helpers.configs import compose_config
-from tangka_match.cli import command, read_settings, run_cli, usable_device, written_completely
+from tangka_match.cli import OUTPUT_ADVICE, command, read_settings, run_cli, usable_device
 from tangka_match.compare import ComparisonSettings
 from tangka_match.diagnose import DiagnosisSettings
 from tangka_match.errors import ConfigError, DataFormatError, TrainingError
@@ -55,7 +57,7 @@ def test_verbose_shows_the_traceback(word):
         run(raise_(DataFormatError("is empty")), word, "sedd=3")
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError(), PermissionError(errno.EACCES, "Permission denied", "folder")])
+@pytest.mark.parametrize("error", [ZeroDivisionError(), ConnectionRefusedError(errno.ECONNREFUSED, "refused")])
 def test_internal_error_keeps_its_traceback(error):
     with pytest.raises(type(error)):
         run(raise_(error))
@@ -69,6 +71,27 @@ def test_full_disk_is_a_user_error():
     done = run(raise_(full_disk()))
     assert (done.code, done.stdout) == (2, "")
     assert done.stderr.startswith("TrainingError: runs/ledger.jsonl: No space left on device; free space there")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO, errno.EDQUOT, errno.ENOENT])
+def test_file_errors_name_the_path_and_what_to_do(number):
+    done = run(raise_(OSError(number, "why", "/data/file")))
+    assert (done.code, done.stderr) == (2, f"TrainingError: /data/file: why; {OUTPUT_ADVICE}\n")
+
+
+REMEDIES = {
+    "train": "then continue with resume=<run id>",
+    "demo_data": "or set data.root to a place on another disk",
+    "runs": "or set runs to another folder",
+    **dict.fromkeys(["evaluate", "report", "compare", "diagnose", "convert", "extract", "dashboard"], "or set out to"),
+}
+
+
+@pytest.mark.parametrize("name", REMEDIES)
+def test_every_command_has_its_own_remedy(name):
+    given = inspect.getclosurevars(import_module(f"tangka_match.{name}").main).nonlocals["disk_advice"]
+    assert REMEDIES[name] in given
+    assert ("resume=" in given) == (name == "train")
 
 
 def test_full_disk_while_recording_an_error_reports_that_error():
@@ -136,20 +159,3 @@ def test_exception_unavailable_device():
     assert usable_device("cpu") == "cpu"
     with pytest.raises(ValueError, match="'quantum' is not available here; use cpu"):
         usable_device("quantum")
-
-
-def test_written_completely_leaves_no_partial_file(tmp_path):
-    out = tmp_path / "new" / "file"
-
-    def write_half():
-        with written_completely(out) as partial:
-            partial.write_text("half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_half()
-    assert not out.exists()
-    with written_completely(out) as partial:
-        partial.write_text("whole")
-    assert [path.name for path in out.parent.iterdir()] == ["file"]
-    assert out.read_text() == "whole"

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from functools import cache
 from html import escape
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 
@@ -64,18 +63,6 @@ def json_block(value: Any) -> str:
     """
     text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file through a temporary file, so that it is never incomplete.
-
-    Args:
-        path: File to write; its folder must exist.
-        text: Content.
-    """
-    partial = path.with_name(f".partial-{path.name}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def _finite(value: Any) -> Any:

@@ -13,6 +13,7 @@ from tangka_match.analysis.runs.differences import choose_columns, differing_key
 from tangka_match.analysis.runs.selection import FOLD, Recipe, best_first
 from tangka_match.analysis.significance import LEVEL, Difference
 from tangka_match.errors import ConfigError, TangkaMatchError, count
+from tangka_match.files import write_text_completely
 from tangka_match.metric_names import CUTOFFS, DIRECTION_LABELS, PRIMARY_METRIC, RECALLS
 
 SUFFIXES = (".md", ".tex")
@@ -178,8 +179,7 @@ def write_tables(table: PaperTable, paths: Sequence[Path]) -> None:
     """Write a table to each path, in the format of its suffix."""
     for path in paths:
         text = table.latex() if path.suffix == ".tex" else table.markdown()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
+        write_text_completely(path, text + "\n")
 
 
 def _names(recipes: Sequence[Recipe]) -> list[str]:

@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
+from tangka_match.analysis.curves import draw_curves
 from tangka_match.config.arguments import argument_faults, with_import_paths
 from tangka_match.config.check import BUILT_BY_TARGET, active_callbacks, check_config
 from tangka_match.config.explain import raise_faults
@@ -77,6 +78,7 @@ def build_plan(config: DictConfig, overrides: Sequence[str] = ()) -> RunPlan:
         build_callbacks=lambda: [build_part() for name, build_part in build.items() if name.startswith("callbacks.")],
         distillation_loss=build["distillation.loss"]() if distillation.loss is not None else None,
         overrides=tuple(overrides),
+        draw_curves=draw_curves,
     )
 
 

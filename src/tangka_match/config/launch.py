@@ -6,15 +6,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from yaml import YAMLError
 
-from tangka_match.analysis.curves import draw_curves
 from tangka_match.config.build import build_plan
 from tangka_match.config.check import GROUPS
+from tangka_match.config.saved_targets import ARGUMENTS, TARGET, check_saved_targets
 from tangka_match.errors import ConfigError
-from tangka_match.records.ledger import read_ledger
 from tangka_match.records.run_folder import RunFolder, find_run
 from tangka_match.records.setting_names import ADDED_SETTINGS, COMMAND_KEYS
-from tangka_match.training.distributed import is_main_process
-from tangka_match.training.plan import RunPlan
 from tangka_match.training.result import RunResult
 from tangka_match.training.runner import train
 
@@ -48,29 +45,18 @@ def launch(config: DictConfig) -> RunResult:
     resume, *_ = (config.pop(name) for name in COMMAND_KEYS)
     if resume is None:
         keep_absolute_paths(config)
-        return train_and_draw(build_plan(config, HydraConfig.get().overrides.task))
+        return train(build_plan(config, HydraConfig.get().overrides.task))
     folder, saved = _find_stopped_run(config, str(resume))
-    return train_and_draw(build_plan(saved), folder)
-
-
-def train_and_draw(plan: RunPlan, resume: RunFolder | None = None) -> RunResult:
-    """Train, and draw the curves of the run; see `train` for arguments and errors."""
-    result = train(plan, resume)
-    draw(result.folder)
-    return result
-
-
-def draw(folder: RunFolder) -> None:
-    """Draw the curves of a run to ``curves.png`` in its folder."""
-    if is_main_process():
-        draw_curves(read_ledger(folder.ledger), folder.path / "curves.png")
+    return train(build_plan(saved), folder)
 
 
 def _find_stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig]:
     """Find a run and its saved config, in which only folders may be changed."""
     overrides = HydraConfig.get().overrides.task
     given = [override.lstrip("+").partition("=")[0] for override in overrides]
-    refused = [override for override, name in zip(overrides, given, strict=True) if name not in ALLOWED_WITH_RESUME]
+    again = [name for name in given if name.rpartition(".")[2] in (TARGET, ARGUMENTS)]
+    allowed = (*ALLOWED_WITH_RESUME, *again)
+    refused = [override for override, name in zip(overrides, given, strict=True) if name not in allowed]
     if refused:
         raise ConfigError(
             f"resume={run_id} continues a run with its own settings, but the command also sets {' '.join(refused)}: "
@@ -78,6 +64,9 @@ def _find_stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictC
         )
     path = find_run(Path(config.paths.runs).absolute(), run_id)
     saved = _load(path / "config.yaml")
+    repeated = {name: OmegaConf.select(config, name) for name in again}
+    _check_repeated(run_id, saved, repeated)
+    check_saved_targets(str(path / "config.yaml"), saved, repeated, f"resume={run_id}")
     in_data = Path(saved.paths.data)
     for data_set in _data_sets(saved) if "paths.data" in given else []:
         if Path(data_set.root).is_relative_to(in_data):  # moved together with paths.data
@@ -86,6 +75,16 @@ def _find_stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictC
         OmegaConf.update(saved, name, OmegaConf.select(config, name))
     keep_absolute_paths(saved)
     return RunFolder(path.name, path, Path(saved.paths.checkpoints) / saved.name / path.name), saved
+
+
+def _check_repeated(run_id: str, saved: DictConfig, repeated: dict[str, object]) -> None:
+    """Refuse a class on the command line that the run does not have: a resumed run keeps its own settings."""
+    for name, value in repeated.items():
+        if (found := OmegaConf.select(saved, name)) != value:
+            raise ConfigError(
+                f"resume={run_id} continues a run with its own settings: there {name} is {found!r}, not {value!r}; "
+                "repeat its value, or start a new run"
+            )
 
 
 def keep_absolute_paths(config: DictConfig) -> None:

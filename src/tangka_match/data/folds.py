@@ -26,6 +26,7 @@ from tangka_match.data.exclude import exclude_pairs, read_excluded
 from tangka_match.data.feature_scan import scan_features
 from tangka_match.data.joined import join_splits
 from tangka_match.data.near_images import connected, near_images
+from tangka_match.data.npy import save_npy
 from tangka_match.data.split import Split, select_images
 from tangka_match.errors import ConfigError, count
 
@@ -175,9 +176,10 @@ def group_images(pool: Split) -> npt.NDArray[np.int64]:
     groups = find_groups(pool)
     partial = file.with_name(f".partial-{os.getpid()}-{file.name}")
     with contextlib.suppress(OSError):  # a folder without write permission, or a full disk: searched again next time
-        with partial.open("wb") as opened:
-            np.save(opened, groups)
+        save_npy(partial, groups)
         partial.replace(file)
+    with contextlib.suppress(OSError):
+        partial.unlink(missing_ok=True)
     return groups
 
 

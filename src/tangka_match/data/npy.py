@@ -137,3 +137,22 @@ def reserve_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int
             for start in range(0, size, ZERO_BLOCK):
                 file.write(zeros[: size - start])
     return offset
+
+
+def save_npy(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write an array as a ``.npy`` file.
+
+    ``np.save`` loses the last block without an error if the disk is full; here every byte is reserved first.
+
+    Args:
+        path: New file.
+        array: Array without Python objects.
+
+    Raises:
+        OSError: If the disk is full.
+    """
+    whole = np.ascontiguousarray(array)
+    offset = reserve_npy(path, whole.shape, whole.dtype)
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(whole.reshape(-1).view(np.uint8).data)

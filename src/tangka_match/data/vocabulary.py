@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 from tangka_match.data.legacy_vocabulary import read_legacy_vocabulary
 from tangka_match.errors import ConfigError, DataFormatError
+from tangka_match.files import write_text_completely
 
 logger = logging.getLogger(__name__)
 
@@ -226,9 +227,7 @@ class Vocabulary:
 
     def save_json(self, path: str | Path) -> None:
         """Write SGRAF's JSON as ASCII text, which reads the same in any encoding; missing folders are created."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(self.to_dict()), encoding="ascii")
+        write_text_completely(Path(path), json.dumps(self.to_dict()))
 
     @classmethod
     def load_json(cls, path: str | Path) -> Self:

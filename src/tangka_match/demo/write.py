@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
 from tangka_match.data.checks import check_rules
+from tangka_match.data.npy import reserve_npy, save_npy
 from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.demo.caption_writer import Caption, write_caption
 from tangka_match.demo.feature_writer import FEATURE_DIM, NUM_REGIONS, FeatureWriter
@@ -22,6 +22,7 @@ from tangka_match.demo.oracle import oracle_recalls
 from tangka_match.demo.painting import paint
 from tangka_match.demo.placement import place
 from tangka_match.errors import DataFormatError
+from tangka_match.files import naming
 
 FORMAT_VERSION = 1
 STEMS = {"train": "train", "val": "dev", "test": "test"}
@@ -97,7 +98,7 @@ def write_demo_set(
         _check_empty(root)  # another process may have written it in the meantime
         incomplete.replace(root)
     finally:
-        shutil.rmtree(temporary)
+        shutil.rmtree(temporary, ignore_errors=True)
     return report
 
 
@@ -217,20 +218,26 @@ def _write_text(root: Path, stem: str, scenes: Sequence[Scene], captions: Sequen
             "group": scenes[scene.group].identifier if members[scene.group] > 1 else None,
         }
         lines.append(json.dumps(truth, ensure_ascii=False))
-    with (root / "scenes.jsonl").open("a", encoding="utf-8", newline="\n") as file:
+    path = root / "scenes.jsonl"
+    with naming(path), path.open("a", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{line}\n" for line in lines)
 
 
 def _write_arrays(root: Path, stem: str, scenes: Sequence[Scene], writer: FeatureWriter) -> Iterator[int]:
     shape = (len(scenes), NUM_REGIONS)
-    features = open_memmap(root / f"{stem}_ims.npy", mode="w+", dtype=np.float16, shape=(*shape, FEATURE_DIM))
+    path = root / f"{stem}_ims.npy"
     boxes = np.empty((*shape, 4), dtype=np.float32)
-    for start in range(0, len(scenes), _SCENES_PER_BLOCK):
-        block = slice(start, start + _SCENES_PER_BLOCK)
-        features[block], boxes[block] = writer(scenes[block])
-        yield min(start + _SCENES_PER_BLOCK, len(scenes))
-    features.flush()
-    np.save(root / f"{stem}_boxes.npy", boxes)
+    with naming(path):
+        offset = reserve_npy(path, (*shape, FEATURE_DIM), np.dtype(np.float16))
+        with path.open("r+b") as file:
+            file.seek(offset)
+            for start in range(0, len(scenes), _SCENES_PER_BLOCK):
+                block = slice(start, start + _SCENES_PER_BLOCK)
+                features, boxes[block] = writer(scenes[block])
+                file.write(features.astype(np.float16).tobytes())
+                yield min(start + _SCENES_PER_BLOCK, len(scenes))
+    with naming(root / f"{stem}_boxes.npy"):
+        save_npy(root / f"{stem}_boxes.npy", boxes)
 
 
 def _write_thumbnails(folder: Path, scenes: Sequence[Scene], seed: int) -> None:
@@ -242,7 +249,7 @@ def _write_thumbnails(folder: Path, scenes: Sequence[Scene], seed: int) -> None:
 
 
 def _save_lines(path: Path, lines: Sequence[str]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
+    with naming(path), path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{line}\n" for line in lines)
 
 

@@ -63,10 +63,10 @@ class DemoWriter:
                 with FileLock(parent / f".{root.name}.lock"):
                     if not _is_filled(root):
                         self._write(root)
-            except PermissionError as error:
+            except OSError as error:
                 raise DataFormatError(
-                    f"{error.filename}: cannot write the demo set here ({error.strerror}); set paths.data or data.root "
-                    "to a folder with write permission."
+                    f"{root}: cannot write the demo set here ({error}); free space there, or set paths.data or "
+                    "data.root to a place on another disk that you may write to."
                 ) from error
         self._check(root)
 

@@ -14,16 +14,19 @@ Each line is ``{"event": ..., "time": seconds since 1970, ...}``. Events:
 
 import fcntl
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from tangka_match.files import naming
 
 LATEST = 2.0**40
 """Upper bound of plausible times, in seconds since 1970; a later time means that the line is damaged."""
 
 
 class Ledger:
-    """Writer of a ``ledger.jsonl``; each line is on disk when ``write`` returns.
+    """Writer of a ``ledger.jsonl``; written lines outlive a kill, and all but ``metrics`` a power cut.
 
     Args:
         path: Ledger file; created if missing.
@@ -39,7 +42,7 @@ class Ledger:
             event: Name of the event.
             fields: Further fields, plain values that JSON can hold.
         """
-        append_line(self.path, event_line(event, fields))
+        append_line(self.path, event_line(event, fields), flush=event != "metrics")
 
 
 class LedgerContent(NamedTuple):
@@ -87,9 +90,18 @@ def event_line(event: str, fields: dict[str, Any]) -> str:
     return json.dumps({"event": event, "time": round(time.time(), 3), **fields}, ensure_ascii=False) + "\n"
 
 
-def append_line(path: Path, line: str) -> None:
-    """Append a line to a file that several processes may write; a truncated last line is terminated first."""
-    with path.open("ab+") as file:
+def append_line(path: Path, line: str, *, flush: bool = False) -> None:
+    """Append a line to a file that several processes may write; a truncated last line is terminated first.
+
+    Args:
+        path: File, created if missing.
+        line: Line with its end.
+        flush: Whether to wait until the disk has it, so that it survives a power cut.
+
+    Raises:
+        OSError: If it cannot be written; ``filename`` is the path.
+    """
+    with naming(path), path.open("ab+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         size = file.seek(0, 2)
         if size:
@@ -97,6 +109,9 @@ def append_line(path: Path, line: str) -> None:
             if file.read(1) != b"\n":
                 line = "\n" + line
         file.write(line.encode())
+        if flush:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def parse_line(line: str | bytes) -> dict[str, Any] | None:

@@ -4,6 +4,8 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+from tangka_match.files import written_completely
+
 KEYS = ("step", "epoch")
 
 
@@ -48,9 +50,7 @@ class MetricsTable:
             return [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
 
     def _write(self, rows: list[dict[str, float]]) -> None:
-        partial = self._path.with_name(self._path.name + ".partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        with written_completely(self._path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows([{**row, "step": int(row["step"]), "epoch": int(row["epoch"])} for row in rows])
-        partial.replace(self._path)

@@ -28,8 +28,8 @@ class PastRun:
     status: str
 
     def can_go_on(self) -> bool:
-        """Whether the run can be resumed: it is unfinished and no process is running it."""
-        if self.status in ("finished", "pruned"):
+        """Whether the run can be resumed: it is unfinished or lacks outputs, and no process is running it."""
+        if self.status == "pruned" or (self.status == "finished" and not self.folder.missing_outputs()):
             return False
         try:
             self.folder.lock().close()

@@ -48,6 +48,19 @@ class RunFolder:
         return self.path / "ranks.csv"
 
     @property
+    def curves(self) -> Path:
+        """Curves of losses and metrics."""
+        return self.path / "curves.png"
+
+    def missing_outputs(self) -> list[str]:
+        """Return the names of the files of a finished run that do not exist, but could be written again.
+
+        A run whose ``last.ckpt`` was removed can write none of them.
+        """
+        outputs = (self.path / "result.json", self.ranks, self.curves, self.checkpoints / "meta.json")
+        return [path.name for path in outputs if not path.is_file()] if self.last.is_file() else []
+
+    @property
     def best(self) -> Path:
         """Checkpoint with the highest ``val/mean_r1``."""
         return self.checkpoints / "best.ckpt"

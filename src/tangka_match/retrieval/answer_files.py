@@ -10,8 +10,8 @@ from rich.table import Table
 from tangka_match.data.split import Split
 from tangka_match.retrieval.nearest import Hits
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""Beginnings of a cell that spreadsheets execute as a formula."""
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Beginnings of a cell that spreadsheets execute as a formula, full-width forms included (as listed by OWASP)."""
 
 
 class SearchResult(NamedTuple):

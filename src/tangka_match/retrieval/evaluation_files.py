@@ -3,15 +3,17 @@
 import csv
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from tangka_match.data.npy import save_npy
 from tangka_match.errors import ConfigError, DataFormatError
+from tangka_match.files import naming, written_completely
 from tangka_match.metric_names import DIRECTIONS
 from tangka_match.metrics import Ranks, retrieval_ranks
 from tangka_match.retrieval.answers import Pairs, own_pairs
@@ -69,17 +71,18 @@ def write_evaluation(folder: Path, evaluation: Evaluation, split: Pairs, about: 
         split: Split that was evaluated.
         about: First entries of ``metrics.json``: checkpoints, data, protocol.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = {name: folder / PARTIAL[name] for name in FILES}
     text = json.dumps({**about, **evaluation.report()}, ensure_ascii=False, indent=1) + "\n"
-    partial["metrics.json"].write_text(text, encoding="utf-8")
-    with partial["similarity.npy"].open("wb") as file:
-        np.save(file, evaluation.similarity.numpy())
-    ranks = retrieval_ranks(evaluation.similarity, torch.as_tensor(split.caption_to_image))
-    write_ranks_table(partial["ranks.csv"], ranks, evaluation.similarity, split)
-    (folder / "metrics.json").unlink(missing_ok=True)  # of an earlier evaluation, whose other files are replaced first
-    for name in FILES:
-        partial[name].replace(folder / name)
+    with ExitStack() as stack:
+        # Renamed in reverse order.
+        partial = {name: stack.enter_context(written_completely(folder / name)) for name in reversed(FILES)}
+        with naming(folder / "metrics.json"):
+            partial["metrics.json"].write_text(text, encoding="utf-8")
+        with naming(folder / "similarity.npy"):
+            save_npy(partial["similarity.npy"], evaluation.similarity.numpy())
+        ranks = retrieval_ranks(evaluation.similarity, torch.as_tensor(split.caption_to_image))
+        with naming(folder / "ranks.csv"):
+            write_ranks_table(partial["ranks.csv"], ranks, evaluation.similarity, split)
+        (folder / "metrics.json").unlink(missing_ok=True)  # of an earlier evaluation, whose other files are replaced
 
 
 def write_ranks_table(path: Path, ranks: Ranks, similarity: Float[Tensor, "I C"], split: Pairs) -> None:

@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 from rich.progress import track
 
+from tangka_match.data.npy import reserve_npy, save_npy
 from tangka_match.errors import ConfigError, DataFormatError
+from tangka_match.files import naming, write_text_completely, written_completely
 from tangka_match.models.chinese_clip import VisionTower
 
 ENCODER_FILE = "encoder.json"
@@ -58,7 +61,7 @@ def open_picture(path: Path | BinaryIO) -> Image.Image:
 def record_encoder(out: Path, clip: str, grid: int) -> None:
     """Record the encoder of the features in ``encoder.json``, so that `own_pictures` encodes further pictures alike."""
     known = str(Path(clip).absolute()) if Path(clip).exists() else clip
-    (out / ENCODER_FILE).write_text(json.dumps({"clip": known, "grid": grid}) + "\n", encoding="utf-8")
+    write_text_completely(out / ENCODER_FILE, json.dumps({"clip": known, "grid": grid}) + "\n")
 
 
 def extract_split(tower: VisionTower, images: Path, captions: Path, out: Path, *, split: str, batch_size: int) -> Path:
@@ -86,27 +89,31 @@ def extract_split(tower: VisionTower, images: Path, captions: Path, out: Path, *
     texts = read_captions(captions)
     names = list(texts)
     _check_pictures(images, names)
-    out.mkdir(parents=True, exist_ok=True)
-    partial = out / f".partial-{target.name}"
     boxes = np.broadcast_to(tower.boxes(), (len(names), 1 + tower.grid**2, 4))
-    try:
-        _encode(tower, images, names, partial, batch_size)
-        _write_lines(out / f"{split}_caps.txt", [text for name in names for text in texts[name]])
-        _write_lines(out / f"{split}_ids.txt", [name for name in names for _ in texts[name]])
-        np.save(out / f"{split}_boxes.npy", boxes)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    lines = {
+        "caps.txt": [text for name in names for text in texts[name]],
+        "ids.txt": [name for name in names for _ in texts[name]],
+    }
+    with ExitStack() as stack:  # renames in reverse order, the features last
+        features = stack.enter_context(written_completely(target))
+        for name, content in lines.items():
+            with naming(out / f"{split}_{name}"):
+                _write_lines(stack.enter_context(written_completely(out / f"{split}_{name}")), content)
+        with naming(out / f"{split}_boxes.npy"):
+            save_npy(stack.enter_context(written_completely(out / f"{split}_boxes.npy")), boxes)
+        with naming(target):
+            _encode(tower, images, names, features, batch_size)
     return target
 
 
 def _encode(tower: VisionTower, images: Path, names: Sequence[str], path: Path, batch_size: int) -> None:
-    shape = (len(names), 1 + tower.grid**2, tower.feature_dim)
-    features: Any = np.lib.format.open_memmap(path, "w+", np.float16, shape)
-    for start in track(range(0, len(names), batch_size), "encoding pictures", transient=True):
-        block = [open_picture(images / name) for name in names[start : start + batch_size]]
-        features[start : start + len(block)] = tower(block).cpu().numpy()
-    features.flush()
+    """Write the features; a disk that cannot hold them is found before the first picture is encoded."""
+    offset = reserve_npy(path, (len(names), 1 + tower.grid**2, tower.feature_dim), np.dtype(np.float16))
+    with path.open("r+b") as file:
+        file.seek(offset)
+        for start in track(range(0, len(names), batch_size), "encoding pictures", transient=True):
+            block = [open_picture(images / name) for name in names[start : start + batch_size]]
+            file.write(tower(block).cpu().numpy().astype(np.float16).tobytes())
 
 
 def _check_pictures(images: Path, names: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from filelock import FileLock
 from rich.progress import Progress
 
 from tangka_match.errors import ConfigError
+from tangka_match.files import written_completely
 from tangka_match.retrieval.index import Index
 from tangka_match.retrieval.nearest import Hits
 
@@ -53,9 +54,8 @@ class HNSWSearch:
                 self._graph.hnsw.efConstruction = construction
             if self._graph.ntotal < len(index):
                 self._extend(index.vectors)
-                partial = path.with_name(f".partial-{path.name}")
-                self._faiss.write_index(self._graph, str(partial))
-                partial.replace(path)
+                with written_completely(path) as partial:
+                    self._faiss.write_index(self._graph, str(partial))
 
     def search(self, queries: npt.NDArray[np.float32], top: int) -> Hits:
         """Find about the ``top`` best items of each query, (Q, D)."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from tangka_match.errors import ConfigError
+from tangka_match.files import write_text_completely
 from tangka_match.types import Encoded
 
 FORMAT = 1
@@ -57,12 +58,8 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Replace the manifest of a folder, after flushing it to disk."""
-        partial = folder / f".partial-{MANIFEST}"
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump({"format": FORMAT, "index": asdict(self)}, file, ensure_ascii=False, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(folder / MANIFEST)
+        text = json.dumps({"format": FORMAT, "index": asdict(self)}, ensure_ascii=False, indent=1)
+        write_text_completely(folder / MANIFEST, text)
 
     def path(self, folder: Path, part: str) -> Path:
         """Return the file of an array, or of the image ids."""

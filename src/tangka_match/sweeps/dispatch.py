@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from tangka_match import load
 from tangka_match.config.launch import launch
-from tangka_match.errors import ConfigError, TrainingError, full_disk_explained
+from tangka_match.errors import ConfigError, TrainingError, disk_errors_explained
 from tangka_match.metric_names import PRIMARY_METRIC
 from tangka_match.records.environment import code_origin
 from tangka_match.retrieval.evaluation import evaluate_split
@@ -130,7 +130,7 @@ def _run_seeds(config: DictConfig, settings: SweepSettings, overrides: tuple[str
         for number, plan in enumerate(plans)
     ]
     root = plans[0].settings.paths.runs / "sweeps"
-    with full_disk_explained(str(root), FULL_DISK_ADVICE):
+    with disk_errors_explained(str(root), FULL_DISK_ADVICE):
         sweep = open_sweep(
             root, settings.name, "seeds", sweep_identity(points), objectives=[PRIMARY_METRIC], **code_origin()
         )

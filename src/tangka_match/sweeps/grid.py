@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import rich
 from rich.markup import escape
 
-from tangka_match.errors import TrainingError, full_disk_explained
+from tangka_match.errors import TrainingError, disk_errors_explained
 from tangka_match.metric_names import PRIMARY_METRIC
 from tangka_match.records.environment import CodeVersion, code_origin, code_version
 from tangka_match.records.run_folder import decisive_settings
@@ -36,7 +36,7 @@ def run_grid(session: Session, arguments: Sequence[str]) -> list[JobRecord]:
     points = check_points(session.compose, session.expand(session.parse(arguments)))
     session.launcher(None)
     code = None if settings.any_commit else code_version()
-    with full_disk_explained(str(session.root), FULL_DISK_ADVICE):
+    with disk_errors_explained(str(session.root), FULL_DISK_ADVICE):
         sweep = open_sweep(
             session.root, settings.name, "grid", sweep_identity(points), objectives=[PRIMARY_METRIC], **code_origin()
         )

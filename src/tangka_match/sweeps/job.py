@@ -13,7 +13,6 @@ from typing import Any
 import rich
 from rich.markup import escape
 
-from tangka_match.config.launch import draw
 from tangka_match.errors import DISK_FULL, CheckpointError, TangkaMatchError, TrainingError
 from tangka_match.records.environment import CodeVersion, code_version
 from tangka_match.records.ledger import read_ledger
@@ -145,12 +144,11 @@ def _run_plan(plan: RunPlan, job: SweepJob, code: CodeVersion | None) -> tuple[P
     plan.data.setup("fit")
     found = find_runs(plan.settings.paths.runs, plan.config, plan.data.fingerprint, code)
     for past in found:
-        if past.status == "finished":
+        if past.status == "finished" and not past.folder.missing_outputs():
             logger.info("run %s has the same settings, data and code and is finished", past.folder.run_id)
             return past.folder.path, "finished", False
     stopped = next((past.folder for past in found if past.can_go_on()), None)
     result = _train(plan, stopped, job)
-    draw(result.folder)
     return result.folder.path, "pruned" if result.pruned else "finished", result.folder == stopped
 
 

@@ -15,7 +15,7 @@ from tangka_match.analysis.diagnosis.finding import Section
 from tangka_match.analysis.diagnosis.learning_curve import CurveSize, diagnose_learning_curve
 from tangka_match.analysis.saturating_curve import measure_points
 from tangka_match.config.build import build_plan
-from tangka_match.config.launch import keep_absolute_paths, train_and_draw
+from tangka_match.config.launch import keep_absolute_paths
 from tangka_match.errors import ConfigError
 from tangka_match.records.environment import code_version
 from tangka_match.records.ledger import read_ledger
@@ -23,6 +23,7 @@ from tangka_match.records.past_runs import find_runs
 from tangka_match.records.setting_names import COMMAND_KEYS
 from tangka_match.retrieval.evaluation_files import read_ranks_table
 from tangka_match.training.plan import RunPlan
+from tangka_match.training.runner import train
 
 TAG = "learning_curve"
 SET_BY_THE_CURVE = ("seed", "data.train_share", "resume")
@@ -122,10 +123,10 @@ def _finish_point(plan: RunPlan) -> _Point:
     plan.data.prepare_data()
     plan.data.setup("fit")
     past = find_runs(plan.settings.paths.runs, plan.config, plan.data.fingerprint, code_version())
-    finished = next((run.folder for run in past if run.status == "finished"), None)
+    finished = next((run.folder for run in past if run.status == "finished" and not run.folder.missing_outputs()), None)
     if finished is None:
         stopped = next((run.folder for run in past if run.can_go_on()), None)
-        folder = train_and_draw(plan, stopped).folder.path
+        folder = train(plan, stopped).folder.path
     else:
         folder = finished.path
         rich.get_console().print(f"run {folder.name} is finished already and is reused", highlight=False)

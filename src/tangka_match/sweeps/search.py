@@ -9,7 +9,7 @@ import rich
 from hydra.plugins.launcher import Launcher
 from rich.markup import escape
 
-from tangka_match.errors import TrainingError, full_disk_explained
+from tangka_match.errors import TrainingError, disk_errors_explained
 from tangka_match.metric_names import PRIMARY_METRIC
 from tangka_match.records.environment import code_origin, code_version, known_version
 from tangka_match.sweeps.folder import SweepFolder, open_sweep
@@ -54,7 +54,7 @@ def run_study(session: Session, arguments: Sequence[str], batch_size: int) -> li
         **sweep_identity(points),
         "jobs": run_overrides(fixed),
     }
-    with full_disk_explained(str(session.root), FULL_DISK_ADVICE):
+    with disk_errors_explained(str(session.root), FULL_DISK_ADVICE):
         sweep = open_sweep(
             session.root, settings.name, "study", identity, objectives=settings.objectives, **code_origin()
         )

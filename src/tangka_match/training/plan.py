@@ -1,8 +1,9 @@
 """Plan of a checked run before training: typed settings, the data module, and factories of the other parts."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -52,6 +53,7 @@ class RunPlan:
         build_callbacks: Builds the callbacks of the group ``callbacks``.
         distillation_loss: Loss between the scores of a student and its teachers; ``None`` without teachers.
         overrides: Overrides of the command line, which name the run.
+        draw_curves: Draws the events of a ledger to a picture; ``None`` draws nothing.
     """
 
     settings: RunSettings
@@ -66,6 +68,7 @@ class RunPlan:
     build_callbacks: Callable[[], list[pl.Callback]] = list
     distillation_loss: DistillationLoss | None = None
     overrides: tuple[str, ...] = ()
+    draw_curves: Callable[[Iterable[Mapping[str, Any]], Path], None] | None = None
 
 
 def planned_length(plan: RunPlan, processes: int = 1) -> RunLength:

@@ -14,6 +14,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
 from tangka_match.errors import CheckpointError, ConfigError
+from tangka_match.files import write_text_completely, written_completely
 from tangka_match.metrics import Ranks
 from tangka_match.records.environment import describe_environment
 from tangka_match.records.ledger import Ledger, read_ledger
@@ -67,8 +68,13 @@ class Recorder:
         events = read_ledger(folder.ledger) if folder.ledger.exists() else []
         ended = [event for event in events if event["event"] == "end"]
         if ended and ended[-1]["status"] == "finished":
-            raise ConfigError(
-                f"resume={folder.run_id}: this run has finished; its checkpoints are in {folder.checkpoints}"
+            missing = folder.missing_outputs()
+            if not missing:
+                raise ConfigError(
+                    f"resume={folder.run_id}: this run has finished; its checkpoints are in {folder.checkpoints}"
+                )
+            logger.warning(
+                "run %s has finished, but it lacks %s: best.ckpt is validated again", folder.run_id, ", ".join(missing)
             )
         if not folder.last.exists():
             written = [event["step"] for event in events if event["event"] == "checkpoint"]
@@ -98,7 +104,7 @@ class Recorder:
         if resumed:
             self._ledger.write("environment", **self._environment)
             return
-        self.folder.config.write_text(self._plan.config_yaml, encoding="utf-8")
+        write_text_completely(self.folder.config, self._plan.config_yaml)
         _write_json(self.folder.path / "environment.json", self._environment)
         settings, job = self._plan.settings, self._job
         place = {} if job is None else {"sweep": job.sweep, "job": job.number}
@@ -164,8 +170,12 @@ class Recorder:
         data = self._plan.data
         split = data.val if data.held_out is None else data.held_out
         if is_main_process():
-            write_ranks_table(self.folder.ranks, ranks, similarity, split)
+            with written_completely(self.folder.ranks) as partial:
+                write_ranks_table(partial, ranks, similarity, split)
             self._write_meta(result)
+            if self._plan.draw_curves is not None:
+                with written_completely(self.folder.curves) as partial:
+                    self._plan.draw_curves(read_ledger(self.folder.ledger), partial)
         keep_result(self._service, self.folder, similarity, ranks, split)
 
     def _write_meta(self, result: RunResult) -> None:
@@ -222,11 +232,11 @@ class Recorder:
         if self.result is not None and self.result.held_out is not None:
             summary |= {f"held_out/{name}": value for name, value in self.result.held_out.metrics.items()}
         try:
-            self.note("end", status=status)
-        finally:  # the disk may be full
             finish_service_logger(
                 self._service, exit_code=0 if ended_well else 1, summary=summary if ended_well else {}
             )
+        finally:  # the last thing that a run writes: whoever reads it finds everything else
+            self.note("end", status=status)
 
 
 def count_parameters(matcher: nn.Module) -> int:
@@ -235,4 +245,4 @@ def count_parameters(matcher: nn.Module) -> int:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_text_completely(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")

@@ -175,3 +175,27 @@ def test_damaged_config_is_reported_with_its_path(saved, text, message):
 def test_edited_config_is_checked_again(saved):
     saved.write_text(saved.read_text().replace("embed_dim: 64", "embed_dm: 64"))
     assert "model.embed_dm: tangka_match.models.VSE takes no such argument. Did you mean embed_dim" in refused(saved)
+
+
+def test_resume_builds_nothing_that_only_the_saved_file_names(saved, tmp_path, monkeypatch):
+    (tmp_path / "evil_module.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w').close()\nEvil = dict\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = OmegaConf.load(saved)
+    config.callbacks.mine = {"_target_": "evil_module.Evil"}
+    OmegaConf.save(config, saved)
+    again = f"resume={RUN_ID} '++callbacks.mine._target_=evil_module.Evil'"
+    assert f"name it again: {again}" in refused(saved)
+    assert not (tmp_path / "imported").exists()
+    assert "there callbacks.mine._target_ is 'evil_module.Evil', not 'other.Class'" in refused(
+        saved, "++callbacks.mine._target_=other.Class"
+    )
+
+
+def test_resume_builds_what_the_command_names_again(saved, tmp_path):
+    config = OmegaConf.load(saved)
+    config.callbacks.mine = {"_target_": "helpers.small_runs.Stop", "after": 3}
+    OmegaConf.save(config, saved)
+    plan, _ = launched(
+        "resume=last", f"paths.runs={tmp_path / 'runs'}", "++callbacks.mine._target_=helpers.small_runs.Stop"
+    )
+    assert "Stop" in [type(callback).__name__ for callback in plan.build_callbacks()]

@@ -63,7 +63,7 @@ def test_existing_set_needs_no_write_permission(root, monkeypatch):
 
 def test_folder_without_write_permission(tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "FileLock", refuse_writing)
-    with pytest.raises(DataFormatError, match=r"\.set\.lock: cannot write the demo set here .*; set paths\.data"):
+    with pytest.raises(DataFormatError, match=r"set: cannot write the demo set here .*\.set\.lock.*or set paths\.data"):
         WRITER.ensure(tmp_path / "set")
 
 

@@ -19,7 +19,7 @@ def test_results_name_the_images_and_their_first_captions(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+86", "-1", "@x", "\t=1", "\r=1"])
+@pytest.mark.parametrize("text", ["=1+1", "+86", "-1", "@x", "\t=1", "\r=1", "\n=1", "＝1", "＋1", "－1", "＠x"])
 def test_cells_that_begin_like_a_formula_are_made_inert(text):
     assert inert(text) == f"'{text}"
 

@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tangka_match.analysis.diagnosis.finding import SEVERITIES, Finding, Section, in_order
-from tangka_match.analysis.html_page import html_page, resource, write_atomically
+from tangka_match.analysis.html_page import html_page, resource
 from tangka_match.errors import ConfigError, count
+from tangka_match.files import write_text_completely
 
 FILES = ("diagnosis.html", "diagnosis.json")
 PAIR_FILES = ("pairs.html", "pairs.csv")
@@ -96,7 +97,6 @@ def write_diagnosis(folder: Path, title: str, about: Mapping[str, Any], sections
         about: Description of the input as plain values, included in both files.
         sections: Sections, in display order.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     findings = [finding for section in sections for finding in section.findings]
     content = {
         **about,
@@ -106,7 +106,7 @@ def write_diagnosis(folder: Path, title: str, about: Mapping[str, Any], sections
     line = " · ".join(f"{name} {value}" for name, value in about.items() if value is not None)
     page = render_page(title, line, sections)
     for name, text in zip(FILES, (page, json.dumps(content, ensure_ascii=False, indent=1) + "\n"), strict=True):
-        write_atomically(folder / name, text)
+        write_text_completely(folder / name, text)
 
 
 def render_page(title: str, about: str, sections: Sequence[Section]) -> str:

@@ -5,10 +5,11 @@ Separate from payload.py, which handles data only: this module reads and writes 
 
 from pathlib import Path
 
-from tangka_match.analysis.html_page import html_page, resource, write_atomically
+from tangka_match.analysis.html_page import html_page, resource
 from tangka_match.analysis.report.payload import Report, report_blocks
 from tangka_match.analysis.script_bundle import bundle
 from tangka_match.errors import ConfigError
+from tangka_match.files import write_text_completely
 
 GENERATOR = "tangka_match.report"
 NO_SCRIPT = (
@@ -45,5 +46,4 @@ def write_report(report: Report, out: Path) -> None:
         data=report_blocks(report, out),
         generator=GENERATOR,
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, page)
+    write_text_completely(out, page)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tangka_match.data.importers.caption_text import CaptionedImage
 from tangka_match.data.importers.source import FeatureSource, progress
 from tangka_match.data.layout import BOXES_SUFFIX, CAPTIONS_SUFFIX, FEATURES_SUFFIX, IDS_SUFFIX
-from tangka_match.data.npy import reserve_npy
+from tangka_match.data.npy import reserve_npy, save_npy
 from tangka_match.data.regions import real_regions
 from tangka_match.errors import DataFormatError
 
@@ -74,7 +74,7 @@ def write_split(
     _write_lines(folder / f"{stem}{CAPTIONS_SUFFIX}", [caption for image in images for caption in image.captions])
     _write_lines(folder / f"{stem}{IDS_SUFFIX}", [image.names[0] for image in images for _ in image.captions])
     if boxes is not None:
-        np.save(folder / f"{stem}{BOXES_SUFFIX}", boxes)
+        save_npy(folder / f"{stem}{BOXES_SUFFIX}", boxes)
     return boxes is not None
 
 

@@ -9,10 +9,11 @@ from typing import Any
 from tangka_match.analysis.diagnosis.model.drawing import Album
 from tangka_match.analysis.diagnosis.pairs.suspects import REASONS, Rival, Suspect, SuspectList
 from tangka_match.analysis.diagnosis.pairs.table import pairs_csv
-from tangka_match.analysis.html_page import html_page, resource, write_atomically
+from tangka_match.analysis.html_page import html_page, resource
 from tangka_match.analysis.script_bundle import bundle
 from tangka_match.data.exclude import Excluded
 from tangka_match.data.split import Split
+from tangka_match.files import write_text_completely
 
 MAX_ROWS = 500
 """Most pairs with a reason on the page; ``pairs.csv`` has all."""
@@ -35,9 +36,8 @@ def write_pairs(folder: Path, found: SuspectList, pool: Split, excluded: set[Exc
         pool: Split that they belong to.
         excluded: Pairs struck out before, from ``data.exclude``; they are ticked on the page, and kept in its list.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     # With a byte order mark, without which Excel does not read Chinese.
-    write_atomically(folder / "pairs.csv", "\ufeff" + pairs_csv(found.suspects, pool))
+    write_text_completely(folder / "pairs.csv", "\ufeff" + pairs_csv(found.suspects, pool))
     page = html_page(
         f"Pairs of {pool.captions_path.parent.name}",
         f'{NO_SCRIPT}<div id="page"></div>',
@@ -46,7 +46,7 @@ def write_pairs(folder: Path, found: SuspectList, pool: Split, excluded: set[Exc
         data={"pairs": page_data(found, pool, excluded)},
         generator="tangka_match.diagnose",
     )
-    write_atomically(folder / "pairs.html", page)
+    write_text_completely(folder / "pairs.html", page)
 
 
 def choose_rows(suspects: Sequence[Suspect]) -> list[Suspect]:

@@ -1,0 +1,50 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from helpers.small_runs import small_plan
+from tangka_match.records.ledger import read_ledger
+from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder
+from tangka_match.training import runner
+from tangka_match.training.runner import train
+
+
+@pytest.fixture(autouse=True)
+def _restore_process_state(monkeypatch):
+    for name in (RUN_ID_VARIABLE, "CUBLAS_WORKSPACE_CONFIG", "PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+        monkeypatch.setenv(name, "")  # recorded here, so that it is restored at the end
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(runner, "keep_freed_memory", lambda: None)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("name", ["result.json", "ranks.csv", "curves.png", "meta.json"])
+def test_finished_run_writes_missing_outputs_again(tmp_path, caplog, name):
+    folder = train(small_plan(tmp_path)).folder
+    path = (folder.checkpoints if name == "meta.json" else folder.path) / name
+    before = path.read_bytes()
+    path.unlink()
+    weights = folder.last.read_bytes()
+    with caplog.at_level("WARNING", "tangka_match"):
+        train(small_plan(tmp_path), resume=folder)
+    assert name == "curves.png" or path.read_bytes() == before
+    assert (path.is_file(), folder.last.read_bytes() == weights) == (True, True)
+    assert f"it lacks {name}: best.ckpt is validated again" in (folder.path / "run.log").read_text("utf-8")
+    assert [e["status"] for e in read_ledger(folder.ledger) if e["event"] == "end"] == ["finished"] * 2
+
+
+def test_run_is_noted_as_finished_after_its_last_output(tmp_path):
+    def draw(events, path):
+        assert [e["event"] for e in events if e["event"] == "end"] == []
+        assert (path.parent / "ranks.csv").is_file()
+        raise OSError("power cut")
+
+    with pytest.raises(OSError, match=r"curves\.png"):
+        train(replace(small_plan(tmp_path), draw_curves=draw))
+    (path,) = (tmp_path / "runs").iterdir()
+    folder = RunFolder(path.name, path, tmp_path / "checkpoints" / "small" / path.name)
+    assert [e["status"] for e in read_ledger(folder.ledger) if e["event"] == "end"] == ["failed"]
+    assert train(small_plan(tmp_path), resume=folder).total_steps == 6
+    assert folder.missing_outputs() == []
