@@ -1,7 +1,7 @@
 """Refusal of every operation for which the host of a GPU would have to wait, on a CPU."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -33,4 +33,13 @@ def no_waits() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, NoWaits():
         for name in READING:
             patch.setattr(torch.Tensor, name, refuse)
+        yield
+
+
+@contextmanager
+def on_meta() -> Iterator[None]:
+    """Let models compute on the meta device, which torch's autocast does not know."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+        patch.setattr(torch, "is_autocast_enabled", lambda *_: False)
         yield

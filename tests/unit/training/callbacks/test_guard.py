@@ -45,7 +45,7 @@ class Watched:
         self.trainer.global_step += 1
         self.trainer.callback_metrics["train/similarity_std"] = spread
         self.module.matching_loss = loss if matching is None else matching
-        self.guard.on_train_batch_end(self.trainer, self.module, {"loss": loss}, None, 0)
+        self.guard.on_train_batch_end(self.trainer, self.module, {"loss": torch.tensor(loss)}, None, 0)
 
     def validate(self, train_loss, val_loss, mean_r1=10.0):
         self.step(train_loss)
