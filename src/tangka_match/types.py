@@ -16,7 +16,7 @@ from torch import Tensor
 Lengths = tuple[int, ...]
 """Number of real tokens per caption, as numbers of the host; the real tokens come first.
 
-The host needs them to group captions and to step over words; reading them from a GPU would wait for all work queued there.
+The host needs them to group captions and to step over words; reading them from a GPU waits for all work queued there.
 """
 
 LONGEST_WORD = 8

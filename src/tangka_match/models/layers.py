@@ -230,9 +230,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         return ((wide - mean) * (self.weight * torch.rsqrt(var + self.eps)) + self.bias).to(input.dtype)
 
 
-def run_masked(
-    rnn: nn.GRU | nn.LSTM, inputs: Float[Tensor, "C T E"], lengths: Lengths
-) -> Float[Tensor, "C T H"]:
+def run_masked(rnn: nn.GRU | nn.LSTM, inputs: Float[Tensor, "C T E"], lengths: Lengths) -> Float[Tensor, "C T H"]:
     """Run a batch-first ``nn.GRU`` or ``nn.LSTM`` over the real tokens of captions; captions need not be sorted.
 
     The backward direction starts at the last real token, so padding has no influence.
@@ -265,10 +263,8 @@ def run_masked(
     return inputs
 
 
-def _run_packed(
-    rnn: nn.GRU | nn.LSTM, inputs: Float[Tensor, "C T E"], lengths: Lengths
-) -> Float[Tensor, "C T H"]:
-    """Run over a packed sequence; captions are sorted here, because torch would copy their order and wait for it."""
+def _run_packed(rnn: nn.GRU | nn.LSTM, inputs: Float[Tensor, "C T E"], lengths: Lengths) -> Float[Tensor, "C T H"]:
+    """Run over a packed sequence; captions are sorted here, because torch would wait to copy their order."""
     longest_first = np.argsort(-np.array(lengths), kind="stable")
     order, back = (to_device(rows, inputs.device) for rows in (longest_first, np.argsort(longest_first)))
     packed = pack_padded_sequence(

@@ -80,7 +80,9 @@ class TextLSTM(nn.Module):
         self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"], lengths: Lengths | None = None
     ) -> Float[Tensor, "C T H"]:
         """Encode the real words, with ``H`` = 2 x ``lstm_dim``; padding becomes zero."""
-        return self.dropout(run_masked(self.lstm, self.dropout(self.embed(token_ids)), lengths or lengths_of(token_mask)))
+        return self.dropout(
+            run_masked(self.lstm, self.dropout(self.embed(token_ids)), lengths or lengths_of(token_mask))
+        )
 
 
 class SequenceRNN(nn.Module):

@@ -40,9 +40,7 @@ def encode_in_chunks(encode: Callable[..., Encoded], chunk_size: int | None, *in
     """
     if chunk_size is None:
         return encode(*inputs)
-    chunks = (
-        [part[start : start + chunk_size] for part in inputs] for start in range(0, len(inputs[0]), chunk_size)
-    )
+    chunks = ([part[start : start + chunk_size] for part in inputs] for start in range(0, len(inputs[0]), chunk_size))
     return Encoded.concatenate([checkpoint(encode, *chunk, use_reentrant=False) for chunk in chunks])
 
 

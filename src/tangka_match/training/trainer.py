@@ -154,7 +154,7 @@ def build_trainer(
 
 
 def _plugins() -> list[Any]:
-    """Return the plugins; Slurm's signal must not write ``hpc_ckpt_<n>.ckpt`` or requeue, ``resume`` continues a run."""
+    """Return the plugins; ``resume`` continues a run, so Slurm's signal writes no ``hpc_ckpt_<n>.ckpt``."""
     slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
     return [AtomicCheckpointIO(), *slurm]
 

@@ -88,7 +88,9 @@ def test_masked_batch_norm_equals_torch_on_the_real_positions(training):
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(dict(ours.named_buffers()), dict(theirs.named_buffers()))
     weights = torch.randn_like(found)
-    gradients = [torch.autograd.grad((y * weights).sum(), [x, norm.weight]) for y, norm in ((found, ours), (expected, theirs))]
+    gradients = [
+        torch.autograd.grad((y * weights).sum(), [x, norm.weight]) for y, norm in ((found, ours), (expected, theirs))
+    ]
     torch.testing.assert_close(*gradients)
 
 

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from helpers.random_pairs import Pairs, pairs
 from tangka_match.ops import (
     attended_cosine,
+    real_positions,
     stacked_cross_attention,
     unit_context_weights,
-    real_positions,
     unpack_words,
     word_region_attention,
 )

@@ -116,7 +116,7 @@ def test_lengths_change_no_score_and_no_gradient(model):
 def test_compiled_matchers_are_not_given_lengths():
     module = module_of("sgr", "info_nce")
     module.matcher.reads_lengths = False
-    with pytest.raises(AssertionError, match="wait|copied"), no_waits():
+    with pytest.raises(AssertionError, match=r"wait|copied"), no_waits():
         step(module, batch_of())
 
 
