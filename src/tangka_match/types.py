@@ -103,8 +103,10 @@ class Encoded:
 
     def __getitem__(self, index: slice | Tensor) -> "Encoded":
         """Select items by a slice or an index tensor; an index tensor loses ``lengths``."""
-        parts = (None if part is None else part[index] for part in (self.pooled, self.tokens, self.mask))
-        return Encoded(*parts, self.lengths[index] if self.lengths is not None and isinstance(index, slice) else None)
+        parts = (self.pooled, self.tokens, self.mask)
+        pooled, tokens, mask = (None if part is None else part[index] for part in parts)
+        known = self.lengths is not None and isinstance(index, slice)
+        return Encoded(pooled, tokens, mask, self.lengths[index] if known else None)  # type: ignore[index]
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Encoded":
         """Move to a device, and cast the vectors to a dtype."""

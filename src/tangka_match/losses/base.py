@@ -95,7 +95,7 @@ class LossTerms(NamedTuple):
 
     total: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]
-    values: dict[str, float | Float[Tensor, ""]]
+    values: Mapping[str, float | Float[Tensor, ""]]
     weighted: Mapping[str, Float[Tensor, ""]] = MappingProxyType({})
 
     def gradient_shares(self, sources: list[Float[Tensor, "..."]]) -> dict[str, float]:
@@ -222,4 +222,6 @@ def positive_mask(image_index: Int[Tensor, " B"], text_group: Int[Tensor, " B"])
 
 
 def _detach(encoded: Encoded) -> Encoded:
-    return Encoded(*(None if x is None else x.detach() for x in (encoded.pooled, encoded.tokens, encoded.mask)))
+    parts = (encoded.pooled, encoded.tokens, encoded.mask)
+    pooled, tokens, mask = (None if part is None else part.detach() for part in parts)
+    return Encoded(pooled, tokens, mask, encoded.lengths)

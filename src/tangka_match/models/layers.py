@@ -209,7 +209,9 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     A single real position has no variance: it is normalised by the running statistics, which do not change.
     """
 
-    def forward(self, input: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"]) -> Float[Tensor, "N L D"]:
+    def forward(  # type: ignore[override]
+        self, input: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"]
+    ) -> Float[Tensor, "N L D"]:
         """Normalise every dimension; the values at padding are undefined."""
         assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
         assert self.num_batches_tracked is not None
@@ -248,7 +250,8 @@ def run_masked(rnn: nn.GRU | nn.LSTM, inputs: Float[Tensor, "C T E"], lengths: L
     """
     if 0 in lengths:
         raise ShapeError(
-            f"caption {lengths.index(0)} of this batch has 0 real tokens; at least 1 is needed (<start> and <end> count)"
+            f"caption {lengths.index(0)} of this batch has 0 real tokens; "
+            "at least 1 is needed (<start> and <end> count)"
         )
     if inputs.is_cuda:  # cuDNN has kernels for packed sequences
         return _run_packed(rnn, inputs, lengths)
