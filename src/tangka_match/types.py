@@ -6,11 +6,18 @@ the vocabulary, E components of a word vector, N images or captions, L regions o
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+Lengths = tuple[int, ...]
+"""Number of real tokens per caption, as numbers of the host; the real tokens come first.
+
+The host needs them to group captions and to step over words; reading them from a GPU waits for all work queued there.
+"""
 
 LONGEST_WORD = 8
 """Number of characters of a word that character features use."""
@@ -41,7 +48,7 @@ class RegionTextBatch(NamedTuple):
     """Matching pairs: row ``b`` of the images belongs to row ``b`` of the captions.
 
     The indices define positives off the diagonal: rows with the same ``image_index`` share an image, rows with the same
-    ``text_group`` share a caption text.
+    ``text_group`` share a caption text. ``lengths`` repeats ``token_mask`` for the host; ``None`` = not known there.
     """
 
     regions: Float[Tensor, "B R F"]
@@ -51,6 +58,7 @@ class RegionTextBatch(NamedTuple):
     image_index: Int[Tensor, " B"]
     caption_index: Int[Tensor, " B"]
     text_group: Int[Tensor, " B"]
+    lengths: Lengths | None = None
 
 
 class ImageBatch(NamedTuple):
@@ -77,6 +85,7 @@ class Encoded:
         pooled: One vector per item, (N, D); ``None`` if the matcher compares sequences only.
         tokens: One vector per region or word, (N, L, D); ``None`` if the matcher compares pooled vectors only.
         mask: ``True`` where ``tokens`` is real, (N, L); given if and only if ``tokens`` is.
+        lengths: Number of real positions per item, if the host knows it and they come first; repeats ``mask``.
 
     The docstring of each matcher says whether its vectors are L2-normalised.
     """
@@ -84,6 +93,7 @@ class Encoded:
     pooled: Float[Tensor, "N D"] | None = None
     tokens: Float[Tensor, "N L D"] | None = None
     mask: Bool[Tensor, "N L"] | None = None
+    lengths: Lengths | None = None
 
     def __post_init__(self) -> None:
         assert self.pooled is not None or self.tokens is not None, "Encoded needs pooled or tokens"
@@ -93,8 +103,11 @@ class Encoded:
         return len(self.pooled) if self.pooled is not None else len(self.tokens)  # type: ignore[arg-type]
 
     def __getitem__(self, index: slice | Tensor) -> "Encoded":
-        """Select items by a slice or an index tensor."""
-        return Encoded(*(None if part is None else part[index] for part in (self.pooled, self.tokens, self.mask)))
+        """Select items by a slice or an index tensor; an index tensor loses ``lengths``."""
+        parts = (self.pooled, self.tokens, self.mask)
+        pooled, tokens, mask = (None if part is None else part[index] for part in parts)
+        known = self.lengths is not None and isinstance(index, slice)
+        return Encoded(pooled, tokens, mask, self.lengths[index] if known else None)  # type: ignore[index]
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Encoded":
         """Move to a device, and cast the vectors to a dtype."""
@@ -102,6 +115,7 @@ class Encoded:
             None if self.pooled is None else self.pooled.to(device=device, dtype=dtype),
             None if self.tokens is None else self.tokens.to(device=device, dtype=dtype),
             None if self.mask is None else self.mask.to(device=device),
+            self.lengths,
         )
 
     @staticmethod
@@ -121,7 +135,9 @@ class Encoded:
         pad = torch.nn.functional.pad
         tokens = torch.cat([pad(p.tokens, (0, 0, 0, longest - p.tokens.shape[1])) for p in parts])  # type: ignore
         mask = torch.cat([pad(p.mask, (0, longest - p.mask.shape[1])) for p in parts])  # type: ignore
-        return Encoded(pooled=pooled, tokens=tokens, mask=mask)
+        known = [p.lengths for p in parts if p.lengths is not None]
+        lengths = tuple(chain.from_iterable(known)) if len(known) == len(parts) else None
+        return Encoded(pooled=pooled, tokens=tokens, mask=mask, lengths=lengths)
 
 
 class WordAttention(NamedTuple):
@@ -164,6 +180,16 @@ class Matcher(Protocol):
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
         """Score every image against every caption; higher = closer."""
         ...
+
+
+@runtime_checkable
+class LengthReader(Protocol):
+    """Matcher whose ``encode_texts`` takes the lengths of the captions as a third argument, ``lengths=None``.
+
+    Without them it would ask the device for them, which makes the host wait. ``reads_lengths`` may be set to ``False``.
+    """
+
+    reads_lengths: bool
 
 
 @runtime_checkable

@@ -48,6 +48,7 @@ class Batch(NamedTuple):
     token_mask: Tensor
     image_index: Tensor
     text_group: Tensor
+    lengths: None = None
 
 
 def global_batch() -> Batch:

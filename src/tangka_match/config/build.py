@@ -22,7 +22,7 @@ from tangka_match.losses import check_pooled
 from tangka_match.models.registry import check_loadable
 from tangka_match.training.build import check_compiler
 from tangka_match.training.callbacks import check_neighbours
-from tangka_match.training.distributed import processes_started
+from tangka_match.training.distributed import launcher, processes_started
 from tangka_match.training.noisy_pairs import check_weighable
 from tangka_match.training.optimisation import check_prefixes
 from tangka_match.training.plan import RunPlan
@@ -219,9 +219,15 @@ def _process_faults(trainer: TrainerSettings, devices: int) -> list[str]:
             f"trainer.num_nodes={trainer.num_nodes}: Lightning starts processes on one machine only: start them with "
             "torchrun or srun on each machine (README, Sweeps)"
         ]
-    if together > 1 and together != wanted:
+    command = launcher()
+    if command is not None and together != wanted:
+        starts = {
+            "srun": f"srun --nodes={trainer.num_nodes} --ntasks-per-node={devices} (and the same options for sbatch)",
+            "torchrun": f"torchrun --nnodes={trainer.num_nodes} --nproc-per-node={devices} -m tangka_match.train",
+        }
         return [
             f"trainer.devices={trainer.devices} and trainer.num_nodes={trainer.num_nodes} need {wanted} processes, but "
-            f"{together} were started"
+            f"{command} started {together}, and Lightning starts no more in its place: start them with "
+            f"{starts[command]}, or set trainer.devices=1 and trainer.num_nodes=1"
         ]
     return []

@@ -183,6 +183,7 @@ def collate_pairs(rows: PairRows) -> RegionTextBatch:
         image_index=images.image_index,
         caption_index=captions.caption_index,
         text_group=torch.from_numpy(rows.text_group),
+        lengths=tuple(map(len, rows.captions.token_ids)),
     )
 
 

@@ -52,8 +52,8 @@ class ResumableBatchSampler(Sampler[list[int]]):
         competence_until: Share of all epochs, in (0, 1], after which all pairs are included.
         total_epochs: Number of training epochs; may be set later, only needed with ``initial_competence`` < 1.
         hard_batches: Share of each batch, in [0, 1), that consists of neighbours of its other pairs.
-        drop_last: Whether to drop an incomplete last batch. Otherwise all ranks share it; if it has fewer pairs than
-            there are ranks, the first pairs of the epoch fill it up.
+        drop_last: Whether to drop an incomplete last batch. Otherwise all ranks share it; the first pairs of the
+            epoch fill it up until each rank has as many, because encodings of equal shape are gathered.
         rank: Rank of this process in [0, world_size). The pairs of each global batch of ``batch_size * world_size``
             pairs are dealt to the ranks in turn.
         world_size: Number of processes.
@@ -241,8 +241,8 @@ class ResumableBatchSampler(Sampler[list[int]]):
     def _batch(self, order: npt.NDArray[np.int64], index: int) -> list[int]:
         size = self.batch_size * self.world_size
         batch = order[index * size : (index + 1) * size]
-        if len(batch) < self.world_size:
-            batch = np.concatenate([batch, np.resize(order, self.world_size - len(batch))])
+        if missing := -len(batch) % self.world_size:
+            batch = np.concatenate([batch, np.resize(order, missing)])
         return batch[self.rank :: self.world_size].tolist()
 
     @property

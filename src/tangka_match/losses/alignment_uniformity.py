@@ -52,13 +52,12 @@ def uniformity_loss(
         tensor(-8.)
     """
     others = (~positives).triu(1)
-    if not bool(others.any()):
-        return vectors.sum() * 0.0
+    has_others = others.any()  # stays on its device
     dots = dot_products(vectors, vectors)
     lengths = dots.diagonal()
     squared = (lengths[:, None] + lengths[None, :] - 2 * dots).clamp(min=0)
-    potentials = (-spread * squared).masked_fill(~others, float("-inf"))
-    return potentials.flatten().logsumexp(dim=0) - others.sum().log()
+    potentials = (-spread * squared).masked_fill(~others, float("-inf")).masked_fill(~has_others, 0.0)
+    return (potentials.flatten().logsumexp(dim=0) - others.sum().clamp(min=1).log()).masked_fill(~has_others, 0.0)
 
 
 class AlignmentUniformityLoss(ContextualLoss):

@@ -88,14 +88,14 @@ class LossTerms(NamedTuple):
     Attributes:
         total: The loss, a scalar with gradient.
         terms: Unweighted parts of the loss by name, scalars without gradient; comparable while weights change.
-        values: Current values of scheduled and learnt settings, by name.
+        values: Current values of scheduled settings (numbers) and learnt ones (scalars without gradient), by name.
         weighted: Weighted parts by name, scalars with gradient that add up to ``total``; given only by losses of
             several parts, without parts whose weight is 0 throughout.
     """
 
     total: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]
-    values: dict[str, float]
+    values: Mapping[str, float | Float[Tensor, ""]]
     weighted: Mapping[str, Float[Tensor, ""]] = MappingProxyType({})
 
     def gradient_shares(self, sources: list[Float[Tensor, "..."]]) -> dict[str, float]:
@@ -222,4 +222,6 @@ def positive_mask(image_index: Int[Tensor, " B"], text_group: Int[Tensor, " B"])
 
 
 def _detach(encoded: Encoded) -> Encoded:
-    return Encoded(*(None if x is None else x.detach() for x in (encoded.pooled, encoded.tokens, encoded.mask)))
+    parts = (encoded.pooled, encoded.tokens, encoded.mask)
+    pooled, tokens, mask = (None if part is None else part.detach() for part in parts)
+    return Encoded(pooled, tokens, mask, encoded.lengths)

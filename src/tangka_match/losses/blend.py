@@ -76,7 +76,7 @@ class BlendLoss(ContextualLoss):
         """Compute the weighted sum with the current weights."""
         totals: list[Tensor] = []
         terms: dict[str, Tensor] = {}
-        values: dict[str, float] = {}
+        values: dict[str, float | Tensor] = {}
         weighted: dict[str, Tensor] = {}
         for name, part in self.parts.items():
             found, weight = part(inputs), self._weight(name)

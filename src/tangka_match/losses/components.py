@@ -19,7 +19,7 @@ _ALTERNATIVES = (
 def check_pairs(similarity: Float[Tensor, "B B"], positives: Bool[Tensor, "B B"]) -> None:
     """Check that the two matrices are square, of one shape, and that the diagonal is positive.
 
-    Reading the diagonal synchronises with the GPU once per step; without it, an inverted mask would spoil a run.
+    On a GPU the diagonal is checked there, without waiting: a wrong one ends the process with a device-side assertion.
 
     Raises:
         ShapeError: If a check fails.
@@ -29,12 +29,14 @@ def check_pairs(similarity: Float[Tensor, "B B"], positives: Bool[Tensor, "B B"]
         raise ShapeError(f"similarity is {shape}, but a loss needs (B, B) with B >= 1: image b matches caption b")
     if marks != shape:
         raise ShapeError(f"positives is {marks} but similarity is {shape}; build both from one batch: positive_mask")
-    if not bool(positives.diagonal().all()):
-        row = int((~positives.diagonal()).nonzero()[0])
+    try:
+        torch._assert_async(positives.diagonal().all(), "positives is False on the diagonal")
+    except RuntimeError as error:  # on a CPU
+        row = int(positives.diagonal().int().argmin())
         raise ShapeError(
             f"positives {marks} is False on the diagonal at row {row}, but image b matches caption b; "
             "True must mark matching pairs"
-        )
+        ) from error
 
 
 def check_range(name: str, value: float | int, low: float, high: float, advice: str) -> None:
@@ -133,13 +135,13 @@ class LogitScale(nn.Module):
         return self.log_scale.float().clamp(max=self.ceiling).exp()
 
 
-def temperature_of(scale: Float[Tensor, ""]) -> float:
-    """Convert a logit scale to a temperature, for logging.
+def temperature_of(scale: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """Convert a logit scale to a temperature, for logging; the value stays on its device.
 
     >>> temperature_of(torch.tensor(20.0))
-    0.05000000074505806
+    tensor(0.0500)
     """
-    return scale.detach().reciprocal().item()
+    return scale.detach().reciprocal()
 
 
 def _no_pooled_embeddings(loss: str) -> ConfigError:

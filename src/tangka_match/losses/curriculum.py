@@ -93,7 +93,8 @@ class CurriculumLoss(nn.Module):
 
     def forward(self, inputs: LossInputs) -> LossTerms:
         """Compute the weighted sum with the current settings; ``values`` holds the five settings."""
-        values = {name: float(getattr(self, name)) for name in self.schedules}
+        settings = {name: float(getattr(self, name)) for name in self.schedules}
+        values: dict[str, float | Tensor] = {**settings}
         learnt = None if self.logit_scale is None else self.logit_scale()
         if learnt is not None:
             values["temperature"] = temperature_of(learnt)
@@ -102,7 +103,7 @@ class CurriculumLoss(nn.Module):
             "triplet": triplet_margin_loss(inputs.similarity, inputs.positives, self.margin, self.hard_negatives),
             "info_nce": info_nce_loss(inputs.similarity, inputs.positives, scale, self.label_smoothing),
         }
-        weighted = {name: values[f"{name}_weight"] * part for name, part in parts.items()}
+        weighted = {name: settings[f"{name}_weight"] * part for name, part in parts.items()}
         return LossTerms(
             weighted["triplet"] + weighted["info_nce"],
             {name: part.detach() for name, part in parts.items()},

@@ -76,7 +76,7 @@ class SigmoidLoss(nn.Module):
         """Compute the loss of a batch."""
         scale, bias = self.logit_scale(), self.bias.float()
         loss = sigmoid_loss(inputs.similarity, inputs.positives, scale, bias)
-        values = {"temperature": temperature_of(scale), "bias": bias.item()}
+        values = {"temperature": temperature_of(scale), "bias": bias.detach()}
         return LossTerms(loss, {"sigmoid": loss.detach()}, values)
 
     def collapse_value(self, inputs: LossInputs) -> float:

@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 from tangka_match.models.layers import check_dropout, check_heads, check_regions, check_sizes
 from tangka_match.models.text_encoders import TextGRU
 from tangka_match.ops import at_least_float32, l2_normalise, masked_mean
-from tangka_match.types import Encoded
+from tangka_match.types import Encoded, Lengths
 
 BLOCK_ELEMENTS = 2**23
 """Maximum number of elements in a tensor of a block of pairs: 32 MB in float32; a layer allocates about 20."""
@@ -127,6 +127,7 @@ class CrossModalTransformer(nn.Module):
     """
 
     tokens_only = True
+    reads_lengths = True
 
     @check_sizes
     def __init__(
@@ -170,13 +171,15 @@ class CrossModalTransformer(nn.Module):
         tokens = self.region_encoder(regions).masked_fill(~region_mask[:, :, None], 0)
         return Encoded(tokens=tokens, mask=region_mask)
 
-    def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
+    def encode_texts(
+        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"], lengths: Lengths | None = None
+    ) -> Encoded:
         """Encode captions as ``tokens``, one vector per word, not L2-normalised.
 
         Raises:
             ShapeError: If a caption has no real token.
         """
-        return Encoded(tokens=self.text_encoder(token_ids, token_mask), mask=token_mask)
+        return Encoded(tokens=self.text_encoder(token_ids, token_mask, lengths), mask=token_mask)
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
         """Score every image against every caption, (I, C), in [-1, 1] up to rounding."""

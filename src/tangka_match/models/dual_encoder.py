@@ -11,7 +11,7 @@ from tangka_match.models.region_encoders import RegionMLP
 from tangka_match.models.text_encoders import SequenceRNN, SequenceTransformer
 from tangka_match.models.word_input import WordInput
 from tangka_match.ops import at_least_float32, dot_products, l2_normalise
-from tangka_match.types import Encoded, WordVectors
+from tangka_match.types import Encoded, Lengths, WordVectors
 
 
 class DualEncoder(nn.Module):
@@ -55,6 +55,8 @@ class DualEncoder(nn.Module):
         >>> model.similarity(images, texts).shape
         torch.Size([2, 5])
     """
+
+    reads_lengths = True
 
     @check_sizes
     def __init__(
@@ -124,13 +126,15 @@ class DualEncoder(nn.Module):
         pooled = self.image_pooling(self.region_encoder(regions, region_mask), region_mask)
         return Encoded(pooled=l2_normalise(at_least_float32(pooled)))
 
-    def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
+    def encode_texts(
+        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"], lengths: Lengths | None = None
+    ) -> Encoded:
         """Encode captions as L2-normalised vectors, ``pooled``.
 
         Raises:
             ShapeError: If the encoder is recurrent and a caption has no real token.
         """
-        states = self.text_encoder(self.word_input(token_ids), token_mask)
+        states = self.text_encoder(self.word_input(token_ids), token_mask, lengths)
         return Encoded(pooled=l2_normalise(at_least_float32(self.text_pooling(states, token_mask))))
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:

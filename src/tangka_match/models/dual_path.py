@@ -8,7 +8,7 @@ from tangka_match.models.layers import check_dropout, check_heads, check_regions
 from tangka_match.models.pooling import AttentionPooling
 from tangka_match.models.text_encoders import TextLSTM
 from tangka_match.ops import at_least_float32, dot_products, l2_normalise, masked_mean
-from tangka_match.types import Encoded
+from tangka_match.types import Encoded, Lengths
 
 
 class DeepPath(nn.Module):
@@ -89,6 +89,8 @@ class DualPath(nn.Module):
         torch.Size([2, 5])
     """
 
+    reads_lengths = True
+
     @check_sizes
     def __init__(
         self,
@@ -135,13 +137,15 @@ class DualPath(nn.Module):
         local = self.image_local(self.image_pooling(states, region_mask))
         return Encoded(pooled=self.image_fusion(local, self.image_global(masked_mean(regions, region_mask))))
 
-    def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
+    def encode_texts(
+        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"], lengths: Lengths | None = None
+    ) -> Encoded:
         """Encode captions as L2-normalised vectors, ``pooled``.
 
         Raises:
             ShapeError: If a caption has no real token.
         """
-        local = self.text_local(self.text_pooling(self.text_lstm(token_ids, token_mask), token_mask))
+        local = self.text_local(self.text_pooling(self.text_lstm(token_ids, token_mask, lengths), token_mask))
         overall = self.text_global(masked_mean(self.text_lstm.embed(token_ids), token_mask))
         return Encoded(pooled=self.text_fusion(local, overall))
 

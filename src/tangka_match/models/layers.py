@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, ParamSpec
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -15,7 +16,8 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tangka_match.errors import ConfigError, ShapeError
-from tangka_match.ops import at_least_float32
+from tangka_match.ops import at_least_float32, to_device
+from tangka_match.types import Lengths
 
 P = ParamSpec("P")
 
@@ -201,9 +203,36 @@ class ItemBatchNorm(nn.BatchNorm1d):
         return super().forward(input)
 
 
-def run_masked(
-    rnn: nn.GRU | nn.LSTM, inputs: Float[Tensor, "C T E"], token_mask: Bool[Tensor, "C T"]
-) -> Float[Tensor, "C T H"]:
+class MaskedBatchNorm(nn.BatchNorm1d):
+    """``nn.BatchNorm1d`` over the real positions of sequences, whose number the host need not know.
+
+    A single real position has no variance: it is normalised by the running statistics, which do not change.
+    """
+
+    def forward(  # type: ignore[override]
+        self, input: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"]
+    ) -> Float[Tensor, "N L D"]:
+        """Normalise every dimension; the values at padding are undefined."""
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        assert self.num_batches_tracked is not None
+        wide = at_least_float32(input)
+        mean, var = self.running_mean, self.running_var
+        if self.training:
+            count, padding = mask.sum(), ~mask[:, :, None]
+            several = count > 1
+            batch_mean = wide.masked_fill(padding, 0).sum(dim=(0, 1)) / count.clamp(min=1)
+            squares = (wide - batch_mean).masked_fill(padding, 0).square().sum(dim=(0, 1))
+            mean = torch.where(several, batch_mean, mean.clone())  # the running statistics change below
+            var = torch.where(several, squares / count.clamp(min=1), var.clone())
+            with torch.no_grad():
+                step = self.momentum * several.to(mean.dtype)
+                self.running_mean.lerp_(batch_mean.to(self.running_mean.dtype), step)
+                self.running_var.lerp_((squares / (count - 1).clamp(min=1)).to(self.running_var.dtype), step)
+                self.num_batches_tracked += several
+        return ((wide - mean) * (self.weight * torch.rsqrt(var + self.eps)) + self.bias).to(input.dtype)
+
+
+def run_masked(rnn: nn.GRU | nn.LSTM, inputs: Float[Tensor, "C T E"], lengths: Lengths) -> Float[Tensor, "C T H"]:
     """Run a batch-first ``nn.GRU`` or ``nn.LSTM`` over the real tokens of captions; captions need not be sorted.
 
     The backward direction starts at the last real token, so padding has no influence.
@@ -211,7 +240,7 @@ def run_masked(
     Args:
         rnn: Recurrent network without dropout between its layers.
         inputs: Input vectors of ``E`` components.
-        token_mask: ``True`` where a token is real.
+        lengths: Number of real tokens per caption, which come first.
 
     Returns:
         Outputs of ``H`` components, directions concatenated; zero at padding.
@@ -219,24 +248,33 @@ def run_masked(
     Raises:
         ShapeError: If a caption has no real token.
     """
-    lengths = token_mask.sum(dim=1)
-    if (lengths == 0).any():
-        row = int((lengths == 0).nonzero()[0])
+    if 0 in lengths:
         raise ShapeError(
-            f"caption {row} of this batch has 0 real tokens; at least 1 is needed (<start> and <end> count)"
+            f"caption {lengths.index(0)} of this batch has 0 real tokens; "
+            "at least 1 is needed (<start> and <end> count)"
         )
     if inputs.is_cuda:  # cuDNN has kernels for packed sequences
-        packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        return pad_packed_sequence(rnn(packed)[0], batch_first=True, total_length=token_mask.shape[1])[0]
+        return _run_packed(rnn, inputs, lengths)
     # On a CPU, the backward pass of a packed sequence fills a tensor of all words once per time step. Stepping over the
     # captions that still have a word avoids that, and does not compute padding.
-    order = _TimeOrder.of(token_mask, lengths)
+    order = _TimeOrder.of(lengths, inputs.shape[1], inputs.device)
     for layer in range(rnn.num_layers):
         states = [_run_direction(rnn, layer, inputs, order)]
         if rnn.bidirectional:
             states.append(_run_direction(rnn, layer, inputs, order, backward=True))
         inputs = torch.cat(states, dim=2)
     return inputs
+
+
+def _run_packed(rnn: nn.GRU | nn.LSTM, inputs: Float[Tensor, "C T E"], lengths: Lengths) -> Float[Tensor, "C T H"]:
+    """Run over a packed sequence; captions are sorted here, because torch would wait to copy their order."""
+    longest_first = np.argsort(-np.array(lengths), kind="stable")
+    order, back = (to_device(rows, inputs.device) for rows in (longest_first, np.argsort(longest_first)))
+    packed = pack_padded_sequence(
+        inputs.index_select(0, order), torch.tensor(lengths)[torch.from_numpy(longest_first)], batch_first=True
+    )
+    outputs = pad_packed_sequence(rnn(packed)[0], batch_first=True, total_length=inputs.shape[1])[0]
+    return outputs.index_select(0, back)
 
 
 def average_directions(states: Float[Tensor, "C T H"]) -> Float[Tensor, "C T h"]:
@@ -261,12 +299,14 @@ class _TimeOrder(NamedTuple):
     captions_at: list[int]
 
     @classmethod
-    def of(cls, token_mask: Bool[Tensor, "C T"], lengths: Int[Tensor, " C"]) -> "_TimeOrder":
-        longest_first = lengths.argsort(descending=True, stable=True)
-        step, row = token_mask[longest_first].T.nonzero(as_tuple=True)
+    def of(cls, lengths: Lengths, width: int, device: torch.device) -> "_TimeOrder":
+        counts = np.array(lengths)
+        longest_first = np.argsort(-counts, kind="stable")
+        step, row = np.nonzero(np.arange(counts.max(initial=0))[:, None] < counts[longest_first])
         caption = longest_first[row]
-        first = caption * token_mask.shape[1]
-        return cls(first + step, first + lengths[caption] - 1 - step, step.bincount().tolist())
+        first = caption * width
+        forward, backward = first + step, first + counts[caption] - 1 - step
+        return cls(to_device(forward, device), to_device(backward, device), np.bincount(step).tolist())
 
 
 def _run_direction(

@@ -6,8 +6,9 @@ Axes: N items, L positions, P components of the input, D components of the outpu
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,7 +21,9 @@ from tangka_match.ops import (
     masked_max,
     masked_mean,
     sinusoidal_positions,
+    to_device,
 )
+from tangka_match.types import Lengths
 
 POOLINGS = ("mean", "max", "k_max", "gpo")
 _TEMPERATURE = 0.1
@@ -66,21 +69,21 @@ class GeneralisedPooling(nn.Module):
 
     def forward(self, x: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"]) -> Float[Tensor, "N D"]:
         """Pool the real positions of each sequence, in at least float32; sequences without any give zeros."""
-        lengths, which = mask.sum(dim=1).clamp(min=1).unique(return_inverse=True)
-        weights = self.weights(lengths)[which]
-        longest = weights.shape[1]
+        counts, longest = mask.sum(dim=1), x.shape[1]
+        # The weights of all lengths: which ones occur is not known on the host.
+        weights = self.weights(tuple(range(1, longest + 1))).index_select(0, counts.clamp(min=1) - 1)
         wide = at_least_float32(x)
         lowest = torch.finfo(wide.dtype).min
-        ordered = wide.masked_fill(~mask[:, :, None], lowest).sort(dim=1, descending=True).values[:, :longest]
-        real = torch.arange(longest, device=x.device) < mask.sum(dim=1, keepdim=True)
+        ordered = wide.masked_fill(~mask[:, :, None], lowest).sort(dim=1, descending=True).values
+        real = torch.arange(longest, device=x.device) < counts[:, None]
         return (weights[:, None, :].to(wide.dtype) @ ordered.masked_fill(~real[:, :, None], 0)).squeeze(1)
 
-    def weights(self, lengths: Int[Tensor, " N"]) -> Float[Tensor, "N L"]:
+    def weights(self, lengths: Lengths) -> Float[Tensor, "N L"]:
         """Compute the weights of the ranks for lengths of at least 1; rows sum to one and are 0 past the length."""
-        longest = int(lengths.max())
-        codes = sinusoidal_positions(longest, self.rank_rnn.input_size, lengths.device).to(self.score.weight.dtype)
-        real = torch.arange(longest, device=lengths.device) < lengths[:, None]
-        states = average_directions(run_masked(self.rank_rnn, codes.expand(len(lengths), -1, -1), real))
+        longest, weight = max(lengths), self.score.weight
+        codes = sinusoidal_positions(longest, self.rank_rnn.input_size, weight.device).to(weight.dtype)
+        real = torch.arange(longest, device=weight.device) < to_device(np.array(lengths), weight.device)[:, None]
+        states = average_directions(run_masked(self.rank_rnn, codes.expand(len(lengths), -1, -1), lengths))
         scores = at_least_float32(self.score(states).squeeze(2)) / _TEMPERATURE
         return scores.masked_fill(~real, float("-inf")).softmax(dim=1)
 

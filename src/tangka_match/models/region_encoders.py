@@ -6,7 +6,7 @@ Axes: I images, R regions, F features, D joint space.
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from tangka_match.models.layers import ItemBatchNorm, xavier_linears_
+from tangka_match.models.layers import MaskedBatchNorm, xavier_linears_
 from tangka_match.ops import l2_normalise
 
 
@@ -30,16 +30,21 @@ class RegionMLP(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(feature_dim, hidden_dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden_dim, embed_dim)
         )
-        self.norm = ItemBatchNorm(hidden_dim) if batch_norm else None
+        self.norm = MaskedBatchNorm(hidden_dim) if batch_norm else None
         xavier_linears_(self)
 
     def forward(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Float[Tensor, "I R D"]:
         """Embed the real regions; masked regions become zero."""
         hidden = self.mlp[0](regions)
         if self.norm is not None:
-            real = region_mask[:, :, None]
-            hidden = hidden.masked_scatter(real, self.norm(hidden[region_mask]))
+            hidden = self._normalise(hidden, region_mask)
         return (self.fc(regions) + self.mlp[1:](hidden)).masked_fill(~region_mask[:, :, None], 0)
+
+    def _normalise(self, hidden: Float[Tensor, "I R H"], region_mask: Bool[Tensor, "I R"]) -> Float[Tensor, "I R H"]:
+        if isinstance(self.norm, nn.SyncBatchNorm):  # trainer.sync_batchnorm replaced it; it takes real regions only
+            return hidden.masked_scatter(region_mask[:, :, None], self.norm(hidden[region_mask]))
+        assert self.norm is not None
+        return self.norm(hidden, region_mask)
 
 
 class RegionProjection(nn.Module):

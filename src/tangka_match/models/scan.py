@@ -9,7 +9,7 @@ from tangka_match.models.layers import check_choice, check_dropout, check_region
 from tangka_match.models.region_encoders import RegionProjection
 from tangka_match.models.text_encoders import TextGRU
 from tangka_match.ops import stacked_cross_attention
-from tangka_match.types import Encoded
+from tangka_match.types import Encoded, Lengths
 
 _NEGATIVE_SLOPES = {"relu": 0.0, "leaky_relu": 0.1}
 
@@ -50,6 +50,7 @@ class SCAN(nn.Module):
     """
 
     tokens_only = True
+    reads_lengths = True
 
     @check_sizes
     def __init__(
@@ -101,13 +102,15 @@ class SCAN(nn.Module):
         check_regions("SCAN", regions, self.feature_dim)
         return Encoded(tokens=self.img_enc(regions, region_mask), mask=region_mask)
 
-    def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
+    def encode_texts(
+        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"], lengths: Lengths | None = None
+    ) -> Encoded:
         """Encode captions as ``tokens``, one L2-normalised vector per word.
 
         Raises:
             ShapeError: If a caption has no real token.
         """
-        return Encoded(tokens=self.txt_enc(token_ids, token_mask), mask=token_mask)
+        return Encoded(tokens=self.txt_enc(token_ids, token_mask, lengths), mask=token_mask)
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
         """Score every image against every caption, (I, C).

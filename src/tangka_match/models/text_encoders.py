@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tangka_match.models.layers import average_directions, run_masked
-from tangka_match.ops import at_least_float32, l2_normalise, sinusoidal_positions
-from tangka_match.types import LONGEST_WORD, characters_of, is_special
+from tangka_match.ops import at_least_float32, l2_normalise, lengths_of, sinusoidal_positions
+from tangka_match.types import LONGEST_WORD, Lengths, characters_of, is_special
 
 _MIN_CAPTIONS = 2
 """Minimum number of training captions with a feature; a single occurrence may be chance."""
@@ -49,9 +49,11 @@ class TextGRU(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.cap_rnn = nn.GRU(word_dim, embed_dim, num_layers, batch_first=True, bidirectional=bidirectional)
 
-    def forward(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C T D"]:
+    def forward(
+        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"], lengths: Lengths | None = None
+    ) -> Float[Tensor, "C T D"]:
         """Encode the real words in the context of their caption; padding becomes zero."""
-        states = run_masked(self.cap_rnn, self.dropout(self.embed(token_ids)), token_mask)
+        states = run_masked(self.cap_rnn, self.dropout(self.embed(token_ids)), lengths or lengths_of(token_mask))
         if self.cap_rnn.bidirectional:
             states = average_directions(states)
         return l2_normalise(states) if self.normalise else states
@@ -74,9 +76,13 @@ class TextLSTM(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.lstm = nn.LSTM(word_dim, lstm_dim, batch_first=True, bidirectional=True)
 
-    def forward(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C T H"]:
+    def forward(
+        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"], lengths: Lengths | None = None
+    ) -> Float[Tensor, "C T H"]:
         """Encode the real words, with ``H`` = 2 x ``lstm_dim``; padding becomes zero."""
-        return self.dropout(run_masked(self.lstm, self.dropout(self.embed(token_ids)), token_mask))
+        return self.dropout(
+            run_masked(self.lstm, self.dropout(self.embed(token_ids)), lengths or lengths_of(token_mask))
+        )
 
 
 class SequenceRNN(nn.Module):
@@ -93,9 +99,11 @@ class SequenceRNN(nn.Module):
         super().__init__()
         self.rnn = kind(input_dim, output_dim, num_layers, batch_first=True, bidirectional=True)
 
-    def forward(self, x: Float[Tensor, "N L E"], mask: Bool[Tensor, "N L"]) -> Float[Tensor, "N L D"]:
+    def forward(
+        self, x: Float[Tensor, "N L E"], mask: Bool[Tensor, "N L"], lengths: Lengths | None = None
+    ) -> Float[Tensor, "N L D"]:
         """Encode the real positions; padding becomes zero."""
-        return average_directions(run_masked(self.rnn, x, mask))
+        return average_directions(run_masked(self.rnn, x, lengths or lengths_of(mask)))
 
 
 class SequenceTransformer(nn.Module):
@@ -131,8 +139,10 @@ class SequenceTransformer(nn.Module):
         )
         self.layers = nn.TransformerEncoder(layer, num_layers, nn.LayerNorm(output_dim), enable_nested_tensor=False)
 
-    def forward(self, x: Float[Tensor, "N L E"], mask: Bool[Tensor, "N L"]) -> Float[Tensor, "N L D"]:
-        """Encode the real positions; masked positions become zero."""
+    def forward(
+        self, x: Float[Tensor, "N L E"], mask: Bool[Tensor, "N L"], lengths: Lengths | None = None
+    ) -> Float[Tensor, "N L D"]:
+        """Encode the real positions; masked positions become zero, and ``lengths`` are not needed."""
         states = self.project(x)
         if self.positions:
             states = states + sinusoidal_positions(states.shape[1], states.shape[2], states.device).to(states.dtype)
@@ -169,19 +179,32 @@ class WordBag(nn.Module):
 
         A feature that occurs twice is listed twice. Padding, and captions without a known word, have weights of zero.
         """
-        features, present = self.features(token_ids, token_mask)
+        # In training the host does not wait for the number of characters, and reads all places of the words.
+        trim = torch.is_inference_mode_enabled()
+        return self._weigh(*self.features(token_ids, token_mask, trim=trim))
+
+    def _weigh(
+        self, features: Int[Tensor, "C P"], present: Bool[Tensor, "C P"]
+    ) -> tuple[Int[Tensor, "C P"], Float[Tensor, "C P"]]:
         weights = self.weight[features] * present
         norms = torch.linalg.vector_norm(at_least_float32(weights), dim=1, keepdim=True)
         return features, weights / norms.clamp(min=1e-6)
 
     def features(
-        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]
+        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"], *, trim: bool
     ) -> tuple[Int[Tensor, "C P"], Bool[Tensor, "C P"]]:
-        """Return the indices of words, then characters, then bigrams of each caption, and a mask of the real ones."""
+        """Return the indices of words, then characters, then bigrams of each caption, and a mask of the real ones.
+
+        Args:
+            token_ids: Token ids.
+            token_mask: ``True`` where a token is real.
+            trim: Whether to remove the places that no caption fills.
+        """
         codes = self.characters[token_ids].masked_fill(~token_mask[:, :, None], 0).flatten(1)
         # Close the gaps, so that bigrams span neighbouring words.
         codes = codes.gather(1, (codes == 0).to(torch.uint8).sort(dim=1, stable=True).indices)
-        codes = codes[:, : int((codes > 0).sum(dim=1).max())]
+        if trim:
+            codes = codes[:, : int((codes > 0).sum(dim=1).max())]
         pairs = codes[:, :-1] * 65_537 + codes[:, 1:] + 1_114_112  # above all characters' codes
         hashed = torch.cat([codes, pairs], dim=1) * 1_000_003 % 2_147_483_647 % self.num_hashes
         real = torch.cat([token_mask, codes > 0, codes[:, 1:] > 0], dim=1)
@@ -199,7 +222,7 @@ class WordBag(nn.Module):
         for row, word in enumerate(words):
             codes = [ord(character) for character in characters_of(word)]
             self.characters[row] = torch.tensor(codes + [0] * (LONGEST_WORD - len(codes)))
-        features, present = self.features(token_ids, token_mask)
+        features, present = self.features(token_ids, token_mask, trim=True)
         rows = torch.arange(len(features))[:, None].expand_as(features)
         once = torch.stack([rows[present], features[present]]).unique(dim=1)
         counts = torch.bincount(once[1], minlength=len(self.weight))
@@ -207,7 +230,7 @@ class WordBag(nn.Module):
         special = torch.tensor([is_special(word) for word in words])
         idf[: len(words)].masked_fill_(special, 0.0)
         self.weight.copy_(idf.masked_fill(counts < _MIN_CAPTIONS, 0.0))
-        features, weights = self(token_ids, token_mask)
+        features, weights = self._weigh(features, present)
         index = torch.stack([rows.flatten(), features.flatten()])
         size = (len(features), len(self.weight))
         return torch.sparse_coo_tensor(index, weights.flatten(), size, check_invariants=True).coalesce()

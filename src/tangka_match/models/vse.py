@@ -10,8 +10,8 @@ from tangka_match.errors import ConfigError
 from tangka_match.models.layers import check_dropout, check_regions, check_sizes
 from tangka_match.models.pooling import AttentionPooling, PooledHead
 from tangka_match.models.text_encoders import TextLSTM
-from tangka_match.ops import attended_cosine, dot_products, l2_normalise, masked_softmax, unpack_words
-from tangka_match.types import Encoded, WordAttention
+from tangka_match.ops import attended_cosine, dot_products, l2_normalise, masked_softmax, real_positions, unpack_words
+from tangka_match.types import Encoded, Lengths, WordAttention
 
 
 class CrossModalAttention(nn.Module):
@@ -47,6 +47,7 @@ class CrossModalAttention(nn.Module):
         region_mask: Bool[Tensor, "I R"],
         words: Float[Tensor, "C T A2"],
         token_mask: Bool[Tensor, "C T"],
+        lengths: Lengths | None = None,
     ) -> Float[Tensor, "I C"]:
         """Average the cosines between the real words and their contexts, for every image and caption.
 
@@ -55,11 +56,13 @@ class CrossModalAttention(nn.Module):
             region_mask: ``True`` where a region is real.
             words: Output of ``project_words``.
             token_mask: ``True`` where a word is real.
+            lengths: Number of real words per caption; ``None`` asks the device of the mask.
         """
         keys, region_values = regions.chunk(2, dim=2)
-        queries, word_values = words[token_mask].chunk(2, dim=1)
+        positions = real_positions(token_mask, lengths)
+        queries, word_values = words.flatten(0, 1).index_select(0, positions).chunk(2, dim=1)
         cosines = attended_cosine(queries, word_values, keys, region_values, region_mask, smooth=self.smooth)
-        return unpack_words(cosines, token_mask).sum(dim=2) / token_mask.sum(dim=1)
+        return unpack_words(cosines, positions, token_mask.shape).sum(dim=2) / token_mask.sum(dim=1)
 
     def weights(
         self,
@@ -123,6 +126,8 @@ class VSE(nn.Module):
         torch.Size([2, 5])
     """
 
+    reads_lengths = True
+
     @check_sizes
     def __init__(
         self,
@@ -173,7 +178,9 @@ class VSE(nn.Module):
         tokens = self.cross_attention.project_regions(projected).masked_fill(~region_mask[:, :, None], 0)
         return Encoded(pooled=pooled, tokens=tokens, mask=region_mask)
 
-    def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
+    def encode_texts(
+        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"], lengths: Lengths | None = None
+    ) -> Encoded:
         """Encode captions.
 
         Returns:
@@ -183,17 +190,17 @@ class VSE(nn.Module):
         Raises:
             ShapeError: If a caption has no real token.
         """
-        words = self.text_encoder(token_ids, token_mask)
+        words = self.text_encoder(token_ids, token_mask, lengths)
         pooled = self.text_head(self.text_pooling(words, token_mask))
         tokens = self.cross_attention.project_words(words).masked_fill(~token_mask[:, :, None], 0)
-        return Encoded(pooled=pooled, tokens=tokens, mask=token_mask)
+        return Encoded(pooled=pooled, tokens=tokens, mask=token_mask, lengths=lengths)
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
         """Score every image against every caption, (I, C), in [-1, 1] up to rounding."""
         assert images.pooled is not None and images.tokens is not None and images.mask is not None
         assert texts.pooled is not None and texts.tokens is not None and texts.mask is not None
         overall = dot_products(images.pooled, texts.pooled)
-        local = self.cross_attention(images.tokens, images.mask, texts.tokens, texts.mask)
+        local = self.cross_attention(images.tokens, images.mask, texts.tokens, texts.mask, texts.lengths)
         share = self.local_logit.sigmoid()
         return (1 - share) * overall + share * local
 

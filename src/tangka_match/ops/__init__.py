@@ -15,7 +15,16 @@ from tangka_match.ops.numerics import (
     low_component_share,
 )
 from tangka_match.ops.pooling import attention_pool, k_max_pool, masked_max, masked_mean, masked_softmax, tfidf_overlap
-from tangka_match.ops.sequences import LengthGroups, group_by_length, real_words, sinusoidal_positions, unpack_words
+from tangka_match.ops.sequences import (
+    LengthGroups,
+    group_by_length,
+    lengths_of,
+    real_positions,
+    real_words,
+    sinusoidal_positions,
+    to_device,
+    unpack_words,
+)
 from tangka_match.ops.squared_difference import project_squared_difference
 
 __all__ = [
@@ -29,15 +38,18 @@ __all__ = [
     "group_by_length",
     "k_max_pool",
     "l2_normalise",
+    "lengths_of",
     "low_component_share",
     "masked_max",
     "masked_mean",
     "masked_softmax",
     "project_squared_difference",
+    "real_positions",
     "real_words",
     "sinusoidal_positions",
     "stacked_cross_attention",
     "tfidf_overlap",
+    "to_device",
     "unit_context_weights",
     "unpack_words",
     "word_region_attention",

@@ -6,6 +6,7 @@ Axes: N items, L positions, D components, B captions of a batch, T tokens.
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from tangka_match.ops.numerics import dot_products, l2_normalise
 
@@ -106,8 +107,11 @@ def tfidf_overlap(token_ids: Int[Tensor, "B T"], token_mask: Bool[Tensor, "B T"]
         >>> tfidf_overlap(ids, torch.ones(3, 5, dtype=torch.bool))[0].round()
         tensor([1., 1., 0.])
     """
-    words, position = token_ids.masked_fill(~token_mask, -1).unique(return_inverse=True)
-    bags = torch.zeros(len(token_ids), len(words), device=token_ids.device)
+    # One column per position, most of them empty: the number of different words is not known on the host.
+    ordered, order = token_ids.masked_fill(~token_mask, -1).flatten().sort()
+    column = functional.pad(ordered.diff() != 0, (1, 0)).cumsum(dim=0)
+    position = torch.empty_like(column).scatter_(0, order, column).view_as(token_ids)
+    bags = torch.zeros(len(token_ids), token_ids.numel(), device=token_ids.device)
     bags.scatter_add_(1, position, token_mask.float())
     rarity = ((1 + len(bags)) / (1 + (bags > 0).sum(dim=0))).log()
     vectors = l2_normalise(bags * rarity)

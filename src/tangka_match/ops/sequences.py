@@ -5,11 +5,15 @@ Axes: I images, C captions, T tokens, W real words of all captions, L positions,
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from tangka_match.types import Lengths
 
 
 class LengthGroups(NamedTuple):
@@ -28,12 +32,24 @@ class LengthGroups(NamedTuple):
         return torch.cat(list(parts), dim=1).index_select(1, torch.cat(list(self.columns)).argsort())
 
 
-def group_by_length(token_mask: Bool[Tensor, "C T"], most: int | None = None) -> LengthGroups:
+def lengths_of(mask: Bool[Tensor, "N L"]) -> Lengths:
+    """Count the real positions of each sequence on the host, which waits for the device of the mask.
+
+    >>> lengths_of(torch.tensor([[True, True], [True, False]]))
+    (2, 1)
+    """
+    return tuple(mask.sum(dim=1).tolist())
+
+
+def group_by_length(
+    token_mask: Bool[Tensor, "C T"], most: int | None = None, lengths: Lengths | None = None
+) -> LengthGroups:
     """Group captions by their number of real words.
 
     Args:
         token_mask: ``True`` where a token is real, at least once per caption.
         most: Maximum number of captions per group; captions of one length may form several groups.
+        lengths: Number of real words per caption; ``None`` asks the device of the mask.
 
     Example:
         >>> mask = torch.tensor([[True, True], [True, False], [True, True]])
@@ -43,12 +59,12 @@ def group_by_length(token_mask: Bool[Tensor, "C T"], most: int | None = None) ->
         >>> groups.restore([torch.tensor([[1.0]]), torch.tensor([[2.0, 3.0]])])
         tensor([[2., 1., 3.]])
     """
-    counts = token_mask.sum(dim=1)
-    order = counts.argsort(stable=True)
-    lengths, sizes = (x.tolist() for x in counts[order].unique_consecutive(return_counts=True))
+    counts = np.array(lengths_of(token_mask) if lengths is None else lengths, dtype=np.int64)
+    order = to_device(np.argsort(counts, kind="stable"), token_mask.device)
+    found, sizes = (x.tolist() for x in np.unique(counts, return_counts=True))
     columns: list[Tensor] = []
     repeated: list[int] = []
-    for length, part in zip(lengths, order.split(sizes), strict=True):
+    for length, part in zip(found, order.split(sizes), strict=True):
         pieces = part.split(most or len(part))
         columns += pieces
         repeated += [length] * len(pieces)
@@ -64,23 +80,48 @@ def real_words(
     return tokens[columns[:, None], positions]
 
 
-def unpack_words(x: Float[Tensor, "I W *rest"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "I C T *rest"]:
+def real_positions(token_mask: Bool[Tensor, "C T"], lengths: Lengths | None = None) -> Int[Tensor, " W"]:
+    """Return the positions of all real words in the flattened (C x T) captions, ascending.
+
+    Args:
+        token_mask: ``True`` where a token is real, W times.
+        lengths: Number of real words per caption, which come first; ``None`` asks the device of the mask.
+
+    Example:
+        >>> mask = torch.tensor([[True, True], [True, False]])
+        >>> real_positions(mask), real_positions(mask, (2, 1))
+        (tensor([0, 1, 2]), tensor([0, 1, 2]))
+    """
+    if lengths is None:
+        return token_mask.flatten().nonzero().squeeze(1)
+    real = np.arange(token_mask.shape[1]) < np.array(lengths)[:, None]
+    return to_device(np.flatnonzero(real), token_mask.device)
+
+
+def unpack_words(
+    x: Float[Tensor, "I W *rest"], positions: Int[Tensor, " W"], shape: torch.Size
+) -> Float[Tensor, "I C T *rest"]:
     """Scatter results for images and real words to padded captions, with zeros at padding.
 
     Args:
-        x: Results for each image and real word, in the order of ``token_mask``.
-        token_mask: ``True`` where a token is real, W times.
+        x: Results for each image and real word.
+        positions: Positions of the words, see `real_positions`.
+        shape: (C, T).
 
     Example:
         >>> import torch
         >>> mask = torch.tensor([[True, True], [True, False]])
-        >>> unpack_words(torch.tensor([[1.0, 2.0, 3.0]]), mask)
+        >>> unpack_words(torch.tensor([[1.0, 2.0, 3.0]]), real_positions(mask), mask.shape)
         tensor([[[1., 2.],
                  [3., 0.]]])
     """
-    positions = token_mask.flatten().nonzero().squeeze(1)
-    padded = x.new_zeros(x.shape[0], token_mask.numel(), *x.shape[2:])
-    return padded.index_copy(1, positions, x).unflatten(1, token_mask.shape)
+    padded = x.new_zeros(x.shape[0], shape.numel(), *x.shape[2:])
+    return padded.index_copy(1, positions, x).unflatten(1, shape)
+
+
+def to_device(values: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """Copy numbers of the host to a device without waiting for it."""
+    return torch.from_numpy(values).to(device, non_blocking=True)
 
 
 def sinusoidal_positions(length: int, dim: int, device: torch.device | None = None) -> Float[Tensor, "L D"]:

@@ -144,7 +144,7 @@ def encoded_parts(encoded: Encoded, shapes: dict[str, list[int]]) -> dict[str, n
 def read_encoded(folder: Path, manifest: Manifest) -> Encoded:
     """Map all encoded images into memory, as tensors that read from disk when used."""
     names = [name for name in ("pooled", "tokens", "mask") if name in manifest.shapes]
-    return Encoded(**{name: torch.from_numpy(read_array(folder, manifest, name)) for name in names})
+    return Encoded(**{name: torch.from_numpy(read_array(folder, manifest, name)) for name in names})  # type: ignore[arg-type]
 
 
 def remove_other_generations(folder: Path, manifest: Manifest) -> None:

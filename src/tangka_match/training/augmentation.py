@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.data.word_classes import domain_synonyms, known_synonyms
+from tangka_match.ops import lengths_of, to_device
 from tangka_match.training.settings import AugmentationSettings
-from tangka_match.types import RegionTextBatch, WholePictureMatcher
+from tangka_match.types import Lengths, RegionTextBatch, WholePictureMatcher
 
 
 def swap_words(token_ids: Tensor, token_mask: Tensor, share: float) -> Tensor:
@@ -96,24 +98,26 @@ def drop_regions(region_mask: Tensor, share: float) -> Tensor:
     return region_mask & ((noise >= share) | luckiest)
 
 
-def drop_words(token_ids: Tensor, token_mask: Tensor, share: float) -> tuple[Tensor, Tensor]:
+def drop_words(token_ids: Tensor, lengths: Lengths, share: float) -> tuple[Tensor, Tensor, Lengths]:
     """Drop each word with probability ``share``; ``<start>``, ``<end>`` and the order are kept.
+
+    The words are drawn on the host, which has to know the new lengths, with its generator.
 
     Args:
         token_ids: Token ids, (B, T) int64, padded at the end.
-        token_mask: (B, T) bool, ``True`` = real.
+        lengths: Number of real tokens per caption.
         share: Share of the words that are dropped, in [0, 1).
 
     Returns:
-        Token ids and mask of the shortened captions, (B, T), padded at the end.
+        Token ids and mask of the shortened captions, (B, T), padded at the end, and their lengths.
     """
-    positions = torch.arange(token_ids.shape[1], device=token_ids.device)
-    last = token_mask.sum(dim=1, keepdim=True) - 1
-    sentinel = (positions == 0) | (positions == last)
-    kept = token_mask & (sentinel | (torch.rand(token_ids.shape, device=token_ids.device) >= share))
-    order = torch.sort(kept, dim=1, descending=True, stable=True).indices
-    mask = kept.gather(1, order)
-    return token_ids.gather(1, order).masked_fill(~mask, 0), mask
+    positions, counts = np.arange(token_ids.shape[1]), np.array(lengths)[:, None]
+    sentinel = (positions == 0) | (positions == counts - 1)
+    kept = (positions < counts) & (sentinel | (torch.rand(token_ids.shape).numpy() >= share))
+    order = to_device(np.argsort(~kept, axis=1, kind="stable"), token_ids.device)
+    left = kept.sum(axis=1)
+    mask = to_device(positions < left[:, None], token_ids.device)
+    return token_ids.gather(1, order).masked_fill(~mask, 0), mask, tuple(left.tolist())
 
 
 class RegionWordDrop:
@@ -133,8 +137,9 @@ class RegionWordDrop:
         if self.region_drop:
             batch = batch._replace(region_mask=drop_regions(batch.region_mask, self.region_drop))
         if self.word_drop:
-            ids, mask = drop_words(batch.token_ids, batch.token_mask, self.word_drop)
-            batch = batch._replace(token_ids=ids, token_mask=mask)
+            lengths = batch.lengths or lengths_of(batch.token_mask)
+            ids, mask, lengths = drop_words(batch.token_ids, lengths, self.word_drop)
+            batch = batch._replace(token_ids=ids, token_mask=mask, lengths=lengths)
         return batch
 
 

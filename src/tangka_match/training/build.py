@@ -29,7 +29,7 @@ from tangka_match.training.module import MatchingModule, ValidationSet
 from tangka_match.training.noisy_pairs import NoisyPairWeights
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.recorder import Recorder
-from tangka_match.types import PretrainedMatcher
+from tangka_match.types import LengthReader, PretrainedMatcher
 
 
 def build_module(
@@ -128,6 +128,8 @@ def compile_matcher(matcher: nn.Module) -> None:
     """
     for name in ("encode_images", "encode_texts", "similarity"):
         setattr(matcher, name, torch.compile(getattr(matcher, name)))
+    if isinstance(matcher, LengthReader):
+        matcher.reads_lengths = False  # other numbers in each batch would be compiled again
 
 
 def check_compiler() -> None:

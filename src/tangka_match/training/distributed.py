@@ -10,7 +10,7 @@ from torch import Tensor
 from tangka_match.errors import ConfigError
 from tangka_match.types import Encoded
 
-__all__ = ["ends_step", "is_logged_step", "is_main_process", "processes_started", "rank_zero_only"]
+__all__ = ["ends_step", "is_logged_step", "is_main_process", "launcher", "processes_started", "rank_zero_only"]
 
 
 def is_main_process() -> bool:
@@ -31,6 +31,16 @@ def processes_started() -> int:
             except RuntimeError as error:
                 raise ConfigError(f"{environment.__name__}: {error}") from error
     return 1
+
+
+def launcher() -> str | None:
+    """Return the command that started the processes, ``"srun"`` or ``"torchrun"``; ``None`` if Lightning starts them.
+
+    Lightning then starts none itself, even if this is the only one.
+    """
+    if TorchElasticEnvironment.detect():
+        return "torchrun"
+    return "srun" if SLURMEnvironment.detect() else None
 
 
 def is_logged_step(trainer: pl.Trainer, step: int) -> bool:

@@ -11,10 +11,20 @@ from torch.utils.checkpoint import checkpoint
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.losses import LossContext
 from tangka_match.retrieval import encode_caption_batches, encode_image_batches, score_matrix
-from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher
+from tangka_match.types import CaptionBatch, Encoded, ImageBatch, LengthReader, Lengths, Matcher
 
 
-def encode_in_chunks(encode: Callable[..., Encoded], chunk_size: int | None, *inputs: Tensor) -> Encoded:
+def encode_texts(
+    matcher: Matcher, token_ids: Tensor, token_mask: Tensor, lengths: Lengths | None, chunk_size: int | None = None
+) -> Encoded:
+    """Encode captions, with their lengths if the matcher reads them and they are known on the host."""
+    known: tuple[Tensor | Lengths, ...] = (token_ids, token_mask)
+    if lengths is not None and isinstance(matcher, LengthReader) and matcher.reads_lengths:
+        known = (*known, lengths)
+    return encode_in_chunks(matcher.encode_texts, chunk_size, *known)
+
+
+def encode_in_chunks(encode: Callable[..., Encoded], chunk_size: int | None, *inputs: Tensor | Lengths) -> Encoded:
     """Encode images or captions in chunks by gradient caching, so that large batches fit in memory.
 
     Gradient caching (GradCache, Gao et al. 2021, arXiv:2101.06983) is implemented with torch's activation
@@ -30,7 +40,7 @@ def encode_in_chunks(encode: Callable[..., Encoded], chunk_size: int | None, *in
     """
     if chunk_size is None:
         return encode(*inputs)
-    chunks = zip(*(part.split(chunk_size) for part in inputs), strict=True)
+    chunks = ([part[start : start + chunk_size] for part in inputs] for start in range(0, len(inputs[0]), chunk_size))
     return Encoded.concatenate([checkpoint(encode, *chunk, use_reentrant=False) for chunk in chunks])
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tangka_match.losses import ContextualLoss, LossInputs, LossTerms, MatchingLoss, MomentumKeys
+from tangka_match.training.encoding import encode_texts
 from tangka_match.types import Encoded, RegionTextBatch
 
 
@@ -104,9 +105,9 @@ class MomentumEncoder(nn.Module, LossHook):
     @torch.no_grad()
     def follow(self, matcher: nn.Module) -> None:
         """Take one step towards the matcher's weights."""
-        share = 1.0 - self.momentum if self.started else 1.0
+        share = torch.where(self.started, 1.0 - self.momentum, 1.0)  # stays on its device
         for weight, its_weight in zip(self.matcher.parameters(), matcher.parameters(), strict=True):
-            weight.lerp_(its_weight, share)
+            weight.lerp_(its_weight, share.to(weight.dtype))
         for buffer, its_buffer in zip(self.matcher.buffers(), matcher.buffers(), strict=True):
             buffer.copy_(its_buffer)
         self.started.fill_(True)
@@ -115,7 +116,7 @@ class MomentumEncoder(nn.Module, LossHook):
     def encode(self, batch: RegionTextBatch) -> tuple[Encoded, Encoded]:
         """Encode images and captions; only pooled embeddings are kept if the matcher has them."""
         images = self.matcher.encode_images(batch.regions.float(), batch.region_mask)
-        texts = self.matcher.encode_texts(batch.token_ids, batch.token_mask)
+        texts = encode_texts(self.matcher, batch.token_ids, batch.token_mask, batch.lengths)
         return tuple(e if e.pooled is None else Encoded(pooled=e.pooled) for e in (images, texts))  # type: ignore[return-value]
 
 

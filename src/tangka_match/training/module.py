@@ -18,7 +18,7 @@ from tangka_match.retrieval.metadata import METADATA_KEY
 from tangka_match.training.augmentation import Augmentation
 from tangka_match.training.callbacks.loss_schedule import LossSchedule
 from tangka_match.training.distributed import gather_encoded, gather_rows, gather_words, is_logged_step
-from tangka_match.training.encoding import EncodedGallery, encode_in_chunks
+from tangka_match.training.encoding import EncodedGallery, encode_in_chunks, encode_texts
 from tangka_match.training.loss_hooks import LossHook, TrainingStep
 from tangka_match.training.optimisation import parameter_groups, scale_rates
 from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher, PretrainedMatcher, RegionTextBatch
@@ -156,7 +156,7 @@ class MatchingModule(pl.LightningModule):
     def _encode(self, batch: RegionTextBatch) -> tuple[Encoded, Encoded]:
         regions, size = batch.regions.float(), self._chunk_size
         images = encode_in_chunks(self.matcher.encode_images, size, regions, batch.region_mask)
-        return images, encode_in_chunks(self.matcher.encode_texts, size, batch.token_ids, batch.token_mask)
+        return images, encode_texts(self.matcher, batch.token_ids, batch.token_mask, batch.lengths, size)
 
     def _describe_step(self, batch: RegionTextBatch) -> TrainingStep:
         indices = (batch.image_index, batch.caption_index, batch.text_group)
@@ -176,7 +176,7 @@ class MatchingModule(pl.LightningModule):
 
     def _log_training(self, terms: LossTerms, inputs: LossInputs) -> None:
         self.log("train/loss", terms.total.detach(), prog_bar=True)
-        parts: dict[str, Tensor | float] = (
+        parts: dict[str, float | Tensor] = (
             {**terms.terms, **terms.values} if len(terms.terms) > 1 else dict(terms.values)
         )
         self.log_dict({f"train/{name}": value for name, value in parts.items()})

@@ -109,7 +109,7 @@ class NoisyPairWeights(LossHook):
             return terms
         weights = self._weights[pairs]
         total = (weights * pair_losses).sum() / weights.sum().clamp(min=1e-6)
-        return terms._replace(total=total, values={**terms.values, "pair_weight": weights.mean().item()})
+        return terms._replace(total=total, values={**terms.values, "pair_weight": weights.mean()})
 
     def state_dict(self) -> dict[str, Any]:
         """Return averages, weights, and the epoch of the last fit."""

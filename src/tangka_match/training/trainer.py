@@ -4,9 +4,10 @@ import inspect
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
@@ -143,11 +144,19 @@ def build_trainer(
         use_distributed_sampler=False,
         callbacks=list(callbacks),
         logger=list(loggers),
-        plugins=[AtomicCheckpointIO()],
+        # Lightning loads hpc_ckpt_<n>.ckpt from this folder, whichever run has written it.
+        default_root_dir=folder,
+        plugins=_plugins(),
         enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in callbacks),
         enable_model_summary=False,
         **further,
     )
+
+
+def _plugins() -> list[Any]:
+    """Return the plugins; ``resume`` continues a run, so Slurm's signal writes no ``hpc_ckpt_<n>.ckpt``."""
+    slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+    return [AtomicCheckpointIO(), *slurm]
 
 
 def strategy_for(name: str, loss: object, thaw_at: float) -> str:

@@ -90,10 +90,25 @@ def test_several_machines_need_a_launcher():
         build_plan(compose_config("trainer=ddp_cpu", "trainer.num_nodes=2"))
 
 
+@pytest.mark.parametrize(
+    ("variables", "advice"),
+    [
+        ({"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train"}, "srun --nodes=1 --ntasks-per-node=2"),
+        ({"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "none"}, "torchrun --nnodes=1 --nproc-per-node=2"),
+    ],
+)
+def test_a_launcher_that_started_one_process_for_two_devices_is_refused(monkeypatch, variables, advice):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=rf"need 2 processes, but .* started 1.*: start them with {advice}"):
+        build_plan(compose_config("trainer=ddp_cpu"))
+    assert build_plan(compose_config("trainer=cpu")).settings.trainer.devices == 1
+
+
 def test_number_of_started_processes_must_match_the_settings(monkeypatch):
     for name, value in {"RANK": "0", "WORLD_SIZE": "4", "TORCHELASTIC_RUN_ID": "none"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigError, match=r"trainer\.num_nodes=1 need 2 processes, but 4 were started"):
+    with pytest.raises(ConfigError, match=r"trainer\.num_nodes=1 need 2 processes, but torchrun started 4"):
         build_plan(compose_config("trainer=ddp_cpu"))
     assert build_plan(compose_config("trainer=ddp_cpu", "trainer.num_nodes=2")).settings.trainer.num_nodes == 2
 

@@ -104,6 +104,14 @@ def test_ranks_split_each_global_batch():
         assert [share == batch[rank::3] for rank, share in enumerate(shares)] == [True] * 3
 
 
+def test_an_odd_last_batch_is_filled_up_so_that_all_ranks_have_as_many_pairs():
+    ranks = [list(ResumableBatchSampler(71, 8, drop_last=False, rank=rank, world_size=2)) for rank in range(2)]
+    assert [[len(batch) for batch in rank] for rank in ranks] == [[8, 8, 8, 8, 4]] * 2
+    seen = [pair for rank in ranks for batch in rank for pair in batch]
+    assert len(seen) == 72
+    assert set(seen) == set(range(71))
+
+
 @pytest.mark.parametrize("num_pairs", [13, 14, 15, 16])
 def test_every_rank_has_a_last_batch(num_pairs):
     ranks = [list(ResumableBatchSampler(num_pairs, 2, drop_last=False, rank=rank, world_size=3)) for rank in range(3)]

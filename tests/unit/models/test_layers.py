@@ -3,7 +3,15 @@ import torch
 from torch import nn
 
 from tangka_match.errors import ShapeError
-from tangka_match.models.layers import CaptionBatchNorm, ItemBatchNorm, RegionSlotBatchNorm, run_masked, xavier_linears_
+from tangka_match.models.layers import (
+    CaptionBatchNorm,
+    ItemBatchNorm,
+    MaskedBatchNorm,
+    RegionSlotBatchNorm,
+    _run_packed,
+    run_masked,
+    xavier_linears_,
+)
 
 
 def test_xavier_initialises_nested_linear_layers():
@@ -69,7 +77,40 @@ def test_item_batch_norm_uses_running_statistics_for_one_item():
     assert norm.num_batches_tracked == 1
 
 
-LENGTHS = [2, 5, 1, 4]  # not sorted
+@pytest.mark.parametrize("training", [True, False])
+def test_masked_batch_norm_equals_torch_on_the_real_positions(training):
+    torch.manual_seed(0)
+    ours, theirs = (norm.train(training) for norm in (MaskedBatchNorm(3).double(), nn.BatchNorm1d(3).double()))
+    x, mask = torch.randn(4, 5, 3, dtype=torch.float64, requires_grad=True), torch.rand(4, 5) < 0.6
+    for norm in (ours, theirs):
+        nn.init.normal_(norm.weight, generator=torch.Generator().manual_seed(1))
+    found, expected = ours(x, mask)[mask], theirs(x[mask])
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(dict(ours.named_buffers()), dict(theirs.named_buffers()))
+    weights = torch.randn_like(found)
+    gradients = [
+        torch.autograd.grad((y * weights).sum(), [x, norm.weight]) for y, norm in ((found, ours), (expected, theirs))
+    ]
+    torch.testing.assert_close(*gradients)
+
+
+def test_masked_batch_norm_uses_running_statistics_for_one_real_position():
+    norm, mask = MaskedBatchNorm(3), torch.tensor([[False, True, False]])
+    norm.running_mean.fill_(1.0)
+    norm.running_var.fill_(4.0)
+    x = torch.tensor([[[9.0] * 3, [1.0, 3.0, 5.0], [9.0] * 3]])
+    torch.testing.assert_close(norm(x, mask)[mask], torch.tensor([[0.0, 1.0, 2.0]]), atol=1e-4, rtol=0)
+    assert norm.num_batches_tracked == 0
+    assert norm.running_mean.tolist() == [1.0] * 3
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+def test_packed_sequences_of_a_gpu_equal_the_steps_of_a_cpu(kind):
+    rnn, x = kind(3, 4, 2, batch_first=True, bidirectional=True), torch.randn(4, 6, 3)
+    torch.testing.assert_close(_run_packed(rnn, x, LENGTHS), run_masked(rnn, x, LENGTHS))
+
+
+LENGTHS = (2, 5, 1, 4)  # not sorted
 
 
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
@@ -78,7 +119,7 @@ LENGTHS = [2, 5, 1, 4]  # not sorted
 def test_run_masked_equals_torch_on_each_caption(kind, bidirectional, num_layers):
     torch.manual_seed(0)
     rnn, x = kind(3, 4, num_layers, batch_first=True, bidirectional=bidirectional), torch.randn(4, 6, 3)
-    found = run_masked(rnn, x, torch.arange(6) < torch.tensor(LENGTHS)[:, None])
+    found = run_masked(rnn, x, LENGTHS)
     assert found.shape == (4, 6, 8 if bidirectional else 4)
     for row, length in enumerate(LENGTHS):
         torch.testing.assert_close(found[row, :length], rnn(x[row, None, :length])[0][0])
@@ -91,7 +132,7 @@ def test_run_masked_gradients_equal_torch_on_each_caption(kind):
     rnn = kind(3, 4, 2, batch_first=True, bidirectional=True).double()
     x = torch.randn(4, 6, 3, dtype=torch.float64, requires_grad=True)
     weights = torch.randn(6, 8, dtype=torch.float64)
-    together = (run_masked(rnn, x, torch.arange(6) < torch.tensor(LENGTHS)[:, None]) * weights).sum()
+    together = (run_masked(rnn, x, LENGTHS) * weights).sum()
     alone = sum((rnn(x[row, None, :n])[0][0] * weights[:n]).sum() for row, n in enumerate(LENGTHS))
     wanted = [x, *rnn.parameters()]
     torch.testing.assert_close(torch.autograd.grad(together, wanted), torch.autograd.grad(alone, wanted))
@@ -101,22 +142,20 @@ def test_run_masked_gradients_equal_torch_on_each_caption(kind):
 def test_run_masked_keeps_float32_states_in_half_precision(kind):
     torch.manual_seed(0)
     rnn, x = kind(3, 4, batch_first=True, bidirectional=True), torch.randn(4, 6, 3)
-    mask = torch.arange(6) < torch.tensor(LENGTHS)[:, None]
     with torch.autocast("cpu", torch.bfloat16):
-        half = run_masked(rnn, x, mask)
+        half = run_masked(rnn, x, LENGTHS)
     assert half.dtype == torch.float32
-    torch.testing.assert_close(half, run_masked(rnn, x, mask), atol=0.02, rtol=0.02)
+    torch.testing.assert_close(half, run_masked(rnn, x, LENGTHS), atol=0.02, rtol=0.02)
 
 
 def test_run_masked_gives_padding_zero_gradient():
     rnn, x = nn.LSTM(3, 4, batch_first=True, bidirectional=True), torch.randn(2, 5, 3, requires_grad=True)
     mask = torch.arange(5) < torch.tensor([[3], [5]])
-    run_masked(rnn, x, mask).square().sum().backward()
+    run_masked(rnn, x, (3, 5)).square().sum().backward()
     assert (x.grad[~mask] == 0).all()
     assert (x.grad[mask].abs().sum(dim=1) > 0).all()
 
 
 def test_run_masked_refuses_a_caption_without_words():
-    mask = torch.tensor([[True, True], [False, False], [False, False]])
     with pytest.raises(ShapeError, match="caption 1 of this batch has 0 real tokens"):
-        run_masked(nn.GRU(3, 4, batch_first=True), torch.randn(3, 2, 3), mask)
+        run_masked(nn.GRU(3, 4, batch_first=True), torch.randn(3, 2, 3), (2, 0, 0))

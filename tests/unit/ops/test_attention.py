@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from helpers.random_pairs import Pairs, pairs
 from tangka_match.ops import (
     attended_cosine,
+    real_positions,
     stacked_cross_attention,
     unit_context_weights,
     unpack_words,
@@ -99,7 +100,7 @@ def test_attended_cosine_of_an_image_without_regions_is_zero(count):
 def test_unpack_words_inverts_the_selection_of_real_words():
     mask = torch.tensor([[True, False, False], [True, True, True], [True, True, False]])
     x = torch.randn(2, 3, 3, 4, requires_grad=True)
-    unpacked = unpack_words(x[:, mask], mask)
+    unpacked = unpack_words(x[:, mask], real_positions(mask), mask.shape)
     assert torch.equal(unpacked, x.masked_fill(~mask[:, :, None], 0))
     unpacked.sum().backward()
     assert torch.equal(x.grad[0, :, :, 0], mask.float())

@@ -202,7 +202,7 @@ def test_validation_loss_selects_the_context_of_each_block():
     validate(module, batch)
     expected = []
     for block in (slice(0, 8, 2), slice(1, 8, 2)):
-        part = RegionTextBatch(*(value[block] for value in batch))
+        part = RegionTextBatch(*(value if value is None else value[block] for value in batch))
         context = LossContext(*encoded(module, part), part.token_ids, part.token_mask)
         expected.append(loss(LossInputs(scores(module, part), torch.eye(4, dtype=torch.bool), context)).total.item())
     assert logged["val/loss"] == pytest.approx(sum(expected) / 2, rel=1e-5)

@@ -2,6 +2,7 @@ import inspect
 
 import pytest
 import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.profilers import SimpleProfiler
 
 from helpers.small_runs import TRAINER
@@ -69,3 +70,20 @@ def test_profiler_writes_to_the_run_folder(tmp_path):
     profiler = built(tmp_path, profiler="simple").profiler
     assert isinstance(profiler, SimpleProfiler)
     assert profiler.dirpath == tmp_path
+
+
+def test_checkpoints_that_slurm_left_in_the_working_directory_are_not_loaded(tmp_path, monkeypatch):
+    """Lightning loads ``hpc_ckpt_<n>.ckpt`` of its root folder, the working directory by default, into any run."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hpc_ckpt_1.ckpt").touch()
+    (tmp_path / "run").mkdir()
+    trainer = built(tmp_path / "run")
+    assert trainer._checkpoint_connector._hpc_resume_path is None
+
+
+def test_slurm_neither_requeues_a_run_nor_writes_checkpoints(tmp_path, monkeypatch):
+    for name, value in {"NTASKS": "1", "JOB_NAME": "train", "NTASKS_PER_NODE": "1", "NNODES": "1"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    environment = built(tmp_path)._accelerator_connector.cluster_environment
+    assert isinstance(environment, SLURMEnvironment)
+    assert environment.auto_requeue is False

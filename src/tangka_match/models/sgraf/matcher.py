@@ -21,7 +21,7 @@ from tangka_match.ops import (
     real_words,
     word_region_attention,
 )
-from tangka_match.types import Encoded, WordAttention
+from tangka_match.types import Encoded, Lengths, WordAttention
 
 _PARTS = ("img_enc", "txt_enc", "sim_enc")
 
@@ -70,6 +70,7 @@ class SGRAF(nn.Module):
     """
 
     pooled_is_auxiliary = True
+    reads_lengths = True
 
     @check_sizes
     def __init__(
@@ -131,7 +132,9 @@ class SGRAF(nn.Module):
         tokens = self.img_enc(regions, region_mask)
         return Encoded(pooled=self.sim_enc.v_global_w(tokens, region_mask), tokens=tokens, mask=region_mask)
 
-    def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
+    def encode_texts(
+        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"], lengths: Lengths | None = None
+    ) -> Encoded:
         """Encode captions.
 
         Returns:
@@ -141,8 +144,9 @@ class SGRAF(nn.Module):
         Raises:
             ShapeError: If a caption has no real token.
         """
-        tokens = self.txt_enc(token_ids, token_mask)
-        return Encoded(pooled=self.sim_enc.t_global_w(tokens, token_mask), tokens=tokens, mask=token_mask)
+        tokens = self.txt_enc(token_ids, token_mask, lengths)
+        pooled = self.sim_enc.t_global_w(tokens, token_mask)
+        return Encoded(pooled=pooled, tokens=tokens, mask=token_mask, lengths=lengths)
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
         """Score every image against every caption, (I, C), in (0, 1); with a global branch in [-1, 1]."""

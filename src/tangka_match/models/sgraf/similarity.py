@@ -230,7 +230,7 @@ class SimilarityEncoder(nn.Module):
         dtype = autocast_dtype(images.tokens)
         # Batch norm needs all images of a training batch at once; a CPU is faster on blocks that stay in its cache.
         in_blocks = texts.mask.device.type == "cpu" and not self.training
-        groups = group_by_length(texts.mask, CAPTIONS_AT_ONCE if in_blocks else None)
+        groups = group_by_length(texts.mask, CAPTIONS_AT_ONCE if in_blocks else None, texts.lengths)
         captions = _gather_captions(texts, groups, dtype)
         weights = self._prepare(dtype)
         node_mask = functional.pad(texts.mask, (1, 0), value=True)

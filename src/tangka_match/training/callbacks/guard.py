@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
+import torch
+from torch import Tensor
 
 from tangka_match.errors import TrainingError, count
 from tangka_match.losses import CurriculumLoss, TripletMarginLoss, collapse_value
@@ -73,6 +75,8 @@ class TrainingGuard(pl.Callback):
         self._report = report
         self._collapsed_checks = 0
         self._train_losses: list[float] = []
+        self._unread: list[tuple[int, Tensor]] = []  # step and loss, on the device: reading one waits for it
+        self._not_finite: tuple[int, float] | None = None
         self._history: list[dict[str, float]] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -97,22 +101,49 @@ class TrainingGuard(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Check the loss after each step, before a checkpoint is written, and the scores at logged steps.
+        """Keep the loss of each step; check it and the scores at logged steps.
 
         Raises:
-            TrainingError: If the loss is not finite.
+            TrainingError: If a loss was not finite.
         """
-        loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning divides it
-        if not math.isfinite(loss):
-            best = getattr(trainer.checkpoint_callback, "best_model_path", "")
-            raise TrainingError(
-                f"the training loss is {loss} at step {trainer.global_step:,}; resuming from a checkpoint would give "
-                "the same result. Start a new run with a lower optimizer.lr, a lower trainer.gradient_clip_val, or "
-                "trainer.precision=32-true" + (f"; the best weights so far are in {best}" if best else "")
-            )
-        self._train_losses.append(loss)
+        loss = outputs["loss"].detach() * trainer.accumulate_grad_batches  # Lightning divides it
+        self._unread.append((trainer.global_step, loss))
         if ends_step(trainer, batch_idx) and is_logged_step(trainer, trainer.global_step - 1):
+            self._check_finite(trainer)
             self._check_collapse(trainer, pl_module)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Check the losses since the last logged step before a validation; see `on_train_batch_end`."""
+        self._check_finite(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Check the losses since the last logged step before a checkpoint is written; see `on_train_batch_end`."""
+        self._check_finite(trainer)
+
+    def _read_losses(self) -> None:
+        """Copy the losses of the last steps to the host, all at once."""
+        if not self._unread:
+            return
+        losses = torch.stack([loss for _, loss in self._unread]).tolist()
+        bad = [(step, loss) for (step, _), loss in zip(self._unread, losses, strict=True) if not math.isfinite(loss)]
+        if bad and self._not_finite is None:
+            self._not_finite = bad[0]
+        self._train_losses += losses
+        self._unread = []
+
+    def _check_finite(self, trainer: pl.Trainer) -> None:
+        self._read_losses()
+        if self._not_finite is None:
+            return
+        step, loss = self._not_finite
+        best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+        raise TrainingError(
+            f"the training loss is {loss} at step {step:,}; resuming from a checkpoint would give "
+            "the same result. Start a new run with a lower optimizer.lr, a lower trainer.gradient_clip_val, or "
+            "trainer.precision=32-true" + (f"; the best weights so far are in {best}" if best else "")
+        )
 
     def _check_collapse(self, trainer: pl.Trainer, module: Any) -> None:
         """Compare the scores and the loss of the step with those of a collapsed model."""
@@ -172,6 +203,7 @@ class TrainingGuard(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the verdicts and the curves as plain values."""
+        self._read_losses()
         return {
             "verdicts": [list(verdict) for verdict in self.verdicts],
             "collapsed_checks": self._collapsed_checks,

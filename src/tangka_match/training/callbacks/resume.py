@@ -17,12 +17,15 @@ from tangka_match.errors import CheckpointError
 
 
 def random_state() -> dict[str, Any]:
-    """Return the states of the global generators of torch, NumPy and Python, as tensors and plain values."""
+    """Return the states of the global generators of torch, NumPy and Python, as tensors and plain values.
+
+    Of the GPUs only the one of this process counts: another machine may have fewer.
+    """
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
         "numpy": [str(name), [int(key) for key in keys], int(position), int(has_gauss), float(cached)],
         "python": [version, list(words), gauss],
     }
@@ -32,7 +35,8 @@ def restore_random_state(state: dict[str, Any]) -> None:
     """Set the global generators to what ``random_state`` returned."""
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        # Older checkpoints hold the states of all GPUs of their machine.
+        torch.cuda.set_rng_state(state["cuda"][min(torch.cuda.current_device(), len(state["cuda"]) - 1)])
     name, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
     version, words, gauss = state["python"]

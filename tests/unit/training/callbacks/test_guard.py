@@ -45,11 +45,12 @@ class Watched:
         self.trainer.global_step += 1
         self.trainer.callback_metrics["train/similarity_std"] = spread
         self.module.matching_loss = loss if matching is None else matching
-        self.guard.on_train_batch_end(self.trainer, self.module, {"loss": loss}, None, 0)
+        self.guard.on_train_batch_end(self.trainer, self.module, {"loss": torch.tensor(loss)}, None, 0)
 
     def validate(self, train_loss, val_loss, mean_r1=10.0):
         self.step(train_loss)
         self.trainer.callback_metrics |= {"val/loss": val_loss, "val/mean_r1": mean_r1}
+        self.guard.on_validation_start(self.trainer, self.module)
         self.guard.on_validation_end(self.trainer, self.module)
         self.trainer.current_epoch += 1
 
@@ -158,14 +159,22 @@ def test_collapse_is_checked_at_logged_steps():
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("step", [1, 2, 7])
-def test_non_finite_loss_stops_the_run_at_any_step(loss, step):
-    run = Watched(every=50)
+@pytest.mark.parametrize("end", ["logged step", "validation", "checkpoint"])
+def test_non_finite_loss_of_any_step_stops_the_run_before_the_next_check(loss, step, end):
+    run = Watched(every=9)
     for _ in range(step - 1):
         run.step(0.5)
     with pytest.raises(
         TrainingError, match=rf"the training loss is {loss} at step {step}; .*new run with a lower optimizer\.lr"
     ):
         run.step(loss)
+        if end == "validation":
+            run.guard.on_validation_start(run.trainer, run.module)
+        if end == "checkpoint":
+            run.guard.state_dict()  # Lightning asks for it first
+            run.guard.on_save_checkpoint(run.trainer, run.module, {})
+        for _ in range(9 - step):
+            run.step(0.5)
 
 
 @pytest.mark.parametrize(

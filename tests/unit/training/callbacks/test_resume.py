@@ -48,6 +48,21 @@ def test_random_state_is_restored():
     assert draw() == expected
 
 
+@pytest.mark.parametrize(("saved", "device"), [(8, 0), (1, 3), (8, 5)])
+def test_state_of_other_gpus_is_not_restored(monkeypatch, saved, device):
+    """torch raises an IndexError if the states of eight GPUs are set on a machine with one."""
+    restored = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: device)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: "of this GPU")
+    monkeypatch.setattr(torch.cuda, "set_rng_state", restored.append)
+    state = random_state()
+    assert state["cuda"] == ["of this GPU"]
+    restore_random_state(state)
+    restore_random_state({**state, "cuda": [f"of GPU {index}" for index in range(saved)]})
+    assert restored == ["of this GPU", f"of GPU {min(device, saved - 1)}"]
+
+
 def test_random_state_can_be_loaded_with_weights_only(tmp_path):
     state = random_state()
     expected = draw()
