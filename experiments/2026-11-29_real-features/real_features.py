@@ -44,7 +44,7 @@ VSE_INFINITY = ["model=vse_infinity", *INFO_NCE, "optimizer=adamw", "scheduler=c
 MIXED = "data.mix=[{root: <full>, share: 0.5}]"
 ROWS = {
     "targeted": Row(["+experiment=targeted"]),
-    "VSE∞": Row([*VSE_INFINITY, "trainer.max_epochs=12"]),
+    "vse_infinity": Row([*VSE_INFINITY, "trainer.max_epochs=12"]),
     "cca, words only": Row(["+experiment=cca", "data.character_fallback=false"]),
     "cca": Row(["+experiment=cca"]),
     "cca, larger set": Row(["+experiment=cca", MIXED]),
@@ -54,9 +54,9 @@ ROWS = {
     "best_pretrained, full set": Row(["+experiment=best_pretrained", *ENCODER], "full"),
 }
 ENSEMBLES = {
-    "mean of cca and VSE∞": ("cca", "VSE∞"),
-    "mean of best_pretrained and VSE∞": ("best_pretrained", "VSE∞"),
-    "mean of best_pretrained, VSE∞ and targeted": ("best_pretrained", "VSE∞", "targeted"),
+    "mean of cca and vse_infinity": ("cca", "vse_infinity"),
+    "mean of best_pretrained and vse_infinity": ("best_pretrained", "vse_infinity"),
+    "mean of best_pretrained, vse_infinity and targeted": ("best_pretrained", "vse_infinity", "targeted"),
 }
 """Rows whose scores are averaged, seed by seed, after division by their standard deviation."""
 
