@@ -80,8 +80,7 @@ class VSEPlusPlus(nn.Module):
             ShapeError: If a caption has no real token.
         """
         states = self.txt_enc(token_ids, token_mask)
-        positions = torch.arange(token_mask.shape[1], device=token_mask.device)
-        last = positions.masked_fill(~token_mask, -1).amax(dim=1)
+        last = token_mask.sum(dim=1) - 1
         pooled = states[torch.arange(len(states), device=states.device), last]
         return Encoded(pooled=l2_normalise(at_least_float32(pooled)))
 

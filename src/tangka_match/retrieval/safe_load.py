@@ -70,6 +70,7 @@ def load_with_stand_ins(source: Path) -> tuple[Any, list[str]]:
     Raises:
         CheckpointError: If the file is missing, damaged, or names parts of the operating system.
     """
+    _check_is_file(source)
     names: set[str] = set()
     try:
         if zipfile.is_zipfile(source):  # the format of every torch since 1.6
@@ -103,13 +104,7 @@ _CONTAINERS: dict[str, Callable[..., Any]] = {"collections.defaultdict": _plain_
 
 
 def _load(source: Path, allowed: list[Any], if_damaged: str) -> Any:
-    if not source.is_file():
-        raise CheckpointError(f"{source}: no such checkpoint file; check the path")
-    if not zipfile.is_zipfile(source) and not _is_legacy(source) and tarfile.is_tarfile(source):
-        raise CheckpointError(
-            f"{source}: a tar archive, not a file of torch.save (whose names often end in .pth.tar, but are no archives); "
-            "unpack it, and give the checkpoint in it"
-        )
+    _check_is_file(source)
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(allowed):
             warnings.simplefilter("ignore", UserWarning)  # about a pickle protocol that is refused anyway
@@ -131,6 +126,16 @@ def _load(source: Path, allowed: list[Any], if_damaged: str) -> Any:
     return content
 
 
+def _check_is_file(source: Path) -> None:
+    if not source.is_file():
+        raise CheckpointError(f"{source}: no such checkpoint file; check the path")
+    if tarfile.is_tarfile(source):
+        raise CheckpointError(
+            f"{source}: a tar archive, not a file of torch.save (whose names often end in .pth.tar, but are no archives); "
+            "unpack it, and give the checkpoint in it"
+        )
+
+
 def _torch_load(source: Path) -> Any:
     try:
         return torch.load(source, map_location="cpu", weights_only=True)
@@ -140,8 +145,6 @@ def _torch_load(source: Path) -> Any:
 
 def _is_legacy(source: Path) -> bool:
     """Whether the file starts like those of torch before 1.6: with a pickle of nothing but a long number."""
-    if not source.is_file():
-        return False
     with source.open("rb") as file:
         return file.read(4) == b"\x80\x02\x8a\n"
 
