@@ -85,7 +85,12 @@ def test_data_parallel_image_encoder(overrides, tmp_path):
 @pytest.mark.parametrize(
     ("name", "option", "value", "message"),
     [
-        ("scan_t2i", "raw_feature_norm", "softmax", r"opt\.raw_feature_norm is 'softmax'; the mapping is for 'clipped_l2"),
+        (
+            "scan_t2i",
+            "raw_feature_norm",
+            "softmax",
+            r"opt\.raw_feature_norm is 'softmax'; the mapping is for 'clipped_l2",
+        ),
         ("scan_t2i", "agg_func", "Max", r"opt\.agg_func is 'Max'; the mapping knows LogSumExp, Mean"),
         ("vse_plus_plus", "measure", "order", r"opt\.measure is 'order'; the mapping is for 'cosine'"),
     ],

@@ -19,7 +19,9 @@ from tangka_match.training.result import RunResult
 from tangka_match.training.runner import train
 
 MOVABLE = ("paths.runs", "paths.checkpoints", "paths.data", "data.root", "data.mix")
-ALLOWED_WITH_RESUME = ("resume", *MOVABLE, "debug")
+LENGTH = ("trainer.max_epochs", "trainer.max_steps")
+"""Settings with which a run goes on longer than planned, as a new run."""
+ALLOWED_WITH_RESUME = ("resume", *MOVABLE, *LENGTH, "debug")
 PATHS = (
     "paths.runs",
     "paths.checkpoints",
@@ -36,7 +38,7 @@ FOLDERS_OR_NAMES = ("model.text_model", "data.tokenizer.source")
 
 
 def launch(config: DictConfig) -> RunResult:
-    """Train the run of a config, or continue the run that ``config.resume`` names.
+    """Train the run of a config, or continue the run that ``config.resume`` names; with another length, as a new run.
 
     Args:
         config: Config as composed by Hydra.
@@ -50,12 +52,19 @@ def launch(config: DictConfig) -> RunResult:
         keep_absolute_paths(config)
         return train_and_draw(build_plan(config, HydraConfig.get().overrides.task))
     folder, saved = _find_stopped_run(config, str(resume))
+    given = _given_settings()
+    if longer := [name for name in LENGTH if name in given]:
+        for name in longer:
+            OmegaConf.update(saved, name, OmegaConf.select(config, name))
+        return train_and_draw(
+            build_plan(saved, [f"{name}={OmegaConf.select(saved, name)}" for name in longer]), parent=folder
+        )
     return train_and_draw(build_plan(saved), folder)
 
 
-def train_and_draw(plan: RunPlan, resume: RunFolder | None = None) -> RunResult:
+def train_and_draw(plan: RunPlan, resume: RunFolder | None = None, parent: RunFolder | None = None) -> RunResult:
     """Train, and draw the curves of the run; see `train` for arguments and errors."""
-    result = train(plan, resume)
+    result = train(plan, resume, parent=parent)
     draw(result.folder)
     return result
 
@@ -68,13 +77,12 @@ def draw(folder: RunFolder) -> None:
 
 def _find_stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig]:
     """Find a run and its saved config, in which only folders may be changed."""
-    overrides = HydraConfig.get().overrides.task
-    given = [override.lstrip("+").partition("=")[0] for override in overrides]
+    overrides, given = HydraConfig.get().overrides.task, _given_settings()
     refused = [override for override, name in zip(overrides, given, strict=True) if name not in ALLOWED_WITH_RESUME]
     if refused:
         raise ConfigError(
             f"resume={run_id} continues a run with its own settings, but the command also sets {' '.join(refused)}: "
-            f"remove that (allowed: {', '.join(ALLOWED_WITH_RESUME[1:])}), or start a new run"
+            f"remove that (allowed: {', '.join(ALLOWED_WITH_RESUME[1:])}), or start a new run (init_from= takes the weights)"
         )
     path = find_run(Path(config.paths.runs).absolute(), run_id)
     saved = _load(path / "config.yaml")
@@ -86,6 +94,11 @@ def _find_stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictC
         OmegaConf.update(saved, name, OmegaConf.select(config, name))
     keep_absolute_paths(saved)
     return RunFolder(path.name, path, Path(saved.paths.checkpoints) / saved.name / path.name), saved
+
+
+def _given_settings() -> list[str]:
+    """Return the names of the settings on the command line."""
+    return [override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task]
 
 
 def keep_absolute_paths(config: DictConfig) -> None:

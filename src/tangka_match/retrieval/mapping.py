@@ -55,7 +55,9 @@ class WeightMapping(Settings):
         sizes = {name: taken.pop(name, getattr(self, name)) for name in _SIZES}
         faults += [f"{name} is missing: set it, or name its option under options" for name in _SIZES if not sizes[name]]
         if faults:
-            raise CheckpointError(f"{source}: the mapping does not fit the options of the checkpoint:\n  " + "\n  ".join(faults))
+            raise CheckpointError(
+                f"{source}: the mapping does not fit the options of the checkpoint:\n  " + "\n  ".join(faults)
+            )
         return {
             **self.model_dump(include={"weights", "state", "tokenizer", "max_tokens"}),
             **sizes,

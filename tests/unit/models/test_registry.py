@@ -79,7 +79,9 @@ def test_registered_matcher_is_listed_and_built():
 @pytest.mark.usefixtures("_registered")
 @pytest.mark.parametrize("target", [f"{Mine.__module__}.Mine", "a_loss", "tangka_match.models.vse.VSE", "nothing"])
 def test_refuses_paths_and_names_of_other_kinds(target):
-    with pytest.raises(CheckpointError, match=r"names the model .*; allowed are .*tangka_match\.models\.VSEPlusPlus, mine\. A"):
+    with pytest.raises(
+        CheckpointError, match=r"names the model .*; allowed are .*tangka_match\.models\.VSEPlusPlus, mine\. A"
+    ):
         build_matcher({"_target_": target}, **DATA)
     with pytest.raises(ConfigError, match=r"nothing could load its checkpoints: decorate the class with @tangka_match"):
         check_loadable(target)

@@ -22,7 +22,9 @@ def test_equals_the_equations_with_any_mask():
     torch.testing.assert_close(data.score(model), torch.stack(rows), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(("settings", "message"), [({"word_dim": 0}, "word_dim is 0"), ({"dropout": 1}, "dropout is 1")])
+@pytest.mark.parametrize(
+    ("settings", "message"), [({"word_dim": 0}, "word_dim is 0"), ({"dropout": 1}, "dropout is 1")]
+)
 def test_refused_settings(settings, message):
     with pytest.raises(ConfigError, match=f"VSEPlusPlus: {message}"):
         VSEPlusPlus(**{**DATA, **settings})
