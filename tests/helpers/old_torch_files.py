@@ -5,7 +5,7 @@ import struct
 from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -13,7 +13,7 @@ import torch
 class _Python2Pickler(pickle._Pickler):
     """Pickler whose output is that of Python 2, protocol 2: byte strings, and ordered dictionaries made of a list."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar[dict[type, Any]] = dict(pickle._Pickler.dispatch)
 
     def save_text(self, text: str) -> None:
         if not text.isascii():

@@ -83,22 +83,21 @@ def test_data_parallel_image_encoder(overrides, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "option", "value", "message"),
+    ("name", "change", "message"),
     [
         (
             "scan_t2i",
-            "raw_feature_norm",
-            "softmax",
+            ("raw_feature_norm", "softmax"),
             r"opt\.raw_feature_norm is 'softmax'; the mapping is for 'clipped_l2",
         ),
-        ("scan_t2i", "agg_func", "Max", r"opt\.agg_func is 'Max'; the mapping knows LogSumExp, Mean"),
-        ("vse_plus_plus", "measure", "order", r"opt\.measure is 'order'; the mapping is for 'cosine'"),
+        ("scan_t2i", ("agg_func", "Max"), r"opt\.agg_func is 'Max'; the mapping knows LogSumExp, Mean"),
+        ("vse_plus_plus", ("measure", "order"), r"opt\.measure is 'order'; the mapping is for 'cosine'"),
     ],
 )
 @pytest.mark.parametrize("given", [True, False])
-def test_exception_option_that_our_model_lacks(name, option, value, message, given, overrides, tmp_path):
+def test_exception_option_that_our_model_lacks(name, change, message, given, overrides, tmp_path):  # noqa: PLR0917
     content = make_network(name).checkpoint()
-    setattr(content["opt"], option, value)
+    vars(content["opt"]).update([change])
     torch.save(content, tmp_path / "model_best.pth.tar")
     done = run_cli_in_process(*overrides, *([f"mapping={name}"] if given else []), main=convert)
     assert_one_message(done, message)

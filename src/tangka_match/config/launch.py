@@ -82,7 +82,8 @@ def _find_stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictC
     if refused:
         raise ConfigError(
             f"resume={run_id} continues a run with its own settings, but the command also sets {' '.join(refused)}: "
-            f"remove that (allowed: {', '.join(ALLOWED_WITH_RESUME[1:])}), or start a new run (init_from= takes the weights)"
+            f"remove that (allowed: {', '.join(ALLOWED_WITH_RESUME[1:])}), or start a new run (init_from= takes the "
+            "weights)"
         )
     path = find_run(Path(config.paths.runs).absolute(), run_id)
     saved = _load(path / "config.yaml")

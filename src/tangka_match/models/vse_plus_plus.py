@@ -14,8 +14,8 @@ from tangka_match.types import Encoded
 class VSEPlusPlus(nn.Module):
     """Cosine of a projected image vector and the last state of a GRU over the words.
 
-    Faghri, Fleet, Kiros, Fidler: "VSE++: Improving Visual-Semantic Embeddings with Hard Negatives", arXiv 1707.05612, on
-    precomputed features. The published code has one vector per image; several regions are averaged.
+    Faghri, Fleet, Kiros, Fidler: "VSE++: Improving Visual-Semantic Embeddings with Hard Negatives", arXiv 1707.05612,
+    on precomputed features. The published code has one vector per image; several regions are averaged.
 
     Args:
         vocab_size: Number of words in the vocabulary, including the four special tokens.

@@ -46,8 +46,8 @@ def describe_foreign(source: Path) -> str:
 def weight_groups(content: object, place: str = "") -> dict[str, Weights]:
     """Find all dictionaries of named tensors in a checkpoint, also those in lists.
 
-    The prefixes ``module.`` of ``DataParallel`` and ``_orig_mod.`` of ``torch.compile`` are removed where all names of a
-    dictionary have them.
+    The prefixes ``module.`` of ``DataParallel`` and ``_orig_mod.`` of ``torch.compile`` are removed where all names of
+    a dictionary have them.
 
     Args:
         content: Content of the checkpoint.
@@ -85,7 +85,8 @@ def without_wrapper_prefix(weights: Weights) -> Weights:
 def weights_at(content: object, state: str) -> Weights | None:
     """Return the weights at a dotted path of a checkpoint; ``None`` if there are none.
 
-    A list of state dicts, such as ``model`` of SCAN and VSE++, gives names that begin with the position: ``0.fc.weight``.
+    A list of state dicts, such as ``model`` of SCAN and VSE++, gives names that begin with the position, such as
+    ``0.fc.weight``.
     """
     groups = weight_groups(content)
     if state in groups:

@@ -1,4 +1,4 @@
-"""Mappings from the weights and options of other programs to ours, one YAML file each; those in ``mappings/`` are shipped."""
+"""Mappings from the weights and options of other programs to ours, one YAML file each; ``mappings/`` is shipped."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,8 +34,8 @@ class WeightMapping(Settings):
     weights: dict[str, str | None]
     num_regions: Annotated[int, Field(ge=1)] | None = None
     feature_dim: Annotated[int, Field(ge=1)] | None = None
-    options: dict[str, str | dict[str, dict[str, Any]]] = {}
-    required: dict[str, Any] = {}
+    options: dict[str, str | dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    required: dict[str, Any] = Field(default_factory=dict)
     state: str = "model_state_dict"
     tokenizer: dict[str, Any] | None = None
     max_tokens: Annotated[int, Field(ge=3)] = 80

@@ -71,7 +71,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _other_checkpoint(path: Path) -> str:
-    """Return what to do about a damaged checkpoint; a run may continue from ``best.ckpt``, which holds its whole state."""
+    """Return what to do about a damaged checkpoint; ``best.ckpt`` holds all that a run continues from, too."""
     best = path.with_name("best.ckpt")
     if path.name == "last.ckpt" and best.exists():
         quoted = " ".join(shlex.quote(str(name)) for name in (best, path))

@@ -57,9 +57,9 @@ def load_weights(source: Path, allowed: Sequence[Callable[..., Any]] = (), *, if
 def load_with_stand_ins(source: Path) -> tuple[Any, list[str]]:
     """Load a file that also holds pickled objects of other programs, with a `StandIn` for each of them.
 
-    Their classes are neither imported nor called, and their contents are dropped, except those of ``argparse.Namespace``,
-    the options of most training scripts. Files that name parts of ``os``, ``posix``, ``nt`` or ``sys`` are still refused,
-    because no legitimate checkpoint does. Files of torch 0.1.11 to 1.5 are read as well, also those of Python 2.
+    Their classes are neither imported nor called, and their contents are dropped. ``argparse.Namespace``, the options
+    of most training scripts, is kept. Files that name parts of ``os``, ``posix``, ``nt`` or ``sys`` are still
+    refused, because no legitimate checkpoint does. Files of torch 0.1.11 to 1.5 are read as well, also those of Python 2.
 
     Args:
         source: File written by ``torch.save``.
@@ -131,8 +131,8 @@ def _check_is_file(source: Path) -> None:
         raise CheckpointError(f"{source}: no such checkpoint file; check the path")
     if tarfile.is_tarfile(source):
         raise CheckpointError(
-            f"{source}: a tar archive, not a file of torch.save (whose names often end in .pth.tar, but are no archives); "
-            "unpack it, and give the checkpoint in it"
+            f"{source}: a tar archive, not a file of torch.save (whose names often end in .pth.tar, but are no "
+            "archives); unpack it, and give the checkpoint in it"
         )
 
 

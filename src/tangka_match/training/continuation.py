@@ -86,18 +86,18 @@ def check_continuation(parent: Parent, plan: RunPlan) -> None:
     Raises:
         ConfigError: If it is not longer than its parent.
     """
-    length = planned_length(plan)
+    length, trainer = planned_length(plan), plan.settings.trainer
     if length.steps <= parent.step:
         raise ConfigError(
-            f"resume={parent.run_id}: it has done {parent.step:,} optimizer steps of {length.steps_per_epoch:,} per epoch; "
-            f"trainer.max_epochs={plan.settings.trainer.max_epochs} and trainer.max_steps={plan.settings.trainer.max_steps} "
-            f"give {length.steps:,}: set trainer.max_epochs above {-(-parent.step // length.steps_per_epoch):,}"
-            + (", and trainer.max_steps=-1" if plan.settings.trainer.max_steps > 0 else "")
+            f"resume={parent.run_id}: it has done {parent.step:,} optimizer steps of {length.steps_per_epoch:,} per "
+            f"epoch; trainer.max_epochs={trainer.max_epochs} and trainer.max_steps={trainer.max_steps} give "
+            f"{length.steps:,}: set trainer.max_epochs above {-(-parent.step // length.steps_per_epoch):,}"
+            + (", and trainer.max_steps=-1" if trainer.max_steps > 0 else "")
         )
     before, after = lr_ratio(plan, parent.step, parent.step), lr_ratio(plan, length.steps, parent.step)
     logger.info(
-        "continuation of run %s at step %s of %s: the learning-rate schedule is that of the longer run from here on, so "
-        "the rate goes from %.3g to %.3g of its peak; loss schedules, too, are those of the longer run, and early "
+        "continuation of run %s at step %s of %s: the learning-rate schedule is that of the longer run from here on, "
+        "so the rate goes from %.3g to %.3g of its peak; loss schedules, too, are those of the longer run, and early "
         "stopping counts anew. The result is not that of one long run",
         parent.run_id,
         f"{parent.step:,}",
