@@ -1,8 +1,10 @@
 """Convert checkpoints of other programs to ours, or ours to the published SGRAF code.
 
 python -m tangka_match.convert source=CHECKPOINT vocab=VOCABULARY out=CHECKPOINT [mapping=NAME|YAML] [to=sgraf]
+python -m tangka_match.convert source=epoch_latest.pt clip=CHINESE_CLIP to=clip out=FOLDER
 """
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,9 +27,10 @@ class ConversionSettings(Settings):
 
     source: Path
     vocab: Path | None
+    clip: str | None
     mapping: Path | None
     out: Path
-    to: Literal["tangka_match", "sgraf"]
+    to: Literal["tangka_match", "sgraf", "clip"]
 
 
 def convert(config: DictConfig) -> None:
@@ -38,7 +41,7 @@ def convert(config: DictConfig) -> None:
     """
     settings = read_settings(config, ConversionSettings, groups=("debug",))
     check_is_new(settings.out)
-    written = _to_published(settings) if settings.to == "sgraf" else _to_ours(settings)
+    written = {"sgraf": _to_published, "clip": _to_clip, "tangka_match": _to_ours}[settings.to](settings)
     say(f"written to   {', '.join(map(str, written))}")
 
 
@@ -55,13 +58,36 @@ def _to_published(settings: ConversionSettings) -> list[Path]:
     return [settings.out, words]
 
 
+def _to_clip(settings: ConversionSettings) -> list[Path]:
+    from tangka_match.retrieval.chinese_clip_weights import write_model_folder
+
+    if settings.clip is None:
+        raise ConfigError(
+            "clip is not set: give the folder or hub name of the Chinese-CLIP that source was fine-tuned from, such as "
+            "OFA-Sys/chinese-clip-vit-base-patch16"
+        )
+    partial = settings.out.with_name(f".partial-{settings.out.name}")
+    try:
+        write_model_folder(settings.source, settings.clip, partial)
+        partial.replace(settings.out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return [settings.out]
+
+
 def _to_ours(settings: ConversionSettings) -> list[Path]:
+    from tangka_match.retrieval.chinese_clip_weights import is_chinese_clip
     from tangka_match.retrieval.foreign import from_foreign
     from tangka_match.retrieval.published import from_published, holds_sgraf
     from tangka_match.retrieval.safe_load import load_with_stand_ins
 
     source = settings.source
     content = load_with_stand_ins(source)[0]
+    if settings.mapping is None and is_chinese_clip(content):
+        raise CheckpointError(
+            f"{source}: a checkpoint of the Chinese-CLIP training code; make a model folder of it with to=clip "
+            "clip=<the Chinese-CLIP that it was fine-tuned from>, and give that folder to extract and train"
+        )
     if settings.mapping is None and holds_sgraf(content):
         converted = from_published(source, _read_vocabulary(settings.vocab))
     else:

@@ -59,7 +59,8 @@ def load_with_stand_ins(source: Path) -> tuple[Any, list[str]]:
 
     Their classes are neither imported nor called, and their contents are dropped. ``argparse.Namespace``, the options
     of most training scripts, is kept. Files that name parts of ``os``, ``posix``, ``nt`` or ``sys`` are still
-    refused, because no legitimate checkpoint does. Files of torch 0.1.11 to 1.5 are read as well, also those of Python 2.
+    refused, because no legitimate checkpoint does. Files of torch 0.1.11 to 1.5 are read as well, also those of
+    Python 2.
 
     Args:
         source: File written by ``torch.save``.
