@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from hydra.plugins.config_source import ConfigSource
 from yaml import YAMLError
 from yaml.error import MarkedYAMLError
 
@@ -9,6 +10,8 @@ from tangka_match.errors import ConfigError
 
 HEADER = "# @package _global_"
 BYTE_ORDER_MARK = "\ufeff"
+HYDRA_READS = 512
+"""Characters at the start of a file in which Hydra looks for the header."""
 
 
 def check_chosen_files(folder: Path, words: list[str]) -> None:
@@ -36,31 +39,27 @@ def _check(path: Path, *, is_experiment: bool) -> None:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise ConfigError(
-            f"{path}, line {line}: not UTF-8; save the file as UTF-8 without a byte order mark"
-        ) from error
+        raise ConfigError(f"{path}, line {line}: not UTF-8; save it as UTF-8 without a byte order mark") from error
     if not is_experiment:
         return
     if text.startswith(BYTE_ORDER_MARK):
         raise ConfigError(
-            f"{path}, line 1: a byte order mark hides the header, so its settings would have no effect; save the file as "
-            "UTF-8 without a byte order mark"
+            f"{path}, line 1: a byte order mark hides the header, so its settings would have no effect; save the file "
+            "as UTF-8 without a byte order mark"
         )
-    head = [line.replace(" ", "") for line in _comments(text)]
-    if HEADER.replace(" ", "") not in head:
+    if _package(text) != "_global_":
         raise ConfigError(
-            f"{path}, line 1: the header {HEADER!r} is missing, so its settings would have no effect; make it the first line"
+            f"{path}, line 1: the header {HEADER!r} is missing, so its settings would have no effect; make it the "
+            "first line, before any comment"
         )
 
 
-def _comments(text: str) -> list[str]:
-    """Return the comment lines before the first setting."""
-    lines = []
-    for line in text.splitlines():
-        if line.strip() and not line.startswith("#"):
-            break
-        lines.append(line)
-    return lines
+def _package(text: str) -> str | None:
+    """Return the package that Hydra finds in the header of a file; ``None`` if it finds none."""
+    try:
+        return ConfigSource._get_header_dict(text[:HYDRA_READS]).get("package")
+    except ValueError:  # a header of one word, or of three
+        return None
 
 
 def explain_yaml(error: YAMLError) -> str:

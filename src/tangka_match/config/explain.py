@@ -37,19 +37,15 @@ def explain(error: Exception, config_name: str) -> str:
     """
     if isinstance(error, TangkaMatchError):
         return WORKER_TRACEBACK.sub("", str(error))
-    if isinstance(error, YAMLError):
-        return explain_yaml(error)
-    return _composition_error(error, config_name)
+    return explain_yaml(error) if isinstance(error, YAMLError) else _composition_error(error, config_name)
 
 
 def _composition_error(error: Exception, config_name: str) -> str:
     text = str(error)
     if isinstance(error, MissingConfigException):
         return _missing_file(error)
-    if isinstance(error, OverrideParseException):
-        return _unreadable_override(str(error.override))
-    if match := AMBIGUOUS.search(text):
-        return _unreadable_override(match[1])
+    if isinstance(error, OverrideParseException) or (ambiguous := AMBIGUOUS.search(text)):
+        return _unreadable_override(str(error.override if isinstance(error, OverrideParseException) else ambiguous[1]))
     if isinstance(error, MissingMandatoryValue) or "Missing mandatory value" in text:
         # For an interpolation, full_key is the setting that refers to the missing one.
         full_key = None if isinstance(error, InterpolationToMissingValueError) else getattr(error, "full_key", None)
@@ -117,8 +113,8 @@ _USUAL_NAMES = {
 }
 """Names that other programs use -> our settings."""
 _OTHER_WAYS = {
-    "ckpt_path": "continue a run with resume=<run id>, start from its weights with init_from=<best.ckpt>, or measure it with "
-    "python -m tangka_match.evaluate checkpoint=<best.ckpt>",
+    "ckpt_path": "continue a run with resume=<run id>, start from its weights with init_from=<best.ckpt>, or measure "
+    "it with python -m tangka_match.evaluate checkpoint=<best.ckpt>",
     "hparams_search": "search with -m hydra/sweeper=study sweep=<name>; see docs/sweeps.md",
     "train": "this command always trains; measure a checkpoint with python -m tangka_match.evaluate",
     "test": "measure a checkpoint with python -m tangka_match.evaluate checkpoint=<best.ckpt> split=test",

@@ -33,8 +33,8 @@ NUMBER_OR_BOOLEAN = re.compile(r"[+-]?(?:[\d_]+\.?[\d_]*|\.[\d_]+)(?:e[+-]?[\d_]
 def quote_as_typed(override: str) -> str:
     """Quote the values of an override that Hydra would refuse or read otherwise.
 
-    These are values that are not ASCII, and numbers and booleans where a setting holds text. ``null`` stays null. Values
-    that already have quotes stay unchanged.
+    These are values that are not ASCII, and numbers and booleans where a setting holds text. ``null`` stays null.
+    Values that already have quotes stay unchanged.
 
     >>> quote_as_typed("data.root=/数据/唐卡 (1)"), quote_as_typed("tags=[唐卡 一,2024]"), quote_as_typed("seed=3")
     ("data.root='/数据/唐卡 (1)'", "tags=['唐卡 一','2024']", 'seed=3')
