@@ -44,8 +44,9 @@ def _composition_error(error: Exception, config_name: str) -> str:
     text = str(error)
     if isinstance(error, MissingConfigException):
         return _missing_file(error)
-    if isinstance(error, OverrideParseException) or (ambiguous := AMBIGUOUS.search(text)):
-        return _unreadable_override(str(error.override if isinstance(error, OverrideParseException) else ambiguous[1]))
+    ambiguous = AMBIGUOUS.search(text)
+    if ambiguous or isinstance(error, OverrideParseException):
+        return _unreadable_override(ambiguous[1] if ambiguous else str(getattr(error, "override", "")))
     if isinstance(error, MissingMandatoryValue) or "Missing mandatory value" in text:
         # For an interpolation, full_key is the setting that refers to the missing one.
         full_key = None if isinstance(error, InterpolationToMissingValueError) else getattr(error, "full_key", None)
