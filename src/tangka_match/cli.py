@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from tangka_match.config.conf_files import check_chosen_files
+from tangka_match.config.chosen_files import check_chosen_files
 from tangka_match.config.conf_folder import conf_dir
 from tangka_match.config.explain import describe_fault, explain, nearest, raise_faults
 from tangka_match.config.quoting import quote_as_typed, quote_verbatim

@@ -10,7 +10,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import InterpolationKeyError, InterpolationToMissingValueError, MissingMandatoryValue
 from yaml import YAMLError
 
-from tangka_match.config.conf_files import explain_yaml
+from tangka_match.config.chosen_files import explain_yaml
 from tangka_match.config.conf_folder import conf_dir, group_options, known_keys
 from tangka_match.config.quoting import quoted_for_the_shell
 from tangka_match.errors import ConfigError, TangkaMatchError
