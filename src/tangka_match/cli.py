@@ -5,7 +5,6 @@ Importing this module imports neither torch nor pydantic, so that ``--help`` and
 """
 
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -17,9 +16,12 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
+from tangka_match.config.chosen_files import check_chosen_files
 from tangka_match.config.conf_folder import conf_dir
 from tangka_match.config.explain import describe_fault, explain, nearest, raise_faults
+from tangka_match.config.quoting import quote_as_typed, quote_verbatim
 from tangka_match.errors import ConfigError, TangkaMatchError, disk_errors_explained
 from tangka_match.terminal import lasting_output
 
@@ -28,14 +30,9 @@ if TYPE_CHECKING:
     from tangka_match.settings import Settings
 
 USER_ERROR, INTERRUPTED = 2, 128 + signal.SIGINT
-USER_ERRORS = (TangkaMatchError, HydraException, OmegaConfBaseException)
+USER_ERRORS = (TangkaMatchError, HydraException, OmegaConfBaseException, YAMLError)
 OUTPUT_ADVICE = "free space there, or set out to a place on another disk that you may write to, and repeat the command"
 """What to do about a file that cannot be written, for commands with the setting ``out``."""
-
-SEVERAL_VALUES = re.compile(r"[\[{]|\w+\(|[^,]*,")  # a list, a dict, a Hydra function, or the values of a sweep
-ONE_VALUE = re.compile(r"[^\s,\[\]{}():](?:[^,\[\]{}():]*[^\s,\[\]{}():])?")
-INTERPOLATION = re.compile(r"(\\*)\$\{")  # each backslash before it counts twice
-BEFORE_QUOTE = re.compile(r"(\\+)(?='|\Z)")
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
 
@@ -86,7 +83,7 @@ def run_cli(
     is_verbose = any(word in ("-v", "--verbose", "debug=true") for word in sys.argv[1:])
     words = [word for word in sys.argv[1:] if word not in ("-v", "--verbose")]
     plain = tuple(f"{setting}=" for setting in verbatim)
-    quoted = [quote_verbatim(word) if word.startswith(plain) else quote_non_ascii(word) for word in words]
+    quoted = [quote_verbatim(word) if word.startswith(plain) else quote_as_typed(word) for word in words]
     sys.argv = [sys.argv[0], *quoted]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
     failures: list[Exception] = []
@@ -105,6 +102,7 @@ def run_cli(
 
     guarded.__module__ = f"{__package__}.{name}"  # Hydra names the program after it
     try:
+        check_chosen_files(Path(conf_dir()), words)
         hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(guarded)()
     except USER_ERRORS as error:
         if is_verbose:
@@ -115,36 +113,6 @@ def run_cli(
         sys.exit(INTERRUPTED)
     if failures:
         sys.exit(USER_ERROR)
-
-
-def quote_non_ascii(override: str) -> str:
-    """Quote the non-ASCII values of an override, which Hydra's grammar accepts in quotes only.
-
-    Values that already have quotes stay unchanged.
-
-    >>> quote_non_ascii("data.root=/数据/唐卡 (1)"), quote_non_ascii("tags=[唐卡 一,first]")
-    ("data.root='/数据/唐卡 (1)'", "tags=['唐卡 一',first]")
-    """
-    name, equals, value = override.partition("=")
-    if override.startswith("-") or not equals or value.isascii() or "'" in value or '"' in value:
-        return override
-    if SEVERAL_VALUES.match(value):
-        quoted = ONE_VALUE.sub(lambda found: found[0] if found[0].isascii() else f"'{found[0]}'", value)
-    else:
-        quoted = f"'{value}'"
-    return f"{name}={quoted}"
-
-
-def quote_verbatim(override: str) -> str:
-    r"""Quote the value of an override so that Hydra and OmegaConf return it unchanged, whatever it contains.
-
-    >>> print(quote_verbatim("query=莲花, 'red' [${x}]"))
-    query='莲花, \'red\' [\${x}]'
-    """
-    name, _, value = override.partition("=")
-    value = INTERPOLATION.sub(r"\1\1\\${", value)
-    value = BEFORE_QUOTE.sub(r"\1\1", value).replace("'", r"\'")
-    return f"{name}='{value}'"
 
 
 def read_settings(

@@ -1,13 +1,15 @@
 """Convert checkpoints of other programs to ours, or ours to the published SGRAF code.
 
-python -m tangka_match.convert source=CHECKPOINT vocab=VOCABULARY out=CHECKPOINT [mapping=YAML] [to=sgraf]
+python -m tangka_match.convert source=CHECKPOINT vocab=VOCABULARY out=CHECKPOINT [mapping=NAME|YAML] [to=sgraf]
+python -m tangka_match.convert source=epoch_latest.pt clip=CHINESE_CLIP to=clip out=FOLDER
 """
 
+import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import DictConfig
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from tangka_match.cli import check_is_new, command, read_settings, say
 from tangka_match.errors import CheckpointError, ConfigError
@@ -16,6 +18,7 @@ from tangka_match.settings import Settings
 
 if TYPE_CHECKING:
     from tangka_match.data.vocabulary import Vocabulary
+    from tangka_match.retrieval.mapping import WeightMapping
 
 TOKENIZER = "tangka_match.data.tokenizer.JiebaTokenizer"
 
@@ -25,24 +28,10 @@ class ConversionSettings(Settings):
 
     source: Path
     vocab: Path | None
+    clip: str | None
     mapping: Path | None
     out: Path
-    to: Literal["tangka_match", "sgraf"]
-
-
-class WeightMapping(Settings):
-    """Content of a mapping file: the model, and the names of its weights in the other checkpoint.
-
-    The fields are the arguments of `from_foreign`.
-    """
-
-    model: dict[str, Any]
-    weights: dict[str, str | None]
-    num_regions: Annotated[int, Field(ge=1)]
-    feature_dim: Annotated[int, Field(ge=1)]
-    state: str = "model_state_dict"
-    tokenizer: dict[str, Any] | None = None
-    max_tokens: Annotated[int, Field(ge=3)] = 80
+    to: Literal["tangka_match", "sgraf", "clip"]
 
 
 def convert(config: DictConfig) -> None:
@@ -53,7 +42,7 @@ def convert(config: DictConfig) -> None:
     """
     settings = read_settings(config, ConversionSettings, groups=("debug",))
     check_is_new(settings.out)
-    written = _to_published(settings) if settings.to == "sgraf" else _to_ours(settings)
+    written = {"sgraf": _to_published, "clip": _to_clip, "tangka_match": _to_ours}[settings.to](settings)
     say(f"written to   {', '.join(map(str, written))}")
 
 
@@ -70,28 +59,74 @@ def _to_published(settings: ConversionSettings) -> list[Path]:
     return [settings.out, words]
 
 
-def _to_ours(settings: ConversionSettings) -> list[Path]:
-    from tangka_match.retrieval.foreign import describe_foreign, from_foreign
-    from tangka_match.retrieval.published import from_published, is_published
-    from tangka_match.retrieval.safe_load import load_with_stand_ins
+def _to_clip(settings: ConversionSettings) -> list[Path]:
+    from tangka_match.retrieval.chinese_clip_weights import write_model_folder
 
-    source = settings.source
-    if settings.mapping is not None:
-        mapping = dict(read_mapping(settings.mapping))
-        content = from_foreign(source, _read_vocabulary(settings.vocab), **mapping)
-    elif is_published(load_with_stand_ins(source)[0]):
-        content = from_published(source, _read_vocabulary(settings.vocab))
-    else:
-        raise CheckpointError(
-            f"{source}: not a checkpoint of the published SGRAF code; write a file that maps its weights to ours and "
-            f"give it as mapping=<path> (see conf/convert.yaml for an example). The checkpoint holds\n"
-            f"{describe_foreign(source)}"
+    if settings.clip is None:
+        raise ConfigError(
+            "clip is not set: give the folder or hub name of the Chinese-CLIP that source was fine-tuned from, such as "
+            "OFA-Sys/chinese-clip-vit-base-patch16"
         )
-    _save(content, settings.out)
+    partial = settings.out.with_name(f".partial-{settings.out.name}")
+    try:
+        write_model_folder(settings.source, settings.clip, partial)
+        partial.replace(settings.out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return [settings.out]
 
 
-def read_mapping(path: Path) -> WeightMapping:
+def _to_ours(settings: ConversionSettings) -> list[Path]:
+    from tangka_match.retrieval.chinese_clip_weights import is_chinese_clip
+    from tangka_match.retrieval.foreign import from_foreign
+    from tangka_match.retrieval.published import from_published, holds_sgraf
+    from tangka_match.retrieval.safe_load import load_with_stand_ins
+
+    source = settings.source
+    content = load_with_stand_ins(source)[0]
+    if settings.mapping is None and is_chinese_clip(content):
+        raise CheckpointError(
+            f"{source}: a checkpoint of the Chinese-CLIP training code; make a model folder of it with to=clip "
+            "clip=<the Chinese-CLIP that it was fine-tuned from>, and give that folder to extract and train"
+        )
+    if settings.mapping is None and holds_sgraf(content):
+        converted = from_published(source, _read_vocabulary(settings.vocab))
+    else:
+        name, mapping = _find_mapping(settings, content)
+        arguments = mapping.arguments(source, content)
+        converted = from_foreign(source, _read_vocabulary(settings.vocab), **arguments)
+        say(f"mapping      {name}")
+    _save(converted, settings.out)
+    return [settings.out]
+
+
+def _find_mapping(settings: ConversionSettings, content: object) -> tuple[str, "WeightMapping"]:
+    """Return the mapping that the user named, or the shipped one that fits the checkpoint.
+
+    Raises:
+        CheckpointError: If none fits; the message lists what the checkpoint holds.
+    """
+    from tangka_match.retrieval.foreign import describe_foreign
+    from tangka_match.retrieval.mapping import fitting_mappings, shipped_mappings
+
+    shipped = shipped_mappings()
+    given = settings.mapping
+    if given is not None:
+        path = given if given.exists() else shipped.get(str(given), given)
+        return str(given), read_mapping(path)
+    mappings = {name: read_mapping(path) for name, path in shipped.items()}
+    fitting = fitting_mappings(content, mappings)
+    if (name := next((name for name, faults in fitting.items() if not faults), None)) is not None:
+        return name, mappings[name]
+    near = "".join(f"\nits weights fit mapping={name}, but {'; '.join(faults)}" for name, faults in fitting.items())
+    raise CheckpointError(
+        f"{settings.source}: not a checkpoint of the published SGRAF code, and none of the shipped mappings fits "
+        f"({', '.join(shipped)}); write a file that maps its weights to ours and give it as mapping=<path> (see "
+        f"conf/convert.yaml for an example). The checkpoint holds\n{describe_foreign(settings.source)}{near}"
+    )
+
+
+def read_mapping(path: Path) -> "WeightMapping":
     """Read a mapping file in YAML or JSON.
 
     Raises:
@@ -101,11 +136,16 @@ def read_mapping(path: Path) -> WeightMapping:
 
     from tangka_match.config.arguments import argument_faults
     from tangka_match.config.explain import describe_fault, raise_faults
+    from tangka_match.retrieval.mapping import WeightMapping, shipped_mappings
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"mapping={path}: cannot be read as YAML or JSON ({error})") from error
+        known = ", ".join(shipped_mappings())
+        raise ConfigError(
+            f"mapping={path}: cannot be read as YAML or JSON ({error}); give a file, or the name of a shipped mapping: "
+            f"{known}"
+        ) from error
     try:
         mapping = WeightMapping.model_validate(content)
     except ValidationError as error:

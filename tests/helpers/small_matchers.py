@@ -3,7 +3,7 @@
 import torch
 
 from helpers.random_pairs import FEATURE_DIM, NUM_REGIONS, VOCAB_SIZE
-from tangka_match.models import CCA, SCAN, SGRAF, VSE, CrossModalTransformer, DualEncoder, DualPath
+from tangka_match.models import CCA, SCAN, SGRAF, VSE, CrossModalTransformer, DualEncoder, DualPath, VSEPlusPlus
 
 DATA = {"vocab_size": VOCAB_SIZE, "feature_dim": FEATURE_DIM, "num_regions": NUM_REGIONS}
 
@@ -35,6 +35,7 @@ SMALL = {
     "characters_max": lambda: _dual_encoder(
         region_encoder="transformer", text_encoder="gru", pooling="max", character_dim=3
     ),
+    "vse_plus_plus": lambda: VSEPlusPlus(**DATA, embed_dim=8, word_dim=5),
     "cca": lambda: CCA(**DATA, embed_dim=8, codebook_size=7, num_hashes=40),
 }
 

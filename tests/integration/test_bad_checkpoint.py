@@ -97,7 +97,10 @@ FAULTS = [
         other_vocabulary,
         r"/last\.ckpt belongs to another .*\n  vocabulary_fingerprint: '\w+' in the checkpoint, '\w+' here",
     ),
-    (half_a_checkpoint, r"/last\.ckpt: damaged or half-written, 1,000 bytes .* use the other of best\.ckpt"),
+    (
+        half_a_checkpoint,
+        r"/last\.ckpt: damaged or half-written, 1,000 bytes .* cp \S+/best\.ckpt \S+/last\.ckpt, then resume",
+    ),
     (empty_checkpoint, r"/last\.ckpt: damaged or half-written, 0 bytes"),
     (checkpoint_of_another_project, r"/last\.ckpt: not a checkpoint of tangka_match"),
 ]

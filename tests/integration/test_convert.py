@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def theirs(tmp_path):
     vocabulary.save_json(tmp_path / "vocab.json")
     weights = build_matcher(MODEL, vocab_size=len(vocabulary), num_regions=4, feature_dim=8).state_dict()
     renamed = {key.replace("img_enc.", "visual."): value for key, value in weights.items()}
-    config = argparse.Namespace(lr=0.1)  # any pickled class
+    config = Fraction(1, 3)  # any pickled class
     torch.save({"model_state_dict": renamed, "config": config, "epoch": 3}, tmp_path / "best_model.pth")
     return (
         f"source={tmp_path / 'best_model.pth'}",
@@ -119,11 +120,11 @@ def test_missing_mapping_lists_the_weights(theirs, tmp_path):
     done = run_cli_in_process(*theirs, main=convert)
     assert_one_message(
         done,
-        r"best_model.pth: not a checkpoint of the published SGRAF code",
+        r"best_model.pth: not a checkpoint of the published SGRAF code, and none of the shipped mappings fits",
         r"mapping=<path>",
         r"model_state_dict: \d+ tensors",
         r"visual.fc.weight \(6, 8\)",
-        r"neither imported nor executed: argparse.Namespace",
+        r"neither imported nor executed: fractions.Fraction",
     )
     assert not (tmp_path / "ours.ckpt").exists()
 

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import InterpolationKeyError, InterpolationToMissingValueError, MissingMandatoryValue
+from yaml import YAMLError
 
+from tangka_match.config.chosen_files import explain_yaml
 from tangka_match.config.conf_folder import conf_dir, group_options, known_keys
+from tangka_match.config.quoting import quoted_for_the_shell
 from tangka_match.errors import ConfigError, TangkaMatchError
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ WORKER_TRACEBACK = re.compile(
     r"\ACaught \w+ in DataLoader worker .*^tangka_match\.errors\.\w+: ", re.DOTALL | re.MULTILINE
 )
 UNKNOWN_KEY = re.compile(r"Could not (?:override|delete from config\.?|append to config\.?) ?'?([\w./@]+)'?")
+AMBIGUOUS = re.compile(r"Ambiguous value for argument '(.*)'$", re.MULTILINE)
 UNKNOWN_SETTING = ("extra_forbidden", "unexpected_keyword_argument")
 """Types of pydantic's errors for a field that a model or dataclass does not have."""
 
@@ -28,20 +32,21 @@ def explain(error: Exception, config_name: str) -> str:
     """Describe an error in one message: the file or setting, the value found, what is allowed, what to do.
 
     Args:
-        error: Error of ours, of Hydra or of OmegaConf.
+        error: Error of ours, of Hydra, of OmegaConf or of YAML.
         config_name: Name of the primary config, without ``.yaml``.
     """
     if isinstance(error, TangkaMatchError):
         return WORKER_TRACEBACK.sub("", str(error))
-    return _composition_error(error, config_name)
+    return explain_yaml(error) if isinstance(error, YAMLError) else _composition_error(error, config_name)
 
 
 def _composition_error(error: Exception, config_name: str) -> str:
     text = str(error)
     if isinstance(error, MissingConfigException):
         return _missing_file(error)
-    if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read as a setting; write name=value, and lists as 'name=[a,b]' in quotes"
+    ambiguous = AMBIGUOUS.search(text)
+    if ambiguous or isinstance(error, OverrideParseException):
+        return _unreadable_override(ambiguous[1] if ambiguous else str(getattr(error, "override", "")))
     if isinstance(error, MissingMandatoryValue) or "Missing mandatory value" in text:
         # For an interpolation, full_key is the setting that refers to the missing one.
         full_key = None if isinstance(error, InterpolationToMissingValueError) else getattr(error, "full_key", None)
@@ -52,6 +57,19 @@ def _composition_error(error: Exception, config_name: str) -> str:
     if match := UNKNOWN_KEY.search(text):
         return _unknown_key(match.group(1).rstrip("."), config_name)
     return text.strip()
+
+
+def _unreadable_override(override: str) -> str:
+    """Describe an override whose value Hydra cannot read, with the quoting that makes it text."""
+    name, equals, value = override.partition("=")
+    text = f"{override}: cannot be read as a setting; write name=value, and lists as 'name=[a,b]' in quotes"
+    if not equals or not value or value.startswith(("[", "{", "'", '"')) or not re.fullmatch(r"[+~\w./@-]+", name):
+        return text
+    sweep = f", and a sweep with -m {name}=a,b" if "," in value else ""
+    return (
+        f"{override}: the value holds characters with a meaning to Hydra (= , # ' [ ] {{ }} ( ) : ~); as text, write\n"
+        f"  {quoted_for_the_shell(override)}\nand a list as 'name=[a,b]' in quotes{sweep}"
+    )
 
 
 def nearest(name: str, known: list[str], part: str | None = None, cutoff: float = 0.6) -> str:
@@ -78,12 +96,33 @@ def nearest(name: str, known: list[str], part: str | None = None, cutoff: float 
 
 _USUAL_NAMES = {
     "learning_rate": "optimizer.lr",
+    "lr": "optimizer.lr",
     "epochs": "trainer.max_epochs",
     "num_epochs": "trainer.max_epochs",
     "gpus": "trainer.devices",
     "workers": "data.num_workers",
+    "task_name": "name",
+    "data_dir": "data.root",
+    "data.data_dir": "data.root",
+    "data_path": "data.root",
+    "paths.data_dir": "paths.data",
+    "paths.output_dir": "paths.runs",
+    "paths.log_dir": "paths.runs",
+    "model.optimizer.lr": "optimizer.lr",
+    "model.lr": "optimizer.lr",
+    "trainer.gpus": "trainer.devices",
 }
 """Names that other programs use -> our settings."""
+_OTHER_WAYS = {
+    "ckpt_path": "continue a run with resume=<run id>, start from its weights with init_from=<best.ckpt>, or measure "
+    "it with python -m tangka_match.evaluate checkpoint=<best.ckpt>",
+    "hparams_search": "search with -m hydra/sweeper=study sweep=<name>; see docs/sweeps.md",
+    "train": "this command always trains; measure a checkpoint with python -m tangka_match.evaluate",
+    "test": "measure a checkpoint with python -m tangka_match.evaluate checkpoint=<best.ckpt> split=test",
+    "optimized_metric": "the best epoch is chosen by training.monitor, a study by val/mean_r1",
+    "extras": "warnings and the printed config are not settings here; see the config with --cfg job",
+}
+"""Arguments of lightning-hydra-template -> what to write here."""
 
 
 def _command(config_name: str) -> str:
@@ -107,14 +146,17 @@ def _unknown_key(key: str, config_name: str) -> str:
             f"{key} is not in the defaults list: write +{key}=<name>. Allowed: {', '.join(group_options(folder / key))}"
         )
     known = sorted(known_keys(folder, config_name))
+    if config_name == "config" and (way := _OTHER_WAYS.get(key.partition(".")[0])):
+        return f"{key}: there is no such setting; {way}"
     parent, _, leaf = key.rpartition(".")
+    if config_name == "config" and key in _USUAL_NAMES:
+        return f"{key}: there is no such setting. Did you mean {_USUAL_NAMES[key]}?"
     if config_name == "config" and parent == "trainer" and (said := _trainer_argument(leaf)):
         return said
     siblings = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == parent]
     if not parent or not siblings:
-        usual = f" Did you mean {_USUAL_NAMES[key]}?" if config_name == "config" and key in _USUAL_NAMES else ""
         listed = f" All settings: python -m tangka_match.{_command(config_name)} --help"
-        hint = usual or nearest(key, known) or nearest(key, known, part=leaf) or listed
+        hint = nearest(key, known) or nearest(key, known, part=leaf) or listed
         return f"{key}: there is no such setting.{hint}"
     hint = nearest(key, [f"{parent}.{name}" for name in siblings], part=leaf) or nearest(
         key, known, part=leaf, cutoff=0.8

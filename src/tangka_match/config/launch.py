@@ -16,7 +16,9 @@ from tangka_match.training.result import RunResult
 from tangka_match.training.runner import train
 
 MOVABLE = ("paths.runs", "paths.checkpoints", "paths.data", "data.root", "data.mix")
-ALLOWED_WITH_RESUME = ("resume", *MOVABLE, "debug")
+LENGTH = ("trainer.max_epochs", "trainer.max_steps")
+"""Settings with which a run goes on longer than planned, as a new run."""
+ALLOWED_WITH_RESUME = ("resume", *MOVABLE, *LENGTH, "debug")
 PATHS = (
     "paths.runs",
     "paths.checkpoints",
@@ -33,7 +35,7 @@ FOLDERS_OR_NAMES = ("model.text_model", "data.tokenizer.source")
 
 
 def launch(config: DictConfig) -> RunResult:
-    """Train the run of a config, or continue the run that ``config.resume`` names.
+    """Train the run of a config, or continue the run that ``config.resume`` names; with another length, as a new run.
 
     Args:
         config: Config as composed by Hydra.
@@ -47,20 +49,25 @@ def launch(config: DictConfig) -> RunResult:
         keep_absolute_paths(config)
         return train(build_plan(config, HydraConfig.get().overrides.task))
     folder, saved = _find_stopped_run(config, str(resume))
+    given = _given_settings()
+    if longer := [name for name in LENGTH if name in given]:
+        for name in longer:
+            OmegaConf.update(saved, name, OmegaConf.select(config, name))
+        return train(build_plan(saved, [f"{name}={OmegaConf.select(saved, name)}" for name in longer]), parent=folder)
     return train(build_plan(saved), folder)
 
 
 def _find_stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig]:
     """Find a run and its saved config, in which only folders may be changed."""
-    overrides = HydraConfig.get().overrides.task
-    given = [override.lstrip("+").partition("=")[0] for override in overrides]
+    overrides, given = HydraConfig.get().overrides.task, _given_settings()
     again = [name for name in given if name.rpartition(".")[2] in (TARGET, ARGUMENTS)]
     allowed = (*ALLOWED_WITH_RESUME, *again)
     refused = [override for override, name in zip(overrides, given, strict=True) if name not in allowed]
     if refused:
         raise ConfigError(
             f"resume={run_id} continues a run with its own settings, but the command also sets {' '.join(refused)}: "
-            f"remove that (allowed: {', '.join(ALLOWED_WITH_RESUME[1:])}), or start a new run"
+            f"remove that (allowed: {', '.join(ALLOWED_WITH_RESUME[1:])}), or start a new run (init_from= takes the "
+            "weights)"
         )
     path = find_run(Path(config.paths.runs).absolute(), run_id)
     saved = _load(path / "config.yaml")
@@ -85,6 +92,11 @@ def _check_repeated(run_id: str, saved: DictConfig, repeated: dict[str, object])
                 f"resume={run_id} continues a run with its own settings: there {name} is {found!r}, not {value!r}; "
                 "repeat its value, or start a new run"
             )
+
+
+def _given_settings() -> list[str]:
+    """Return the names of the settings on the command line."""
+    return [override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task]
 
 
 def keep_absolute_paths(config: DictConfig) -> None:

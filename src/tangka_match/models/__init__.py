@@ -1,4 +1,4 @@
-"""Matchers and their parts: region encoders, text encoders, pooling, SCAN, SGRAF (SAF, SGR), VSE, and others."""
+"""Matchers and their parts: region encoders, text encoders, pooling, SCAN, SGRAF (SAF, SGR), VSE, VSE++, and others."""
 
 from tangka_match.models.cca import CCA
 from tangka_match.models.chinese_clip import ChineseCLIP
@@ -10,6 +10,7 @@ from tangka_match.models.pretrained_text import PretrainedText
 from tangka_match.models.scan import SCAN
 from tangka_match.models.sgraf import SGRAF
 from tangka_match.models.vse import VSE
+from tangka_match.models.vse_plus_plus import VSEPlusPlus
 
 __all__ = [
     "CCA",
@@ -22,4 +23,5 @@ __all__ = [
     "DualPath",
     "PretrainedCCA",
     "PretrainedText",
+    "VSEPlusPlus",
 ]

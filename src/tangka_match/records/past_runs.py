@@ -54,6 +54,8 @@ def find_runs(runs: Path, config: dict[str, Any], fingerprint: str, code: CodeVe
         start, last = _first_and_last_event(path)
         if start.get("config_hash") != digest or start.get("data_fingerprint") != fingerprint:
             continue
+        if start.get("parent"):  # a continuation differs from a run that had this length from the start
+            continue
         if code is not None and code != known_version(start.get("git_commit"), str(start.get("sources"))):
             continue
         saved = _saved_config(path.parent / "config.yaml")

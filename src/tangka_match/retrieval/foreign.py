@@ -15,6 +15,9 @@ from tangka_match.retrieval.metadata import as_checkpoint, make_metadata
 from tangka_match.retrieval.safe_load import load_with_stand_ins
 
 Weights = dict[str, Tensor]
+_WRAPPERS = ("module.", "_orig_mod.")
+_COUNTER = "num_batches_tracked"
+"""Buffer of batch norm that torch before 0.4.1 did not save, and that scores do not depend on."""
 
 
 def describe_foreign(source: Path) -> str:
@@ -41,7 +44,10 @@ def describe_foreign(source: Path) -> str:
 
 
 def weight_groups(content: object, place: str = "") -> dict[str, Weights]:
-    """Find all dictionaries of named tensors in a checkpoint.
+    """Find all dictionaries of named tensors in a checkpoint, also those in lists.
+
+    The prefixes ``module.`` of ``DataParallel`` and ``_orig_mod.`` of ``torch.compile`` are removed where all names of
+    a dictionary have them.
 
     Args:
         content: Content of the checkpoint.
@@ -52,17 +58,49 @@ def weight_groups(content: object, place: str = "") -> dict[str, Weights]:
 
     Example:
         >>> import torch
-        >>> list(weight_groups({"epoch": 3, "model": {"fc.bias": torch.zeros(2)}}))
-        ['model']
+        >>> weight_groups({"epoch": 3, "model": [{"module.fc.bias": torch.zeros(2)}]})
+        {'model.0': {'fc.bias': tensor([0., 0.])}}
     """
-    if not isinstance(content, dict):
+    if isinstance(content, list | tuple):
+        named: dict[str, Any] = {str(number): item for number, item in enumerate(content) if isinstance(item, dict)}
+    elif isinstance(content, dict):
+        named = {key: value for key, value in content.items() if isinstance(key, str)}
+    else:
         return {}
-    named = {key: value for key, value in content.items() if isinstance(key, str)}
-    tensors = {key: value for key, value in named.items() if isinstance(value, Tensor)}
+    tensors = without_wrapper_prefix({key: value for key, value in named.items() if isinstance(value, Tensor)})
     groups = {place: tensors} if tensors else {}
     for key, value in named.items():
         groups |= weight_groups(value, f"{place}.{key}" if place else key)
     return groups
+
+
+def without_wrapper_prefix(weights: Weights) -> Weights:
+    """Remove ``module.`` and ``_orig_mod.`` from the names if all have them."""
+    for prefix in _WRAPPERS:
+        if weights and all(name.startswith(prefix) for name in weights):
+            return without_wrapper_prefix({name.removeprefix(prefix): value for name, value in weights.items()})
+    return weights
+
+
+def weights_at(content: object, state: str) -> Weights | None:
+    """Return the weights at a dotted path of a checkpoint; ``None`` if there are none.
+
+    A list of state dicts, such as ``model`` of SCAN and VSE++, gives names that begin with the position, such as
+    ``0.fc.weight``.
+    """
+    groups = weight_groups(content)
+    if state in groups:
+        return groups[state]
+    start = f"{state}."
+    parts = {place.removeprefix(start): weights for place, weights in groups.items() if place.startswith(start)}
+    merged = {f"{place}.{name}": value for place, weights in parts.items() for name, value in weights.items()}
+    return merged or None
+
+
+def names_fit(content: object, state: str, weights: Mapping[str, str | None]) -> bool:
+    """Whether a mapping names all weights at a place of a checkpoint, and no others."""
+    theirs = weights_at(content, state)
+    return theirs is not None and not _rename(theirs, weights)[1]
 
 
 def from_foreign(
@@ -87,7 +125,8 @@ def from_foreign(
             matches all weights with that prefix; exact names take precedence.
         num_regions: Regions per image.
         feature_dim: Dimensions of a region feature.
-        state: Dotted path of the weights in the file; empty for the top level.
+        state: Dotted path of the weights in the file; empty for the top level. At a list of state dicts, a name begins
+            with the position in the list: ``0.fc.weight``.
         tokenizer: Arguments of ``JiebaTokenizer``; the defaults if ``None``.
         max_tokens: Maximum tokens per caption, including ``<start>`` and ``<end>``.
 
@@ -98,14 +137,15 @@ def from_foreign(
         CheckpointError: If the file is missing, damaged or refused, or the mapping does not give every weight of the
             model exactly once in its shape; the message lists all faults.
     """
-    groups = weight_groups(load_with_stand_ins(source)[0])
-    if state not in groups:
-        known = ", ".join(name or "''" for name in groups) or "(the file holds none)"
+    content = load_with_stand_ins(source)[0]
+    theirs = weights_at(content, state)
+    if theirs is None:
+        known = ", ".join(name or "''" for name in weight_groups(content)) or "(the file holds none)"
         raise CheckpointError(f"{source}: no weights at state={state!r}; weights are at: {known}")
     matcher = build_matcher(model, vocab_size=len(vocabulary), feature_dim=feature_dim, num_regions=num_regions)
     assert isinstance(matcher, nn.Module)
     ours = matcher.state_dict()
-    taken = _take(source, groups[state], ours, weights)
+    taken = _take(source, theirs, ours, weights)
     jieba_tokenizer = JiebaTokenizer(**(tokenizer or {}))
     metadata = make_metadata(
         name="converted",
@@ -119,7 +159,7 @@ def from_foreign(
         feature_dim=feature_dim,
         data_fingerprint="",
     )
-    return as_checkpoint({key: taken[key] for key in ours}, metadata)
+    return as_checkpoint({key: taken.get(key, ours[key]) for key in ours}, metadata)
 
 
 def _take(source: Path, theirs: Weights, ours: Weights, mapping: Mapping[str, str | None]) -> Weights:
@@ -135,7 +175,8 @@ def _take(source: Path, theirs: Weights, ours: Weights, mapping: Mapping[str, st
             faults.append(f"{key} is {found}, but {target} is {wanted}")
     targets = [target for target in renamed.values() if target is not None]
     faults += [f"{target} is given {targets.count(target)} times" for target in ours if targets.count(target) > 1]
-    faults += [f"nothing is mapped to {key} {tuple(ours[key].shape)}" for key in ours if key not in targets]
+    lacking = [key for key in ours if key not in targets and not key.endswith(_COUNTER)]
+    faults += [f"nothing is mapped to {key} {tuple(ours[key].shape)}" for key in lacking]
     if faults:
         raise CheckpointError(f"{source}: the mapping does not fit:\n  " + "\n  ".join(faults))
     return {target: theirs[key].to(ours[target].dtype).clone() for key, target in renamed.items() if target is not None}

@@ -1,5 +1,6 @@
 """Metadata of a checkpoint: vocabulary, tokenizer, feature shape and fingerprints stored with its weights."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If the file is missing, damaged, tries to run code, or was not written by this project.
     """
-    checkpoint = load_weights(path, if_damaged="use the other of best.ckpt and last.ckpt in the same folder")
+    checkpoint = load_weights(path, if_damaged=_other_checkpoint(path))
     metadata = checkpoint.get(METADATA_KEY) if isinstance(checkpoint, dict) else None
     if not isinstance(metadata, dict):
         raise CheckpointError(f"{path}: not a checkpoint of tangka_match (it has no {METADATA_KEY!r} entry)")
@@ -67,6 +68,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             "use the version of tangka_match that wrote it"
         )
     return checkpoint
+
+
+def _other_checkpoint(path: Path) -> str:
+    """Return what to do about a damaged checkpoint; ``best.ckpt`` holds all that a run continues from, too."""
+    best = path.with_name("best.ckpt")
+    if path.name == "last.ckpt" and best.exists():
+        quoted = " ".join(shlex.quote(str(name)) for name in (best, path))
+        return f"use {best}, or continue its run from there: cp {quoted}, then resume=<run id>"
+    return "use the other of best.ckpt and last.ckpt in the same folder"
 
 
 def check_metadata(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:

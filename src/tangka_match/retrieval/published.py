@@ -14,6 +14,7 @@ from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError
 from tangka_match.models import SGRAF
 from tangka_match.models.registry import build_matcher
+from tangka_match.retrieval.foreign import without_wrapper_prefix
 from tangka_match.retrieval.metadata import METADATA_KEY, as_checkpoint, make_metadata, matcher_weights, read_checkpoint
 from tangka_match.retrieval.safe_load import load_weights
 
@@ -70,7 +71,7 @@ def from_published(source: Path, vocabulary: Vocabulary) -> dict[str, Any]:
             vocabulary.
     """
     content = _read(source)
-    states, options = content["model"], vars(content["opt"])
+    states, options = [without_wrapper_prefix(state) for state in content["model"]], vars(content["opt"])
     missing = sorted({"img_dim", "module_name", *OPTIONS.values()} - set(options))
     if missing:
         raise CheckpointError(
@@ -182,3 +183,12 @@ def is_published(content: object) -> bool:
         return False
     states = content["model"]
     return isinstance(states, list | tuple) and len(states) == len(PARTS) and all(isinstance(s, dict) for s in states)
+
+
+def holds_sgraf(content: object) -> bool:
+    """Check whether the content of a file is a published checkpoint with the weights of an SGRAF."""
+    if not is_published(content):
+        return False
+    assert isinstance(content, dict)
+    states = [without_wrapper_prefix(state) for state in content["model"]]
+    return WORD_VECTORS in states[1] and REGION_SLOTS in states[2]

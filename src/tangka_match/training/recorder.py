@@ -23,6 +23,7 @@ from tangka_match.records.run_folder import RunFolder, config_hash
 from tangka_match.retrieval.evaluation_files import write_ranks_table
 from tangka_match.retrieval.metadata import METADATA_KEY, check_metadata, read_checkpoint
 from tangka_match.training.callbacks.guard import Verdict
+from tangka_match.training.continuation import Parent
 from tangka_match.training.distributed import is_main_process, rank_zero_only
 from tangka_match.training.loggers import LedgerLogger, finish_service_logger, keep_result, make_service_logger
 from tangka_match.training.plan import RunPlan, SweepJob
@@ -71,7 +72,8 @@ class Recorder:
             missing = folder.missing_outputs()
             if not missing:
                 raise ConfigError(
-                    f"resume={folder.run_id}: this run has finished; its checkpoints are in {folder.checkpoints}"
+                    f"resume={folder.run_id}: this run has finished; its checkpoints are in {folder.checkpoints}. "
+                    f"To train longer: resume={folder.run_id} trainer.max_epochs=<more than before>"
                 )
             logger.warning(
                 "run %s has finished, but it lacks %s: best.ckpt is validated again", folder.run_id, ", ".join(missing)
@@ -92,14 +94,27 @@ class Recorder:
         logger.info("run %s continues at step %d", folder.run_id, checkpoint["global_step"])
         return str(folder.last)
 
+    def take_over(self, parent: Parent) -> str:
+        """Copy the checkpoints of the run that this one continues, and return the one to start from.
+
+        Raises:
+            CheckpointError: If the data, the vocabulary or the model have changed since.
+        """
+        if is_main_process():
+            parent.hand_over(self.folder, self._metadata)
+        return str(parent.folder.last)
+
     @rank_zero_only
-    def open(self, matcher: nn.Module, init_from: dict[str, Any] | None, *, resumed: bool) -> None:
+    def open(
+        self, matcher: nn.Module, init_from: dict[str, Any] | None, *, resumed: bool, parent: Parent | None = None
+    ) -> None:
         """Write the config, the environment and the first event.
 
         Args:
             matcher: Model of the run.
             init_from: Summary of the weights loaded by ``init_from``; ``None`` without it.
             resumed: Whether the run continues one that was started before.
+            parent: Run that this new one continues; ``None`` if it starts from nothing.
         """
         if resumed:
             self._ledger.write("environment", **self._environment)
@@ -107,7 +122,9 @@ class Recorder:
         write_text_completely(self.folder.config, self._plan.config_yaml)
         _write_json(self.folder.path / "environment.json", self._environment)
         settings, job = self._plan.settings, self._job
-        place = {} if job is None else {"sweep": job.sweep, "job": job.number}
+        place: dict[str, Any] = {} if job is None else {"sweep": job.sweep, "job": job.number}
+        if parent is not None:
+            place["parent"] = parent.record()
         self._ledger.write(
             "start",
             run_id=self.folder.run_id,
@@ -197,7 +214,7 @@ class Recorder:
             "verdicts": [verdict._asdict() for verdict in result.verdicts],
             "data_fingerprint": metadata["data_fingerprint"],
             "vocabulary_fingerprint": metadata["vocabulary_fingerprint"],
-            "init_from": self._start_event().get("init_from"),
+            **{name: self._start_event().get(name) for name in ("init_from", "parent")},
             "feature_shape": [metadata["num_regions"], metadata["feature_dim"]],
             "config": self._plan.config,
         }

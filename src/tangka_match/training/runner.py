@@ -19,6 +19,7 @@ from tangka_match.records.run_log import log_to, quiet_libraries
 from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
 from tangka_match.training.build import build_callbacks, build_metadata, build_module, compile_matcher
 from tangka_match.training.callbacks import Pruning, TrainingGuard
+from tangka_match.training.continuation import FreshPatience, check_continuation, read_parent
 from tangka_match.training.distillation import load_distillation
 from tangka_match.training.distributed import is_main_process, processes_started
 from tangka_match.training.encoding import validation_similarity
@@ -33,7 +34,9 @@ from tangka_match.training.trainer import build_trainer, strategy_for
 logger = logging.getLogger(__name__)
 
 
-def train(plan: RunPlan, resume: RunFolder | None = None, job: SweepJob | None = None) -> RunResult:
+def train(
+    plan: RunPlan, resume: RunFolder | None = None, job: SweepJob | None = None, parent: RunFolder | None = None
+) -> RunResult:
     """Train a model, or continue a stopped run, and validate its best checkpoint.
 
     The data are read and checked before the run folder is made, so that bad input leaves no files behind.
@@ -42,6 +45,7 @@ def train(plan: RunPlan, resume: RunFolder | None = None, job: SweepJob | None =
         plan: The checked run.
         resume: Folder of the stopped run; ``None`` starts a new one.
         job: Job of a sweep; ``None`` for a run outside a sweep.
+        parent: Folder of the run that a new, longer run continues from; see ``training.continuation``.
 
     Raises:
         TangkaMatchError: On invalid user input, or if the run cannot continue; files already written are kept.
@@ -50,13 +54,17 @@ def train(plan: RunPlan, resume: RunFolder | None = None, job: SweepJob | None =
     """
     _prepare_process(plan.settings.seed)
     plan.data.prepare_data()
-    start = read_start(plan, resume)
-    if resume is not None and resume.last.exists():  # the dictionary may have changed since the run was started
-        plan.data.tokenizer = tokenizer_from_settings(read_checkpoint(resume.last)[METADATA_KEY]["tokenizer"])
+    origin = None if parent is None else read_parent(parent)
+    earlier = resume or parent
+    start = read_start(plan, earlier)
+    if earlier is not None and earlier.last.exists():  # the dictionary may have changed since the run was started
+        plan.data.tokenizer = tokenizer_from_settings(read_checkpoint(earlier.last)[METADATA_KEY]["tokenizer"])
     plan.data.setup("fit")
     check_schedule(plan)
     distillation = load_distillation(plan.settings.distillation, plan.distillation_loss, plan.data.train)
     word_axes = {} if start is None else check_start(start, plan)
+    if origin is not None:
+        check_continuation(origin, plan)
     folder = resume or _new_folder(plan)
     # Processes that Lightning starts find the run id in the environment.
     with environment_variable(RUN_ID_VARIABLE, folder.run_id), quiet_libraries(), ExitStack() as stack:
@@ -69,9 +77,11 @@ def train(plan: RunPlan, resume: RunFolder | None = None, job: SweepJob | None =
         init_from = None if start is None else start_from(start, word_axes, matcher, plan)
         recorder = Recorder(plan, folder, job, metadata)
         checkpoint = recorder.find_checkpoint() if resume is not None else None
-        recorder.open(matcher, init_from, resumed=resume is not None)
+        if origin is not None:
+            checkpoint = recorder.take_over(origin)
+        recorder.open(matcher, init_from, resumed=resume is not None, parent=origin)
         with recorder.running():
-            return _fit(plan, module, recorder, checkpoint, job)
+            return _fit(plan, module, recorder, checkpoint, job, is_longer=origin is not None)
 
 
 def _prepare_process(seed: int) -> None:
@@ -94,7 +104,13 @@ def _new_folder(plan: RunPlan) -> RunFolder:
 
 
 def _fit(
-    plan: RunPlan, module: MatchingModule, recorder: Recorder, checkpoint: str | None, job: SweepJob | None
+    plan: RunPlan,
+    module: MatchingModule,
+    recorder: Recorder,
+    checkpoint: str | None,
+    job: SweepJob | None,
+    *,
+    is_longer: bool,
 ) -> RunResult:
     """Train, then validate the best checkpoint."""
     settings, data = plan.settings.trainer, plan.data
@@ -105,9 +121,10 @@ def _fit(
         settings,
         strategy=strategy_for(settings.strategy, module.loss, float(plan.model.get("thaw_at") or 0)),
         steps_per_epoch=planned_length(plan, processes_started()).steps_per_epoch,
-        callbacks=build_callbacks(
-            plan, recorder, guard, pruning, resumed=checkpoint is not None, progress_bar=progress_bar
-        ),
+        callbacks=[
+            *build_callbacks(plan, recorder, guard, pruning, resumed=checkpoint is not None, progress_bar=progress_bar),
+            *([FreshPatience()] if is_longer else []),
+        ],
         loggers=recorder.loggers,
         folder=recorder.folder.path,
     )

@@ -18,8 +18,8 @@ class LaunchedError(Exception):
 
 @pytest.fixture(autouse=True)
 def runner(monkeypatch):
-    def train(plan, resume=None):
-        raise LaunchedError(plan, resume)
+    def train(plan, resume=None, parent=None):
+        raise LaunchedError(plan, resume) if parent is None else LaunchedError(plan, resume, parent)
 
     monkeypatch.setattr(launch_module, "train", train)
 
@@ -115,6 +115,16 @@ def test_resume_of_a_run_of_version_0_1_adds_new_settings(saved, tmp_path):
     plan, _ = launched("resume=last", f"paths.runs={tmp_path / 'runs'}")
     assert plan.settings.training.monitor == "val/mean_r1"
     assert "EarlyStopping" in [type(callback).__name__ for callback in plan.build_callbacks()]
+
+
+def test_longer_run_continues_the_parent_with_its_settings(saved, tmp_path):
+    length = ("trainer.max_epochs=60", "trainer.max_steps=-1")
+    plan, resume, parent = launched(f"resume={RUN_ID}", f"paths.runs={tmp_path / 'runs'}", *length)
+    assert resume is None
+    assert (parent.run_id, parent.checkpoints) == (RUN_ID, tmp_path / "weights/debug" / RUN_ID)
+    assert (plan.settings.trainer.max_epochs, plan.settings.trainer.max_steps) == (60, -1)
+    assert plan.overrides == length
+    assert plan.settings.name == "debug"
 
 
 def test_resume_refuses_other_settings(saved):

@@ -70,7 +70,7 @@ def test_missing_argument(monkeypatch):
 
 @pytest.mark.usefixtures("_registered")
 def test_registered_matcher_is_listed_and_built():
-    assert list_models()[-2:] == ["tangka_match.models.VSE", "mine"]
+    assert list_models()[-2:] == ["tangka_match.models.VSEPlusPlus", "mine"]
     assert isinstance(build_matcher({"_target_": "mine", "embed_dim": 8}, **DATA), Mine)
     check_loadable("mine")
     check_loadable("tangka_match.models.VSE")
@@ -79,7 +79,9 @@ def test_registered_matcher_is_listed_and_built():
 @pytest.mark.usefixtures("_registered")
 @pytest.mark.parametrize("target", [f"{Mine.__module__}.Mine", "a_loss", "tangka_match.models.vse.VSE", "nothing"])
 def test_refuses_paths_and_names_of_other_kinds(target):
-    with pytest.raises(CheckpointError, match=r"names the model .*; allowed are .*tangka_match\.models\.VSE, mine\. A"):
+    with pytest.raises(
+        CheckpointError, match=r"names the model .*; allowed are .*tangka_match\.models\.VSEPlusPlus, mine\. A"
+    ):
         build_matcher({"_target_": target}, **DATA)
     with pytest.raises(ConfigError, match=r"nothing could load its checkpoints: decorate the class with @tangka_match"):
         check_loadable(target)

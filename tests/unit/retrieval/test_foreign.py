@@ -1,11 +1,14 @@
+from functools import partial
+
 import pytest
+import pytorch_lightning as pl
 import torch
 
 import tangka_match
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError
 from tangka_match.models.registry import build_matcher
-from tangka_match.retrieval.foreign import describe_foreign, from_foreign
+from tangka_match.retrieval.foreign import describe_foreign, from_foreign, without_wrapper_prefix
 
 WORDS = Vocabulary(["度母", "莲花"])
 MODEL = {"_target_": "tangka_match.models.SGRAF", "reasoning": "saf", "embed_dim": 6, "word_dim": 5, "sim_dim": 4}
@@ -109,4 +112,50 @@ def test_wrong_state_lists_where_weights_are(theirs):
 def test_weights_may_be_at_the_top_level(theirs, tmp_path):
     torch.save(their_names(theirs[1].state_dict()), tmp_path / "bare.pth")
     ours = from_foreign(tmp_path / "bare.pth", WORDS, model=MODEL, weights=MAPPING, state="", **SIZES)
+    assert torch.equal(ours["state_dict"]["matcher.img_enc.fc.weight"], theirs[1].img_enc.fc.weight)
+
+
+def test_list_of_state_dicts_is_named_by_position(theirs, tmp_path):
+    states = [{}, {}]
+    for key, value in their_names(theirs[1].state_dict()).items():
+        states["rnn" in key][f"module.{key}"] = value
+    torch.save({"model": states}, tmp_path / "list.pth")
+    mapping = {f"{int('rnn' in key)}.{key}": target for key, target in MAPPING.items()}
+    ours = from_foreign(tmp_path / "list.pth", WORDS, model=MODEL, weights=mapping, state="model", **SIZES)
+    assert torch.equal(ours["state_dict"]["matcher.txt_enc.cap_rnn.bias_hh_l0"], theirs[1].txt_enc.cap_rnn.bias_hh_l0)
+    assert "model.1: 8 tensors\n  rnn.weight_ih_l0 (18, 5)" in describe_foreign(tmp_path / "list.pth")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module."])
+def test_prefixes_of_wrappers_are_removed(prefix):
+    weights = {f"{prefix}fc.weight": torch.zeros(1), f"{prefix}module.bias": torch.zeros(2)}
+    assert list(without_wrapper_prefix(weights)) == ["fc.weight", "module.bias"]
+
+
+def test_prefix_of_some_weights_stays():
+    assert list(without_wrapper_prefix({"module.a": torch.zeros(1), "b": torch.zeros(1)})) == ["module.a", "b"]
+
+
+def test_batch_norm_without_counter(theirs, tmp_path):
+    """torch before 0.4.1 did not save ``num_batches_tracked``."""
+    weights = {key: value for key, value in their_names(theirs[1].state_dict()).items() if "num_batches" not in key}
+    torch.save({"model_state_dict": weights}, tmp_path / "old.pth")
+    ours = from_foreign(tmp_path / "old.pth", WORDS, model=MODEL, weights=MAPPING, **SIZES)["state_dict"]
+    assert sum("num_batches_tracked" in key for key in ours) > 0
+
+
+def test_lightning_checkpoint(theirs, tmp_path):
+    """Written by Lightning itself, with hyper-parameters that hold a network and a partial, as many templates save."""
+
+    class Module(pl.LightningModule):
+        def __init__(self, net, optimizer):
+            super().__init__()
+            self.save_hyperparameters()
+            self.net = net
+
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer.strategy.connect(Module(theirs[1], partial(torch.optim.Adam, lr=0.1)))
+    trainer.save_checkpoint(tmp_path / "epoch=3.ckpt")
+    weights = {"net.*": "*"}
+    ours = from_foreign(tmp_path / "epoch=3.ckpt", WORDS, model=MODEL, weights=weights, state="state_dict", **SIZES)
     assert torch.equal(ours["state_dict"]["matcher.img_enc.fc.weight"], theirs[1].img_enc.fc.weight)

@@ -1,6 +1,8 @@
+import argparse
 import shutil
 import sys
-from collections import OrderedDict
+import tarfile
+from collections import OrderedDict, defaultdict
 from pathlib import Path
 from types import ModuleType
 
@@ -9,6 +11,7 @@ import pytest
 import torch
 
 from helpers.bad_input import Bomb
+from helpers.old_torch_files import save_legacy
 from tangka_match.errors import CheckpointError
 from tangka_match.retrieval.safe_load import StandIn, load_weights, load_with_stand_ins
 
@@ -107,3 +110,62 @@ def test_legacy_format_is_loaded(tmp_path):
     found, replaced = load_with_stand_ins(tmp_path / "old.pth")
     assert torch.equal(found["w"], torch.ones(2))
     assert replaced == []
+
+
+@pytest.mark.parametrize("python", [2, 3])
+def test_legacy_file_with_options_and_a_pickled_class(python, tmp_path, foreign_class):
+    options = argparse.Namespace(embed_size=1024, vocab_path="./vocab/")
+    content = {"model": [OrderedDict(fc=torch.arange(3.0))], "opt": options, "config": foreign_class(), "epoch": 3}
+    save_legacy(content, tmp_path / "old.pth.tar", python=python)
+    del sys.modules["their_config"]
+    found, replaced = load_with_stand_ins(tmp_path / "old.pth.tar")
+    assert torch.equal(found["model"][0]["fc"], torch.arange(3.0))
+    assert vars(found["opt"]) == {"embed_size": 1024, "vocab_path": "./vocab/"}
+    assert isinstance(found["config"], StandIn)
+    assert replaced == ["their_config.Config"]
+    assert "their_config" not in sys.modules
+
+
+def test_python_2_file_holds_byte_strings(tmp_path):
+    save_legacy({"weights": torch.ones(1)}, tmp_path / "old.pth", python=2)
+    assert b"U\x07weights" in (tmp_path / "old.pth").read_bytes()
+
+
+def test_legacy_file_of_python_2_with_bytes_that_are_no_utf_8(tmp_path):
+    save_legacy({"weights": torch.ones(1), "note": "________"}, tmp_path / "old.pth", python=2)
+    content = (tmp_path / "old.pth").read_bytes()
+    (tmp_path / "old.pth").write_bytes(content.replace(b"________", b"\xff\xfe______"))
+    assert torch.equal(load_with_stand_ins(tmp_path / "old.pth")[0]["weights"], torch.ones(1))
+
+
+@pytest.mark.parametrize("load", [load_weights, load_with_stand_ins])
+def test_malicious_legacy_file_is_refused_without_running_it(load, tmp_path):
+    save_legacy({"model": Bomb(tmp_path / "ran")}, tmp_path / "old.pth")
+    with pytest.raises(CheckpointError, match=r"old.pth: refused.*asks for (posix|os)\.mkdir.*nothing in it was run"):
+        load(tmp_path / "old.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+def test_truncated_legacy_file_is_refused(share, tmp_path):
+    save_legacy({"w": torch.ones(100)}, tmp_path / "old.pth")
+    whole = (tmp_path / "old.pth").read_bytes()
+    (tmp_path / "old.pth").write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(CheckpointError, match=r"old.pth: damaged or half-written"):
+        load_with_stand_ins(tmp_path / "old.pth")
+
+
+def test_tar_archive_is_named(tmp_path):
+    torch.save({"w": torch.ones(1)}, tmp_path / "model.pth")
+    with tarfile.open(tmp_path / "model.tar", "w") as archive:
+        archive.add(tmp_path / "model.pth", "model.pth")
+    with pytest.raises(CheckpointError, match=r"model.tar: a tar archive.*unpack it"):
+        load_with_stand_ins(tmp_path / "model.tar")
+
+
+def test_default_dictionary_becomes_plain(tmp_path):
+    """Lightning and its loggers store them; the unpickler assigns items to plain dictionaries only."""
+    content = {"state_dict": {"w": torch.ones(1)}, "counts": defaultdict(list, {"a": [1]})}
+    torch.save(content, tmp_path / "file.ckpt")
+    found, _ = load_with_stand_ins(tmp_path / "file.ckpt")
+    assert found["counts"] == {"a": [1]}
