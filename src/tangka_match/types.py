@@ -106,8 +106,8 @@ class Encoded:
         """Select items by a slice or an index tensor; an index tensor loses ``lengths``."""
         parts = (self.pooled, self.tokens, self.mask)
         pooled, tokens, mask = (None if part is None else part[index] for part in parts)
-        known = self.lengths is not None and isinstance(index, slice)
-        return Encoded(pooled, tokens, mask, self.lengths[index] if known else None)  # type: ignore[index]
+        lengths = self.lengths[index] if self.lengths is not None and isinstance(index, slice) else None
+        return Encoded(pooled, tokens, mask, lengths)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Encoded":
         """Move to a device, and cast the vectors to a dtype."""
