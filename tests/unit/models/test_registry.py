@@ -22,7 +22,7 @@ def _registered():
 
 
 NEEDED = {"SCAN": {"direction": "t2i", "smooth": 9.0}}
-PRETRAINED = {"ChineseCLIP", "PretrainedText"}  # tested in test_pretrained_text and test_chinese_clip
+PRETRAINED = {"ChineseCLIP", "PretrainedCCA", "PretrainedText"}  # tested in files of their own
 
 
 @pytest.mark.parametrize("name", sorted({*models.__all__} - PRETRAINED))
