@@ -14,7 +14,7 @@ TEXT_SETTINGS = frozenset(
         *("data.root", "data.exclude", "data.vocabulary_path", "data.word_vectors_path"),
         *("data.tokenizer.source", "data.tokenizer.user_dictionaries", "model.text_model"),
         *("checkpoint", "similarity", "ids", "split", "out", "device", "hubness", "bank.split"),
-        *("a", "b", "tables", "run", "curve.experiment", "curve.overrides", "runs", "show", "tag", "of_sweep", "sort"),
+        *("a", "b", "tables", "run", "folds", "curve.experiment", "curve.overrides", "runs", "show", "tag", "of_sweep", "sort"),
         *("entity", "project", "title", "groupby", "objective", "logarithmic"),
         *("features", "captions", "encoding", "splits", "columns.image", "columns.text", "columns.split"),
         *("query", "queries", "rerank", "host", "allowed_hosts", "index.folder", "index.uri", "index.token"),

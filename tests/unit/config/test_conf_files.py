@@ -10,6 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from helpers.configs import compose_config, tiny_sizes
+from helpers.tiny_pretrained import PIECES, write_bert
 from tangka_match import demo
 from tangka_match.config.build import build_plan
 from tangka_match.config.check import GROUPS, check_config
@@ -96,12 +97,16 @@ def test_demo_data_config_composes():
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
-def test_experiment_builds_and_takes_a_step(path):
-    config = compose_config(f"+experiment={path.stem}", "data.root=somewhere")
+def test_experiment_builds_and_takes_a_step(path, tmp_path):
+    overrides, sizes = [f"+experiment={path.stem}", "data.root=somewhere"], SIZES
+    config = compose_config(*overrides)
     assert config.name == path.stem
-    plan = build_plan(compose_config(f"+experiment={path.stem}", "data.root=somewhere", *tiny_sizes(config)))
+    if OmegaConf.is_missing(config.model, "text_model"):
+        overrides += [f"model.text_model={write_bert(tmp_path / 'bert')}"]
+        sizes = SIZES | {"vocab_size": len(PIECES)}
+    plan = build_plan(compose_config(*overrides, *tiny_sizes(config)))
     torch.manual_seed(0)
-    model, loss = plan.build_model(**SIZES).train(), plan.build_loss()
+    model, loss = plan.build_model(**sizes).train(), plan.build_loss()
     optimizer = plan.optimizer(model.parameters())
     schedule = plan.scheduler(optimizer, total_steps=1_000)
     before = [parameter.detach().clone() for parameter in model.parameters()]
