@@ -12,7 +12,7 @@ WRONG_OVERRIDES = [
     ("+experiment=targetd", "experiment=targetd: there is no conf/experiment/targetd.yaml. Did you mean targeted?"),
     (
         "experiment=targeted",
-        "experiment is not in the defaults list: write +experiment=<name>. Allowed: best, best_ensemble, best_pretrained",
+        "experiment is not in the defaults list: write +experiment=<name>. Allowed: best, best_ensemble, best",
     ),
     ("data.batch_szie=4", "data.batch_szie: there is no such setting. Did you mean data.batch_size or data.eval_batch"),
     ("datta.batch_size=4", "datta.batch_size: there is no such setting. Did you mean data.batch_size"),
