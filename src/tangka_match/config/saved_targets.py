@@ -1,6 +1,7 @@
 """What a config that is read back from disk may build: the classes of the group that names them, and nothing else."""
 
 import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from types import ModuleType
@@ -18,6 +19,8 @@ from tangka_match.registry import Kind, find_registered
 from tangka_match.training import callbacks
 
 TARGET, ARGUMENTS = "_target_", "_args_"
+REFERENCE = re.compile(r"\$\{[A-Za-z_]\w*(?:\.\w+)*\}")
+"""The only interpolation that our configs use: the value of another setting."""
 BUILT_IN_CLASSES: dict[Kind, tuple[tuple[ModuleType, type], ...]] = {
     "loss": ((losses, torch.nn.Module),),
     "optimizer": ((torch.optim, torch.optim.Optimizer),),
@@ -59,10 +62,16 @@ def check_saved_targets(source: str, saved: DictConfig, named_again: Mapping[str
         command: Override that reads the file, such as ``resume=last``.
 
     Raises:
-        ConfigError: If another name is given, or a value would be interpolated twice.
+        ConfigError: If another name is given, or an interpolation could change between the check and the build.
     """
-    resolved = with_current_targets(OmegaConf.to_container(saved, resolve=True))
     faults = [
+        f"{name}={value!r}: an interpolation may only name another value, such as ${{paths.data}}, and not in "
+        f"{TARGET} or {ARGUMENTS}; write the value itself"
+        for name, value in _leaves(OmegaConf.to_container(saved, resolve=False))
+        if _is_unsafe_interpolation(saved, name, str(value))
+    ]
+    resolved = {} if faults else with_current_targets(OmegaConf.to_container(saved, resolve=True))
+    faults += [
         f"{name}={value!r}: an interpolation that is resolved twice could name anything; write the value itself"
         for name, value in _leaves(resolved)
         if isinstance(value, str) and "${" in value
@@ -81,6 +90,18 @@ def check_saved_targets(source: str, saved: DictConfig, named_again: Mapping[str
             + "\n  ".join(faults)
             + "\nOtherwise the file was altered: start a new run"
         )
+
+
+def _is_unsafe_interpolation(saved: DictConfig, name: str, value: str) -> bool:
+    """Whether an interpolation could stand for something else when the run is built than when it is checked.
+
+    The check and the build resolve the config separately, and `with_current_targets` is applied in between.
+    """
+    if "${" not in value:
+        return False
+    if name.rpartition(".")[2] in (TARGET, ARGUMENTS) or "${" in REFERENCE.sub("", value):
+        return True
+    return any(OmegaConf.is_config(OmegaConf.select(saved, found[2:-1])) for found in REFERENCE.findall(value))
 
 
 def _leaves(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -135,4 +156,4 @@ def _allowed_here(name: str) -> str:
         return SINGLE_TARGETS.get(name, "no class")
     packages = [package.__name__ for package, _ in BUILT_IN_CLASSES.get(kind, ())] or list(BUILT_IN_NAMES.get(kind, ()))
     own = "classes of " + ", ".join(packages) if packages else "the models of tangka_match"
-    return f"{own} and registered {kind}s"
+    return f"{own} and registered {'losses' if kind == 'loss' else f'{kind}s'}"

@@ -121,3 +121,22 @@ def test_registered_names_are_allowed_in_their_group_only(config):
 
 def test_moved_names_of_version_0_1_are_allowed(config):
     check(config | {"scheduler": {"_target_": "tangka_match.training.schedules.warmup_cosine"}})
+
+
+@pytest.mark.parametrize(
+    "target", ["${debug.${scheduler._target_}}", "${scheduler._target_}", "${oc.env:HOME}", "x${now:%S}"]
+)
+def test_a_class_is_never_the_result_of_an_interpolation(config, target):
+    """Moved names are replaced between the check and the build, so that ${scheduler._target_} has two values."""
+    config["scheduler"]["_target_"] = "tangka_match.training.schedules.warmup_cosine"
+    config["callbacks"] = {"x": {"_target_": target}}
+    with pytest.raises(ConfigError, match=r"callbacks\.x\._target_=.*an interpolation may only name another value"):
+        check(config)
+
+
+@pytest.mark.parametrize("value", ["${debug.node}", "${oc.decode:x}", "${paths.${name}}", "${now:%S}"])
+def test_interpolations_of_nodes_and_resolvers_are_refused(config, value):
+    config["debug"] = {"node": {"_target_": "tangka_match.training.callbacks.ValidationLines"}}
+    config["callbacks"] = {"x": value}
+    with pytest.raises(ConfigError, match=r"callbacks\.x="):
+        check(config)
