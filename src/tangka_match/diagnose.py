@@ -184,6 +184,7 @@ def _diagnose_data(
         settings.split,
         vocabulary_path=data.vocabulary_path,
         min_count=data.min_count,
+        character_fallback=data.character_fallback,
         max_tokens=data.max_tokens,
         # A run is validated on val, so its recalls do not hold for another split.
         profile=settings.profile or (profile if settings.split == "val" else None),

@@ -276,7 +276,15 @@ def _diagnose(root: Path) -> None:
     splits = {name: load_split(root, name) for name in names}
     scans = {name: scan_features(split) for name, split in splits.items()}
     sections = data_sections(
-        splits, scans, JiebaTokenizer(), names[1], vocabulary_path=None, min_count=1, max_tokens=80, profile=None
+        splits,
+        scans,
+        JiebaTokenizer(),
+        names[1],
+        vocabulary_path=None,
+        min_count=1,
+        character_fallback=False,
+        max_tokens=80,
+        profile=None,
     )
     for line in brief(sections):
         say(line)

@@ -50,7 +50,9 @@ def launch(config: DictConfig) -> RunResult:
         return train(build_plan(config, HydraConfig.get().overrides.task))
     folder, saved = _find_stopped_run(config, str(resume))
     given = _given_settings()
-    if longer := [name for name in LENGTH if name in given]:
+    if longer := [
+        name for name in LENGTH if name in given and OmegaConf.select(config, name) != OmegaConf.select(saved, name)
+    ]:
         for name in longer:
             OmegaConf.update(saved, name, OmegaConf.select(config, name))
         return train(build_plan(saved, [f"{name}={OmegaConf.select(saved, name)}" for name in longer]), parent=folder)

@@ -49,10 +49,16 @@ def quote_as_typed(override: str) -> str:
         return not text.isascii() or (is_text and NUMBER_OR_BOOLEAN.fullmatch(text) is not None)
 
     if SEVERAL_VALUES.match(value):
-        quoted = ONE_VALUE.sub(lambda found: f"'{found[0]}'" if must_be_quoted(found[0]) else found[0], value)
+        quoted = ONE_VALUE.sub(lambda found: _in_quotes(found[0]) if must_be_quoted(found[0]) else found[0], value)
     else:
-        quoted = f"'{value}'" if must_be_quoted(value) else value
+        quoted = _in_quotes(value) if must_be_quoted(value) else value
     return f"{name}={quoted}"
+
+
+def _in_quotes(text: str) -> str:
+    """Put a text without quotes in quotes; a backslash at its end would escape the closing one."""
+    escaped = BEFORE_QUOTE.sub(r"\1\1", text)
+    return f"'{escaped}'"
 
 
 def quote_verbatim(override: str) -> str:

@@ -10,6 +10,7 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
+from tangka_match.data.vocabulary import CHARACTER_MARK
 from tangka_match.errors import DataFormatError
 from tangka_match.types import WordVectors, is_special
 
@@ -21,7 +22,8 @@ def read_word_vectors(path: str | Path, words: Sequence[str]) -> WordVectors:
     """Read the vectors of the words of a vocabulary, without keeping those of other words in memory.
 
     A word that is not in the file gets the mean of the vectors of its characters, if the file has any of them. If a
-    word occurs twice, the first line is used. The numbers of words found are logged.
+    word occurs twice, the first line is used. The numbers of words found are logged. A character of unknown words
+    (母@@, see ``Vocabulary``) gets the vector of the character.
 
     Args:
         path: Text file, one ``word v1 ... vn`` per line, separated by single spaces; a first line of two integers is
@@ -33,15 +35,16 @@ def read_word_vectors(path: str | Path, words: Sequence[str]) -> WordVectors:
             not have ``n`` finite numbers.
     """
     plain = [word for word in words if not is_special(word)]
-    wanted = {part.encode() for word in plain for part in (word, *word)}
+    spelled = {word: word.removesuffix(CHARACTER_MARK) for word in plain}
+    wanted = {part.encode() for text in spelled.values() for part in (text, *text)}
     try:
         found = _find(Path(path), wanted)
     except OSError as error:
         raise DataFormatError(
             f"{path}: cannot read the word vectors ({error.strerror}); check data.word_vectors_path."
         ) from error
-    whole = sum(word.encode() in found for word in plain)
-    vectors = {word: vector for word in plain if (vector := _vector_of(word, found)) is not None}
+    whole = sum(text.encode() in found for text in spelled.values())
+    vectors = {word: vector for word, text in spelled.items() if (vector := _vector_of(text, found)) is not None}
     if not vectors:
         raise DataFormatError(
             f"{path}: has none of the vocabulary's {len(plain):,} words or of their characters; {_FORM}"

@@ -68,6 +68,7 @@ class PretrainedCCA(CCA):
         )
         self._config = resolve_config(text_model, text_config)
         self.text_tower = TextTower.pretrained(self._config, text_model, vocab_size, lr_multiplier=1.0, thaw_at=1.0)
+        self.text_tower.requires_grad_(False)  # DDP waits for the gradient of every other parameter
         self.sentence_projection = nn.Parameter(INITIAL_SCALE * torch.randn(self.text_tower.width, embed_dim))
         self.register_buffer("sentence_mean", torch.zeros(self.text_tower.width))
         self.register_buffer("sentence_scale", torch.ones(()))
@@ -101,12 +102,11 @@ class PretrainedCCA(CCA):
         self.sentence_projection.copy_(projection[bag_size:])
 
     def lr_multipliers(self) -> Mapping[str, float | int]:
-        """Return the learning rate of the encoder, which is never used: the encoder stays frozen."""
-        return {"text_tower": self.text_tower.lr_multiplier}
+        """Return no multiples: the encoder is not trained."""
+        return {}
 
     def set_progress(self, progress: float) -> None:
-        """Keep the encoder frozen."""
-        self.text_tower.set_progress(progress)
+        """Do nothing: the encoder is frozen from the beginning to the end."""
 
     def checkpoint_arguments(self) -> dict[str, Any]:
         """Replace the folder or name of the pretrained model by its config."""

@@ -30,6 +30,10 @@ def test_text_that_looks_like_a_number_stays_text(name, text):
     assert value_of(quote_as_typed(f"{name}={text}")) == text
 
 
+def test_a_backslash_at_the_end_does_not_escape_the_quote():
+    assert value_of(quote_as_typed("name=唐卡\\")) == "唐卡\\"
+
+
 def test_entries_of_a_list_stay_text():
     assert value_of(quote_as_typed("tags=[2024,a1,true,唐卡 1]")) == ["2024", "a1", "true", "唐卡 1"]
 

@@ -26,6 +26,11 @@ def test_vectors_of_words_of_characters_and_missing_ones(tmp_path, header, caplo
     assert "1 of 4 words found, 1 more from their characters, 2 without a vector" in caplog.text
 
 
+def test_characters_of_unknown_words_get_the_vector_of_the_character(tmp_path):
+    path = write(tmp_path, "母 3 5\n@ 9 9\n")
+    assert read_word_vectors(path, ("母@@", "白@@")).vectors.tolist() == [[3, 5], [0, 0]]
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

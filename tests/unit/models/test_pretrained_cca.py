@@ -113,6 +113,7 @@ def test_captions_do_not_depend_on_padding(folder, tokenizer):
 def test_the_encoder_stays_as_it_was(folder, tokenizer):
     model = build(folder).train()
     model.set_progress(1.0)
+    assert not any(parameter.requires_grad for parameter in model.text_tower.parameters())
     before = {name: value.clone() for name, value in model.text_tower.state_dict().items()}
     data = pairs(tokenizer)
     fit(model, tokenizer, data)

@@ -38,6 +38,7 @@ def data_sections(
     *,
     vocabulary_path: str | Path | None,
     min_count: int,
+    character_fallback: bool,
     max_tokens: int,
     profile: list[float] | None,
 ) -> list[Section]:
@@ -50,6 +51,7 @@ def data_sections(
         name: Split whose ceiling and power are measured.
         vocabulary_path: Vocabulary file; ``None`` builds the vocabulary from the training captions.
         min_count: Minimum count of a word in that vocabulary.
+        character_fallback: Whether that vocabulary encodes unknown words by their characters.
         max_tokens: Maximum length of a caption in training (tokens).
         profile: R@1, R@5 and R@10 of a model (text to image, percent), compared with the ceiling if given.
     """
@@ -60,7 +62,7 @@ def data_sections(
     if tokenizer.vocabulary is not None:
         vocabulary = tokenizer.vocabulary
     elif vocabulary_path is None:
-        vocabulary = Vocabulary.build(texts["train"].words, min_count)
+        vocabulary = Vocabulary.build(texts["train"].words, min_count, character_fallback=character_fallback)
     else:
         vocabulary = Vocabulary.load(vocabulary_path)
     duplicates, groups = diagnose_duplicates(texts, scans, {} if profile is None else {name: profile[0]})

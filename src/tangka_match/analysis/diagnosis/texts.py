@@ -63,7 +63,7 @@ def diagnose_texts(
             facts.append((f"{name}: out-of-vocabulary words", f"{unknown[name]:.2f} %"))
             findings += _unknown_words(name, text, vocabulary, unknown[name])
         findings += _wordless(name, text)
-        findings += _too_long(name, lengths[name], max_tokens)
+        findings += _too_long(name, [len(vocabulary.encode(words)) for words in text.words], max_tokens)
         findings += _cut_terms(name, text, terms)
         findings += _single_characters(name, text)
     findings += _length_drift(lengths)
@@ -165,7 +165,7 @@ def _wordless(name: str, text: Texts) -> list[Finding]:
 
 
 def _too_long(name: str, lengths: Sequence[int], max_tokens: int) -> list[Finding]:
-    cut = [line for line, length in enumerate(lengths, 1) if length > max_tokens - 2]
+    cut = [line for line, length in enumerate(lengths, 1) if length > max_tokens]
     if not cut:
         return []
     return [
@@ -173,9 +173,9 @@ def _too_long(name: str, lengths: Sequence[int], max_tokens: int) -> list[Findin
             "cut_captions",
             "warning",
             f"{count(len(cut), 'caption')} of {name} ({100 * len(cut) / len(lengths):.1f} %) longer than "
-            f"data.max_tokens={max_tokens}; the longest has {max(lengths)} words",
+            f"data.max_tokens={max_tokens}; the longest has {max(lengths)} tokens, <start> and <end> included",
             "they are truncated, and the model never reads their end",
-            f"set data.max_tokens={max(lengths) + 2}",
+            f"set data.max_tokens={max(lengths)}",
             ids=tuple(f"{name} caption {line}" for line in cut),
         )
     ]
