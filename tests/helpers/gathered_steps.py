@@ -67,7 +67,7 @@ def global_batch() -> Batch:
 
 def share_of(batch: Batch, rank: int) -> Batch:
     """Return the half of the pairs of a rank, padded to its longest caption."""
-    mine = Batch(*(part[3 * rank : 3 * rank + 3] for part in batch))
+    mine = Batch(*(None if part is None else part[3 * rank : 3 * rank + 3] for part in batch))
     longest = int(mine.token_mask.sum(1).max())
     return mine._replace(token_ids=mine.token_ids[:, :longest], token_mask=mine.token_mask[:, :longest])
 

@@ -66,7 +66,7 @@ def test_only_the_files_of_the_split_are_needed(run, demo_data, tmp_path):
         (("checkpoint=/nowhere.ckpt",), "/nowhere.ckpt: no such checkpoint"),
         (("device=quantum",), "'quantum' is not available here"),
         (("precision=16",), "precision='16': Input should be '32' or 'bf16'"),
-        (("fusion=median",), "fusion='median': Input should be 'mean' or 'rank'"),
+        (("fusion=median",), "fusion='median': Input should be 'mean', 'standardised' or 'rank'"),
         (("hubness=[nn]",), "hubness: hubness=['nn']: unknown correction"),
         (("hubness=[nnn]", "bank.split=val"), "bank.split=val holds the data under evaluation"),
         (("correction.beta=-1",), "correction.beta=-1.0 must be above 0"),

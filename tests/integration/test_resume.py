@@ -1,6 +1,7 @@
 """A run that is killed within an epoch and resumed has bitwise the same result as an uninterrupted run."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -48,12 +49,17 @@ def sigint_enabled():
 
 
 def start_and_stop(words, ledgers, how):
-    """Start a run, send it the signal ``how`` after ``KILL_AFTER`` steps, and return its exit code."""
+    """Start a run, send it the signal ``how`` after ``KILL_AFTER`` steps, and return its exit code.
+
+    Lightning logs the metrics of a step after the checkpoint of that step is written. A kill within the millisecond
+    between them loses these metrics, so the test waits for those of the next step.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "tangka_match.train", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 120
-    while not any(f'"step": {KILL_AFTER}' in path.read_text("utf-8") for path in ledgers()):
+    next_step = re.compile(rf'"event": "metrics", .*"step": {KILL_AFTER}\b')
+    while not any(next_step.search(path.read_text("utf-8")) for path in ledgers()):
         assert process.poll() is None, "the run ended before it could be stopped"
         assert time.monotonic() < deadline
         time.sleep(0.005)

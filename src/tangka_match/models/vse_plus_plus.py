@@ -8,7 +8,7 @@ from tangka_match.models.layers import check_dropout, check_regions, check_sizes
 from tangka_match.models.region_encoders import RegionProjection
 from tangka_match.models.text_encoders import TextGRU
 from tangka_match.ops import at_least_float32, dot_products, l2_normalise, masked_mean
-from tangka_match.types import Encoded
+from tangka_match.types import Encoded, Lengths
 
 
 class VSEPlusPlus(nn.Module):
@@ -36,6 +36,8 @@ class VSEPlusPlus(nn.Module):
         >>> model.similarity(images, texts).shape
         torch.Size([2, 5])
     """
+
+    reads_lengths = True
 
     @check_sizes
     def __init__(
@@ -73,13 +75,15 @@ class VSEPlusPlus(nn.Module):
         pooled = masked_mean(self.img_enc(regions, region_mask), region_mask)
         return Encoded(pooled=l2_normalise(at_least_float32(pooled)))
 
-    def encode_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Encoded:
+    def encode_texts(
+        self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"], lengths: Lengths | None = None
+    ) -> Encoded:
         """Encode captions as L2-normalised vectors, ``pooled``: the state of the GRU after the last real token.
 
         Raises:
             ShapeError: If a caption has no real token.
         """
-        states = self.txt_enc(token_ids, token_mask)
+        states = self.txt_enc(token_ids, token_mask, lengths)
         last = token_mask.sum(dim=1) - 1
         pooled = states[torch.arange(len(states), device=states.device), last]
         return Encoded(pooled=l2_normalise(at_least_float32(pooled)))

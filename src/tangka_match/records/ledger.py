@@ -26,7 +26,7 @@ LATEST = 2.0**40
 
 
 class Ledger:
-    """Writer of a ``ledger.jsonl``; written lines outlive a kill, and all but ``metrics`` a power cut.
+    """Writer of a ``ledger.jsonl``; written lines outlive a kill, and those of a run's start and end a power cut.
 
     Args:
         path: Ledger file; created if missing.
@@ -42,7 +42,7 @@ class Ledger:
             event: Name of the event.
             fields: Further fields, plain values that JSON can hold.
         """
-        append_line(self.path, event_line(event, fields), flush=event != "metrics")
+        append_line(self.path, event_line(event, fields), flush=event not in ("metrics", "checkpoint"))
 
 
 class LedgerContent(NamedTuple):
