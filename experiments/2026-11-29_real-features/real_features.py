@@ -28,7 +28,6 @@ RUNS = Path(__file__).parent / "runs"
 TABLE = Path(__file__).parent / "results.json"
 GALLERIES = EvaluationProtocol(gallery_size=363, draws=50, seed=0)
 CAPTIONS_PER_IMAGE = 5
-SELECTED = "val_metrics"
 
 
 class Row(NamedTuple):
@@ -86,9 +85,14 @@ def command_of(name: str, seed: int) -> list[str]:
     return [*row.words, f"data=f8kcn_{row.trained_on}", f"data.root=<{row.trained_on}>", f"seed={seed}"]
 
 
+def folder_of(name: str, seed: int) -> Path:
+    """Folder of what is kept of a run."""
+    return RUNS / f"{name.replace(',', '').replace(' ', '-')}-{seed}"
+
+
 def measure(name: str, seed: int, folders: dict[str, Path | None], work: Path) -> None:
     """Train a row with a seed and score test5, unless that is done."""
-    out, words = RUNS / f"{name.replace(',', '').replace(' ', '-')}-{seed}", command_of(name, seed)
+    out, words = folder_of(name, seed), command_of(name, seed)
     done = out / "run.json"
     if done.exists() and json.loads(done.read_text("utf-8"))["command"] == words:
         return
@@ -110,7 +114,7 @@ def measure(name: str, seed: int, folders: dict[str, Path | None], work: Path) -
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "scores.npy", np.load(evaluation / "similarity.npy").astype(np.float16))
     (out / "ranks.csv").write_bytes((evaluation / "ranks.csv").read_bytes())
-    kept = ("run_id", "git_commit", "machine", "seconds", "best_step", "total_steps", SELECTED)
+    kept = ("run_id", "git_commit", "machine", "seconds", "best_step", "total_steps", "val_metrics")
     text = json.dumps({"command": words, **{key: record[key] for key in kept}}, ensure_ascii=False, indent=1)
     done.write_text(text + "\n", "utf-8")
 
@@ -138,7 +142,7 @@ def table() -> dict[str, dict[str, Any]]:
     said: dict[str, dict[int, dict]] = {}
     for name in ROWS:
         for seed in range(10):
-            folder = RUNS / f"{name.replace(',', '').replace(' ', '-')}-{seed}"
+            folder = folder_of(name, seed)
             if (folder / "run.json").exists():
                 scores.setdefault(name, {})[seed] = torch.from_numpy(np.load(folder / "scores.npy")).float()
                 said.setdefault(name, {})[seed] = json.loads((folder / "run.json").read_text("utf-8"))
@@ -165,7 +169,7 @@ def row(by_seed: dict[int, torch.Tensor], said: dict[int, dict]) -> dict[str, An
             for metric in ("mean_r1", "rsum"):
                 found.setdefault(f"{where} {metric}", []).append(round(metrics[metric], 3))
     for metric in ("mean_r1", "rsum"):
-        found[f"val {metric}"] = [round(one[SELECTED][metric], 3) for one in said.values()]
+        found[f"val {metric}"] = [round(one["val_metrics"][metric], 3) for one in said.values()]
     found["seconds"] = [one["seconds"] for one in said.values()]
     return found
 

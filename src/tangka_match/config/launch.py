@@ -49,14 +49,13 @@ def launch(config: DictConfig) -> RunResult:
         keep_absolute_paths(config)
         return train(build_plan(config, HydraConfig.get().overrides.task))
     folder, saved = _find_stopped_run(config, str(resume))
-    given = _given_settings()
-    if longer := [
-        name for name in LENGTH if name in given and OmegaConf.select(config, name) != OmegaConf.select(saved, name)
-    ]:
-        for name in longer:
-            OmegaConf.update(saved, name, OmegaConf.select(config, name))
-        return train(build_plan(saved, [f"{name}={OmegaConf.select(saved, name)}" for name in longer]), parent=folder)
-    return train(build_plan(saved), folder)
+    given = {name: OmegaConf.select(config, name) for name in _given_settings() if name in LENGTH}
+    changed = {name: value for name, value in given.items() if value != OmegaConf.select(saved, name)}
+    if not changed:
+        return train(build_plan(saved), folder)
+    for name, value in changed.items():
+        OmegaConf.update(saved, name, value)
+    return train(build_plan(saved, [f"{name}={value}" for name, value in changed.items()]), parent=folder)
 
 
 def _find_stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig]:

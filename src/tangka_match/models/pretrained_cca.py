@@ -68,7 +68,7 @@ class PretrainedCCA(CCA):
         )
         self._config = resolve_config(text_model, text_config)
         self.text_tower = TextTower.pretrained(self._config, text_model, vocab_size, lr_multiplier=1.0, thaw_at=1.0)
-        self.text_tower.requires_grad_(False)  # DDP waits for the gradient of every other parameter
+        self.text_tower.requires_grad_(False)  # else DDP would wait for its gradients
         self.sentence_projection = nn.Parameter(INITIAL_SCALE * torch.randn(self.text_tower.width, embed_dim))
         self.register_buffer("sentence_mean", torch.zeros(self.text_tower.width))
         self.register_buffer("sentence_scale", torch.ones(()))
@@ -84,12 +84,13 @@ class PretrainedCCA(CCA):
 
     def _fit_texts(self, captions: PairedCaptions) -> Tensor:
         bag = super()._fit_texts(captions)
-        batches = zip(
-            captions.token_ids.split(_CAPTIONS_PER_BATCH), captions.token_mask.split(_CAPTIONS_PER_BATCH), strict=True
-        )
-        # Padding to the longest caption of the whole set would cost several times the time.
-        trimmed = ((ids[:, : int(mask.sum(1).max())], mask[:, : int(mask.sum(1).max())]) for ids, mask in batches)
-        sentences = torch.cat([self._sentences(ids, mask) for ids, mask in trimmed])
+        parts = []
+        for start in range(0, len(captions.token_ids), _CAPTIONS_PER_BATCH):
+            mask = captions.token_mask[start : start + _CAPTIONS_PER_BATCH]
+            longest = int(mask.sum(dim=1).max())  # of this batch, not of the whole set
+            ids = captions.token_ids[start : start + _CAPTIONS_PER_BATCH]
+            parts.append(self._sentences(ids[:, :longest], mask[:, :longest]))
+        sentences = torch.cat(parts)
         self.sentence_mean.copy_(sentences.mean(dim=0))
         sentences -= self.sentence_mean
         spread = sentences.square().sum(dim=1).mean().sqrt()

@@ -57,7 +57,8 @@ class TextTower(nn.Module):
         """Build the encoder with the weights of ``text_model``; random ones if it is ``None``, as for a checkpoint.
 
         Raises:
-            ConfigError: As the class, or if the model cannot be read or does not fit the vocabulary.
+            ConfigError: If the config belongs to another kind of model, a number is out of range, or the model cannot
+                be read or does not fit the vocabulary.
         """
         tower = cls(config, vocab_size, lr_multiplier, thaw_at)
         if text_model is not None and not on_meta_device():

@@ -127,6 +127,12 @@ def test_longer_run_continues_the_parent_with_its_settings(saved, tmp_path):
     assert plan.settings.name == "debug"
 
 
+def test_the_length_that_the_run_has_anyway_is_an_exact_resume(saved):
+    length = OmegaConf.load(saved).trainer.max_epochs
+    _, resume = launched(f"resume={RUN_ID}", f"paths.runs={saved.parents[1]}", f"trainer.max_epochs={length}")
+    assert resume.run_id == RUN_ID
+
+
 def test_resume_refuses_other_settings(saved):
     message = refused(saved, "optimizer.lr=1", "model=vse_tiny")
     assert f"resume={RUN_ID} continues a run with its own settings, but the command also sets" in message

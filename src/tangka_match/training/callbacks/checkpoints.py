@@ -98,7 +98,8 @@ class LastCheckpoint(Checkpoint):
 
     It does not write on Ctrl-C or an error, which can happen in the middle of an optimizer step, nor while gradients
     are being accumulated, because a checkpoint does not hold them. A resumed run repeats the steps since the last
-    write, with bitwise equal results.
+    write, with bitwise equal results. Lightning logs the metrics of a step after this callback: a kill between the two
+    leaves the weights exact, but the metrics of that one step are missing in the ledger.
 
     Args:
         path: Path of ``last.ckpt``.

@@ -48,6 +48,16 @@ def test_truncated_captions():
     assert "data.max_tokens=9" in finding.do
 
 
+def test_truncated_captions_are_counted_in_tokens():
+    """An unknown word of four known characters is four tokens, so that the caption has 5 + 4 + 2."""
+    held_out = [*SENTENCE[:5], "莲花度母"]
+    given = {"train": texts(*[SENTENCE] * 20), "val": texts(*[SENTENCE] * 39, held_out)}
+    vocabulary = Vocabulary.build([SENTENCE], character_fallback=True)
+    (finding,) = diagnose_texts(given, vocabulary, TERMS, max_tokens=8).findings
+    assert (finding.code, finding.ids) == ("cut_captions", ("val caption 40",))
+    assert "data.max_tokens=11" in finding.do
+
+
 def test_split_terms():
     (finding,) = diagnose(train=[["手持", "嘎巴", "拉碗"]] * 3 + [SENTENCE] * 17, val=[SENTENCE] * 20).findings
     assert finding.code == "terms_cut"
