@@ -8,6 +8,7 @@ Each line is ``{"event": ..., "time": seconds since 1970, ...}``. Events:
 - ``environment``: the machine on which the run continues.
 - ``metrics``: ``values`` logged at ``step`` (from 0) and ``epoch``.
 - ``checkpoint``: ``last.ckpt`` was written at ``step``.
+- ``phases``: ``seconds`` by phase since the last such event, written at the end of each epoch; see ``working_time``.
 - ``verdict``: warning of the training guard.
 - ``end``: ``status`` is ``finished``, ``pruned``, ``stopped`` or ``failed``. A killed run has no ``end``.
 """

@@ -16,6 +16,7 @@ from tangka_match.metric_names import METRICS, VAL_PREFIX
 from tangka_match.records.curves import best_validation
 from tangka_match.records.run_files import RunFiles, read_run_files
 from tangka_match.records.setting_names import with_current_targets, with_first_names
+from tangka_match.records.working_time import WorkingTime, read_working_time
 
 RUNNING, KILLED = "running", "killed"
 """Statuses of a run whose ledger has no ``end`` event: if a process holds its lock, and if none does."""
@@ -57,6 +58,7 @@ class RunRecord:
         started: Start time, in seconds since 1970.
         clock: Working time of the logged steps.
         seconds: Working time in total, in seconds.
+        working_time: Working time by phase.
         steps: Optimizer steps done.
         best_step: Optimizer steps done at the best validation; ``None`` before the first one.
         metrics: Metrics of the best checkpoint (finished runs) or of the best validation so far, by ``METRICS``; with
@@ -87,6 +89,7 @@ class RunRecord:
     started: float | None
     clock: Clock
     seconds: float
+    working_time: WorkingTime
     steps: int
     best_step: int | None
     metrics: Mapping[str, float]
@@ -142,6 +145,7 @@ def make_record(files: RunFiles) -> RunRecord:
         started=_number(start.get("time")),
         clock=clock,
         seconds=seconds,
+        working_time=read_working_time(events),
         steps=clock.steps[-1] if clock.steps else 0,
         best_step=_whole(result.get("best_step")) or best_step,
         metrics=_metrics(scored.get("metrics", result.get("val_metrics")))

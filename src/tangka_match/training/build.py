@@ -19,6 +19,7 @@ from tangka_match.training.callbacks import (
     HardBatches,
     LastCheckpoint,
     LastValidation,
+    PhaseTimer,
     Pruning,
     TrainingGuard,
     WordStart,
@@ -114,6 +115,7 @@ def build_callbacks(
         *([HardBatches(data)] if data.hard_batches > 0 else []),
         *chosen,
         *([] if pruning is None else [pruning]),
+        PhaseTimer(lambda time: recorder.note("phases", **time.record())),  # last, so that phases hold the callbacks
     ]
 
 

@@ -20,6 +20,7 @@ from tangka_match.records.environment import describe_environment
 from tangka_match.records.ledger import Ledger, read_ledger
 from tangka_match.records.metrics_table import MetricsTable
 from tangka_match.records.run_folder import RunFolder, config_hash
+from tangka_match.records.working_time import WorkingTime, read_working_time
 from tangka_match.retrieval.evaluation_files import write_ranks_table
 from tangka_match.retrieval.metadata import METADATA_KEY, check_metadata, read_checkpoint
 from tangka_match.training.callbacks.guard import Verdict
@@ -167,6 +168,11 @@ class Recorder:
         """Append an event to the ledger, on the main process only."""
         if is_main_process():
             self._ledger.write(event, **fields)
+
+    @property
+    def working_time(self) -> WorkingTime:
+        """Working time of the run so far by phase; empty on other processes than the main one."""
+        return read_working_time(read_ledger(self.folder.ledger) if is_main_process() else ())
 
     def report(self, verdict: Verdict) -> None:
         """Log a verdict of the guard, and append it to the ledger."""

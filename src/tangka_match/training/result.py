@@ -6,6 +6,7 @@ from typing import Any
 import rich
 
 from tangka_match.records.run_folder import RunFolder
+from tangka_match.records.working_time import WorkingTime
 from tangka_match.retrieval.tables import recall_table
 from tangka_match.training.callbacks.guard import Verdict
 from tangka_match.training.distributed import rank_zero_only
@@ -58,6 +59,7 @@ class RunResult:
         total_steps: Optimizer steps of the run.
         verdicts: Verdicts of the guard.
         num_parameters: Parameters of the model.
+        working_time: Working time by phase.
         pruned: Whether a study stopped the run early because other trials were better.
         held_out: Result on the held-out fold; ``None`` without cross-validation.
     """
@@ -72,6 +74,7 @@ class RunResult:
     total_steps: int
     verdicts: list[Verdict]
     num_parameters: int
+    working_time: WorkingTime
     pruned: bool
     held_out: HeldOutResult | None = None
 
@@ -100,6 +103,8 @@ def print_result(result: RunResult) -> None:
             )
         )
     folder = result.folder
+    if where := result.working_time.describe():
+        console.print(f"time         {where}", highlight=False, soft_wrap=True)
     if result.verdicts:  # each was logged in full when it was found
         found = ", ".join(f"{verdict.code} (step {verdict.step:,})" for verdict in result.verdicts)
         console.print(f"guard        {found}; explained above and in result.json", highlight=False, soft_wrap=True)

@@ -186,6 +186,7 @@ def _validate_best(
         total_steps=trainer.global_step,
         verdicts=guard.verdicts,
         num_parameters=count_parameters(module.matcher),
+        working_time=recorder.working_time,
         pruned=pruned,
         held_out=held_out,
     )

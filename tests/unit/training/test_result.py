@@ -7,6 +7,7 @@ from rich.console import Console
 
 from helpers.metrics import METRICS
 from tangka_match.records.run_folder import RunFolder
+from tangka_match.records.working_time import WorkingTime
 from tangka_match.training.callbacks.guard import Verdict
 from tangka_match.training.distributed import rank_zero_only
 from tangka_match.training.result import HeldOutResult, RunResult, print_result
@@ -25,6 +26,7 @@ def result():
         total_steps=3300,
         verdicts=[Verdict("collapse", "loss=[a list]: lower optimizer.lr", 1100)],
         num_parameters=28_500_000,
+        working_time=WorkingTime({"data": 30.0, "forward and backward": 60.0, "validation": 10.0}, gpu_busy=15.0),
         pruned=False,
     )
 
@@ -45,7 +47,8 @@ def test_verdicts_and_paths_are_printed(result, monkeypatch):
     with console.capture() as capture:
         print_result(result)
     lines = capture.get().splitlines()
-    assert lines[-4:] == [
+    assert lines[-5:] == [
+        "time         data 30 %, forward and backward 60 %, validation 10 %; GPU busy 15 %",
         "guard        collapse (step 1,100); explained above and in result.json",
         "run folder   /r/20260101",
         "curves       /r/20260101/curves.png",

@@ -201,6 +201,13 @@ function verdictCell(row) {
   return [el("span", { className: `verdict ${words}` }, t(words)), el("div", { className: "sub" }, signed(difference))];
 }
 
+function phasesText(run) {
+  const shares = Object.entries(run.phases).map(([phase, share]) => `${t(`phase ${phase}`)} ${share} %`);
+  if (run.gpuBusy !== null) shares.push(t("gpuBusy", run.gpuBusy));
+  if (run.peakMemory !== null) shares.push(t("peakMemory", number(run.peakMemory)));
+  return shares.join(t("listSeparator"));
+}
+
 function detail(run) {
   const rowsOf = [
     [t("status"), `${statusText(run.status)}${t("colon")}${statusHelp(run.status)}`],
@@ -211,6 +218,7 @@ function detail(run) {
     [t("commit"), run.commit],
     [t("bestStep"), run.bestStep === null ? null : `${number(run.bestStep, 4)} / ${number(run.steps, 4)}`],
     [t("stepTime"), run.stepSeconds === null ? null : duration(run.stepSeconds)],
+    [t("phases"), phasesText(run)],
     [t("parameters"), run.parameters === null ? null : number(run.parameters)],
     [t("queries"), run.queries === null ? null : t("imagesCaptions", ...run.queries.map((n) => number(n, 4)))],
     ...run.verdicts.map(([code, message]) => [`${t("guard")}${t("colon")}${code}`, message]),

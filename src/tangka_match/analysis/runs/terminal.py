@@ -103,6 +103,7 @@ def _facts(run: RunRecord) -> list[tuple[str, str]]:
         ("status", run.status),
         ("started", started),
         ("time", duration(run.seconds) + ("" if rate is None else f", {rate:.3g} s per step")),
+        ("of which", run.working_time.describe()),
         ("steps", f"{run.steps:,}" + ("" if run.best_step is None else f", best at {run.best_step:,}")),
         ("sweep", "" if run.sweep is None else run.sweep + job),
         ("overrides", " ".join(run.overrides)),

@@ -4,6 +4,7 @@ from tangka_match.training.callbacks.averaging import MovingAveraging, TailAvera
 from tangka_match.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from tangka_match.training.callbacks.guard import TrainingGuard
 from tangka_match.training.callbacks.hard_batches import HardBatches, check_neighbours
+from tangka_match.training.callbacks.phases import PhaseTimer
 from tangka_match.training.callbacks.resume import ExactResume
 from tangka_match.training.callbacks.starts import ClosedFormStart, WordStart
 from tangka_match.training.callbacks.validation import EarlyStopping, LastValidation, Pruning, ValidationLines
@@ -17,6 +18,7 @@ __all__ = [
     "LastCheckpoint",
     "LastValidation",
     "MovingAveraging",
+    "PhaseTimer",
     "Pruning",
     "TailAveraging",
     "TrainingGuard",

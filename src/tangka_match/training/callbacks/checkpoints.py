@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     It writes to a file beside the target, flushes it to disk and renames it. Lightning's own writer goes through the
     system's temporary folder, which may be on another file system, and then a move is a copy.
+
+    Attributes:
+        seconds: Time spent writing so far.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 0.0
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Write a checkpoint; if that fails, the previous file is kept.
@@ -36,6 +44,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             TrainingError: If the disk is full or the folder is not writable.
         """
+        began = time.perf_counter()
         target = Path(path)
         partial = target.with_name(target.name + ".partial")
         try:
@@ -45,6 +54,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(target)
+            self.seconds += time.perf_counter() - began
         except (OSError, RuntimeError) as error:  # torch turns some write errors into RuntimeError
             with contextlib.suppress(OSError):  # the folder may not exist
                 partial.unlink()
