@@ -152,17 +152,19 @@ def read_settings(
 
 
 def usable_device(device: str) -> str:
-    """Return ``device`` if torch can compute on it; a pydantic validator.
+    """Return ``device`` if torch can compute on it, and for ``"auto"`` the GPU, if there is one; a pydantic validator.
 
     Raises:
         ValueError: If this machine has no such device.
     """
     import torch
 
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"{device!r} is not available here; use cpu, or cuda on a machine with a GPU") from error
+        raise ValueError(f"{device!r} is not available here; use auto, cpu, or cuda on a machine with a GPU") from error
     return device
 
 

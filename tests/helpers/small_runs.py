@@ -94,6 +94,7 @@ def small_settings(
                 "lr_multipliers": None,
                 "noisy_pairs_from": None,
                 "checkpoint_every_n_steps": checkpoint_every_n_steps,
+                "tf32": True,
                 "compile": False,
             },
             "trainer": TRAINER | trainer,

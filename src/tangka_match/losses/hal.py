@@ -86,7 +86,7 @@ class HALLoss(nn.Module):
         The loss of a constant matrix is convex in the constant; bisection on the sign of its slope finds the minimum.
         """
         gamma, epsilon, negatives = self.gamma, self.epsilon, ~inputs.positives
-        counts = torch.cat([negatives.sum(dim=1), negatives.sum(dim=0)]).double()
+        counts = torch.cat([negatives.sum(dim=1), negatives.sum(dim=0)]).cpu().double()  # Apple's GPUs have no float64
         low, high = -abs(epsilon) - (2 + math.log(len(negatives))) / gamma, 1.0
         for _ in range(60):
             score = (low + high) / 2

@@ -151,7 +151,7 @@ class MomentumQueueLoss(ContextualLoss):
         allowed = candidates(inputs.positives)
         queued = 0 if self._queue_counts is None else self._queue_counts
         counts = torch.cat([allowed.sum(dim=1) + queued, allowed.sum(dim=0) + queued])
-        return counts.double().log().mean().item()
+        return counts.cpu().double().log().mean().item()  # Apple's GPUs have no float64
 
     def _negatives(self, count: int, keys: MomentumKeys | None) -> Bool[Tensor, "B Q"]:
         """Mark queued pairs that share neither image nor text with a row; without keys, all queued pairs."""

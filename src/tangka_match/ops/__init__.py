@@ -11,8 +11,10 @@ from tangka_match.ops.numerics import (
     autocast_dtype,
     bound_primitive_caches,
     dot_products,
+    full_precision,
     l2_normalise,
     low_component_share,
+    tf32,
 )
 from tangka_match.ops.pooling import attention_pool, k_max_pool, masked_max, masked_mean, masked_softmax, tfidf_overlap
 from tangka_match.ops.sequences import (
@@ -35,6 +37,7 @@ __all__ = [
     "autocast_dtype",
     "bound_primitive_caches",
     "dot_products",
+    "full_precision",
     "group_by_length",
     "k_max_pool",
     "l2_normalise",
@@ -48,6 +51,7 @@ __all__ = [
     "real_words",
     "sinusoidal_positions",
     "stacked_cross_attention",
+    "tf32",
     "tfidf_overlap",
     "to_device",
     "unit_context_weights",

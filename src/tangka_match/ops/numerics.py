@@ -1,6 +1,8 @@
-"""L2 normalisation, operations that need more than half precision, oneDNN settings, and a two-Gaussian mixture."""
+"""L2 normalisation, the precision of operations, oneDNN settings, and a two-Gaussian mixture."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
@@ -73,6 +75,41 @@ def dot_products(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"]) -> Float[Tens
     """
     with torch.autocast(x.device.type, enabled=False):
         return x @ y.T
+
+
+@contextmanager
+def tf32(*, allowed: bool) -> Iterator[None]:
+    """Allow or forbid TF32, NVIDIA's matrix products of float32 values with 10 bits of mantissa, within the block.
+
+    By default torch uses it in cuDNN, so in recurrent layers, but not in other matrix products. Without a GPU nothing
+    changes.
+
+    Args:
+        allowed: Whether matrix products, convolutions and recurrent layers may use TF32.
+    """
+    if not torch.cuda.is_available():
+        yield
+        return
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        for backend in backends:
+            backend.allow_tf32 = allowed
+        yield
+    finally:
+        for backend, value in zip(backends, before, strict=True):
+            backend.allow_tf32 = value
+
+
+@contextmanager
+def full_precision(device_type: str) -> Iterator[None]:
+    """Compute float32 inputs in float32 within the block: no autocast, no TF32.
+
+    Args:
+        device_type: Type of the device of the computation, such as ``"cuda"``.
+    """
+    with torch.autocast(device_type, enabled=False), tf32(allowed=False):
+        yield
 
 
 def bound_primitive_caches() -> None:

@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from tangka_match.errors import DataFormatError
-from tangka_match.ops import bound_primitive_caches
+from tangka_match.ops import bound_primitive_caches, tf32
 from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher
 
 
@@ -18,6 +18,7 @@ def inference(matcher: Matcher, device: torch.device, dtype: torch.dtype = torch
 
     Modes are restored per module, because a frozen part may be in evaluation mode while the rest trains. Autocast is
     off by default, because bfloat16 has only 128 levels between 0.5 and 1: in a gallery of thousands most scores tie.
+    TF32 is off too.
 
     Args:
         matcher: Model to use.
@@ -29,7 +30,11 @@ def inference(matcher: Matcher, device: torch.device, dtype: torch.dtype = torch
         matcher.eval()
     bound_primitive_caches()
     try:
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+        with (
+            torch.inference_mode(),
+            torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16),
+            tf32(allowed=False),
+        ):
             yield
     finally:
         for part, mode in modes.items():

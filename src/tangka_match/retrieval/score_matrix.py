@@ -13,6 +13,12 @@ from tangka_match.types import Encoded, Matcher
 MAX_ELEMENTS = 2**25
 """Elements in the largest tensor of a chunk: 128 MB in float32. A matcher holds a few such tensors at once."""
 
+_TENSORS_AT_ONCE = 32
+"""Tensors of the size of a chunk that a GPU is taken to hold at once."""
+
+RESIDENT_SHARE = 0.4
+"""Share of the free memory of a GPU up to which all encoded images are kept there while they are scored."""
+
 CAPTION_CHUNK = 64
 """Captions per chunk, unless one image against them exceeds ``max_elements``."""
 
@@ -27,7 +33,7 @@ def score_matrix(
     *,
     image_chunk: int | None = None,
     caption_chunk: int | None = None,
-    max_elements: int = MAX_ELEMENTS,
+    max_elements: int | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
     progress: Callable[[int, int], None] | None = None,
@@ -39,14 +45,17 @@ def score_matrix(
     chunks of short captions take more images at once. Chunking changes the scores by rounding only, as `Matcher`
     requires; rows and columns keep the order of the input.
 
+    On a GPU the encoded images are copied once, if they take at most ``RESIDENT_SHARE`` of its free memory, and the
+    scores of each chunk of captions are copied back at once. If its memory runs out, chunks are halved.
+
     Args:
         matcher: Model; used in evaluation mode, and returned to its previous mode.
         images: I encoded images.
         texts: C encoded captions.
         image_chunk: Images per chunk; chosen by ``max_elements`` if not given.
         caption_chunk: Captions per chunk; chosen by ``max_elements`` if not given, at most ``CAPTION_CHUNK``.
-        max_elements: Upper bound of images x captions x words x max(dimensions, regions) per chunk. A chunk has at
-            least one image and one caption, even above this bound.
+        max_elements: Upper bound of images x captions x words x max(dimensions, regions) per chunk;
+            `default_elements` if not given. A chunk has at least one image and one caption, even above this bound.
         device: Device of the computation; the matcher's own if not given.
         dtype: Precision of the computation, see `inference`.
         progress: Callback after each chunk of captions, with the number of captions done and in total.
@@ -55,7 +64,7 @@ def score_matrix(
         Scores, (I, C), float32 on the CPU: rows images, columns captions, higher = closer.
 
     Raises:
-        ConfigError: If a chunk size or ``max_elements`` is below 1.
+        ConfigError: If a chunk size or ``max_elements`` is below 1, or not even one image fits in the GPU's memory.
         ShapeError: If the matcher does not return one score per image and caption of a chunk.
     """
     for name, size in (("image_chunk", image_chunk), ("caption_chunk", caption_chunk), ("max_elements", max_elements)):
@@ -63,19 +72,82 @@ def score_matrix(
             raise ConfigError(f"{name}={size} must be >= 1; leave it out to have it chosen")
     target = device_of(matcher, _vectors(images).device) if device is None else torch.device(device)
     result = torch.empty(len(images), len(texts))
-    done = 0
+    limit = default_elements(target) if max_elements is None else max_elements
     with inference(matcher, target, dtype):
-        for columns in _caption_chunks(images, texts, caption_chunk, max_elements):
+        rows = _Rows(matcher, images, target)
+        done = 0
+        for columns in _caption_chunks(images, texts, caption_chunk, limit):
             captions = _trim(texts[columns]).to(target)
-            budget = max_elements // (len(columns) * _pair_elements(images, captions))
-            step = image_chunk or max(1, budget)
-            for start in range(0, len(images), step):
-                rows = _trim(images[start : start + step]).to(target)
-                result[start : start + step, columns] = _score(matcher, rows, captions).to("cpu", torch.float32)
+            budget = limit // (len(columns) * _pair_elements(images, captions))
+            result[:, columns] = rows.score(captions, min(image_chunk or max(1, budget), len(images)))
             done += len(columns)
             if progress is not None:
                 progress(done, len(texts))
     return result
+
+
+def default_elements(device: torch.device) -> int:
+    """Return the bound of elements per chunk: ``MAX_ELEMENTS``, or more on a GPU with memory to spare.
+
+    It is a power of two, so that small changes of the free memory do not change the chunks, and with them the rounding.
+    """
+    if device.type != "cuda":
+        return MAX_ELEMENTS
+    affordable = torch.cuda.mem_get_info(device)[0] // (4 * _TENSORS_AT_ONCE)
+    return max(MAX_ELEMENTS, 1 << max(affordable, 1).bit_length() - 1)
+
+
+class _Rows:
+    """Encoded images, scored in chunks on the device of the computation.
+
+    Args:
+        matcher: Model.
+        images: Encoded images.
+        target: Device of the computation.
+    """
+
+    def __init__(self, matcher: Matcher, images: Encoded, target: torch.device) -> None:
+        self._matcher, self._target = matcher, target
+        self._lengths = _lengths(images).cpu()  # on the host, which then waits for the device only once per block
+        self._images = images.to(target) if _fits(images, target) else images
+        self._parts = 1  # in how many parts a chunk is divided, because the memory ran out
+
+    def score(self, captions: Encoded, step: int) -> Float[Tensor, "I c"]:
+        """Score all images against a chunk of captions, ``step`` images at a time; float32 on the CPU.
+
+        Raises:
+            ConfigError: If the memory of the device runs out with a single image.
+        """
+        found: list[Tensor] = []
+        start = 0
+        while start < len(self._images):
+            size = max(1, step // self._parts)
+            try:
+                found.append(_score(self._matcher, self._chunk(start, size), captions).float())
+            except torch.OutOfMemoryError as error:
+                if size == 1:
+                    raise ConfigError(
+                        f"the memory of {self._target} ran out while one image was scored against {len(captions)} "
+                        "captions: use device=cpu, or free the GPU (nvidia-smi lists the programs on it)"
+                    ) from error
+                self._parts *= 2
+                torch.cuda.empty_cache()
+                continue
+            start += size
+        return torch.cat(found).cpu()
+
+    def _chunk(self, start: int, size: int) -> Encoded:
+        """Return images from row ``start`` on, without the padding that all of them share."""
+        longest = int(self._lengths[start : start + size].max())
+        return _cut(self._images[start : start + size], longest).to(self._target)
+
+
+def _fits(images: Encoded, target: torch.device) -> bool:
+    """Whether all images can stay on the device."""
+    if target.type != "cuda":
+        return False
+    size = sum(part.nbytes for part in (images.pooled, images.tokens, images.mask) if part is not None)
+    return size <= RESIDENT_SHARE * torch.cuda.mem_get_info(target)[0]
 
 
 def _score(matcher: Matcher, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:
@@ -119,10 +191,14 @@ def _lengths(encoded: Encoded) -> Int[Tensor, " N"]:
 
 def _trim(encoded: Encoded) -> Encoded:
     """Remove the padding that all items share."""
+    return _cut(encoded, int(_lengths(encoded).max()))
+
+
+def _cut(encoded: Encoded, length: int) -> Encoded:
+    """Keep the first positions of each item."""
     if encoded.tokens is None or encoded.mask is None:
         return encoded
-    longest = int(_lengths(encoded).max())
-    return Encoded(encoded.pooled, encoded.tokens[:, :longest], encoded.mask[:, :longest])
+    return Encoded(encoded.pooled, encoded.tokens[:, :length], encoded.mask[:, :length])
 
 
 def rank_scores(similarity: Float[Tensor, "I C"], values: Float[Tensor, "N M"] | None = None) -> Float[Tensor, "N M"]:

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from tangka_match.losses import LossContext, LossInputs, LossTerms, MatchingLoss, needs_context, positive_mask
 from tangka_match.metric_names import VAL_PREFIX
 from tangka_match.metrics import RetrievalMetrics
+from tangka_match.ops import full_precision
 from tangka_match.retrieval import score_matrix
 from tangka_match.retrieval.metadata import METADATA_KEY
 from tangka_match.training.augmentation import Augmentation
@@ -204,7 +205,7 @@ class MatchingModule(pl.LightningModule):
 
     def validation_step(self, batch: ImageBatch | CaptionBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Encode a batch of the gallery in float32, whatever the training precision."""
-        with torch.autocast(self.device.type, enabled=False):
+        with full_precision(self.device.type):
             self._gallery.add(batch)
 
     def on_validation_epoch_end(self) -> None:

@@ -32,6 +32,24 @@ def environment_variable(name: str, value: str) -> Iterator[None]:
             os.environ[name] = before
 
 
+@contextmanager
+def explained_out_of_memory() -> Iterator[None]:
+    """Explain what to change if the memory of a GPU runs out in the block.
+
+    Raises:
+        TrainingError: If it does.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        reason = str(error).split(". ")[0]
+        raise TrainingError(
+            f"the memory of the GPU ran out ({reason}). Lower data.batch_size; or keep the batch and set "
+            "training.chunk_size=<pairs encoded at a time>; trainer.precision=bf16-mixed and data.device_features=false "
+            "take less memory too. Other programs on the same GPU count: nvidia-smi lists them"
+        ) from error
+
+
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc, malloc.h
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from tangka_match.data.split import Split
 from tangka_match.data.tokenizer import tokenizer_from_settings
 from tangka_match.metrics import Ranks, confidence_intervals, retrieval_ranks, summarise
-from tangka_match.ops import bound_primitive_caches
+from tangka_match.ops import bound_primitive_caches, tf32
 from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder, config_hash, create_run_folder
 from tangka_match.records.run_log import log_to, quiet_libraries
 from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
@@ -26,7 +26,7 @@ from tangka_match.training.encoding import validation_similarity
 from tangka_match.training.initial_weights import check_start, read_start, start_from
 from tangka_match.training.module import MatchingModule
 from tangka_match.training.plan import RunPlan, SweepJob, check_schedule, length_warnings, planned_length
-from tangka_match.training.process import environment_variable, keep_freed_memory
+from tangka_match.training.process import environment_variable, explained_out_of_memory, keep_freed_memory
 from tangka_match.training.recorder import Recorder, count_parameters
 from tangka_match.training.result import HeldOutResult, RunResult
 from tangka_match.training.trainer import build_trainer, strategy_for
@@ -144,7 +144,8 @@ def _fit(
     data.batch_sampler.repeats_first_epoch = bool(settings.overfit_batches)
     if plan.settings.training.compile:
         compile_matcher(matcher)
-    trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+    with tf32(allowed=plan.settings.training.tf32), explained_out_of_memory():
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
     guard.conclude(trainer.global_step)
     return _validate_best(plan, module, recorder, trainer, guard, pruned=pruning is not None and pruning.pruned)
 

@@ -82,6 +82,7 @@ class TrainingSettings(Settings):
     lr_multipliers: dict[str, Annotated[float, Field(gt=0.0)]] | None
     checkpoint_every_n_steps: Annotated[int, Field(ge=1)]
     compile: bool
+    tf32: bool
 
     @field_validator("monitor")
     @classmethod

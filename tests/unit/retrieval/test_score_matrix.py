@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,7 +9,7 @@ from helpers.stub_matchers import MaxMeanMatcher, PooledMatcher
 from tangka_match.errors import ConfigError, ShapeError
 from tangka_match.metrics import retrieval_ranks
 from tangka_match.retrieval import score_matrix
-from tangka_match.retrieval.score_matrix import CAPTION_CHUNK, rank_scores
+from tangka_match.retrieval.score_matrix import CAPTION_CHUNK, MAX_ELEMENTS, _Rows, default_elements, rank_scores
 from tangka_match.types import Encoded
 
 
@@ -154,3 +156,52 @@ class TestMistakes:
 
         with pytest.raises(ShapeError, match=r"Transposed\.similarity returned \(3, 2\) for 2 images and 3 captions"):
             score_matrix(Transposed(), vectors(2, 0), vectors(3, 1))
+
+
+class Cramped(Recorder):
+    """Has memory for two images at a time."""
+
+    failures = 0
+
+    def similarity(self, images, texts):
+        if len(images) > 2:
+            self.failures += 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return super().similarity(images, texts)
+
+
+class TestGpuMemory:
+    """What a GPU would meet; without one, a matcher raises its errors, and torch's questions about it are answered."""
+
+    def test_chunks_are_halved_until_they_fit_and_stay_so(self):
+        images, texts = sequences([3] * 9, seed=0), sequences([2] * 70, seed=1)
+        cramped = Cramped()
+        found = score_matrix(cramped, images, texts)
+        assert torch.equal(found, score_matrix(MaxMeanMatcher(), images, texts, image_chunk=2))
+        first, second = CAPTION_CHUNK, 70 - CAPTION_CHUNK
+        assert cramped.failures == 2, "nine images, then four"
+        assert [call[0] for call in cramped.calls] == [2, 2, 2, 2, 1] * 2
+        assert {call[2] for call in cramped.calls} == {first, second}
+
+    def test_single_image_that_does_not_fit_is_an_error(self):
+        class Full(MaxMeanMatcher):
+            def similarity(self, images, texts):
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+
+        with pytest.raises(ConfigError, match=r"the memory of cpu ran out .* against 2 captions: use device=cpu"):
+            score_matrix(Full(), sequences([3] * 4, seed=0), sequences([2, 1], seed=1))
+
+    @pytest.mark.parametrize(
+        ("free", "elements"), [(0, MAX_ELEMENTS), (2**33, 2**26), (24 * 10**9, 2**27), (24 * 10**9 + 2**20, 2**27)]
+    )
+    def test_chunks_grow_with_free_memory(self, monkeypatch, free, elements):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 2 * free))
+        assert default_elements(torch.device("cuda")) == elements
+
+    @pytest.mark.parametrize(("free", "is_resident"), [(10**9, True), (1000, False)])
+    def test_images_are_copied_at_once_if_they_fit(self, monkeypatch, free, is_resident):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+        copied = []
+        monkeypatch.setattr(Encoded, "to", lambda self, device=None, dtype=None: copied.append(len(self)) or self)
+        _Rows(MaxMeanMatcher(), sequences([3] * 8, seed=0), SimpleNamespace(type="cuda"))
+        assert copied == ([8] if is_resident else [])

@@ -13,6 +13,7 @@ TRAINING = {
     "lr_multipliers": None,
     "noisy_pairs_from": None,
     "checkpoint_every_n_steps": 1,
+    "tf32": True,
     "compile": False,
 }
 

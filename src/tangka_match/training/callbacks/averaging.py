@@ -1,7 +1,7 @@
 """Weight averaging: exponential moving average (EMA), and the mean over the last part of a run (SWA)."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,7 +11,8 @@ from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
-AverageFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
+Tensors = Sequence[Tensor]
+AverageFunction = Callable[[Tensors, Tensors, Tensor], Tensors]
 
 
 class Averaging(WeightAveraging):
@@ -23,11 +24,12 @@ class Averaging(WeightAveraging):
     afterwards.
 
     Args:
-        average: Function of the average, the current value and the number of earlier updates; returns the new average.
+        average: Function of the averages, the current values and the number of earlier updates; returns the new
+            averages. It gets all tensors of one dtype at once, so that a GPU runs a few kernels for all of them.
     """
 
     def __init__(self, average: AverageFunction) -> None:
-        super().__init__(avg_fn=only_floating_point(average))
+        super().__init__(multi_avg_fn=only_floating_point(average))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -49,26 +51,22 @@ class Averaging(WeightAveraging):
             self._swap_models(pl_module)
 
 
-def only_floating_point(average: AverageFunction) -> AverageFunction:
-    """Restrict an average to floating-point tensors; integers and booleans, which are codes and counts, are copied.
+def only_floating_point(average: AverageFunction) -> Callable[[Tensors, Tensors, Tensor], None]:
+    """Apply an average in place to floating-point tensors; integers and booleans, codes and counts, are copied.
 
     The mean of equal integers, rounded to float32 and truncated, can be one less: a word would get other characters.
 
     Args:
-        average: Function of the average, the current value and the number of earlier updates; returns the new average.
-
-    Example:
-        >>> import torch
-        >>> from torch.optim.swa_utils import get_ema_avg_fn
-        >>> average, code, updates = get_ema_avg_fn(0.9999), torch.tensor(11), torch.tensor(1)
-        >>> average(code, code, updates).long(), only_floating_point(average)(code, code, updates)
-        (tensor(10), tensor(11))
+        average: Function of the averages, the current values and the number of earlier updates; returns the new
+            averages.
     """
 
-    def averaged_or_latest(averaged: Tensor, current: Tensor, updates: Tensor) -> Tensor:
-        return average(averaged, current, updates) if current.is_floating_point() else current
+    @torch.no_grad()
+    def update(averaged: Tensors, current: Tensors, updates: Tensor) -> None:
+        latest = average(averaged, current, updates) if averaged[0].is_floating_point() else current
+        torch._foreach_copy_(averaged, latest)
 
-    return averaged_or_latest
+    return update
 
 
 class MovingAveraging(Averaging):
@@ -104,10 +102,10 @@ class MovingAveraging(Averaging):
         """Return the decay after ``updates`` earlier updates, without synchronising with a GPU."""
         return ((1 + updates) / (10 + updates)).clamp(max=self._decay) if self._warmup else self._decay
 
-    def _average(self, averaged: Tensor, current: Tensor, updates: Tensor) -> Tensor:
-        """Return the new average after ``updates`` earlier steps."""
+    def _average(self, averaged: Tensors, current: Tensors, updates: Tensor) -> Tensors:
+        """Return the new averages after ``updates`` earlier steps."""
         decay = self._decay_at(updates)
-        return decay * averaged + (1 - decay) * current
+        return torch._foreach_add(torch._foreach_mul(averaged, decay), torch._foreach_mul(current, 1 - decay))
 
 
 class TailAveraging(Averaging):
@@ -128,7 +126,7 @@ class TailAveraging(Averaging):
         """Compute the first step that is averaged."""
         self._first_step = round(self._begin * trainer.estimated_stepping_batches)
 
-    def _average(self, averaged: Tensor, current: Tensor, updates: Tensor) -> Tensor:
-        """Return the new average after ``updates`` earlier steps."""
+    def _average(self, averaged: Tensors, current: Tensors, updates: Tensor) -> Tensors:
+        """Return the new averages after ``updates`` earlier steps."""
         members = (updates - self._first_step).clamp(min=0)
-        return averaged + (current - averaged) / (members + 1)
+        return torch._foreach_add(averaged, torch._foreach_div(torch._foreach_sub(current, averaged), members + 1))

@@ -26,6 +26,7 @@ def random_state() -> dict[str, Any]:
     return {
         "torch": torch.get_rng_state(),
         "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
+        "mps": [torch.mps.get_rng_state()] if torch.backends.mps.is_available() else [],
         "numpy": [str(name), [int(key) for key in keys], int(position), int(has_gauss), float(cached)],
         "python": [version, list(words), gauss],
     }
@@ -37,6 +38,8 @@ def restore_random_state(state: dict[str, Any]) -> None:
     if state["cuda"] and torch.cuda.is_available():
         # Older checkpoints hold the states of all GPUs of their machine.
         torch.cuda.set_rng_state(state["cuda"][min(torch.cuda.current_device(), len(state["cuda"]) - 1)])
+    if state.get("mps") and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"][0])
     name, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
     version, words, gauss = state["python"]
