@@ -21,7 +21,9 @@ def check_rules(rules: Mapping[str, bool]) -> None:
             raise ConfigError(f"{message}.")
 
 
-def check_loading(eval_batch_size: int, num_workers: int, device_features: bool | str) -> None:
+def check_loading(
+    eval_batch_size: int, num_workers: int | str, pin_memory: bool | str, device_features: bool | str
+) -> None:
     """Check how batches are loaded.
 
     Raises:
@@ -30,7 +32,10 @@ def check_loading(eval_batch_size: int, num_workers: int, device_features: bool 
     check_rules(
         {
             f"data.eval_batch_size={eval_batch_size} must be >= 1 (images or captions)": eval_batch_size >= 1,
-            f"data.num_workers={num_workers} must be >= 0; 0 loads in the training process": num_workers >= 0,
+            f"data.num_workers={num_workers} must be auto or >= 0; 0 loads in the training process": (
+                num_workers == "auto" or (isinstance(num_workers, int) and num_workers >= 0)
+            ),
+            f"data.pin_memory={pin_memory!r} must be auto, true or false": pin_memory in {True, False, "auto"},
             f"data.device_features={device_features!r} must be auto, true or false": (
                 device_features in {True, False, "auto"}
             ),

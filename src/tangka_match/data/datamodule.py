@@ -19,15 +19,14 @@ from tangka_match.data.checks import (
 )
 from tangka_match.data.dataset import (
     CaptionDataset,
-    DeviceFeatures,
     ImageDataset,
     PairDataset,
     collate_captions,
     collate_images,
     collate_pairs,
-    fits_in_gpu_memory,
     pad_tokens,
 )
+from tangka_match.data.device_features import DeviceFeatures, keep_on_device, loading
 from tangka_match.data.difficulty import word_rarity
 from tangka_match.data.encoding import EncodedCaptions, check_max_tokens, encode_captions
 from tangka_match.data.folds import check_folds, divide
@@ -66,10 +65,10 @@ class RegionTextDataModule(pl.LightningDataModule):
             truncated.
         batch_size: Training pairs per batch on each process.
         eval_batch_size: Images or captions per validation batch.
-        num_workers: Number of worker processes; 0 loads in the training process.
-        pin_memory: Whether to copy batches to page-locked memory, for faster transfer to a GPU.
-        device_features: Whether to keep the training features on the device, so that batches only contain indices;
-            ``"auto"`` does so on a GPU with enough free memory (``dataset.GPU_MEMORY_SHARE``).
+        num_workers: Number of worker processes, or ``"auto"``; see `loading`. 0 loads in the training process.
+        pin_memory: Whether to copy batches to page-locked memory, for faster transfer to a GPU, or ``"auto"``.
+        device_features: Whether to keep the training features on the device, so that batches only contain indices, or
+            ``"auto"``; see `keep_on_device`.
         drop_last: Whether to drop an incomplete last batch of an epoch.
         seed: Seed of the order of the training pairs, >= 0.
         initial_competence: Share of the training pairs, easiest captions first, that the first epoch draws from, in
@@ -135,8 +134,8 @@ class RegionTextDataModule(pl.LightningDataModule):
         max_tokens: int = 80,
         batch_size: int = 128,
         eval_batch_size: int = 128,
-        num_workers: int = 0,
-        pin_memory: bool = False,
+        num_workers: int | str = "auto",
+        pin_memory: bool | str = "auto",
         device_features: bool | str = "auto",
         drop_last: bool = True,
         seed: int = 0,
@@ -167,7 +166,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         )
         check_train_share(train_share)
         check_folds(folds, fold, fold_val_share)
-        check_loading(eval_batch_size, num_workers, device_features)
+        check_loading(eval_batch_size, num_workers, pin_memory, device_features)
         check_vocabulary_settings(self.tokenizer.vocabulary is not None, vocabulary_path, min_count)
         self.expected_counts = check_expected_counts(expected_counts or {})
         self.root, self.writer = root, writer
@@ -276,16 +275,18 @@ class RegionTextDataModule(pl.LightningDataModule):
 
         If the features are kept on the device, the batches have no regions; ``on_after_batch_transfer`` adds them.
         """
-        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
-        auto = self.device_features == "auto"
-        keep = fits_in_gpu_memory(self.train.features, device) if auto else self.device_features
-        if keep and self._on_device is None and self.trainer is not None:
-            self._on_device = DeviceFeatures.load(self.train, device)
+        may_keep = self.trainer is not None and self._on_device is None
+        if may_keep and keep_on_device(self.train.features, self._device, self.device_features):
+            self._on_device = DeviceFeatures.load(self.train, self._device)
         return DataLoader(
             PairDataset(self.train, self._train_captions, read_images=self._on_device is None),
             batch_sampler=self.batch_sampler,
-            **self._loader_settings(collate_pairs, self.num_workers),
+            **self._loader_settings(collate_pairs, is_resident=self._on_device is not None),
         )
+
+    def teardown(self, stage: str) -> None:
+        """Release the features on the device, so that a later run in this process finds the memory free."""
+        self._on_device = None
 
     def on_after_batch_transfer(self, batch: NamedTuple, dataloader_idx: int) -> NamedTuple:
         """Add the regions to a training batch if the features are kept on the device."""
@@ -325,17 +326,19 @@ class RegionTextDataModule(pl.LightningDataModule):
     def _gallery_loaders(self, split: Split, encoded: EncodedCaptions) -> "list[DataLoader[Any]]":
         images, captions = ImageDataset(split), CaptionDataset(encoded)
         return [
-            DataLoader(images, self.eval_batch_size, **self._loader_settings(collate_images, self.num_workers)),
+            DataLoader(images, self.eval_batch_size, **self._loader_settings(collate_images)),
             # Captions are in memory already; workers would only copy them.
-            DataLoader(captions, self.eval_batch_size, **self._loader_settings(collate_captions, 0)),
+            DataLoader(captions, self.eval_batch_size, **self._loader_settings(collate_captions, is_resident=True)),
         ]
 
-    def _loader_settings(self, collate: Callable[..., NamedTuple], num_workers: int) -> dict[str, Any]:
+    @property
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+
+    def _loader_settings(self, collate: Callable[..., NamedTuple], *, is_resident: bool = False) -> dict[str, Any]:
         return {
             "collate_fn": collate,
-            "num_workers": num_workers,
-            "persistent_workers": num_workers > 0,
-            "pin_memory": self.pin_memory,
+            **loading(self.num_workers, self.pin_memory, self._device, is_resident=is_resident),
             # A loader draws a seed each time it is iterated; use a separate generator, so that dropout is not affected.
             "generator": torch.Generator().manual_seed(self.seed),
         }

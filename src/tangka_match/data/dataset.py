@@ -1,27 +1,21 @@
-"""Datasets of pairs, images and captions, read and collated one batch at a time; features kept on a device."""
+"""Datasets of pairs, images and captions, read and collated one batch at a time."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from tangka_match.data.captions import group_texts
 from tangka_match.data.encoding import EncodedCaptions
-from tangka_match.data.features import Features
 from tangka_match.data.regions import read_regions
 from tangka_match.data.split import Split
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.types import CaptionBatch, ImageBatch, RegionTextBatch
-
-GPU_MEMORY_SHARE = 0.4
-"""Largest share of a GPU's free memory that features may take; the rest is for the model."""
-
-_ROWS_PER_BLOCK = 256
 
 
 class ImageRows(NamedTuple):
@@ -54,7 +48,7 @@ class PairDataset(Dataset[PairRows]):
         split: Split to read the images from.
         encoded: Encoded captions of the split.
         read_images: Whether to read the regions; ``False`` gives 0 regions per image, to be added by
-            ``DeviceFeatures.fill``.
+            ``device_features.DeviceFeatures.fill``.
     """
 
     def __init__(self, split: Split, encoded: EncodedCaptions, *, read_images: bool = True) -> None:
@@ -185,46 +179,3 @@ def collate_pairs(rows: PairRows) -> RegionTextBatch:
         text_group=torch.from_numpy(rows.text_group),
         lengths=tuple(map(len, rows.captions.token_ids)),
     )
-
-
-class DeviceFeatures(NamedTuple):
-    """Region features of a split on one device, so that a training batch only needs image indices.
-
-    Args:
-        regions: Features in the stored dtype, (N, R, F); 2,910 images of 36 x 2,048 in float16 take 429 MB.
-        region_mask: Mask (N, R), ``True`` = real region.
-    """
-
-    regions: Float[Tensor, "N R F"]
-    region_mask: Bool[Tensor, "N R"]
-
-    @classmethod
-    def load(cls, split: Split, device: torch.device) -> Self:
-        """Read and check all features of a split, and copy them to the device.
-
-        Raises:
-            DataFormatError: If the features of an image are not finite or all zero.
-        """
-        features = split.features
-        dtype = torch.from_numpy(np.empty(0, features.dtype)).dtype
-        shape = (features.num_images, features.num_regions, features.feature_dim)
-        regions = torch.empty(shape, dtype=dtype, device=device)
-        region_mask = torch.empty(shape[:2], dtype=torch.bool, device=device)
-        for start in range(0, features.num_images, _ROWS_PER_BLOCK):
-            rows = np.arange(start, min(start + _ROWS_PER_BLOCK, features.num_images))
-            for whole, part in zip((regions, region_mask), read_regions(features, rows, split.image_ids), strict=True):
-                whole[start : start + len(rows)] = torch.from_numpy(part).to(device)
-        return cls(regions, region_mask)
-
-    def fill(self, batch: RegionTextBatch) -> RegionTextBatch:
-        """Add the regions of its images to a batch that was collated without them."""
-        rows = batch.image_index
-        return batch._replace(regions=self.regions[rows], region_mask=self.region_mask[rows])
-
-
-def fits_in_gpu_memory(features: Features, device: torch.device) -> bool:
-    """Whether the device is a GPU with enough free memory for the features (``GPU_MEMORY_SHARE``)."""
-    if device.type != "cuda":
-        return False
-    size = features.num_images * features.num_regions * features.feature_dim * features.dtype.itemsize
-    return size <= GPU_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]

@@ -271,7 +271,9 @@ def _run_packed(rnn: nn.GRU | nn.LSTM, inputs: Float[Tensor, "C T E"], lengths: 
     longest_first = np.argsort(-np.array(lengths), kind="stable")
     order, back = (to_device(rows, inputs.device) for rows in (longest_first, np.argsort(longest_first)))
     packed = pack_padded_sequence(
-        at_least_float32(inputs).index_select(0, order), torch.tensor(lengths)[torch.from_numpy(longest_first)], batch_first=True
+        at_least_float32(inputs).index_select(0, order),
+        torch.tensor(lengths)[torch.from_numpy(longest_first)],
+        batch_first=True,
     )
     # Autocast would run cuDNN in float16, without loss scaling under bfloat16: the gradients would underflow.
     with torch.autocast(inputs.device.type, enabled=False):

@@ -36,6 +36,7 @@ def score_matrix(
     max_elements: int | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
+    output: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> Float[Tensor, "I C"]:
     """Compute the whole similarity matrix with bounded memory.
@@ -58,10 +59,11 @@ def score_matrix(
             `default_elements` if not given. A chunk has at least one image and one caption, even above this bound.
         device: Device of the computation; the matcher's own if not given.
         dtype: Precision of the computation, see `inference`.
+        output: Device of the result.
         progress: Callback after each chunk of captions, with the number of captions done and in total.
 
     Returns:
-        Scores, (I, C), float32 on the CPU: rows images, columns captions, higher = closer.
+        Scores, (I, C), float32 on ``output``: rows images, columns captions, higher = closer.
 
     Raises:
         ConfigError: If a chunk size or ``max_elements`` is below 1, or not even one image fits in the GPU's memory.
@@ -71,7 +73,7 @@ def score_matrix(
         if size is not None and size < 1:
             raise ConfigError(f"{name}={size} must be >= 1; leave it out to have it chosen")
     target = device_of(matcher, _vectors(images).device) if device is None else torch.device(device)
-    result = torch.empty(len(images), len(texts))
+    result = torch.empty(len(images), len(texts), device=output)
     limit = default_elements(target) if max_elements is None else max_elements
     with inference(matcher, target, dtype):
         rows = _Rows(matcher, images, target)
@@ -79,7 +81,8 @@ def score_matrix(
         for columns in _caption_chunks(images, texts, caption_chunk, limit):
             captions = _trim(texts[columns]).to(target)
             budget = limit // (len(columns) * _pair_elements(images, captions))
-            result[:, columns] = rows.score(captions, min(image_chunk or max(1, budget), len(images)))
+            scores = rows.score(captions, min(image_chunk or max(1, budget), len(images)))
+            result[:, columns.to(output)] = scores.to(output)  # at once, so that the host waits once per chunk
             done += len(columns)
             if progress is not None:
                 progress(done, len(texts))
@@ -109,11 +112,11 @@ class _Rows:
     def __init__(self, matcher: Matcher, images: Encoded, target: torch.device) -> None:
         self._matcher, self._target = matcher, target
         self._lengths = _lengths(images).cpu()  # on the host, which then waits for the device only once per block
-        self._images = images.to(target) if _fits(images, target) else images
+        self._images = images.to(target) if fits_on_gpu(images, target) else images
         self._parts = 1  # in how many parts a chunk is divided, because the memory ran out
 
     def score(self, captions: Encoded, step: int) -> Float[Tensor, "I c"]:
-        """Score all images against a chunk of captions, ``step`` images at a time; float32 on the CPU.
+        """Score all images against a chunk of captions, ``step`` images at a time.
 
         Raises:
             ConfigError: If the memory of the device runs out with a single image.
@@ -134,7 +137,7 @@ class _Rows:
                 torch.cuda.empty_cache()
                 continue
             start += size
-        return torch.cat(found).cpu()
+        return torch.cat(found)
 
     def _chunk(self, start: int, size: int) -> Encoded:
         """Return images from row ``start`` on, without the padding that all of them share."""
@@ -142,12 +145,12 @@ class _Rows:
         return _cut(self._images[start : start + size], longest).to(self._target)
 
 
-def _fits(images: Encoded, target: torch.device) -> bool:
-    """Whether all images can stay on the device."""
-    if target.type != "cuda":
+def fits_on_gpu(encoded: Encoded, device: torch.device) -> bool:
+    """Whether a device is a GPU with enough free memory to keep encodings there (``RESIDENT_SHARE``)."""
+    if device.type != "cuda":
         return False
-    size = sum(part.nbytes for part in (images.pooled, images.tokens, images.mask) if part is not None)
-    return size <= RESIDENT_SHARE * torch.cuda.mem_get_info(target)[0]
+    size = sum(part.nbytes for part in (encoded.pooled, encoded.tokens, encoded.mask) if part is not None)
+    return size <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
 
 
 def _score(matcher: Matcher, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:

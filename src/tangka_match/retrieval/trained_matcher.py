@@ -209,6 +209,14 @@ class TrainedMatcher:
         encoded = encode_image_batches(self.matcher, shown, self.device, self.dtype)
         return encoded, self._encode_captions(self._encoded_words(words, split.captions_path))
 
+    def check_split(self, split: Split) -> None:
+        """Check that the model can encode a split.
+
+        Raises:
+            CheckpointError: If its features or captions do not fit the model.
+        """
+        self._check(split, [self.tokenizer(text) for text in split.captions])
+
     def encode_image_blocks(self, split: Split, start: int = 0) -> Iterator[tuple[ImageRows, Encoded]]:
         """Read and encode the images of a split block by block, ``batch_size`` images each.
 

@@ -9,17 +9,21 @@ from torch import Tensor, nn
 from tangka_match.data.split import Split
 from tangka_match.losses import DistillationLoss, LossInputs, LossTerms
 from tangka_match.retrieval import score_matrix
+from tangka_match.retrieval.score_matrix import fits_on_gpu
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 from tangka_match.training.loss_hooks import LossHook, TrainingStep
 from tangka_match.training.settings import DistillationSettings
+from tangka_match.types import Encoded
 
 
 class Teachers:
     """Frozen trained models with their cached encodings of the training set.
 
     Each teacher reads the captions with its own tokenizer and vocabulary; pairs are found by their index in the split.
-    The encodings stay in memory: a few KB per item for pooled embeddings, up to 150 KB per image for 36 regions of
-    1,024 dimensions. Teachers are not saved in checkpoints and do not draw from the run's random generators.
+    Every process encodes the split before its first step, on the device of the run. The encodings stay there if they
+    take at most ``RESIDENT_SHARE`` of its free memory, else in the memory of the host: a few KB per item for pooled
+    embeddings, up to 150 KB per image for 36 regions of 1,024 dimensions. Teachers are not saved in checkpoints and do
+    not draw from the run's random generators.
 
     Args:
         paths: Checkpoint files.
@@ -32,7 +36,10 @@ class Teachers:
     def __init__(self, paths: Sequence[Path], split: Split) -> None:
         with torch.random.fork_rng(devices=[]):  # a model is initialised at random before its weights are loaded
             self._matchers = [TrainedMatcher.load(path) for path in paths]
-        self._encoded = [teacher.encode_split(split) for teacher in self._matchers]
+        for teacher in self._matchers:
+            teacher.check_split(split)
+        self._split = split
+        self._encoded: list[tuple[Encoded, Encoded]] = []
 
     def score(self, image_index: Tensor, caption_index: Tensor, device: torch.device) -> Tensor:
         """Compute the mean of the teachers' standardised scores, (B, B) float32 without gradient.
@@ -42,15 +49,32 @@ class Teachers:
             caption_index: Indices of the split's captions, (B,).
             device: Device to compute on; the teachers are moved there.
         """
-        rows, columns = image_index.cpu(), caption_index.cpu()
-        total = torch.zeros(len(rows), len(columns), device=device)
+        if not self._encoded:
+            self._encoded = [self._encode(teacher, device) for teacher in self._matchers]
+        total = torch.zeros(len(image_index), len(caption_index), device=device)
         for teacher, (images, texts) in zip(self._matchers, self._encoded, strict=True):
-            assert isinstance(teacher.matcher, nn.Module)
-            teacher.matcher.to(device)
-            with torch.autocast(device.type, enabled=False):
-                scores = score_matrix(teacher.matcher, images[rows], texts[columns]).to(device)
+            scores = score_matrix(
+                teacher.matcher, _select(images, image_index), _select(texts, caption_index), output=device
+            )
             total += (scores - scores.mean()) / scores.std(correction=0).clamp(min=1e-12)
         return total / len(self._matchers)
+
+    def _encode(self, teacher: TrainedMatcher, device: torch.device) -> tuple[Encoded, Encoded]:
+        assert isinstance(teacher.matcher, nn.Module)
+        teacher.matcher.to(device)
+        images, texts = teacher.encode_split(self._split)
+        return _placed(images, device), _placed(texts, device)
+
+
+def _placed(encoded: Encoded, device: torch.device) -> Encoded:
+    return encoded.to(device) if fits_on_gpu(encoded, device) else encoded
+
+
+def _select(encoded: Encoded, rows: Tensor) -> Encoded:
+    """Return rows of encodings, which may be on the host while the rows are not."""
+    vectors = encoded.pooled if encoded.tokens is None else encoded.tokens
+    assert vectors is not None
+    return encoded[rows.to(vectors.device)]
 
 
 class Distillation(LossHook):

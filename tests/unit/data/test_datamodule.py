@@ -260,7 +260,9 @@ def test_set_total_epochs_before_setup(root):
     [
         ({"batch_size": 0}, r"data\.batch_size=0 must be >= 1"),
         ({"eval_batch_size": 0}, r"data\.eval_batch_size=0 must be >= 1"),
-        ({"num_workers": -1}, r"data\.num_workers=-1 must be >= 0"),
+        ({"num_workers": -1}, r"data\.num_workers=-1 must be auto or >= 0"),
+        ({"num_workers": "many"}, r"data\.num_workers=many must be auto or >= 0"),
+        ({"pin_memory": "gpu"}, r"data\.pin_memory='gpu' must be auto, true or false"),
         ({"max_tokens": 2}, r"data\.max_tokens=2 must be >= 3"),
         ({"train_share": 0.0}, r"data\.train_share=0\.0 must be in \(0, 1\]"),
         ({"expected_counts": {"train": [5]}}, r"data\.expected_counts\.train=\[5\] must be two numbers"),
@@ -360,3 +362,8 @@ class TestDeviceFeatures:
     def test_features_are_read_from_the_file_on_a_cpu(self, root):
         _, data = batches_trained_on(root)
         assert data.train_dataloader().dataset[0].images.regions.shape[1] == data.num_regions
+
+    def test_features_are_released_at_the_end_of_training(self, root):
+        """A later run in this process, with another seed, needs their memory."""
+        _, data = batches_trained_on(root, device_features=True)
+        assert data._on_device is None

@@ -6,11 +6,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from helpers.precomp import write_precomp
-from tangka_match.data import dataset
 from tangka_match.data.dataset import (
     CaptionDataset,
     CaptionRows,
-    DeviceFeatures,
     ImageDataset,
     ImageRows,
     PairDataset,
@@ -18,7 +16,6 @@ from tangka_match.data.dataset import (
     collate_captions,
     collate_images,
     collate_pairs,
-    fits_in_gpu_memory,
     pad_tokens,
 )
 from tangka_match.data.encoding import EncodedCaptions, encode_captions
@@ -178,82 +175,3 @@ def test_spawned_worker_opens_the_features(tmp_path):
     )
     (batch,) = loader
     np.testing.assert_array_equal(batch.regions, written.features)
-
-
-CPU = torch.device("cpu")
-PADDED = {0: [3], 2: [0, 2], 3: [1, 2, 3], 4: [0]}  # image 1 has all its regions
-MASK = [
-    [True, True, True, False],
-    [True, True, True, True],
-    [False, True, False, True],
-    [True, False, False, False],
-    [False, True, True, True],
-]
-
-
-@pytest.fixture
-def array(tmp_path):
-    array = np.array(write_precomp(tmp_path, images=5, captions_per_image=2).features)
-    for image, regions in PADDED.items():
-        array[image, regions] = 0
-    return array
-
-
-def opened(tmp_path, array):
-    np.save(tmp_path / "train_ims.npy", array)
-    return load_split(tmp_path, "train")
-
-
-def batch_of(image_index):
-    """Collate a batch without regions."""
-    rows = torch.tensor(image_index)
-    size = len(rows)
-    return RegionTextBatch(
-        regions=torch.empty(size, 0, 8, dtype=torch.float16),
-        region_mask=torch.empty(size, 0, dtype=torch.bool),
-        token_ids=torch.arange(3).expand(size, 3),
-        token_mask=torch.tensor([True, True, False]).expand(size, 3),
-        image_index=rows,
-        caption_index=2 * rows,
-        text_group=torch.zeros(size, dtype=torch.int64),
-    )
-
-
-@pytest.mark.parametrize("rows_per_block", [1, 2, 5, 256])
-def test_device_features_keep_regions_and_masks(tmp_path, array, monkeypatch, rows_per_block):
-    monkeypatch.setattr(dataset, "_ROWS_PER_BLOCK", rows_per_block)
-    kept = DeviceFeatures.load(opened(tmp_path, array), CPU)
-    assert kept.region_mask.tolist() == MASK
-    assert kept.regions.dtype == torch.float16
-    np.testing.assert_array_equal(kept.regions, array)
-
-
-def test_fill_adds_the_regions_and_masks_of_the_batch(tmp_path, array):
-    batch = batch_of([3, 0, 3, 2, 4])
-    filled = DeviceFeatures.load(opened(tmp_path, array), CPU).fill(batch)
-    assert filled.region_mask.tolist() == [MASK[image] for image in (3, 0, 3, 2, 4)]
-    np.testing.assert_array_equal(filled.regions, array[[3, 0, 3, 2, 4]])
-    for name in set(RegionTextBatch._fields) - {"regions", "region_mask"}:
-        assert getattr(filled, name) is getattr(batch, name), name
-
-
-def test_device_features_of_a_damaged_set(tmp_path, array, monkeypatch):
-    monkeypatch.setattr(dataset, "_ROWS_PER_BLOCK", 2)
-    split = opened(tmp_path, array)
-    array[4] = 0
-    np.save(tmp_path / "train_ims.npy", array)
-    with pytest.raises(DataFormatError, match=r"row 4 \(image id '4'\): all 4 regions are zeros"):
-        DeviceFeatures.load(split, CPU)
-
-
-def test_features_fit_in_gpu_memory_up_to_a_share(tmp_path, array, monkeypatch):
-    """5 images of 4 regions of 8 dimensions in float16 are 320 bytes: 40 % of 800."""
-    features = opened(tmp_path, array).features
-    for free, keep in ((800, True), (799, False)):
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10**9))
-        assert fits_in_gpu_memory(features, torch.device("cuda", 0)) is keep
-
-
-def test_features_never_stay_on_a_cpu(tmp_path, array, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
-    assert not fits_in_gpu_memory(opened(tmp_path, array).features, CPU)

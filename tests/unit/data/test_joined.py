@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from helpers.precomp import write_precomp
-from tangka_match.data.dataset import DeviceFeatures, PairDataset
+from tangka_match.data.dataset import PairDataset
+from tangka_match.data.device_features import DeviceFeatures
 from tangka_match.data.encoding import EncodedCaptions
 from tangka_match.data.joined import check_same_shape, join_splits
 from tangka_match.data.split import load_split

@@ -1,0 +1,112 @@
+"""How training features reach the device: kept there as a whole, or read by worker processes batch by batch."""
+
+import logging
+import os
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from tangka_match.data.features import Features
+from tangka_match.data.regions import read_regions
+from tangka_match.data.split import Split
+from tangka_match.types import RegionTextBatch
+
+logger = logging.getLogger(__name__)
+
+GPU_MEMORY_SHARE = 0.4
+"""Largest share of a GPU's free memory that features may take; the rest is for the model."""
+
+MAX_WORKERS = 4
+"""Most worker processes per process that ``num_workers="auto"`` starts."""
+
+_ROWS_PER_BLOCK = 256
+
+
+class DeviceFeatures(NamedTuple):
+    """Region features of a split on one device, so that a training batch only needs image indices.
+
+    Args:
+        regions: Features in the stored dtype, (N, R, F); 2,910 images of 36 x 2,048 in float16 take 429 MB.
+        region_mask: Mask (N, R), ``True`` = real region.
+    """
+
+    regions: Float[Tensor, "N R F"]
+    region_mask: Bool[Tensor, "N R"]
+
+    @classmethod
+    def load(cls, split: Split, device: torch.device) -> Self:
+        """Read and check all features of a split, and copy them to the device.
+
+        Raises:
+            DataFormatError: If the features of an image are not finite or all zero.
+        """
+        features = split.features
+        dtype = torch.from_numpy(np.empty(0, features.dtype)).dtype
+        shape = (features.num_images, features.num_regions, features.feature_dim)
+        regions = torch.empty(shape, dtype=dtype, device=device)
+        region_mask = torch.empty(shape[:2], dtype=torch.bool, device=device)
+        for start in range(0, features.num_images, _ROWS_PER_BLOCK):
+            rows = np.arange(start, min(start + _ROWS_PER_BLOCK, features.num_images))
+            for whole, part in zip((regions, region_mask), read_regions(features, rows, split.image_ids), strict=True):
+                whole[start : start + len(rows)] = torch.from_numpy(part).to(device)
+        return cls(regions, region_mask)
+
+    def fill(self, batch: RegionTextBatch) -> RegionTextBatch:
+        """Add the regions of its images to a batch that was collated without them."""
+        rows = batch.image_index
+        return batch._replace(regions=self.regions[rows], region_mask=self.region_mask[rows])
+
+
+def keep_on_device(features: Features, device: torch.device, setting: bool | str) -> bool:
+    """Decide whether training features stay on the device, and log why if a GPU cannot keep them.
+
+    Args:
+        features: Training features.
+        device: Device of the training.
+        setting: ``data.device_features``; ``"auto"`` keeps them on a GPU if they take at most ``GPU_MEMORY_SHARE`` of
+            its free memory. Memory that torch holds for reuse counts as free.
+    """
+    if setting != "auto":
+        return bool(setting)
+    if device.type != "cuda":
+        return False
+    size = features.num_images * features.num_regions * features.feature_dim * features.dtype.itemsize
+    reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    free = torch.cuda.mem_get_info(device)[0] + reusable
+    if size <= GPU_MEMORY_SHARE * free:
+        return True
+    logger.warning(
+        "data.device_features=auto: the training features take %.1f GiB, more than %.0f %% of the %.1f GiB that are free "
+        "on %s, so each batch is read from disk; data.device_features=true keeps them there all the same",
+        size / 2**30,
+        100 * GPU_MEMORY_SHARE,
+        free / 2**30,
+        device,
+    )
+    return False
+
+
+def loading(
+    num_workers: int | str, pin_memory: bool | str, device: torch.device, *, is_resident: bool
+) -> dict[str, Any]:
+    """Return the arguments of a ``DataLoader`` that say how its batches are read.
+
+    Args:
+        num_workers: ``data.num_workers``; ``"auto"`` starts processes if batches are read for a GPU, at most
+            ``MAX_WORKERS`` and one fewer than this process has cores.
+        pin_memory: ``data.pin_memory``; ``"auto"`` copies batches to page-locked memory in the same case.
+        device: Device of the training.
+        is_resident: Whether the features are on the device, so that batches hold indices only.
+    """
+    reads_for_gpu = device.type == "cuda" and not is_resident
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    spare = min(MAX_WORKERS, cores - 1) if reads_for_gpu else 0
+    workers = spare if num_workers == "auto" else int(num_workers)
+    return {
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
+        "pin_memory": reads_for_gpu if pin_memory == "auto" else bool(pin_memory),
+    }
