@@ -157,5 +157,11 @@ def test_all_faults_are_reported_at_once():
 
 def test_exception_unavailable_device():
     assert usable_device("cpu") == "cpu"
-    with pytest.raises(ValueError, match="'quantum' is not available here; use cpu"):
+    with pytest.raises(ValueError, match="'quantum' is not available here; use auto, cpu"):
         usable_device("quantum")
+
+
+@pytest.mark.parametrize(("has_gpu", "device"), [(True, "cuda"), (False, "cpu")])
+def test_automatic_device_is_the_gpu_if_there_is_one(monkeypatch, has_gpu, device):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: has_gpu)
+    assert usable_device("auto") == device

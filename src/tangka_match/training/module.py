@@ -1,6 +1,6 @@
 """The LightningModule that trains any ``Matcher`` with any loss on its similarity matrix."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -21,10 +21,10 @@ from tangka_match.training.callbacks.loss_schedule import LossSchedule
 from tangka_match.training.distributed import gather_encoded, gather_rows, gather_words, is_logged_step
 from tangka_match.training.encoding import EncodedGallery, encode_in_chunks, encode_texts
 from tangka_match.training.loss_hooks import LossHook, TrainingStep
-from tangka_match.training.optimisation import parameter_groups, scale_rates
+from tangka_match.training.loss_scaling import has_skipped, skipped_steps
+from tangka_match.training.optimisation import OptimizerFactory, fused_on_gpu, parameter_groups, scale_rates
 from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher, PretrainedMatcher, RegionTextBatch
 
-OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 SchedulerFactory = Callable[..., LRScheduler]
 
 
@@ -110,8 +110,8 @@ class MatchingModule(pl.LightningModule):
 
     @property
     def progress(self) -> float:
-        """Completed share of the run's optimizer steps, in [0, 1]."""
-        return min(self.global_step / self.total_steps, 1.0)
+        """Completed share of the run's optimizer steps, in [0, 1]; skipped steps (see `LossScaling`) do not count."""
+        return min((self.global_step - skipped_steps(self.trainer)) / self.total_steps, 1.0)
 
     @property
     def total_steps(self) -> int:
@@ -126,10 +126,15 @@ class MatchingModule(pl.LightningModule):
         """Build optimizer and schedule; see ``parameter_groups`` for weight decay and learning-rate multipliers."""
         own = self.matcher.lr_multipliers() if isinstance(self.matcher, PretrainedMatcher) else {}
         groups = parameter_groups(self.matcher, self.get_submodule("loss"), {**own, **self._lr_multipliers})
-        optimizer = self._make_optimizer(groups)
+        optimizer = fused_on_gpu(self._make_optimizer, self.device, self.trainer.precision)(groups)
         scale_rates(optimizer)
         schedule = self._make_scheduler(optimizer, total_steps=self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def lr_scheduler_step(self, scheduler: LRScheduler, metric: Any) -> None:  # type: ignore[override]
+        """Step the learning-rate schedule, unless the optimizer's step was skipped."""
+        if not has_skipped(self.trainer):
+            super().lr_scheduler_step(scheduler, metric)
 
     def training_step(self, batch: RegionTextBatch, batch_idx: int) -> Tensor:
         """Compute the loss of the global batch: all images against all captions of all processes."""

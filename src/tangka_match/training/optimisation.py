@@ -1,17 +1,21 @@
 """Parameter groups, and learning-rate schedules counted in optimizer steps."""
 
 import bisect
+import inspect
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from tangka_match.errors import ConfigError
 
+OptimizerFactory = Callable[..., Optimizer]
 MULTIPLIER = "lr_multiplier"
 WARMUP_SHARE = 0.1
 """Share of a run to which a warm-up is shortened if its number of steps exceeds the run."""
@@ -66,6 +70,22 @@ def check_prefixes(matcher: nn.Module, prefixes: Iterable[str]) -> None:
                 f"training.lr_multipliers.{prefix}: no trained parameter of {type(matcher).__name__} has this name; "
                 f"allowed: {known}, and names of their parts, joined by dots"
             )
+
+
+def fused_on_gpu(factory: OptimizerFactory, device: torch.device, precision: str) -> OptimizerFactory:
+    """Let an optimizer update all parameters in one kernel on an NVIDIA GPU, if it can and the user did not decide.
+
+    Args:
+        factory: Factory of the optimizer; a ``functools.partial``, as Hydra builds it, or a class.
+        device: Device of the parameters.
+        precision: Precision of the training; a fused optimizer cannot clip the scaled gradients of ``16-mixed``.
+
+    >>> fused_on_gpu(partial(torch.optim.AdamW, lr=0.1), torch.device("cuda"), "bf16-mixed").keywords
+    {'lr': 0.1, 'fused': True}
+    """
+    given = factory.keywords if isinstance(factory, partial) else {}
+    can = "fused" in inspect.signature(factory).parameters and not given.keys() & {"fused", "foreach"}
+    return partial(factory, fused=True) if can and device.type == "cuda" and precision != "16-mixed" else factory
 
 
 def scale_rates(optimizer: Optimizer) -> None:

@@ -6,6 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
+from tangka_match.errors import TrainingError
+
 
 @contextmanager
 def environment_variable(name: str, value: str) -> Iterator[None]:
@@ -45,8 +49,8 @@ def explained_out_of_memory() -> Iterator[None]:
         reason = str(error).split(". ")[0]
         raise TrainingError(
             f"the memory of the GPU ran out ({reason}). Lower data.batch_size; or keep the batch and set "
-            "training.chunk_size=<pairs encoded at a time>; trainer.precision=bf16-mixed and data.device_features=false "
-            "take less memory too. Other programs on the same GPU count: nvidia-smi lists them"
+            "training.chunk_size=<pairs encoded at a time>; trainer.precision=bf16-mixed and "
+            "data.device_features=false take less memory too. Other programs on the same GPU count: nvidia-smi lists them"
         ) from error
 
 

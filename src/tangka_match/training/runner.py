@@ -24,6 +24,7 @@ from tangka_match.training.distillation import load_distillation
 from tangka_match.training.distributed import is_main_process, processes_started
 from tangka_match.training.encoding import validation_similarity
 from tangka_match.training.initial_weights import check_start, read_start, start_from
+from tangka_match.training.loss_scaling import check_steps_taken
 from tangka_match.training.module import MatchingModule
 from tangka_match.training.plan import RunPlan, SweepJob, check_schedule, length_warnings, planned_length
 from tangka_match.training.process import environment_variable, explained_out_of_memory, keep_freed_memory
@@ -146,6 +147,7 @@ def _fit(
         compile_matcher(matcher)
     with tf32(allowed=plan.settings.training.tf32), explained_out_of_memory():
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+    check_steps_taken(trainer)
     guard.conclude(trainer.global_step)
     return _validate_best(plan, module, recorder, trainer, guard, pruned=pruning is not None and pruning.pruned)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
@@ -14,6 +15,7 @@ from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from tangka_match.errors import ConfigError
 from tangka_match.losses import ContextualLoss
 from tangka_match.training.callbacks.checkpoints import AtomicCheckpointIO
+from tangka_match.training.loss_scaling import LossScaling
 from tangka_match.training.settings import TrainerSettings
 
 REFUSED_ARGUMENTS = {
@@ -131,7 +133,7 @@ def build_trainer(
         devices=settings.devices,
         num_nodes=settings.num_nodes,
         strategy=strategy,
-        precision=settings.precision,
+        precision=None if scales_loss(settings) else settings.precision,
         max_epochs=1 if settings.fast_dev_run else settings.max_epochs,
         max_steps=-1 if settings.fast_dev_run else settings.max_steps,
         limit_train_batches=_limit(settings),
@@ -146,17 +148,22 @@ def build_trainer(
         logger=list(loggers),
         # Lightning loads hpc_ckpt_<n>.ckpt from this folder, whichever run has written it.
         default_root_dir=folder,
-        plugins=_plugins(),
+        plugins=_plugins(settings),
         enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in callbacks),
         enable_model_summary=False,
         **further,
     )
 
 
-def _plugins() -> list[Any]:
+def scales_loss(settings: TrainerSettings) -> bool:
+    """Whether a run trains in float16 with loss scaling, which only NVIDIA GPUs do."""
+    return settings.precision == "16-mixed" and torch.cuda.is_available()
+
+
+def _plugins(settings: TrainerSettings) -> list[Any]:
     """Return the plugins; ``resume`` continues a run, so Slurm's signal writes no ``hpc_ckpt_<n>.ckpt``."""
     slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
-    return [AtomicCheckpointIO(), *slurm]
+    return [AtomicCheckpointIO(), *slurm, *([LossScaling()] if scales_loss(settings) else [])]
 
 
 def strategy_for(name: str, loss: object, thaw_at: float) -> str:

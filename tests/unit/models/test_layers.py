@@ -110,6 +110,18 @@ def test_packed_sequences_of_a_gpu_equal_the_steps_of_a_cpu(kind):
     torch.testing.assert_close(_run_packed(rnn, x, LENGTHS), run_masked(rnn, x, LENGTHS))
 
 
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_recurrent_layers_of_a_gpu_ignore_autocast(kind, dtype):
+    """Autocast would run them in float16 without loss scaling."""
+    rnn, inputs = kind(5, 4, batch_first=True), torch.randn(3, 6, 5).to(dtype)
+    plain = _run_packed(rnn, inputs.float(), (6, 2, 4))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = _run_packed(rnn, inputs, (6, 2, 4))
+    assert found.dtype == torch.float32
+    assert torch.equal(found, plain)
+
+
 LENGTHS = (2, 5, 1, 4)  # not sorted
 
 

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Normal
 
-from tangka_match.ops import at_least_float32, bound_primitive_caches, l2_normalise, low_component_share
+from tangka_match.ops import (
+    at_least_float32,
+    bound_primitive_caches,
+    full_precision,
+    l2_normalise,
+    low_component_share,
+    tf32,
+)
 from tangka_match.ops.numerics import _posterior
 
 
@@ -133,3 +140,32 @@ def test_low_component_share_is_monotonic():
 @pytest.mark.parametrize("count", [1, 4])
 def test_low_component_share_of_equal_values_is_one(count):
     assert low_component_share(torch.full((count,), 3.0)).tolist() == [1.0] * count
+
+
+def tf32_flags():
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_tf32_of_all_products_is_set_and_restored(monkeypatch, allowed):
+    """By default torch allows it in cuDNN only."""
+    before = tf32_flags()
+    assert before == (False, True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(ZeroDivisionError), tf32(allowed=allowed):
+        assert tf32_flags() == (allowed, allowed)
+        1 / 0  # noqa: B018
+    assert tf32_flags() == before
+
+
+def test_tf32_without_a_gpu_changes_nothing():
+    with tf32(allowed=True):
+        assert tf32_flags() == (False, True)
+
+
+def test_full_precision_turns_autocast_and_tf32_off(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    ones = torch.ones(2, 2)
+    with torch.autocast("cpu", torch.bfloat16), tf32(allowed=True), full_precision("cpu"):
+        assert (ones @ ones).dtype == torch.float32
+        assert tf32_flags() == (False, False)

@@ -90,3 +90,20 @@ def with_teacher(plan, root, teacher):
     distillation = settings.distillation.model_copy(update={"teachers": (teacher,), "weight": 1.0})
     settings = settings.model_copy(update={"distillation": distillation})
     return replace(plan, settings=settings, distillation_loss=ScoreDistillationLoss(0.5, 0.1))
+
+
+def test_teachers_encode_once_on_the_device_of_the_run(tmp_path, split, monkeypatch):
+    """Encoded before the run, they would be on the CPU."""
+    events = []
+    encode = TrainedMatcher.encode_split
+    monkeypatch.setattr(
+        TrainedMatcher,
+        "encode_split",
+        lambda self, *args: events.append(("encode", self.device)) or encode(self, *args),
+    )
+    teachers = Teachers([write_teacher(tmp_path / "a.ckpt", split)], split)
+    assert events == []
+    pairs, device = torch.arange(4), torch.device("cpu")
+    for _ in range(2):
+        teachers.score(pairs, pairs, device)
+    assert events == [("encode", device)]

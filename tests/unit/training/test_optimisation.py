@@ -10,6 +10,7 @@ from helpers.small_runs import small_module
 from tangka_match.errors import ConfigError
 from tangka_match.training.optimisation import (
     cosine_factor,
+    fused_on_gpu,
     parameter_groups,
     scale_rates,
     warmup_constant,
@@ -60,7 +61,7 @@ def test_prefix_without_a_trained_parameter_is_refused(prefix):
 
 def test_module_uses_the_multipliers():
     module = small_module(lr_multipliers={"words": 0.25}, optimizer=partial(torch.optim.SGD, lr=4.0))
-    module.trainer = type("Trainer", (), {"estimated_stepping_batches": 10})()
+    module.trainer = type("Trainer", (), {"estimated_stepping_batches": 10, "precision": "32-true"})()
     groups = module.configure_optimizers()["optimizer"].param_groups
     rates = {name: g["lr"] for g in groups for name in names(module.matcher, g)}
     assert rates == {"project": 4.0, "words": 1.0}
@@ -122,3 +123,23 @@ def test_cosine_never_leaves_its_range(total, warmup, ratio):
 def test_settings_out_of_range_are_refused(make, arguments, message):
     with pytest.raises(ConfigError, match=message):
         rates(make, 100, **arguments)
+
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("factory", "device", "precision", "is_fused"),
+    [
+        (torch.optim.AdamW, GPU, "32-true", True),
+        (partial(torch.optim.Adam, lr=0.1), GPU, "bf16-mixed", True),
+        (torch.optim.AdamW, GPU, "16-mixed", False),
+        (torch.optim.AdamW, CPU, "32-true", False),
+        (torch.optim.RMSprop, GPU, "32-true", False),
+        (partial(torch.optim.AdamW, foreach=True), GPU, "32-true", False),
+        (partial(torch.optim.AdamW, fused=False), GPU, "32-true", False),
+    ],
+)
+def test_optimizers_are_fused_where_they_can_be(factory, device, precision, is_fused):
+    found = fused_on_gpu(factory, device, precision)
+    assert (isinstance(found, partial) and found.keywords.get("fused", False)) == is_fused

@@ -3,8 +3,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
-from tangka_match.training.process import keep_freed_memory
+from tangka_match.errors import TrainingError
+from tangka_match.training.process import explained_out_of_memory, keep_freed_memory
 
 FREED_MEMORY_SCRIPT = """
 import os, sys, torch
@@ -59,3 +61,14 @@ def test_other_c_libraries_are_not_changed(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
     keep_freed_memory()
     assert library.requested == ["gnu_get_libc_version"]
+
+
+def test_gpu_without_memory_is_an_error_with_advice():
+    with pytest.raises(TrainingError, match=r"ran out \(CUDA out of memory\)\. Lower data\.batch_size; .*chunk_size"):
+        with explained_out_of_memory():
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a capacity ...")
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_gpu_memory():
+    with pytest.raises(RuntimeError, match="shapes"), explained_out_of_memory():
+        raise RuntimeError("shapes cannot be multiplied")

@@ -2,13 +2,14 @@ import inspect
 
 import pytest
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.profilers import SimpleProfiler
 
 from helpers.small_runs import TRAINER
 from tangka_match.errors import ConfigError
 from tangka_match.training.settings import TrainerSettings
-from tangka_match.training.trainer import KNOWN_ARGUMENTS, REFUSED_ARGUMENTS, build_trainer, run_length
+from tangka_match.training.trainer import KNOWN_ARGUMENTS, REFUSED_ARGUMENTS, build_trainer, run_length, scales_loss
 
 
 def settings(**changed):
@@ -87,3 +88,16 @@ def test_slurm_neither_requeues_a_run_nor_writes_checkpoints(tmp_path, monkeypat
     environment = built(tmp_path)._accelerator_connector.cluster_environment
     assert isinstance(environment, SLURMEnvironment)
     assert environment.auto_requeue is False
+
+
+@pytest.mark.parametrize(
+    ("changed", "has_gpu", "scales"),
+    [
+        ({"precision": "16-mixed", "accelerator": "gpu"}, True, True),
+        ({"precision": "16-mixed", "accelerator": "auto"}, False, False),
+        ({"precision": "bf16-mixed", "accelerator": "gpu"}, True, False),
+    ],
+)
+def test_loss_is_scaled_in_float16_on_a_gpu(monkeypatch, changed, has_gpu, scales):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    assert scales_loss(TrainerSettings.model_validate(TRAINER | changed)) is scales

@@ -59,7 +59,12 @@ def module_of(model, loss, device="cpu", **settings):
     module = small_module(matcher, (LOSSES | POOLED)[loss](), **settings).to(device)
     module.train()
     module.trainer = SimpleNamespace(
-        world_size=1, global_step=3, current_epoch=0, estimated_stepping_batches=100, log_every_n_steps=50
+        world_size=1,
+        global_step=3,
+        current_epoch=0,
+        precision_plugin=None,
+        estimated_stepping_batches=100,
+        log_every_n_steps=50,
     )
     return module
 

@@ -3,6 +3,7 @@ from functools import partial
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers.small_runs import Stop, StoppedError, quiet_trainer, small_data, small_module
 from helpers.stub_matchers import PooledMatcher
@@ -194,3 +195,22 @@ def test_resumed_run_has_the_same_tail_average(tmp_path, steps):
     with pytest.raises(StoppedError):
         fit_tail_averaging(tmp_path, Stop(steps), every=1)
     assert torch.equal(fit_tail_averaging(tmp_path, resume=tmp_path / "last.ckpt")[1], whole)
+
+
+@AVERAGES
+def test_average_takes_as_many_calls_for_many_tensors_as_for_few(average):
+    """One call for all tensors of a dtype, in place of some for each of them."""
+
+    class Calls(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    counts = []
+    for count in (2, 200):
+        averaged, current = ([torch.ones(3, 2) for _ in range(count)] for _ in range(2))
+        seen = []
+        with Calls():
+            average()._average(averaged, current, torch.tensor(5))
+        counts.append(len(seen))
+    assert counts[0] == counts[1]
