@@ -79,8 +79,8 @@ def keep_on_device(features: Features, device: torch.device, setting: bool | str
     if size <= GPU_MEMORY_SHARE * free:
         return True
     logger.warning(
-        "data.device_features=auto: the training features take %.1f GiB, more than %.0f %% of the %.1f GiB that are free "
-        "on %s, so each batch is read from disk; data.device_features=true keeps them there all the same",
+        "data.device_features=auto: the training features take %.1f GiB, more than %.0f %% of the %.1f GiB that are "
+        "free on %s, so each batch is read from disk; data.device_features=true keeps them there all the same",
         size / 2**30,
         100 * GPU_MEMORY_SHARE,
         free / 2**30,

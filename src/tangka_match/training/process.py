@@ -50,7 +50,7 @@ def explained_out_of_memory() -> Iterator[None]:
         raise TrainingError(
             f"the memory of the GPU ran out ({reason}). Lower data.batch_size; or keep the batch and set "
             "training.chunk_size=<pairs encoded at a time>; trainer.precision=bf16-mixed and "
-            "data.device_features=false take less memory too. Other programs on the same GPU count: nvidia-smi lists them"
+            "data.device_features=false take less memory too. Other programs on this GPU count: nvidia-smi lists them"
         ) from error
 
 

@@ -50,6 +50,7 @@ def attach(module, *, step=0, total=10, every=1, fn="fit"):
         global_step=step,
         current_epoch=0,
         estimated_stepping_batches=total,
+        precision="32-true",
         precision_plugin=None,
         log_every_n_steps=every,
         optimizers=[torch.optim.SGD([parameter], lr=0.125)],

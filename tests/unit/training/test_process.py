@@ -64,9 +64,9 @@ def test_other_c_libraries_are_not_changed(monkeypatch):
 
 
 def test_gpu_without_memory_is_an_error_with_advice():
-    with pytest.raises(TrainingError, match=r"ran out \(CUDA out of memory\)\. Lower data\.batch_size; .*chunk_size"):
-        with explained_out_of_memory():
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a capacity ...")
+    message = r"ran out \(CUDA out of memory\)\. Lower data\.batch_size; .*chunk_size"
+    with pytest.raises(TrainingError, match=message), explained_out_of_memory():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a capacity ...")
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_gpu_memory():
