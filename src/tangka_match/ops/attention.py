@@ -27,7 +27,7 @@ def word_region_attention(
     with :math:`\lambda = 9`.
 
     Args:
-        words: Embedded words of captions of the same length, all real.
+        words: Embedded words of captions; zero where a caption has no word, which changes no other weight.
         regions: Embedded regions.
         region_mask: ``True`` where a region is real; others get a weight of zero.
         smooth: :math:`\lambda`; higher = sharper.
@@ -57,9 +57,9 @@ def unit_context_weights(
     # In half precision, the square of a small norm would be mostly rounding error.
     with torch.autocast(gram.device.type, enabled=False):
         squared = (weights * (gram @ weights)).sum(dim=1, keepdim=True)
-        positive = squared > 0
-        norm = torch.where(positive, squared, 1).sqrt()
-        return weights * torch.where(positive, 1 / (norm + eps), 0)
+        is_zero = squared <= 0
+        norm = squared.masked_fill(is_zero, 1).sqrt()
+        return weights * (1 / (norm + eps)).masked_fill(is_zero, 0)
 
 
 def attended_cosine(

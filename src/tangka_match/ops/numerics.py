@@ -35,7 +35,7 @@ def l2_normalise(x: Float[Tensor, "*shape"], dim: int = -1, eps: float = 1e-8) -
     """
     wide = at_least_float32(x)
     norm = torch.linalg.vector_norm(wide, dim=dim, keepdim=True)
-    scale = torch.where(norm > 0, 1 / (norm + eps), 0)
+    scale = (1 / (norm + eps)).masked_fill(norm == 0, 0)
     return (wide * scale).to(x.dtype)
 
 
@@ -46,7 +46,7 @@ def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         >>> at_least_float32(torch.ones(1, dtype=torch.bfloat16)).dtype
         torch.float32
     """
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def autocast_dtype(x: Float[Tensor, "*shape"]) -> torch.dtype:

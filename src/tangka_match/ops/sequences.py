@@ -5,6 +5,7 @@ Axes: I images, C captions, T tokens, W real words of all captions, L positions,
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,12 +21,14 @@ class LengthGroups(NamedTuple):
     """Captions grouped by their number of real words.
 
     Attributes:
-        columns: Indices of the captions of each group, ascending.
-        lengths: Number of real words per caption of each group.
+        columns: Indices of the captions of each group, by length.
+        lengths: Number of real words of the longest caption of each group.
+        masks: ``True`` where a caption of the group has a word, (_c, length); ``None`` where all of them are as long.
     """
 
     columns: Sequence[Int[Tensor, " _c"]]
     lengths: Sequence[int]
+    masks: Sequence[Bool[Tensor, "_c _l"] | None]
 
     def restore(self, parts: Sequence[Float[Tensor, "I _c *rest"]]) -> Float[Tensor, "I C *rest"]:
         """Concatenate results of the groups in the order of the captions."""
@@ -42,7 +45,11 @@ def lengths_of(mask: Bool[Tensor, "N L"]) -> Lengths:
 
 
 def group_by_length(
-    token_mask: Bool[Tensor, "C T"], most: int | None = None, lengths: Lengths | None = None
+    token_mask: Bool[Tensor, "C T"],
+    most: int | None = None,
+    lengths: Lengths | None = None,
+    *,
+    max_groups: int | None = None,
 ) -> LengthGroups:
     """Group captions by their number of real words.
 
@@ -50,6 +57,8 @@ def group_by_length(
         token_mask: ``True`` where a token is real, at least once per caption.
         most: Maximum number of captions per group; captions of one length may form several groups.
         lengths: Number of real words per caption; ``None`` asks the device of the mask.
+        max_groups: Maximum number of groups, so that a GPU runs few kernels; captions of different lengths then share a
+            group, with as little padding as possible. ``None`` groups equal lengths only.
 
     Example:
         >>> mask = torch.tensor([[True, True], [True, False], [True, True]])
@@ -60,24 +69,65 @@ def group_by_length(
         tensor([[2., 1., 3.]])
     """
     counts = np.array(lengths_of(token_mask) if lengths is None else lengths, dtype=np.int64)
-    order = to_device(np.argsort(counts, kind="stable"), token_mask.device)
-    found, sizes = (x.tolist() for x in np.unique(counts, return_counts=True))
-    columns: list[Tensor] = []
-    repeated: list[int] = []
-    for length, part in zip(found, order.split(sizes), strict=True):
-        pieces = part.split(most or len(part))
-        columns += pieces
-        repeated += [length] * len(pieces)
-    return LengthGroups(columns, repeated)
+    order = np.argsort(counts, kind="stable")
+    ascending = counts[order]
+    pieces = [
+        (start, min(start + (most or end), end))
+        for first, end in pairwise([0, *_group_ends(ascending, max_groups)])
+        for start in range(first, end, most or end)
+    ]
+    columns = to_device(order, token_mask.device).split([end - start for start, end in pieces])
+    masks: list[Tensor | None] = []
+    for start, end in pieces:
+        real = np.arange(ascending[end - 1]) < ascending[start:end, None]
+        masks.append(None if real.all() else to_device(real, token_mask.device))
+    return LengthGroups(columns, [int(ascending[end - 1]) for _, end in pieces], masks)
+
+
+def _group_ends(ascending: npt.NDArray[np.int64], max_groups: int | None) -> list[int]:
+    """Divide sorted lengths into groups; return the end of each.
+
+    Equal lengths stay together. With more lengths than ``max_groups``, the groups are those with the fewest words,
+    padding included, found by dynamic programming over the distinct lengths.
+    """
+    found, sizes = np.unique(ascending, return_counts=True)
+    ends = np.cumsum(sizes)
+    if max_groups is None or len(found) <= max_groups:
+        return [int(end) for end in ends]
+    starts = ends - sizes
+    # words[i, j]: words of a group of the lengths i to j. With another group, best[j] is the fewest words up to length j.
+    words = np.where(starts[:, None] < ends, (ends - starts[:, None]) * found, np.inf)
+    best, choices = words[0], []
+    for _ in range(max_groups - 1):
+        totals = best[:-1, None] + words[1:]
+        choices.append(totals.argmin(axis=0))
+        best = totals.min(axis=0)
+    lasts = [len(found) - 1]
+    for choice in reversed(choices):
+        lasts.append(int(choice[lasts[-1]]))
+    return [int(ends[last]) for last in reversed(lasts)]
 
 
 def real_words(
-    tokens: Float[Tensor, "C T D"], token_mask: Bool[Tensor, "C T"], columns: Int[Tensor, " c"], length: int
+    tokens: Float[Tensor, "C T D"],
+    token_mask: Bool[Tensor, "C T"],
+    columns: Int[Tensor, " c"],
+    length: int,
+    mask: Bool[Tensor, "c L"] | None = None,
 ) -> Float[Tensor, "c L D"]:
-    """Return the real words of captions that all have ``L`` = ``length`` of them, anywhere in the mask."""
+    """Return the real words of captions of a group, which may be anywhere in the mask; see `LengthGroups`.
+
+    Args:
+        tokens: Words of all captions.
+        token_mask: ``True`` where a word is real.
+        columns: Captions of the group.
+        length: Words of its longest caption.
+        mask: Words of each of its captions; the others become zero. ``None`` if all have ``length`` words.
+    """
     # A stable sort of the mask finds the real positions without synchronising with a GPU.
     positions = (~token_mask[columns]).to(torch.uint8).argsort(dim=1, stable=True)[:, :length]
-    return tokens[columns[:, None], positions]
+    words = tokens[columns[:, None], positions]
+    return words if mask is None else words.masked_fill(~mask[:, :, None], 0)
 
 
 def real_positions(token_mask: Bool[Tensor, "C T"], lengths: Lengths | None = None) -> Int[Tensor, " W"]:

@@ -1,8 +1,10 @@
 import math
+from itertools import combinations, pairwise
 
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from helpers.random_pairs import pairs
 from tangka_match.ops import group_by_length, real_words, sinusoidal_positions
@@ -49,3 +51,40 @@ def test_sinusoidal_positions_equal_the_formula():
 def test_sinusoidal_positions_of_odd_dimension():
     assert torch.equal(sinusoidal_positions(4, 5)[:, :4].isfinite(), torch.ones(4, 4, dtype=torch.bool))
     assert sinusoidal_positions(4, 5)[0].tolist() == [0, 1, 0, 1, 0]
+
+
+def padded_words(groups):
+    return sum(len(columns) * length for columns, length in zip(groups.columns, groups.lengths, strict=True))
+
+
+def partitions(lengths, groups):
+    """Yield all divisions of sorted distinct lengths into at most ``groups`` runs."""
+    for cuts in range(groups):
+        for chosen in combinations(range(1, len(lengths)), min(cuts, len(lengths) - 1)):
+            ends = [0, *chosen, len(lengths)]
+            yield [lengths[a:b] for a, b in pairwise(ends)]
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 4))
+def test_few_groups_have_the_least_padding(lengths, most):
+    mask = torch.arange(9) < torch.tensor(lengths)[:, None]
+    groups = group_by_length(mask, max_groups=most)
+    assert len(groups.columns) <= most
+    assert sorted(torch.cat(list(groups.columns)).tolist()) == list(range(len(lengths)))
+    for columns, longest, words in zip(*groups, strict=True):
+        counts = [lengths[column] for column in columns]
+        assert max(counts) == longest
+        assert (words is None) == (len(set(counts)) == 1)
+        assert words is None or words.sum(dim=1).tolist() == counts
+    cheapest = min(
+        sum(max(run) * sum(length in run for length in lengths) for run in division)
+        for division in partitions(sorted(set(lengths)), most)
+    )
+    assert padded_words(groups) == cheapest
+
+
+def test_words_that_a_shorter_caption_lacks_are_zero():
+    tokens, mask = torch.ones(2, 3, 2), torch.tensor([[True, True, True], [False, True, False]])
+    groups = group_by_length(mask, max_groups=1)
+    words = real_words(tokens, mask, groups.columns[0], groups.lengths[0], groups.masks[0])
+    assert words[:, :, 0].tolist() == [[1, 0, 0], [1, 1, 1]]

@@ -32,6 +32,9 @@ from tangka_match.types import Encoded
 IMAGES_AT_ONCE, CAPTIONS_AT_ONCE = 16, 64
 """Block size on a CPU outside training."""
 
+GROUPS_ON_GPU = 3
+"""Groups of captions on a GPU, for which a few large kernels are faster than many small ones: 10 % more words."""
+
 
 class VisualSelfAttention(nn.Module):
     """Self-attention pooling of regions, with the mean region as the query.
@@ -110,13 +113,15 @@ class SimilarityAttentionFiltration(nn.Module):
 
         Args:
             groups: Captions grouped by length.
-            nodes: Similarity vectors of each group, all real.
+            nodes: Similarity vectors of each group.
             mask: ``True`` where a caption, in the order of the batch, has a node.
         """
         longest = mask.shape[1]
         logits = [self.attn_sim_w(group).squeeze(3) for group in nodes]
         padded = groups.restore([functional.pad(group, (0, longest - group.shape[2])) for group in logits])
         shares = at_least_float32(self.bn(padded, mask)).sigmoid()
+        if any(words is not None for words in groups.masks):
+            shares = shares.masked_fill(~mask, 0)
         pooled = []
         for columns, group in zip(groups.columns, nodes, strict=True):
             weights = shares[:, columns, : group.shape[2]]
@@ -168,29 +173,38 @@ class SimilarityGraphStep(nn.Module):
         return GraphWeights(*(x.to(dtype) for x in (folded, folded_bias, out.weight, out.bias)))
 
 
-def reason_over_graph(steps: Sequence[GraphWeights], nodes: Float[Tensor, "I C Q S"]) -> Float[Tensor, "I C S"]:
+def reason_over_graph(
+    steps: Sequence[GraphWeights], nodes: Float[Tensor, "I C Q S"], words: Bool[Tensor, "C _l"] | None = None
+) -> Float[Tensor, "I C S"]:
     """Apply graph reasoning steps, and return node 0, the global one.
 
     The last step updates node 0 only.
 
     Args:
         steps: Output of ``SimilarityGraphStep.prepare`` for each step.
-        nodes: Similarity vectors of each pair, all real.
+        nodes: Similarity vectors of each pair.
+        words: ``True`` where a caption has a word, whose node follows node 0; ``None`` if all nodes are real.
     """
     pairs = nodes.flatten(0, 1)
+    barred = None if words is None else functional.pad(~words, (1, 0)).repeat(len(nodes), 1)[:, None, :]
     for step in steps[:-1]:
-        pairs = _receive(step, pairs, pairs)
+        pairs = _receive(step, pairs, pairs, barred)
     # In half precision, a product over a strided batch would run once per pair.
     overall = pairs[:, :1].contiguous()
-    return _receive(steps[-1], overall, pairs).squeeze(1).unflatten(0, nodes.shape[:2])
+    return _receive(steps[-1], overall, pairs, barred).squeeze(1).unflatten(0, nodes.shape[:2])
 
 
 def _receive(
-    step: GraphWeights, receivers: Float[Tensor, "N P S"], nodes: Float[Tensor, "N Q S"]
+    step: GraphWeights,
+    receivers: Float[Tensor, "N P S"],
+    nodes: Float[Tensor, "N Q S"],
+    barred: Bool[Tensor, "N 1 Q"] | None,
 ) -> Float[Tensor, "N P S"]:
-    """Update ``receivers``, some or all nodes of a pair, by messages from ``nodes``."""
-    affinity = functional.linear(receivers, step.query, step.query_bias) @ nodes.mT
-    edges = at_least_float32(affinity).softmax(dim=-1).to(nodes.dtype)
+    """Update ``receivers``, some or all nodes of a pair, by messages from ``nodes`` that are not ``barred``."""
+    affinity = at_least_float32(functional.linear(receivers, step.query, step.query_bias) @ nodes.mT)
+    if barred is not None:
+        affinity = affinity.masked_fill(barred, float("-inf"))
+    edges = affinity.softmax(dim=-1).to(nodes.dtype)
     return functional.relu(functional.linear(edges @ nodes, step.out, step.out_bias), inplace=True)
 
 
@@ -228,12 +242,19 @@ class SimilarityEncoder(nn.Module):
         """Score every image against every caption, in (0, 1), from pooled vectors and sequences of both."""
         assert images.tokens is not None and texts.mask is not None
         dtype = autocast_dtype(images.tokens)
+        on_cpu = texts.mask.device.type == "cpu"
         # Batch norm needs all images of a training batch at once; a CPU is faster on blocks that stay in its cache.
-        in_blocks = texts.mask.device.type == "cpu" and not self.training
-        groups = group_by_length(texts.mask, CAPTIONS_AT_ONCE if in_blocks else None, texts.lengths)
+        in_blocks = on_cpu and not self.training
+        groups = group_by_length(
+            texts.mask,
+            CAPTIONS_AT_ONCE if in_blocks else None,
+            texts.lengths,
+            max_groups=None if on_cpu else GROUPS_ON_GPU,
+        )
         captions = _gather_captions(texts, groups, dtype)
         weights = self._prepare(dtype)
-        node_mask = functional.pad(texts.mask, (1, 0), value=True)
+        # Groups hold the words of a caption one after the other, wherever they are in the mask.
+        node_mask = functional.pad(texts.mask.sort(dim=1, descending=True).values, (1, 0), value=True)
         step = IMAGES_AT_ONCE if in_blocks else len(images)
         reasoned: dict[str, list[Tensor]] = {head: [] for head in self._heads()}
         for start in range(0, len(images), step):
@@ -243,7 +264,10 @@ class SimilarityEncoder(nn.Module):
                 nodes = list(nodes)
                 reasoned["saf"].append(groups.restore(self.SAF_module(groups, nodes, node_mask)))
             if self.reasoning != "saf":
-                vectors = [reason_over_graph(weights.graph, group) for group in nodes]
+                vectors = [
+                    reason_over_graph(weights.graph, group, words)
+                    for group, words in zip(nodes, groups.masks, strict=True)
+                ]
                 reasoned["sgr"].append(groups.restore(vectors))
         scores = [_read_out(layer, torch.cat(reasoned[head])) for head, layer in self._heads().items()]
         return torch.stack(scores).mean(dim=0) if len(scores) > 1 else scores[0]
@@ -276,7 +300,7 @@ class _Images(NamedTuple):
 
 
 class _Captions(NamedTuple):
-    """Captions of the same length, without padding."""
+    """Captions of about the same length; missing words are zero."""
 
     pooled: Float[Tensor, "c D"]
     words: Float[Tensor, "c L D"]
@@ -301,8 +325,8 @@ def _gather_captions(texts: Encoded, groups: LengthGroups, dtype: torch.dtype) -
     assert texts.pooled is not None and texts.tokens is not None and texts.mask is not None
     pooled, tokens = texts.pooled.to(dtype), texts.tokens.to(dtype)
     return [
-        _Captions(pooled[columns], real_words(tokens, texts.mask, columns, length))
-        for columns, length in zip(groups.columns, groups.lengths, strict=True)
+        _Captions(pooled[columns], real_words(tokens, texts.mask, columns, length, words))
+        for columns, length, words in zip(*groups, strict=True)
     ]
 
 
