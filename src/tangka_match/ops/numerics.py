@@ -90,15 +90,13 @@ def tf32(*, allowed: bool) -> Iterator[None]:
     if not torch.cuda.is_available():
         yield
         return
-    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [backend.allow_tf32 for backend in backends]
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
     try:
-        for backend in backends:
-            backend.allow_tf32 = allowed
+        matmul.allow_tf32 = cudnn.allow_tf32 = allowed
         yield
     finally:
-        for backend, value in zip(backends, before, strict=True):
-            backend.allow_tf32 = value
+        matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
 @contextmanager

@@ -95,7 +95,7 @@ def _group_ends(ascending: npt.NDArray[np.int64], max_groups: int | None) -> lis
     if max_groups is None or len(found) <= max_groups:
         return [int(end) for end in ends]
     starts = ends - sizes
-    # words[i, j]: words of a group of the lengths i to j. With another group, best[j] is the fewest words up to length j.
+    # words[i, j]: words of a group of the lengths i to j; best[j]: fewest words up to length j.
     words = np.where(starts[:, None] < ends, (ends - starts[:, None]) * found, np.inf)
     best, choices = words[0], []
     for _ in range(max_groups - 1):

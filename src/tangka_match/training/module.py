@@ -131,7 +131,7 @@ class MatchingModule(pl.LightningModule):
         schedule = self._make_scheduler(optimizer, total_steps=self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def lr_scheduler_step(self, scheduler: LRScheduler, metric: Any) -> None:  # type: ignore[override]
+    def lr_scheduler_step(self, scheduler: LRScheduler, metric: Any) -> None:
         """Step the learning-rate schedule, unless the optimizer's step was skipped."""
         if not has_skipped(self.trainer):
             super().lr_scheduler_step(scheduler, metric)

@@ -12,8 +12,8 @@ from torch import nn
 
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.losses import DistillationLoss
-from tangka_match.training.module import OptimizerFactory, SchedulerFactory
-from tangka_match.training.optimisation import clip_warmup
+from tangka_match.training.module import SchedulerFactory
+from tangka_match.training.optimisation import OptimizerFactory, clip_warmup
 from tangka_match.training.settings import RunSettings
 from tangka_match.training.trainer import RunLength, run_length
 

@@ -1,7 +1,7 @@
 """Weight averaging: exponential moving average (EMA), and the mean over the last part of a run (SWA)."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,7 +11,7 @@ from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
-Tensors = Sequence[Tensor]
+Tensors = list[Tensor] | tuple[Tensor, ...]
 AverageFunction = Callable[[Tensors, Tensors, Tensor], Tensors]
 
 

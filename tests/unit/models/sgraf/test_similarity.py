@@ -23,11 +23,11 @@ def model(reasoning, **sizes):
     return SGRAF(reasoning=reasoning, dropout=0.0, **small | sizes).train()
 
 
-def batch(size=len(LENGTHS), dim=6):
+def batch():
     generator = torch.Generator().manual_seed(1)
-    mask = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:size, None]
+    mask = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]
     ids = torch.randint(4, 30, mask.shape, generator=generator)
-    return torch.rand(size, 4, dim, generator=generator), torch.ones(size, 4, dtype=torch.bool), ids, mask
+    return torch.rand(len(ids), 4, 6, generator=generator), torch.ones(len(ids), 4, dtype=torch.bool), ids, mask
 
 
 def in_groups(monkeypatch, count):
