@@ -21,12 +21,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib.pyplot as plt  # noqa: F401 - imported once, before the processes are forked
 import torch
 
 from tangka_match.records.ledger import read_ledger
 from tangka_match.retrieval.metadata import read_checkpoint
+from tangka_match.sweeps import dispatch  # noqa: F401 - as above
 from tangka_match.train import main
-from tangka_match.training import runner  # noqa: F401 - imported once, before the processes are forked
 
 WORDS = (
     "+experiment=debug",

@@ -1,4 +1,5 @@
-"""Pure tensor functions: normalisation, masked reductions and pooling, word-to-region attention, captions by length."""
+"""Pure tensor functions: normalisation, masked reductions and pooling, word-to-region attention, captions by length,
+and sums over processes."""
 
 from tangka_match.ops.attention import (
     attended_cosine,
@@ -15,6 +16,7 @@ from tangka_match.ops.numerics import (
     low_component_share,
 )
 from tangka_match.ops.pooling import attention_pool, k_max_pool, masked_max, masked_mean, masked_softmax, tfidf_overlap
+from tangka_match.ops.processes import in_several_processes, sum_over_processes
 from tangka_match.ops.sequences import (
     LengthGroups,
     group_by_length,
@@ -36,6 +38,7 @@ __all__ = [
     "bound_primitive_caches",
     "dot_products",
     "group_by_length",
+    "in_several_processes",
     "k_max_pool",
     "l2_normalise",
     "lengths_of",
@@ -48,6 +51,7 @@ __all__ = [
     "real_words",
     "sinusoidal_positions",
     "stacked_cross_attention",
+    "sum_over_processes",
     "tfidf_overlap",
     "to_device",
     "unit_context_weights",
