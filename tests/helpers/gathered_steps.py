@@ -30,7 +30,6 @@ from tangka_match.training.loss_hooks import TrainingStep, momentum_hooks
 from tangka_match.types import Encoded
 
 
-
 class NormedRegions(nn.Module):
     """SAF, whose scores depend on statistics of the batch, on regions normalised by batch statistics."""
 

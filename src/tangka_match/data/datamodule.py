@@ -303,11 +303,8 @@ class RegionTextDataModule(pl.LightningDataModule):
         return self._gallery_loaders(self.held_out, self._held_out_captions)
 
     def image_batches(self) -> "Iterator[ImageBatch]":
-        """Yield all training images once, in order."""
-        images = ImageDataset(self.train)
-        for start in range(0, len(images), self.eval_batch_size):
-            rows = range(start, min(start + self.eval_batch_size, len(images)))
-            yield collate_images(images.__getitems__(rows))
+        """Yield all training images once, in order; they are not read again if they are kept on the device."""
+        return image_batches(self.train, self.eval_batch_size, self._on_device)
 
     def caption_batches(self) -> "Iterator[CaptionBatch]":
         """Yield all training captions once, in order."""

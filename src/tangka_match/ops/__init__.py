@@ -1,5 +1,4 @@
-"""Pure tensor functions: normalisation, masked reductions and pooling, word-to-region attention, captions by length,
-and sums over processes."""
+"""Pure tensor functions: normalisation, masked reductions, pooling, attention, captions by length, process sums."""
 
 from tangka_match.ops.attention import (
     attended_cosine,

@@ -62,8 +62,8 @@ def check_main_port(settings: TrainerSettings) -> None:
             probe.bind(("", port))
         except (OSError, OverflowError) as error:
             raise ConfigError(
-                f"{PORT_VARIABLE}={port}: the processes of the run cannot meet at this port ({error}), probably because "
-                f"another run has it: set {PORT_VARIABLE} to a free port"
+                f"{PORT_VARIABLE}={port}: the processes of the run cannot meet at this port ({error}), probably "
+                f"because another run has it: set {PORT_VARIABLE} to a free port"
                 + ("" if started_by else ", or unset it, and a free one is chosen")
             ) from error
 

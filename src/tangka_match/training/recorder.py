@@ -159,12 +159,12 @@ class Recorder:
                 yield
             assert self.result is not None
             status = "pruned" if self.result.pruned else "finished"
-        except SIGTERMException as stop:
+        except SIGTERMException as end:
             status = "stopped"
-            raise SystemExit(TERMINATED) from stop
-        except (KeyboardInterrupt, SystemExit) as stop:  # Lightning turns Ctrl-C into an exit with 1
+            raise SystemExit(TERMINATED) from end
+        except (KeyboardInterrupt, SystemExit) as end:  # Lightning turns Ctrl-C into an exit with 1
             status = "stopped"
-            raise SystemExit(INTERRUPTED) from stop
+            raise SystemExit(INTERRUPTED) from end
         finally:
             self._close(status)
 

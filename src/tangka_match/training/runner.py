@@ -91,7 +91,7 @@ def _train(
             checkpoint = recorder.take_over(origin)
         recorder.open(matcher, init_from, resumed=resume is not None, parent=origin)
         with recorder.running(stop):
-            return _fit(plan, module, recorder, checkpoint, stop, job, is_longer=origin is not None)
+            return _fit(plan, module, recorder, checkpoint, stop=stop, job=job, is_longer=origin is not None)
 
 
 def _prepare_process(seed: int) -> None:
@@ -118,9 +118,9 @@ def _fit(
     module: MatchingModule,
     recorder: Recorder,
     checkpoint: str | None,
+    *,
     stop: StopRequest,
     job: SweepJob | None,
-    *,
     is_longer: bool,
 ) -> RunResult:
     """Train, then validate the best checkpoint."""
