@@ -62,8 +62,8 @@ def launch(config: DictConfig) -> RunResult:
             return train(build_plan(saved), folder)
     if resume == LAST and processes_started() > 1:
         raise ConfigError(
-            f"resume=last with {processes_started()} processes that were started together: one may take the new run for "
-            f"the last one; write resume={folder.run_id}"
+            f"resume=last with {processes_started()} processes that were started together: one may take the new run "
+            f"for the last one; write resume={folder.run_id}"
         )
     for name, value in changed.items():
         OmegaConf.update(saved, name, value)

@@ -26,6 +26,7 @@ from tangka_match.data.dataset import (
     collate_images,
     collate_pairs,
     fits_in_gpu_memory,
+    image_batches,
     pad_tokens,
 )
 from tangka_match.data.difficulty import word_rarity

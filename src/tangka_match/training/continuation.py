@@ -100,8 +100,8 @@ def check_continuation(parent: Parent, plan: RunPlan) -> None:
         name = str(plan.config.get("scheduler", {}).get("_target_", "")).rpartition(".")[2]
         raise ConfigError(
             f"resume={parent.run_id}: the state of the schedule {name} holds the length of the run, so that it cannot "
-            f"go on longer: start a new run with its weights (init_from={parent.folder.last}), or train with a schedule "
-            "of this project, such as scheduler=cosine"
+            f"go on longer: start a new run with its weights (init_from={parent.folder.last}), or train with a "
+            "schedule of this project, such as scheduler=cosine"
         )
     before, after = lr_ratio(plan, parent.step, parent.step), lr_ratio(plan, length.steps, parent.step)
     logger.info(

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 TERMINATED = 128 + signal.SIGTERM
 GRACE_SECONDS = 25.0
 """From SIGTERM to the forced end of the process: Slurm and torchrun kill after 30 seconds."""
+CONNECTION_SECONDS = 5.0
+"""The same while the process waits for the others to start: nothing has been done yet."""
 VALIDATION_SECONDS = 10.0
 """From SIGTERM to the end of a validation that has not finished; ``last.ckpt`` is written after a validation."""
 CHILD_SECONDS = 10.0
@@ -44,10 +46,11 @@ class StopRequest:
         received: Whether this process has got the signal.
         agreed: Whether any process had got it at the last agreement.
         ends_validation: Whether the signal of any process was then older than ``VALIDATION_SECONDS``.
+        is_connected: Whether the processes have found each other.
     """
 
     def __init__(self) -> None:
-        self.received = self.agreed = self.ends_validation = False
+        self.received = self.agreed = self.ends_validation = self.is_connected = False
         self._received_at = 0.0
         self._is_training = False
         self._children: Sequence[subprocess.Popen[bytes]] = ()
@@ -142,20 +145,22 @@ class StopRequest:
 
     def _watch(self, reader: socket.socket) -> None:
         """End the process if it has not ended in time after SIGTERM, or after the death of a child."""
-        deadline, status, is_noted = float("inf"), "stopped", False
+        requested, lost, status = float("inf"), float("inf"), "stopped"
         while True:
             ready, _, _ = select.select([reader], [], [], _POLL_SECONDS)
-            numbers = reader.recv(1024) if ready else b""
+            numbers, now = reader.recv(1024) if ready else b"", time.monotonic()
             if _STOP_LISTENING in numbers:
                 return
             if signal.SIGTERM in numbers:
-                deadline = min(deadline, time.monotonic() + GRACE_SECONDS)
+                requested = min(requested, now)
             codes = [child.poll() for child in self._children] if self._is_training else []
-            if any(codes) and not is_noted:
-                is_noted, deadline = True, min(deadline, time.monotonic() + CHILD_SECONDS)
-                stopped = any(code in (TERMINATED, -signal.SIGTERM) for code in codes)
-                status = "stopped" if stopped or self.received else "failed"
-            if time.monotonic() > deadline and (self._is_training or not is_noted or self.received):
+            if any(codes) and now < lost:
+                lost = now
+                stopped = self.received or any(code in (TERMINATED, -signal.SIGTERM) for code in codes)
+                status = "stopped" if stopped else "failed"
+            waits_for_others = self._is_training and not self.is_connected
+            grace = CONNECTION_SECONDS if waits_for_others else GRACE_SECONDS
+            if now > requested + grace or (self._is_training and now > lost + CHILD_SECONDS):
                 self._force(status)
 
     def _force(self, status: str) -> None:

@@ -20,6 +20,10 @@ class AgreedStop(pl.Callback):
     def __init__(self, stop: StopRequest) -> None:
         self._stop = stop
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Note that all processes have started."""
+        self._stop.is_connected = True
+
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Agree; the run stops after this batch, unless a validation follows."""
         self._agree(trainer)
