@@ -3,8 +3,8 @@
     PYTHONPATH=src:tests python experiments/2026-11-29_gpus-and-clusters/flops.py
 
 Counted by torch's FLOP counter on the meta device: 128 pairs, 36 regions, captions of 12 tokens, published sizes,
-forward and backward. The gathered parts of other processes are stand-ins with a gradient. "whole" scores all images in each
-process, as before; "rows" scores its own images against all captions.
+forward and backward. The gathered parts of other processes are stand-ins with a gradient. "whole" scores all images
+in each process, as before; "rows" scores its own images against all captions.
 """
 
 from functools import partial

@@ -137,12 +137,12 @@ def test_other_processes_continue_the_parent_of_the_main_process(saved, tmp_path
     def start_others(plan, resume=None, parent=None):
         child.mkdir()
         (child / "config.yaml").write_text(saved.read_text("utf-8"), encoding="utf-8")
-        monkeypatch.setenv(RESUMED_RUN_VARIABLE, os.environ[RESUMED_RUN_VARIABLE])
-        raise LaunchedError(parent.run_id)
+        raise LaunchedError(os.environ[RESUMED_RUN_VARIABLE])
 
     with monkeypatch.context() as patched:
         patched.setattr(launch_module, "train", start_others)
         assert launched(*words) == (RUN_ID,)
+    monkeypatch.setenv(RESUMED_RUN_VARIABLE, RUN_ID)
     assert launched(*words)[2].run_id == child.name  # a main process does not read the variable
     monkeypatch.setattr(launch_module, "is_main_process", lambda: False)
     assert launched(*words)[2].run_id == RUN_ID
