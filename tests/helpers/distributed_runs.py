@@ -1,12 +1,14 @@
 """Runs of a tiny matcher in two processes of Lightning's DDP; see ``test_two_processes``."""
 
 import os
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
 from helpers.small_runs import Stop, StoppedError, quiet_trainer, small_module
@@ -14,8 +16,11 @@ from helpers.stub_matchers import PooledMatcher, ThawingMatcher
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.losses import MomentumQueueLoss, TripletMarginLoss
 from tangka_match.metrics import retrieval_ranks, summarise
-from tangka_match.training.callbacks import ExactResume, HardBatches, LastCheckpoint
+from tangka_match.training import stopping
+from tangka_match.training.callbacks import AgreedStop, ExactResume, HardBatches, LastCheckpoint
 from tangka_match.training.encoding import validation_similarity
+from tangka_match.training.processes import connect
+from tangka_match.training.stopping import StopRequest
 from tangka_match.training.trainer import strategy_for
 from tangka_match.types import Encoded
 
@@ -62,6 +67,35 @@ class Validated(pl.Callback):
         self.alone = {f"val/{name}": float(torch.tensor(value)) for name, value in summarise(ranks).items()}
 
 
+class Signal(pl.Callback):
+    """Callback that sends SIGTERM to this process twice, in a training step or in the validation."""
+
+    def __init__(self, step: int | None) -> None:
+        self._step = step
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
+        if trainer.global_step == self._step:
+            self._send()
+
+    def on_validation_batch_start(self, *_: object) -> None:
+        if self._step is None:
+            self._send()
+
+    def _send(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class CountedSearches(HardBatches):
+    """Callback that counts the searches for neighbours in this process."""
+
+    count = 0
+
+    def _find(self, matcher: Any) -> Any:
+        self.count += 1
+        return super()._find(matcher)
+
+
 def fit(
     root: Path,
     matcher: nn.Module,
@@ -69,6 +103,7 @@ def fit(
     loss: nn.Module | None = None,
     thaw_at: float = 0.0,
     hard: float = 0.0,
+    every: int = 1,
     resume: Path | None = None,
 ) -> dict[str, Tensor]:
     """Train three epochs of three steps with dropout; return the final weights of this process."""
@@ -76,32 +111,40 @@ def fit(
     data.setup("fit")
     loss = TripletMarginLoss(0.2, 0.0) if loss is None else loss
     module = small_module(matcher, loss, optimizer=partial(torch.optim.AdamW, lr=0.1, weight_decay=0.1))
-    keep = [ExactResume(data.batch_sampler), LastCheckpoint(root / "last.ckpt", 1, lambda step: None)]
+    keep = [ExactResume(data.batch_sampler), LastCheckpoint(root / "last.ckpt", every, lambda step: None)]
+    searches, stop = CountedSearches(data), StopRequest()
     trainer = quiet_trainer(
         devices=2,
         strategy=strategy_for("ddp", loss, thaw_at),
         max_epochs=EPOCHS,
         check_val_every_n_epoch=EPOCHS,
-        callbacks=[*keep, *([HardBatches(data)] if hard else []), *callbacks],
+        callbacks=[*keep, AgreedStop(stop), *([searches] if hard else []), *callbacks],
     )
-    trainer.fit(module, datamodule=data, ckpt_path=resume)
-    return {name: value.clone() for name, value in module.state_dict().items()}
+    connect(trainer, stop)
+    with stop.listening(), stop.training():
+        trainer.fit(module, datamodule=data, ckpt_path=resume)
+    weights = {name: value.clone() for name, value in module.state_dict().items()}
+    return weights | ({"searches": torch.tensor(searches.count)} if hard else {})
 
 
 def one_of_two(rank: int, root: Path) -> dict[str, Any]:
     """Train one run of each kind; return the records and the final weights of this process."""
     # A launcher would set these variables; the processes are already connected.
     os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT="1")
+    stopping.MAX_BATCHES = 1  # the processes agree after every step
     frozen, hard, validated = Watch(), Watch(), Validated()
     queue = MomentumQueueLoss(embed_dim=4, queue_size=10)
+    queued = fit(root, NormedMatcher(), hard, validated, loss=queue, hard=0.7)
     return {
+        "searches": queued.pop("searches"),
+        "queued": queued,
         "thawed": fit(root, ThawingMatcher(8, 4, 60), frozen, thaw_at=0.5),
         "words": frozen.words,
-        "queued": fit(root, NormedMatcher(), hard, validated, loss=queue, hard=0.7),
         "logged": validated.logged,
         "alone": validated.alone,
         "captions": hard.captions,
         **_stopped(rank, root),
+        **_terminated(rank, root),
     }
 
 
@@ -115,3 +158,18 @@ def _stopped(rank: int, root: Path) -> dict[str, Any]:
     except StoppedError:
         return {"whole": whole, "resumed": fit(root, PooledMatcher(8, 4, 60), resume=root / "last.ckpt")}
     raise AssertionError("the run did not stop")
+
+
+def _terminated(rank: int, root: Path) -> dict[str, Any]:
+    """End runs by SIGTERM to one of the two processes, and resume one of them."""
+    found: dict[str, Any] = {}
+    stopping.VALIDATION_SECONDS = 0.0
+    for name, receiver, step in (("in_validation", 0, None), ("in_step", 1, 4)):
+        torch.manual_seed(rank)
+        (root / "last.ckpt").unlink(missing_ok=True)
+        watch = Watch()
+        try:
+            fit(root, PooledMatcher(8, 4, 60), *([Signal(step)] if rank == receiver else []), watch, every=4)
+        except SIGTERMException:
+            found[name] = len(watch.words)
+    return found | {"terminated": fit(root, PooledMatcher(8, 4, 60), resume=root / "last.ckpt")}

@@ -1,5 +1,6 @@
 """Loss and gradients of a training step, in one process or in two; see ``test_distributed``."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,13 +23,39 @@ from tangka_match.losses import (
     needs_context,
     positive_mask,
 )
-from tangka_match.training.distributed import gather_encoded, gather_rows, gather_words
+from tangka_match.models.region_encoders import RegionMLP
+from tangka_match.models.sgraf import SGRAF
+from tangka_match.training.distributed import gather_encoded, gather_rows, gather_scores, gather_words
 from tangka_match.training.loss_hooks import TrainingStep, momentum_hooks
 from tangka_match.types import Encoded
+
+
+class NormedRegions(nn.Module):
+    """SAF, whose scores depend on statistics of the batch, on regions normalised by batch statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        sizes = {"feature_dim": 5, "num_regions": 4, "embed_dim": 4, "word_dim": 3, "sim_dim": 3}
+        self.saf = SGRAF(vocab_size=30, reasoning="saf", dropout=0.0, **sizes)
+        self.regions = RegionMLP(5, 4, 0.0, batch_norm=True)
+
+    def encode_images(self, regions: Tensor, region_mask: Tensor) -> Encoded:
+        encoded = self.saf.encode_images(regions, region_mask)
+        assert encoded.tokens is not None
+        return replace(encoded, tokens=encoded.tokens + self.regions(regions, region_mask))
+
+    def encode_texts(self, token_ids: Tensor, token_mask: Tensor) -> Encoded:
+        return self.saf.encode_texts(token_ids, token_mask)
+
+    def similarity(self, images: Encoded, texts: Encoded) -> Tensor:
+        return self.saf.similarity(images, texts)
+
 
 STEPS = {
     "pooled": (PooledMatcher, InfoNCELoss),
     "sequences": (MaxMeanMatcher, InfoNCELoss),
+    "batch_statistics": (NormedRegions, InfoNCELoss),
     "multi_positive": (PooledMatcher, MultiPositiveInfoNCELoss),
     "sigmoid": (PooledMatcher, SigmoidLoss),
     "hal": (PooledMatcher, HALLoss),
@@ -82,6 +109,7 @@ class Step(nn.Module):
         self.matcher.dropout = nn.Identity()
         self.hooks = nn.ModuleList(momentum_hooks(self.matcher, self.loss))
         self.gather = gather
+        self.scored: list[tuple[int, ...]] = []
 
     def forward(self, batch: Batch) -> Tensor:
         images = self.matcher.encode_images(batch.regions, batch.region_mask)
@@ -91,9 +119,12 @@ class Step(nn.Module):
         if self.gather:
             ranks = Gatherer()
             index, group, words = gather_rows(ranks, index), gather_rows(ranks, group), gather_words(ranks, *words)
-        images, texts = gather(images), gather(texts)
-        context = LossContext(images, texts, *words) if needs_context(self.loss) else None
-        inputs = LossInputs(self.matcher.similarity(images, texts), positive_mask(index, group), context)
+        texts = gather(texts)
+        context = LossContext(gather(images), texts, *words) if needs_context(self.loss) else None
+        scores = self.matcher.similarity(images, texts)
+        self.scored.append(tuple(scores.shape))
+        scores = gather_scores(Gatherer(), scores) if self.gather else scores
+        inputs = LossInputs(scores, positive_mask(index, group), context)
         step = TrainingStep(self.matcher, self.loss, batch, index, index, group, gather, epoch=0, progress=0.5)
         for hook in self.hooks:
             inputs = hook.before_loss(inputs, step)
@@ -135,4 +166,11 @@ def _outcome(called: nn.Module, step: Step, batch: Batch) -> dict[str, Any]:
     loss.backward()
     gradients = {name: p.grad.clone() for name, p in step.named_parameters() if p.requires_grad}
     queue = {name: value.clone() for name, value in step.loss.named_buffers()}
-    return {"loss": loss.item(), "gradients": gradients, "queue": queue}
+    statistics = {name: value.clone() for name, value in step.matcher.named_buffers() if "_" in name}
+    return {
+        "loss": loss.item(),
+        "gradients": gradients,
+        "queue": queue,
+        "scored": step.scored,
+        "statistics": statistics,
+    }

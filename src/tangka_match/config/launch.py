@@ -1,5 +1,6 @@
 """Launches a run: from a composed config, or from the folder of a stopped run, to its result."""
 
+import os
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -10,12 +11,17 @@ from tangka_match.config.build import build_plan
 from tangka_match.config.check import GROUPS
 from tangka_match.config.saved_targets import ARGUMENTS, TARGET, check_saved_targets
 from tangka_match.errors import ConfigError
+from tangka_match.records.run_files import LAST
 from tangka_match.records.run_folder import RunFolder, find_run
 from tangka_match.records.setting_names import ADDED_SETTINGS, COMMAND_KEYS
+from tangka_match.training.distributed import is_main_process, processes_started
+from tangka_match.training.process import environment_variable
 from tangka_match.training.result import RunResult
 from tangka_match.training.runner import train
 
 MOVABLE = ("paths.runs", "paths.checkpoints", "paths.data", "data.root", "data.mix")
+RESUMED_RUN_VARIABLE = "TANGKA_MATCH_RESUMED_RUN"
+"""Environment variable with the id that ``resume=last`` meant, for the processes that Lightning starts afterwards."""
 LENGTH = ("trainer.max_epochs", "trainer.max_steps")
 """Settings with which a run goes on longer than planned, as a new run."""
 ALLOWED_WITH_RESUME = ("resume", *MOVABLE, *LENGTH, "debug")
@@ -52,10 +58,17 @@ def launch(config: DictConfig) -> RunResult:
     given = {name: OmegaConf.select(config, name) for name in _given_settings() if name in LENGTH}
     changed = {name: value for name, value in given.items() if value != OmegaConf.select(saved, name)}
     if not changed:
-        return train(build_plan(saved), folder)
+        with environment_variable(RESUMED_RUN_VARIABLE, folder.run_id):
+            return train(build_plan(saved), folder)
+    if resume == LAST and processes_started() > 1:
+        raise ConfigError(
+            f"resume=last with {processes_started()} processes that were started together: one may take the new run "
+            f"for the last one; write resume={folder.run_id}"
+        )
     for name, value in changed.items():
         OmegaConf.update(saved, name, value)
-    return train(build_plan(saved, [f"{name}={value}" for name, value in changed.items()]), parent=folder)
+    with environment_variable(RESUMED_RUN_VARIABLE, folder.run_id):
+        return train(build_plan(saved, [f"{name}={value}" for name, value in changed.items()]), parent=folder)
 
 
 def _find_stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictConfig]:
@@ -70,7 +83,9 @@ def _find_stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictC
             f"remove that (allowed: {', '.join(ALLOWED_WITH_RESUME[1:])}), or start a new run (init_from= takes the "
             "weights)"
         )
-    path = find_run(Path(config.paths.runs).absolute(), run_id)
+    runs = Path(config.paths.runs).absolute()
+    given_id = None if is_main_process() else os.environ.get(RESUMED_RUN_VARIABLE)
+    path = find_run(runs, given_id or run_id)
     saved = _load(path / "config.yaml")
     repeated = {name: OmegaConf.select(config, name) for name in again}
     _check_repeated(run_id, saved, repeated)

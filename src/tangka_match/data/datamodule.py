@@ -26,7 +26,7 @@ from tangka_match.data.dataset import (
     collate_pairs,
     pad_tokens,
 )
-from tangka_match.data.device_features import DeviceFeatures, keep_on_device, loading
+from tangka_match.data.device_features import DeviceFeatures, image_batches, keep_on_device, loading
 from tangka_match.data.difficulty import word_rarity
 from tangka_match.data.encoding import EncodedCaptions, check_max_tokens, encode_captions
 from tangka_match.data.folds import check_folds, divide
@@ -304,11 +304,8 @@ class RegionTextDataModule(pl.LightningDataModule):
         return self._gallery_loaders(self.held_out, self._held_out_captions)
 
     def image_batches(self) -> "Iterator[ImageBatch]":
-        """Yield all training images once, in order."""
-        images = ImageDataset(self.train)
-        for start in range(0, len(images), self.eval_batch_size):
-            rows = range(start, min(start + self.eval_batch_size, len(images)))
-            yield collate_images(images.__getitems__(rows))
+        """Yield all training images once, in order; they are not read again if they are kept on the device."""
+        return image_batches(self.train, self.eval_batch_size, self._on_device)
 
     def caption_batches(self) -> "Iterator[CaptionBatch]":
         """Yield all training captions once, in order."""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -9,10 +10,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from tangka_match.data.dataset import ImageDataset, collate_images
 from tangka_match.data.features import Features
 from tangka_match.data.regions import read_regions
 from tangka_match.data.split import Split
-from tangka_match.types import RegionTextBatch
+from tangka_match.types import ImageBatch, RegionTextBatch
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +60,27 @@ class DeviceFeatures(NamedTuple):
         """Add the regions of its images to a batch that was collated without them."""
         rows = batch.image_index
         return batch._replace(regions=self.regions[rows], region_mask=self.region_mask[rows])
+
+
+def image_batches(split: Split, size: int, on_device: DeviceFeatures | None) -> Iterator[ImageBatch]:
+    """Yield all images of a split once, in order.
+
+    Args:
+        split: Split to read the images from.
+        size: Images per batch.
+        on_device: Features of the split that are kept on a device, and need not be read again.
+
+    Raises:
+        DataFormatError: If the features of an image are not finite or all zero.
+    """
+    images = ImageDataset(split)
+    for start in range(0, len(images), size):
+        rows = range(start, min(start + size, len(images)))
+        if on_device is None:
+            yield collate_images(images.__getitems__(rows))
+        else:
+            here = slice(rows.start, rows.stop)
+            yield ImageBatch(on_device.regions[here], on_device.region_mask[here], torch.arange(rows.start, rows.stop))
 
 
 def keep_on_device(features: Features, device: torch.device, setting: bool | str) -> bool:

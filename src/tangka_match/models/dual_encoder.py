@@ -30,8 +30,8 @@ class DualEncoder(nn.Module):
         region_layers: Number of layers of the region Transformer.
         region_batch_norm: Whether the perceptron of ``"linear"`` contains batch norm, as published. In training, its
             statistics cover the real regions of the images that are encoded together: a batch, a chunk with
-            ``training.chunk_size`` (whose running statistics are then updated twice), and with several processes the
-            images of each process, unless ``trainer.sync_batchnorm`` is true.
+            ``training.chunk_size`` (whose running statistics are then updated twice), in all processes of a
+            run.
         image_pooling: ``"mean"``, ``"max"``, ``"k_max"`` or ``"gpo"``.
         text_encoder: ``"gru"`` or ``"lstm"`` (bidirectional, directions averaged) or ``"transformer"``.
         text_layers: Number of layers of the text encoder.

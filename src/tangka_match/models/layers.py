@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tangka_match.errors import ConfigError, ShapeError
-from tangka_match.ops import at_least_float32, to_device
+from tangka_match.ops import at_least_float32, in_several_processes, sum_over_processes, to_device
 from tangka_match.types import Lengths
 
 P = ParamSpec("P")
@@ -87,7 +87,10 @@ def xavier_linears_(module: nn.Module) -> None:
 
 
 class _BatchStatistics(nn.Module):
-    """Parameters and buffers of ``nn.BatchNorm1d``, under the same names."""
+    """Parameters and buffers of ``nn.BatchNorm1d``, under the same names.
+
+    In training, the statistics of its subclasses are those of the global batch of all processes.
+    """
 
     momentum = 0.1
     eps = 1e-5
@@ -140,10 +143,10 @@ class RegionSlotBatchNorm(_BatchStatistics):
     def _batch_statistics(
         self, x: Float[Tensor, "I R D"], mask: Bool[Tensor, "I R"]
     ) -> tuple[Float[Tensor, " R"], Float[Tensor, " R"]]:
-        count = mask.sum(dim=0) * x.shape[2]
-        mean = x.sum(dim=(0, 2)) / count.clamp(min=1)
+        count = sum_over_processes(mask.sum(dim=0)) * x.shape[2]
+        mean = sum_over_processes(x.sum(dim=(0, 2))) / count.clamp(min=1)
         deviations = (x - mean[:, None]).masked_fill(~mask[:, :, None], 0)
-        squares = deviations.square().sum(dim=(0, 2))
+        squares = sum_over_processes(deviations.square().sum(dim=(0, 2)))
         with torch.no_grad():
             filled = count > 1
             step = self.momentum * filled.to(mean.dtype)
@@ -167,10 +170,10 @@ class CaptionBatchNorm(_BatchStatistics):
         """Normalise by each caption's statistics in training mode, by running statistics otherwise."""
         wide = at_least_float32(x)
         if self.training:
-            count = mask.sum(dim=1) * x.shape[0]
-            mean = wide.masked_fill(~mask, 0).sum(dim=(0, 2)) / count
+            count = sum_over_processes(mask.sum(dim=1) * x.shape[0])
+            mean = sum_over_processes(wide.masked_fill(~mask, 0).sum(dim=(0, 2))) / count
             deviations = (wide - mean[:, None]).masked_fill(~mask, 0)
-            var = deviations.square().sum(dim=(0, 2)) / count
+            var = sum_over_processes(deviations.square().sum(dim=(0, 2))) / count
             self._track(mean.detach(), var.detach(), count)
         else:
             mean, var = self.running_mean, self.running_var
@@ -191,11 +194,15 @@ class CaptionBatchNorm(_BatchStatistics):
 class ItemBatchNorm(nn.BatchNorm1d):
     """``nn.BatchNorm1d`` that accepts a batch of one item, or of none, in training mode.
 
-    A single item has no variance: it is normalised by the running statistics, which do not change.
+    A single item has no variance: it is normalised by the running statistics, which do not change. In training, the
+    statistics are those of the global batch of all processes.
     """
 
     def forward(self, input: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """Normalise every dimension."""
+        if self.training and in_several_processes():
+            real = torch.ones(len(input), 1, dtype=torch.bool, device=input.device)
+            return _normalise_real_positions(self, input[:, None], real)[:, 0]
         if self.training and len(input) <= 1:
             return functional.batch_norm(
                 input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
@@ -206,30 +213,37 @@ class ItemBatchNorm(nn.BatchNorm1d):
 class MaskedBatchNorm(nn.BatchNorm1d):
     """``nn.BatchNorm1d`` over the real positions of sequences, whose number the host need not know.
 
-    A single real position has no variance: it is normalised by the running statistics, which do not change.
+    A single real position has no variance: it is normalised by the running statistics, which do not change. In
+    training, the statistics are those of the global batch of all processes.
     """
 
     def forward(  # type: ignore[override]
         self, input: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"]
     ) -> Float[Tensor, "N L D"]:
         """Normalise every dimension; the values at padding are undefined."""
-        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
-        assert self.num_batches_tracked is not None
-        wide = at_least_float32(input)
-        mean, var = self.running_mean, self.running_var
-        if self.training:
-            count, padding = mask.sum(), ~mask[:, :, None]
-            several = count > 1
-            batch_mean = wide.masked_fill(padding, 0).sum(dim=(0, 1)) / count.clamp(min=1)
-            squares = (wide - batch_mean).masked_fill(padding, 0).square().sum(dim=(0, 1))
-            mean = torch.where(several, batch_mean, mean.clone())  # the running statistics change below
-            var = torch.where(several, squares / count.clamp(min=1), var.clone())
-            with torch.no_grad():
-                step = self.momentum * several.to(mean.dtype)
-                self.running_mean.lerp_(batch_mean.to(self.running_mean.dtype), step)
-                self.running_var.lerp_((squares / (count - 1).clamp(min=1)).to(self.running_var.dtype), step)
-                self.num_batches_tracked += several
-        return ((wide - mean) * (self.weight * torch.rsqrt(var + self.eps)) + self.bias).to(input.dtype)
+        return _normalise_real_positions(self, input, mask)
+
+
+def _normalise_real_positions(
+    norm: nn.BatchNorm1d, input: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"]
+) -> Float[Tensor, "N L D"]:
+    assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
+    assert norm.num_batches_tracked is not None
+    wide = at_least_float32(input)
+    mean, var = norm.running_mean, norm.running_var
+    if norm.training:
+        count, padding = sum_over_processes(mask.sum()), ~mask[:, :, None]
+        several = count > 1
+        batch_mean = sum_over_processes(wide.masked_fill(padding, 0).sum(dim=(0, 1))) / count.clamp(min=1)
+        squares = sum_over_processes((wide - batch_mean).masked_fill(padding, 0).square().sum(dim=(0, 1)))
+        mean = torch.where(several, batch_mean, mean.clone())  # the running statistics change below
+        var = torch.where(several, squares / count.clamp(min=1), var.clone())
+        with torch.no_grad():
+            step = norm.momentum * several.to(mean.dtype)
+            norm.running_mean.lerp_(batch_mean.to(norm.running_mean.dtype), step)
+            norm.running_var.lerp_((squares / (count - 1).clamp(min=1)).to(norm.running_var.dtype), step)
+            norm.num_batches_tracked += several
+    return ((wide - mean) * (norm.weight * torch.rsqrt(var + norm.eps)) + norm.bias).to(input.dtype)
 
 
 def run_masked(rnn: nn.GRU | nn.LSTM, inputs: Float[Tensor, "C T E"], lengths: Lengths) -> Float[Tensor, "C T H"]:

@@ -1,4 +1,4 @@
-"""Pure tensor functions: normalisation, masked reductions and pooling, word-to-region attention, captions by length."""
+"""Pure tensor functions: normalisation, masked reductions, pooling, attention, captions by length, process sums."""
 
 from tangka_match.ops.attention import (
     attended_cosine,
@@ -17,6 +17,7 @@ from tangka_match.ops.numerics import (
     tf32,
 )
 from tangka_match.ops.pooling import attention_pool, k_max_pool, masked_max, masked_mean, masked_softmax, tfidf_overlap
+from tangka_match.ops.processes import in_several_processes, sum_over_processes
 from tangka_match.ops.sequences import (
     LengthGroups,
     group_by_length,
@@ -39,6 +40,7 @@ __all__ = [
     "dot_products",
     "full_precision",
     "group_by_length",
+    "in_several_processes",
     "k_max_pool",
     "l2_normalise",
     "lengths_of",
@@ -51,6 +53,7 @@ __all__ = [
     "real_words",
     "sinusoidal_positions",
     "stacked_cross_attention",
+    "sum_over_processes",
     "tf32",
     "tfidf_overlap",
     "to_device",

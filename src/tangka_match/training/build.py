@@ -13,6 +13,7 @@ from tangka_match.errors import ConfigError
 from tangka_match.retrieval.metadata import make_metadata
 from tangka_match.training.augmentation import build_augmentation
 from tangka_match.training.callbacks import (
+    AgreedStop,
     BestCheckpoint,
     ClosedFormStart,
     ExactResume,
@@ -30,6 +31,7 @@ from tangka_match.training.module import MatchingModule, ValidationSet
 from tangka_match.training.noisy_pairs import NoisyPairWeights
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.recorder import Recorder
+from tangka_match.training.stopping import StopRequest
 from tangka_match.types import LengthReader, PretrainedMatcher
 
 
@@ -82,6 +84,7 @@ def build_callbacks(
     plan: RunPlan,
     recorder: Recorder,
     guard: TrainingGuard,
+    stop: StopRequest,
     pruning: Pruning | None,
     *,
     resumed: bool,
@@ -96,6 +99,7 @@ def build_callbacks(
         plan: Plan of the run.
         recorder: Recorder, called when ``last.ckpt`` is written.
         guard: Guard, whose verdicts are part of the result.
+        stop: Request to stop of this process.
         pruning: Pruning of a study's trial.
         resumed: Whether the run continues from a checkpoint.
         progress_bar: Whether to keep progress bars.
@@ -106,6 +110,7 @@ def build_callbacks(
         WordStart(data, resumed=resumed),
         ClosedFormStart(data, resumed=resumed),
         ExactResume(data.batch_sampler),
+        AgreedStop(stop),
         guard,
         LastValidation(),
         BestCheckpoint(folder.checkpoints, training.monitor),

@@ -14,6 +14,7 @@ import torch
 from tangka_match.errors import CheckpointError, ConfigError
 from tangka_match.records.run_folder import RunFolder
 from tangka_match.retrieval.metadata import METADATA_KEY, check_metadata, read_checkpoint
+from tangka_match.training.distributed import is_main_process
 from tangka_match.training.plan import RunPlan, planned_length
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,8 @@ def read_parent(folder: RunFolder) -> Parent:
         CheckpointError: If ``last.ckpt`` or ``best.ckpt`` is missing or damaged.
         TrainingError: If the run is still going.
     """
-    folder.lock().close()
+    if is_main_process():  # the others would find its lock
+        folder.lock().close()
     for path in (folder.best, folder.last):
         if not path.exists():
             raise CheckpointError(
@@ -84,7 +86,7 @@ def check_continuation(parent: Parent, plan: RunPlan) -> None:
         plan: Its plan.
 
     Raises:
-        ConfigError: If it is not longer than its parent.
+        ConfigError: If it is not longer than its parent, or its schedule would stay that of the parent.
     """
     length, trainer = planned_length(plan), plan.settings.trainer
     if length.steps <= parent.step:
@@ -93,6 +95,13 @@ def check_continuation(parent: Parent, plan: RunPlan) -> None:
             f"epoch; trainer.max_epochs={trainer.max_epochs} and trainer.max_steps={trainer.max_steps} give "
             f"{length.steps:,}: set trainer.max_epochs above {-(-parent.step // length.steps_per_epoch):,}"
             + (", and trainer.max_steps=-1" if trainer.max_steps > 0 else "")
+        )
+    if keeps_length(plan, parent.step, length.steps):
+        name = str(plan.config.get("scheduler", {}).get("_target_", "")).rpartition(".")[2]
+        raise ConfigError(
+            f"resume={parent.run_id}: the state of the schedule {name} holds the length of the run, so that it cannot "
+            f"go on longer: start a new run with its weights (init_from={parent.folder.last}), or train with a "
+            "schedule of this project, such as scheduler=cosine"
         )
     before, after = lr_ratio(plan, parent.step, parent.step), lr_ratio(plan, length.steps, parent.step)
     logger.info(
@@ -105,6 +114,22 @@ def check_continuation(parent: Parent, plan: RunPlan) -> None:
         before,
         after,
     )
+
+
+def keeps_length(plan: RunPlan, steps: int, longer: int) -> bool:
+    """Return whether the saved state of a schedule depends on the length of the run, as that of torch's OneCycleLR.
+
+    Args:
+        plan: The run, with its schedule.
+        steps: One number of optimizer steps.
+        longer: Another one.
+    """
+    schedules = []
+    for total in (steps, longer):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        schedules.append(plan.scheduler(optimizer, total_steps=total).state_dict())
+    # Texts, because a state may hold functions and tensors.
+    return repr(schedules[0]) != repr(schedules[1])
 
 
 def lr_ratio(plan: RunPlan, total_steps: int, step: int) -> float:

@@ -70,9 +70,8 @@ def ends_step(trainer: pl.Trainer, batch_idx: int) -> bool:
 def gather_encoded(module: pl.LightningModule, encoded: Encoded) -> Encoded:
     """Concatenate the encodings of all ranks in rank order, with gradients to those of each rank.
 
-    Each rank computes the same loss over the gathered batch. The backward pass of the gather sums the gradients of all
-    ranks, and DDP averages the gradients of the parameters, so the encoders and the similarity both get the gradient of
-    a single process.
+    Each rank computes the same loss over the scores of all ranks. The backward pass of a gather sums the gradients of
+    all ranks, and DDP averages the gradients of the parameters, so that all of them are those of a single process.
     """
     tokens, mask = encoded.tokens, encoded.mask
     if tokens is not None and mask is not None:
@@ -81,6 +80,16 @@ def gather_encoded(module: pl.LightningModule, encoded: Encoded) -> Encoded:
         mask = gather_rows(module, torch.nn.functional.pad(mask, (0, padding)))
     pooled = None if encoded.pooled is None else _stack(module, encoded.pooled)
     return Encoded(pooled=pooled, tokens=tokens, mask=mask)
+
+
+def gather_scores(module: pl.LightningModule, rows: Tensor) -> Tensor:
+    """Concatenate the rows of scores over all ranks in rank order, with gradients; see `gather_encoded`.
+
+    Args:
+        module: Module of a run in several processes.
+        rows: Scores of this rank's images against the captions of all ranks; all ranks have as many rows.
+    """
+    return _stack(module, rows)
 
 
 def gather_words(module: pl.LightningModule, token_ids: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from tangka_match.retrieval import score_matrix
 from tangka_match.retrieval.metadata import METADATA_KEY
 from tangka_match.training.augmentation import Augmentation
 from tangka_match.training.callbacks.loss_schedule import LossSchedule
-from tangka_match.training.distributed import gather_encoded, gather_rows, gather_words, is_logged_step
+from tangka_match.training.distributed import gather_encoded, gather_rows, gather_scores, gather_words, is_logged_step
 from tangka_match.training.encoding import EncodedGallery, encode_in_chunks, encode_texts
 from tangka_match.training.loss_hooks import LossHook, TrainingStep
 from tangka_match.training.loss_scaling import has_skipped, skipped_steps
@@ -137,16 +137,16 @@ class MatchingModule(pl.LightningModule):
             super().lr_scheduler_step(scheduler, metric)
 
     def training_step(self, batch: RegionTextBatch, batch_idx: int) -> Tensor:
-        """Compute the loss of the global batch: all images against all captions of all processes."""
+        """Compute the loss of the global batch; each process scores its images against all captions."""
         if isinstance(self.matcher, PretrainedMatcher):
             self.matcher.set_progress(self.progress)
         images, texts = self._encode(self._augment(batch))
         step = self._describe_step(batch)
-        images, texts = step.gather(images), step.gather(texts)
+        texts = step.gather(texts)
         inputs = LossInputs(
-            self.matcher.similarity(images, texts),
+            self._score(images, texts),
             positive_mask(step.image_index, step.text_group),
-            LossContext(images, texts, *self._gather_words(batch)) if needs_context(self.loss) else None,
+            LossContext(step.gather(images), texts, *self._gather_words(batch)) if needs_context(self.loss) else None,
         )
         for hook in self._loss_hooks:
             inputs = hook.before_loss(inputs, step)
@@ -163,6 +163,10 @@ class MatchingModule(pl.LightningModule):
         regions, size = batch.regions.float(), self._chunk_size
         images = encode_in_chunks(self.matcher.encode_images, size, regions, batch.region_mask)
         return images, encode_texts(self.matcher, batch.token_ids, batch.token_mask, batch.lengths, size)
+
+    def _score(self, images: Encoded, texts: Encoded) -> Tensor:
+        rows = self.matcher.similarity(images, texts)
+        return gather_scores(self, rows) if self.trainer.world_size > 1 else rows
 
     def _describe_step(self, batch: RegionTextBatch) -> TrainingStep:
         indices = (batch.image_index, batch.caption_index, batch.text_group)

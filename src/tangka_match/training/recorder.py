@@ -29,9 +29,10 @@ from tangka_match.training.distributed import is_main_process, rank_zero_only
 from tangka_match.training.loggers import LedgerLogger, finish_service_logger, keep_result, make_service_logger
 from tangka_match.training.plan import RunPlan, SweepJob
 from tangka_match.training.result import RunResult
+from tangka_match.training.stopping import TERMINATED, StopRequest
 
 logger = logging.getLogger(__name__)
-INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+INTERRUPTED = 128 + signal.SIGINT
 
 
 class Recorder:
@@ -143,8 +144,11 @@ class Recorder:
         )
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self, stop: StopRequest) -> Iterator[None]:
         """Start the experiment tracker; at the end of the block, write the status to the ledger and the tracker.
+
+        Args:
+            stop: Request to stop of this process; a forced end is written to the ledger, too.
 
         Raises:
             SystemExit: With 143 on SIGTERM, with 130 on Ctrl-C.
@@ -152,15 +156,16 @@ class Recorder:
         status = "failed"
         try:
             self._service = self._start_service()
-            yield
+            with stop.recorded_by(lambda forced: self.note("end", status=forced)):
+                yield
             assert self.result is not None
             status = "pruned" if self.result.pruned else "finished"
-        except SIGTERMException as stop:
+        except SIGTERMException as end:
             status = "stopped"
-            raise SystemExit(TERMINATED) from stop
-        except (KeyboardInterrupt, SystemExit) as stop:  # Lightning turns Ctrl-C into an exit with 1
+            raise SystemExit(TERMINATED) from end
+        except (KeyboardInterrupt, SystemExit) as end:  # Lightning turns Ctrl-C into an exit with 1
             status = "stopped"
-            raise SystemExit(INTERRUPTED) from stop
+            raise SystemExit(INTERRUPTED) from end
         finally:
             self._close(status)
 

@@ -28,8 +28,10 @@ from tangka_match.training.loss_scaling import check_steps_taken
 from tangka_match.training.module import MatchingModule
 from tangka_match.training.plan import RunPlan, SweepJob, check_schedule, length_warnings, planned_length
 from tangka_match.training.process import environment_variable, explained_out_of_memory, keep_freed_memory
+from tangka_match.training.processes import check_main_port, connect
 from tangka_match.training.recorder import Recorder, count_parameters
 from tangka_match.training.result import HeldOutResult, RunResult
+from tangka_match.training.stopping import StopRequest
 from tangka_match.training.trainer import build_trainer, strategy_for
 
 logger = logging.getLogger(__name__)
@@ -53,7 +55,15 @@ def train(
         SystemExit: With 143 on SIGTERM, after ``last.ckpt`` is written (an interrupted validation is repeated on
             resume); with 130 on Ctrl-C.
     """
+    with StopRequest().listening() as stop:
+        return _train(plan, stop, resume, job, parent)
+
+
+def _train(
+    plan: RunPlan, stop: StopRequest, resume: RunFolder | None, job: SweepJob | None, parent: RunFolder | None
+) -> RunResult:
     _prepare_process(plan.settings.seed)
+    check_main_port(plan.settings.trainer)
     plan.data.prepare_data()
     origin = None if parent is None else read_parent(parent)
     earlier = resume or parent
@@ -81,8 +91,8 @@ def train(
         if origin is not None:
             checkpoint = recorder.take_over(origin)
         recorder.open(matcher, init_from, resumed=resume is not None, parent=origin)
-        with recorder.running():
-            return _fit(plan, module, recorder, checkpoint, job, is_longer=origin is not None)
+        with recorder.running(stop):
+            return _fit(plan, module, recorder, checkpoint, stop=stop, job=job, is_longer=origin is not None)
 
 
 def _prepare_process(seed: int) -> None:
@@ -109,8 +119,9 @@ def _fit(
     module: MatchingModule,
     recorder: Recorder,
     checkpoint: str | None,
-    job: SweepJob | None,
     *,
+    stop: StopRequest,
+    job: SweepJob | None,
     is_longer: bool,
 ) -> RunResult:
     """Train, then validate the best checkpoint."""
@@ -123,12 +134,15 @@ def _fit(
         strategy=strategy_for(settings.strategy, module.loss, float(plan.model.get("thaw_at") or 0)),
         steps_per_epoch=planned_length(plan, processes_started()).steps_per_epoch,
         callbacks=[
-            *build_callbacks(plan, recorder, guard, pruning, resumed=checkpoint is not None, progress_bar=progress_bar),
+            *build_callbacks(
+                plan, recorder, guard, stop, pruning, resumed=checkpoint is not None, progress_bar=progress_bar
+            ),
             *([FreshPatience()] if is_longer else []),
         ],
         loggers=recorder.loggers,
         folder=recorder.folder.path,
     )
+    connect(trainer, stop)
     matcher = module.matcher
     logger.info(
         "run %s: %s, %s parameters, %s words; %s",
@@ -145,7 +159,7 @@ def _fit(
     data.batch_sampler.repeats_first_epoch = bool(settings.overfit_batches)
     if plan.settings.training.compile:
         compile_matcher(matcher)
-    with tf32(allowed=plan.settings.training.tf32), explained_out_of_memory():
+    with tf32(allowed=plan.settings.training.tf32), explained_out_of_memory(), stop.training():
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
     check_steps_taken(trainer)
     guard.conclude(trainer.global_step)

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -6,7 +8,7 @@ from helpers.configs import compose_config
 from tangka_match.cli import run_cli
 from tangka_match.config import launch as launch_module
 from tangka_match.config.check import check_config
-from tangka_match.config.launch import keep_absolute_paths, launch
+from tangka_match.config.launch import RESUMED_RUN_VARIABLE, keep_absolute_paths, launch
 from tangka_match.records.setting_names import ADDED_SETTINGS
 
 RUN_ID = "20260101-000000-abc123-4567"
@@ -125,6 +127,34 @@ def test_longer_run_continues_the_parent_with_its_settings(saved, tmp_path):
     assert (plan.settings.trainer.max_epochs, plan.settings.trainer.max_steps) == (60, -1)
     assert plan.overrides == length
     assert plan.settings.name == "debug"
+
+
+def test_other_processes_continue_the_parent_of_the_main_process(saved, tmp_path, monkeypatch):
+    """By then the new run is the last one."""
+    child = saved.parent.with_name("20270101-000000-abc123-4567")
+    words = ("resume=last", f"paths.runs={tmp_path / 'runs'}", "trainer.max_epochs=500")
+
+    def start_others(plan, resume=None, parent=None):
+        child.mkdir()
+        (child / "config.yaml").write_text(saved.read_text("utf-8"), encoding="utf-8")
+        raise LaunchedError(os.environ[RESUMED_RUN_VARIABLE])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(launch_module, "train", start_others)
+        assert launched(*words) == (RUN_ID,)
+    monkeypatch.setenv(RESUMED_RUN_VARIABLE, RUN_ID)
+    assert launched(*words)[2].run_id == child.name  # a main process does not read the variable
+    monkeypatch.setattr(launch_module, "is_main_process", lambda: False)
+    assert launched(*words)[2].run_id == RUN_ID
+
+
+def test_processes_that_start_together_need_the_id_of_the_parent(saved, monkeypatch):
+    monkeypatch.setattr(launch_module, "processes_started", lambda: 2)
+    words = (f"paths.runs={saved.parents[1]}", "trainer.max_epochs=500")
+    done = run("resume=last", *words)
+    assert done.code == 2
+    assert f"write resume={RUN_ID}" in done.stderr
+    assert launched(f"resume={RUN_ID}", *words)[2].run_id == RUN_ID
 
 
 def test_the_length_that_the_run_has_anyway_is_an_exact_resume(saved):

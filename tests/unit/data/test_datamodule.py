@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 import torch
 
 from helpers.precomp import write_dataset, write_precomp
+from tangka_match.data import dataset
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.data.split import load_split
 from tangka_match.data.vocabulary import Vocabulary
@@ -358,6 +359,13 @@ class TestDeviceFeatures:
     def test_batches_are_loaded_without_regions(self, root):
         _, data = batches_trained_on(root, device_features=True)
         assert {tuple(batch.regions.shape[:2]) for batch in data.train_dataloader()} == {(4, 0)}
+
+    def test_all_images_are_not_read_again(self, root, monkeypatch):
+        _, data = batches_trained_on(root, device_features=True)
+        read = list(set_up(root).image_batches())
+        monkeypatch.setattr(dataset, "read_regions", None)
+        for ours, theirs in zip(data.image_batches(), read, strict=True):
+            assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(ours, theirs, strict=True))
 
     def test_features_are_read_from_the_file_on_a_cpu(self, root):
         _, data = batches_trained_on(root)

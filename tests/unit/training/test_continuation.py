@@ -14,8 +14,8 @@ from tangka_match.records.ledger import read_ledger
 from tangka_match.records.past_runs import find_runs
 from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder
 from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
-from tangka_match.training import runner
-from tangka_match.training.continuation import lr_ratio
+from tangka_match.training import continuation, runner
+from tangka_match.training.continuation import lr_ratio, read_parent
 from tangka_match.training.optimisation import warmup_cosine
 from tangka_match.training.runner import train
 
@@ -125,6 +125,26 @@ def test_exception_not_longer(tmp_path):
     with pytest.raises(ConfigError, match=r"above 2, and trainer.max_steps=-1$"):
         train(small_plan(tmp_path, max_epochs=4, max_steps=6), parent=parent)
     assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+def test_exception_schedule_whose_state_holds_the_length(tmp_path):
+    """Its state would be restored, and the run would fail at the end of the parent's schedule."""
+    schedule = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.5)
+    parent = train(replace(small_plan(tmp_path), scheduler=schedule)).folder
+    plan = replace(small_plan(tmp_path, max_epochs=4), scheduler=schedule)
+    plan.config["scheduler"] = {"_target_": "torch.optim.lr_scheduler.OneCycleLR"}
+    with pytest.raises(ConfigError, match=r"schedule OneCycleLR holds the length .* \(init_from=.*last\.ckpt\)"):
+        train(plan, parent=parent)
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+def test_only_the_main_process_takes_the_lock_of_the_parent(tmp_path, monkeypatch):
+    parent = train(small_plan(tmp_path)).folder
+    held = parent.lock()
+    monkeypatch.setattr(RunFolder, "lock", lambda self: (_ for _ in ()).throw(TrainingError("still going")))
+    monkeypatch.setattr(continuation, "is_main_process", lambda: False)
+    assert read_parent(parent).step == 6
+    held.close()
 
 
 @pytest.mark.parametrize("name", ["best", "last"])

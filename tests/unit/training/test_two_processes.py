@@ -16,7 +16,7 @@ def ranks(tmp_path_factory):
     return in_two_processes(partial(one_of_two, root=root), tmp_path_factory.mktemp("gloo"))
 
 
-@pytest.mark.parametrize("run", ["thawed", "queued", "whole", "resumed"])
+@pytest.mark.parametrize("run", ["thawed", "queued", "whole", "resumed", "terminated"])
 def test_both_processes_have_the_same_weights(ranks, run):
     first, second = (rank[run] for rank in ranks)
     assert first.keys() == second.keys()
@@ -50,7 +50,17 @@ def test_loss_on_embeddings_does_not_train_the_score_scale(ranks):
     assert (ranks[0]["queued"]["loss.image_index"] >= 0).all()
 
 
+def test_one_process_searches_for_hard_batches(ranks):
+    assert [int(rank["searches"]) for rank in ranks] == [EPOCHS - 1, 0]
+
+
+def test_signal_to_one_process_stops_both_at_the_same_step(ranks):
+    assert [rank["in_step"] for rank in ranks] == [5, 5]  # in the fifth step, within the second epoch
+    assert [rank["in_validation"] for rank in ranks] == [9, 9]
+
+
+@pytest.mark.parametrize("stopped", ["resumed", "terminated"])
 @pytest.mark.parametrize("rank", [0, 1])
-def test_resumed_run_equals_an_uninterrupted_one(ranks, rank):
-    whole, resumed = ranks[rank]["whole"], ranks[rank]["resumed"]
+def test_resumed_run_equals_an_uninterrupted_one(ranks, rank, stopped):
+    whole, resumed = ranks[rank]["whole"], ranks[rank][stopped]
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)

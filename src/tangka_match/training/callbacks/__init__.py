@@ -7,9 +7,11 @@ from tangka_match.training.callbacks.hard_batches import HardBatches, check_neig
 from tangka_match.training.callbacks.phases import PhaseTimer
 from tangka_match.training.callbacks.resume import ExactResume
 from tangka_match.training.callbacks.starts import ClosedFormStart, WordStart
+from tangka_match.training.callbacks.stop import AgreedStop
 from tangka_match.training.callbacks.validation import EarlyStopping, LastValidation, Pruning, ValidationLines
 
 __all__ = [
+    "AgreedStop",
     "BestCheckpoint",
     "ClosedFormStart",
     "EarlyStopping",

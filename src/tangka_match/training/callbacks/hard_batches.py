@@ -29,8 +29,8 @@ class HardBatches(pl.Callback):
     """Callback that mines hard negatives: the nearest neighbours of all training pairs by the current model.
 
     Neighbours are found at the start of every epoch from the second on, with the current weights and not with their
-    average, and without drawing random numbers. A checkpoint within an epoch holds the neighbours of that epoch. Each
-    process of a distributed run encodes all pairs, and uses the neighbours that rank 0 finds.
+    average, and without drawing random numbers. A checkpoint within an epoch holds the neighbours of that epoch. In a
+    distributed run the main process searches, and the others wait for what it finds.
 
     Args:
         data: Data module, set up, with ``hard_batches`` > 0.
@@ -56,7 +56,7 @@ class HardBatches(pl.Callback):
         texts = encode_caption_batches(matcher, first[1:], device)
         if images.pooled is None or texts.pooled is None:
             raise _no_pooled_vectors(self._data.hard_batches, matcher)
-        self._data.batch_sampler.find_neighbours = lambda: self._find(matcher, trainer.strategy)
+        self._data.batch_sampler.find_neighbours = lambda: self._share(matcher, trainer.strategy)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -74,7 +74,12 @@ class HardBatches(pl.Callback):
             state = checkpoint[_KEY]
             self._data.batch_sampler.keep_neighbours(state["epoch"], state["neighbours"].numpy().astype(np.int64))
 
-    def _find(self, matcher: Matcher, strategy: Strategy) -> npt.NDArray[np.int64]:
+    def _share(self, matcher: Matcher, strategy: Strategy) -> npt.NDArray[np.int64]:
+        """Search in one process: all of them need the same neighbours, and would read the same features."""
+        found: npt.NDArray[np.int64] = strategy.broadcast(self._find(matcher) if strategy.is_global_zero else None)
+        return found
+
+    def _find(self, matcher: Matcher) -> npt.NDArray[np.int64]:
         started = perf_counter()
         device = device_of(matcher, torch.device("cpu"))
         train = self._data.train
@@ -94,8 +99,7 @@ class HardBatches(pl.Callback):
                 f"{train.num_captions:,}",
                 perf_counter() - started,
             )
-        # All processes need the same order, and buffers such as those of batch norm differ between them.
-        return strategy.broadcast(neighbours)
+        return neighbours
 
 
 def check_neighbours(hard_batches: float, matcher: object) -> None:

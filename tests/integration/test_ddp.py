@@ -1,0 +1,71 @@
+"""Several processes that Lightning starts: their port, a continuation, and SIGTERM."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from helpers.cli import run_cli_in_process
+from tangka_match.records.ledger import read_ledger
+from tangka_match.retrieval.metadata import read_checkpoint
+
+from .conftest import places
+
+pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
+
+
+def test_taken_port_is_one_message(demo_data, tmp_path, monkeypatch):
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        listener.listen()
+        monkeypatch.setenv("MASTER_PORT", str(listener.getsockname()[1]))
+        done = run_cli_in_process("+experiment=debug", "trainer=ddp_cpu", *places(demo_data, tmp_path))
+    assert done.code == 2
+    assert done.stderr.startswith("ConfigError: MASTER_PORT=")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_continuation_is_stopped_in_both_processes(demo_data, tmp_path):
+    """The second process starts when the new run is the last one, and continues the same parent."""
+    done = run_cli_in_process("+experiment=debug", "trainer.log_every_n_steps=1", *places(demo_data, tmp_path))
+    assert done.code == 0, done.stderr
+    (parent,) = (tmp_path / "runs").iterdir()
+    config = (parent / "config.yaml").read_text("utf-8")
+    changed = re.sub(r"(?m)^(  devices:) 1$", r"\1 2", re.sub(r"(?m)^(  strategy:) auto$", r"\1 ddp", config))
+    assert changed.count("devices: 2") == changed.count("strategy: ddp") == 1
+    (parent / "config.yaml").write_text(changed, encoding="utf-8")
+
+    words = ("resume=last", "trainer.max_epochs=500", "trainer.max_steps=-1", f"paths.runs={tmp_path / 'runs'}")
+    with (tmp_path / "output").open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tangka_match.train", *words],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + 180
+    trained = re.compile(r'"event": "metrics", .*"step": 8\b')
+    while not any(trained.search(path.read_text("utf-8")) for path in tmp_path.glob("runs/*/ledger.jsonl")):
+        assert process.poll() is None, (tmp_path / "output").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 143, (tmp_path / "output").read_text()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # no process of its group is left
+
+    (folder,) = (path for path in (tmp_path / "runs").iterdir() if path != parent)
+    events = read_ledger(folder / "ledger.jsonl")
+    assert events[-1]["status"] == "stopped"
+    assert events[0]["parent"]["run_id"] == parent.name
+    (last,) = (tmp_path / "checkpoints").glob(f"*/{folder.name}/last.ckpt")
+    logged = [event["step"] for event in events if event["event"] == "metrics"]
+    assert read_checkpoint(last)["global_step"] == logged[-1] + 1

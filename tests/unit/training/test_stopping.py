@@ -1,0 +1,121 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from tangka_match.training import stopping
+from tangka_match.training.stopping import MAX_BATCHES, StopRequest
+
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def in_fork(work):
+    """Call ``work`` in a fork of this process; return its exit code."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_signal_outside_of_training_ends_the_run_once():
+    before = signal.getsignal(signal.SIGTERM)
+    with StopRequest().listening():
+        with pytest.raises(SIGTERMException) as caught:
+            terminate()
+        terminate()  # while the end is recorded
+    assert caught.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_signal_in_training_waits_for_its_end():
+    after = []
+    with StopRequest().listening() as stop:
+        with pytest.raises(SIGTERMException), stop.training():
+            terminate()
+            terminate()
+            after.append("still training")
+        assert (stop.received, stop.agreed, after) == (True, False, ["still training"])
+
+
+def test_processes_agree_when_one_has_got_the_signal():
+    seen = []
+
+    def other_has_got_it(values):
+        seen.append(values[:2])
+        return [1.0, 0.0, values[2]]
+
+    stop = StopRequest()
+    stop.agree(other_has_got_it)
+    assert seen == [[0.0, 0.0]]
+    assert (stop.received, stop.agreed, stop.ends_validation) == (False, True, False)
+
+
+@pytest.mark.parametrize(("pace", "calls"), [(5.0, 1), (0.5, 4), (1e-9, MAX_BATCHES)])
+def test_agreements_are_as_rare_as_the_slowest_process_allows(pace, calls):
+    counts = []
+    stop = StopRequest()
+    stop.agree(lambda values: [0.0, 0.0, pace])
+    for call in range(1, 2 * calls + 1):
+        stop.agree(lambda values, call=call: (counts.append(call), [0.0, 0.0, pace])[1])
+    assert counts == [calls, 2 * calls]
+    stop.agree(lambda values: (counts.append("now"), [0.0, 0.0, pace])[1], now=True)
+    assert counts[-1] == "now"
+
+
+def test_validation_ends_when_the_signal_has_waited(monkeypatch):
+    with StopRequest().listening() as stop, pytest.raises(SIGTERMException), stop.training():
+        terminate()
+        stop.agree(lambda values: values, now=True)
+        assert (stop.agreed, stop.ends_validation) == (True, False)
+        monkeypatch.setattr(stopping, "VALIDATION_SECONDS", 0.0)
+        stop.agree(lambda values: values, now=True)
+        assert stop.ends_validation
+
+
+@pytest.mark.parametrize(("connected", "bound"), [(True, "GRACE_SECONDS"), (False, "CONNECTION_SECONDS")])
+def test_process_that_cannot_stop_is_ended_in_time(tmp_path, monkeypatch, connected, bound):
+    monkeypatch.setattr(stopping, bound, 0.1)
+
+    def work():
+        with StopRequest().listening() as stop, stop.recorded_by((tmp_path / "end").write_text), stop.training():
+            stop.is_connected = connected
+            terminate()
+            time.sleep(60)
+
+    assert in_fork(work) == 143
+    assert (tmp_path / "end").read_text() == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "status"),
+    [("raise SystemExit(2)", 1, "failed"), ("import os; os.kill(os.getpid(), 15)", 143, "stopped")],
+)
+def test_process_does_not_wait_for_a_dead_one(tmp_path, monkeypatch, end, code, status):
+    monkeypatch.setattr(stopping, "CHILD_SECONDS", 0.1)
+
+    def work():
+        with StopRequest().listening() as stop, stop.recorded_by((tmp_path / "end").write_text), stop.training():
+            stop.watch([subprocess.Popen([sys.executable, "-S", "-c", end])])
+            time.sleep(60)
+
+    assert in_fork(work) == code
+    assert (tmp_path / "end").read_text() == status
+
+
+def test_error_ends_the_other_processes(monkeypatch):
+    monkeypatch.setattr(stopping, "CHILD_SECONDS", 0.1)
+    child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
+    stop = StopRequest()
+    stop.watch([child])
+    with pytest.raises(ValueError, match="full disk"), stop.training():
+        raise ValueError("full disk")
+    assert child.wait(timeout=5) == -signal.SIGKILL
