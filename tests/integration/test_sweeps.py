@@ -266,6 +266,10 @@ FAULTS = [
         r"loss\.margin: the lower bound 0\.3 is above",
     ),
     (
+        ("hydra/sweeper=study", "training.ema_decay=null,0.9", "training.swa_begin=null,0.5"),
+        r"search-space corner 3 \(training\.ema_decay=0\.9 training\.swa_begin=0\.5\): .*only one average",
+    ),
+    (
         ("hydra/sweeper=study", "loss.margin=interval(-1,0.2)"),
         r"search-space corner 0 .*margin=-1\.0 is outside",
     ),

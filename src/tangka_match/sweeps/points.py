@@ -134,6 +134,23 @@ def check_seeds(seeds: Any) -> list[int] | None:
     return plain
 
 
+def check_ensemble(config: DictConfig, *, in_sweep: bool) -> bool:
+    """Check the setting ``ensemble`` and return it.
+
+    Raises:
+        ConfigError: If it is not a boolean, or true in a job of a sweep or without several seeds.
+    """
+    if config.ensemble is False:
+        return False
+    if config.ensemble is not True:
+        raise ConfigError(f"ensemble={config.ensemble!r} must be true or false")
+    if in_sweep:
+        raise ConfigError("ensemble=true in a sweep: its jobs are compared by single models; set ensemble=false")
+    if len(check_seeds(config.seeds) or []) < 2:
+        raise ConfigError(f"ensemble=true with seeds={config.seeds}: give at least two seeds, such as 'seeds=[0,1,2]'")
+    return True
+
+
 def check_points(
     compose: Callable[[list[str]], DictConfig], jobs: Sequence[list[str]], what: str = "job"
 ) -> list[Point]:
@@ -156,7 +173,10 @@ def check_points(
         numbered, f"checking {len(jobs)} {what}s", disable=len(jobs) < PROGRESS_BAR_FROM, transient=True
     ):
         try:
-            plans = plan_runs(compose(overrides))
+            config = compose(overrides)
+            read_sweep_settings(config)
+            check_ensemble(config, in_sweep=True)
+            plans = plan_runs(config)
             points.append(Point(number, overrides, plans, [data.check(plan) for plan in plans]))
         except (TangkaMatchError, HydraException, OmegaConfBaseException) as error:
             for line in _fault_lines(explain(error, "config")):

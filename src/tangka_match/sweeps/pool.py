@@ -1,6 +1,7 @@
 """Jobs in parallel: one process per job, with its output in a file, and all processes ended with the pool."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,10 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 TERMINATED = 128 + signal.SIGTERM
 SWEEP_OPTIONS = ("hydra/sweeper", "hydra.sweeper", "hydra/launcher", "hydra.launcher", "hydra.sweep", "hydra.mode")
 """Prefixes of the Hydra overrides that make a command a sweep."""
+
+TAIL_BYTES = 20_000
+ERROR_LINE = re.compile(r"^(?:\w+\.)*\w+(?:Error|Exception)\b", re.MULTILINE)
+"""First line of a message of ours, or last line of a traceback."""
 
 
 class ProcessPool:
@@ -171,12 +176,29 @@ class LocalPool:
         words = ["-m", "tangka_match.train", *self._config_options, *_single_run_overrides(self._hydra), *overrides]
         began = time.monotonic()
         rich.print(f"job {number} started")
-        code = self._pool.run(words, folder / "jobs" / number / "output.log")
+        output = folder / "jobs" / number / "output.log"
+        written = output.stat().st_size if output.exists() else 0
+        code = self._pool.run(words, output)
         rich.print(f"job {number} ended with {code} after {time.monotonic() - began:.0f} s")
         ended = JobReturn(overrides=list(overrides))
         ended.status = JobStatus.COMPLETED
-        ended.return_value = f"exit code {code}"
+        error = last_error(output, written)
+        ended.return_value = f"exit code {code}" if error is None else TrainingError(error)
         return ended
+
+
+def last_error(output: Path, begin: int) -> str | None:
+    """Return the last error message that a process printed, or ``None``.
+
+    Args:
+        output: File with the output of the process.
+        begin: Offset of its first byte.
+    """
+    with output.open("rb") as file:
+        file.seek(max(begin, output.stat().st_size - TAIL_BYTES))
+        text = file.read().decode("utf-8", errors="replace")
+    found = list(ERROR_LINE.finditer(text))
+    return " ".join(text[found[-1].start() :].split()) if found else None
 
 
 def _single_run_overrides(hydra: Any) -> list[str]:

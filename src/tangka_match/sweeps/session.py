@@ -109,7 +109,7 @@ class Session:
                 value = by_number[number]._return_value if number in by_number else failure
                 if isinstance(value, OSError) and is_full_disk(value):
                     raise value
-                folder.manifest.write("end", job=number, **died_without_end(_short_cause(value)))
+                folder.manifest.write("end", job=number, **died_without_end(value))
             elif job.end.get("full_disk"):
                 raise TrainingError(f"job {number}: {job.end['error']}; {FULL_DISK_ADVICE}")
 
@@ -141,8 +141,3 @@ def _place_overrides(folder: SweepFolder, number: int) -> list[str]:
         f"hydra.sweep.dir={path}",
         f"hydra.sweep.subdir=jobs/{number}",
     ]
-
-
-def _short_cause(value: object) -> str:
-    cause = f"{type(value).__name__} {value}" if isinstance(value, BaseException) else str(value)
-    return " ".join(cause.split())[:300]

@@ -10,7 +10,7 @@ import pytest
 
 from tangka_match.errors import TrainingError
 from tangka_match.sweeps.locks import GpuSlots
-from tangka_match.sweeps.pool import ProcessPool
+from tangka_match.sweeps.pool import ProcessPool, last_error
 
 SHOW = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ.get('CUDA_VISIBLE_DEVICES'))"
 SLEEP = "import sys, time; print('up', flush=True); time.sleep(99)"
@@ -72,3 +72,20 @@ def _is_alive(pid):
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("ConfigError: the settings:\n  loss: wrong\n", "ConfigError: the settings: loss: wrong"),
+        (
+            "Traceback (most recent call last):\n  File\nhydra.errors.HydraException: no\n",
+            "hydra.errors.HydraException: no",
+        ),
+        ("epoch 1\n", None),
+    ],
+)
+def test_last_error_of_a_process(tmp_path, text, error):
+    output = tmp_path / "output.log"
+    output.write_text("ValueError: of an earlier try\n" + text)
+    assert last_error(output, 30) == error
