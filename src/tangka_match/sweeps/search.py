@@ -19,7 +19,7 @@ from tangka_match.sweeps.points import check_points, read_sweep_settings, run_ov
 from tangka_match.sweeps.session import FULL_DISK_ADVICE, Session
 from tangka_match.sweeps.settings import SweepSettings
 from tangka_match.sweeps.space import space_corners, split_space
-from tangka_match.sweeps.study import STALE, Study, Trial
+from tangka_match.sweeps.study import Study, Trial
 from tangka_match.sweeps.tables import describe_failures, jobs_table
 
 logger = logging.getLogger(__name__)
@@ -93,9 +93,8 @@ class _Search:
     def run(self, launcher: Launcher, folder: SweepFolder) -> None:
         """Ask for trials, run them and report their results until the total is reached."""
         stale = self._study.reap_stale_trials()
-        done = sum(trial.state.is_finished() and STALE not in trial.user_attrs for trial in self._study.trials)
         rich.print(
-            f"study {folder.sweep_id}: {done} of {self._study.total} trials done"
+            f"study {folder.sweep_id}: {self._study.done} of {self._study.total} trials done"
             + (f", {len(stale)} killed before ({', '.join(map(str, stale))}) and repeated" if stale else "")
         )
         rich.print(f"sweep folder  {escape(str(folder.path))}")
@@ -155,6 +154,8 @@ def _print_summary(folder: SweepFolder, study: Study, settings: SweepSettings) -
     columns = list(dict.fromkeys([PRIMARY_METRIC, *settings.objectives]))
     rich.print(jobs_table(jobs, title=f"study {folder.sweep_id}: {summary}", columns=columns, best=best))
     what = "Pareto front" if len(settings.objectives) > 1 else "best trial"
+    if study.points is not None and study.done == study.points:
+        rich.print(f"all {study.points} points of the search space have been tried")
     if best:
         rich.print(f"{what}: {', '.join(str(number) for number in sorted(best))}")
     if content.corrupt:

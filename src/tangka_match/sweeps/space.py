@@ -35,6 +35,17 @@ class Dimension:
         assert isinstance(distribution, FloatDistribution | IntDistribution)
         return [repr(distribution.low), repr(distribution.high)]
 
+    @property
+    def count(self) -> int | None:
+        """Number of values; ``None`` if there are infinitely many."""
+        distribution = self.distribution
+        if isinstance(distribution, CategoricalDistribution):
+            return len(distribution.choices)
+        assert isinstance(distribution, FloatDistribution | IntDistribution)
+        if distribution.step is None:
+            return None
+        return round((distribution.high - distribution.low) / distribution.step) + 1
+
     def grid(self) -> list[str | int | float]:
         """Return every value.
 
@@ -45,15 +56,14 @@ class Dimension:
         if isinstance(distribution, CategoricalDistribution):
             return list(distribution.choices)  # type: ignore[arg-type]
         assert isinstance(distribution, FloatDistribution | IntDistribution)
-        if distribution.step is None or distribution.log:
+        if distribution.step is None:
             raise ConfigError(
                 f"{self.name}: sweep.sampler=grid cannot enumerate an interval: list the values "
                 f"({self.name}=0.1,0.2), or use sweep.sampler=tpe or random"
             )
         if isinstance(distribution, IntDistribution):
             return list(range(distribution.low, distribution.high + 1, distribution.step))
-        count = round((distribution.high - distribution.low) / distribution.step)
-        return [distribution.low + i * distribution.step for i in range(count + 1)]
+        return [distribution.low + i * distribution.step for i in range(self.count or 0)]
 
 
 def choices(name: str, values: Sequence[str]) -> Dimension:

@@ -121,3 +121,18 @@ def test_grid_has_every_value():
 def test_interval_has_no_grid():
     with pytest.raises(ConfigError, match=r"a: sweep\.sampler=grid cannot enumerate an interval: .* \(a=0\.1,0\.2\)"):
         interval("a", 0.1, 0.4).grid()
+
+
+@pytest.mark.parametrize(
+    ("dimension", "count"),
+    [
+        (choices("a", ["x", "y", "x"]), 2),
+        (interval("a", 1, 7, whole=True, step=3), 3),
+        (interval("a", 1, 8, whole=True, log=True), 8),
+        (interval("a", 0.0, 0.3, step=0.1), 4),
+        (interval("a", 0.0, 0.3), None),
+    ],
+)
+def test_number_of_values(dimension, count):
+    assert dimension.count == count
+    assert count is None or len(dimension.grid()) == count
