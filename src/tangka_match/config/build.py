@@ -27,6 +27,7 @@ from tangka_match.training.noisy_pairs import check_weighable
 from tangka_match.training.optimisation import check_prefixes
 from tangka_match.training.plan import RunPlan
 from tangka_match.training.settings import DistillationSettings, TrainerSettings
+from tangka_match.training.wandb_environment import wandb_faults
 
 TRIAL_SIZES = {"vocab_size": 4, "feature_dim": 1, "num_regions": 1}
 """Sizes that a model is built with before the data are read; the four words are the special tokens."""
@@ -61,6 +62,7 @@ def build_plan(config: DictConfig, overrides: Sequence[str] = ()) -> RunPlan:
         [
             *_device_faults(settings.trainer),
             *_teacher_faults(distillation),
+            *wandb_faults(settings.logger, (settings.name, *settings.tags)),
             *([] if not settings.training.compile else _compiler_faults()),
             *_build_once(build, plain),
         ]
