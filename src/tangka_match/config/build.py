@@ -162,6 +162,8 @@ def _build_once(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> 
             node = plain[group][part] if part else plain[group]
             target, given = node["_target_"], {k: v for k, v in node.items() if k[0] != "_"}
             faults.append(f"{name}: {target} refuses {given}: {error}")
+    if len(averages) > 1:
+        faults.append(f"{' and '.join(averages)}: only one average of the weights can be kept; set the others to null")
     return faults
 
 
@@ -174,15 +176,13 @@ def _compiler_faults() -> list[str]:
 
 
 def _check_callback(name: str, callback: object, averages: list[str]) -> None:
-    """Refuse what is not a callback, and a second average of the weights; ``averages`` collects their names."""
+    """Refuse what is not a callback; ``averages`` collects the names of those that average the weights."""
     if not isinstance(callback, pl.Callback):
         raise ConfigError(
             f"{name}: {type(callback).__name__} is not a Lightning callback; derive it from pytorch_lightning.Callback"
         )
     if isinstance(callback, pl.callbacks.WeightAveraging):
         averages.append(name)
-    if len(averages) > 1:
-        raise ConfigError(f"{' and '.join(averages)}: only one average of the weights can be kept; set one to null")
 
 
 def _teacher_faults(distillation: DistillationSettings) -> list[str]:

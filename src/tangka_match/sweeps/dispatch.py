@@ -24,6 +24,7 @@ from tangka_match.sweeps.points import (
     DataSets,
     Point,
     check_ensemble,
+    check_seed_is_used,
     check_seeds,
     plan_runs,
     read_sweep_settings,
@@ -51,6 +52,7 @@ def run(config: DictConfig) -> float | None:
     if settings.job is not None:
         return _run_job(config, settings, overrides)
     ensemble = check_ensemble(config, in_sweep=False)
+    check_seed_is_used(config, overrides)
     if check_seeds(config.seeds) is not None:
         return _run_seeds(config, settings, overrides, ensemble=ensemble)
     result = launch(config)

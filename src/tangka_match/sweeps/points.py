@@ -151,6 +151,23 @@ def check_ensemble(config: DictConfig, *, in_sweep: bool) -> bool:
     return True
 
 
+def check_seed_is_used(config: DictConfig, overrides: Iterable[str]) -> None:
+    """Refuse ``seed=`` beside ``seeds=``, which would have no effect.
+
+    Args:
+        config: Composed config.
+        overrides: Overrides of the command line.
+
+    Raises:
+        ConfigError: If both are given.
+    """
+    given = [override for override in overrides if override.lstrip("+").startswith("seed=")]
+    if given and config.seeds is not None:
+        raise ConfigError(
+            f"{given[-1]} has no effect beside seeds={config.seeds}: remove one of the two, or seeds=null"
+        )
+
+
 def check_points(
     compose: Callable[[list[str]], DictConfig], jobs: Sequence[list[str]], what: str = "job"
 ) -> list[Point]:
@@ -176,6 +193,7 @@ def check_points(
             config = compose(overrides)
             read_sweep_settings(config)
             check_ensemble(config, in_sweep=True)
+            check_seed_is_used(config, overrides)
             plans = plan_runs(config)
             points.append(Point(number, overrides, plans, [data.check(plan) for plan in plans]))
         except (TangkaMatchError, HydraException, OmegaConfBaseException) as error:

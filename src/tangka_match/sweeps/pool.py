@@ -12,15 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import rich
-import torch
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from tangka_match.errors import ConfigError, TrainingError
-from tangka_match.sweeps.locks import GpuSlots, visible_gpus
+from tangka_match.sweeps.gpus import STOPPING, GpuSlots, visible_gpus
 
 GRACE_SECONDS = 30.0
 PARENT_VARIABLE = "TANGKA_MATCH_PARENT"
@@ -46,7 +44,7 @@ class ProcessPool:
         self._threads, self._gpu_slots = threads, gpu_slots
         self._running: set[subprocess.Popen[bytes]] = set()
         self._guard = threading.Lock()
-        self._closed = False
+        self._closed = threading.Event()
 
     def run(self, words: Sequence[str], output: Path) -> int:
         """Run ``python <words>`` and return its exit code.
@@ -60,7 +58,7 @@ class ProcessPool:
         """
         environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
         environment |= dict.fromkeys(THREAD_VARIABLES, str(self._threads))
-        lease = self._gpu_slots.lease() if self._gpu_slots is not None else None
+        lease = self._gpu_slots.lease(self._closed) if self._gpu_slots is not None else None
         inherited: tuple[int, ...] = ()
         output.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -68,8 +66,8 @@ class ProcessPool:
                 environment["CUDA_VISIBLE_DEVICES"] = lease.gpu
                 inherited = (lease.file.fileno(),)  # so that the slot is taken until the process ends
             with output.open("ab") as file, self._guard:
-                if self._closed:
-                    raise TrainingError("the sweep is being stopped: no further job is started")
+                if self._closed.is_set():
+                    raise TrainingError(STOPPING)
                 process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
                     [sys.executable, *words],
                     stdin=subprocess.DEVNULL,
@@ -92,7 +90,7 @@ class ProcessPool:
     def end_all(self) -> None:
         """Ask every process to write its last checkpoint and stop; kill those that have not after `GRACE_SECONDS`."""
         with self._guard:
-            self._closed = True
+            self._closed.set()
             running = list(self._running)
         for process in running:
             process.terminate()  # but not its data-loader workers, which it needs to stop cleanly
@@ -143,12 +141,12 @@ class LocalPool:
         if processes is not None and processes < 1:
             raise ConfigError(f"hydra.launcher.processes={processes} must be >= 1, or null")
         accelerator = config.trainer.accelerator
-        names = [] if accelerator == "cpu" and gpus is None else visible_gpus(gpus, torch.cuda.device_count())
+        names = [] if accelerator == "cpu" and gpus is None else visible_gpus(gpus)
         gpu_slots = GpuSlots(names, trials_per_gpu) if names else None
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.slots = processes or (len(gpu_slots) if gpu_slots is not None else max(1, cores // 2))
         self._pool = ProcessPool(threads=max(1, cores // self.slots), gpu_slots=gpu_slots)
-        self._hydra = OmegaConf.to_container(config.hydra.overrides.hydra)
+        self._hydra = list(config.hydra.overrides.hydra)
         self._config_options = _config_options()
 
     def run_all(self, jobs: Sequence[Sequence[str]]) -> list[JobReturn]:
@@ -173,7 +171,7 @@ class LocalPool:
         given = dict(override.partition("=")[::2] for override in overrides)
         number = given["sweep.job"]
         folder = Path(given["sweep.folder"].strip("'").replace("\\'", "'"))
-        words = ["-m", "tangka_match.train", *self._config_options, *_single_run_overrides(self._hydra), *overrides]
+        words = ["-m", "tangka_match.train", *self._config_options, *_single_run_overrides([*self._hydra, *overrides])]
         began = time.monotonic()
         rich.print(f"job {number} started")
         output = folder / "jobs" / number / "output.log"
@@ -201,9 +199,9 @@ def last_error(output: Path, begin: int) -> str | None:
     return " ".join(text[found[-1].start() :].split()) if found else None
 
 
-def _single_run_overrides(hydra: Any) -> list[str]:
-    """Return the Hydra overrides without those that make the command a sweep."""
-    return [override for override in hydra if not override.startswith(SWEEP_OPTIONS)]
+def _single_run_overrides(overrides: Sequence[str]) -> list[str]:
+    """Return overrides without those that make the command a sweep."""
+    return [override for override in overrides if not override.startswith(SWEEP_OPTIONS)]
 
 
 def _config_options() -> list[str]:

@@ -9,6 +9,7 @@ import rich
 from hydra.plugins.launcher import Launcher
 from rich.markup import escape
 
+from tangka_match.config.quoting import quote_as_typed
 from tangka_match.errors import TrainingError, disk_errors_explained
 from tangka_match.metric_names import PRIMARY_METRIC
 from tangka_match.records.environment import code_origin, code_version, known_version
@@ -38,10 +39,11 @@ def run_study(session: Session, arguments: Sequence[str], batch_size: int) -> li
 
     Raises:
         ConfigError: If the space or one of its corners is invalid, before the first trial starts.
-        TrainingError: If no trial finished, or the disk is full.
+        TrainingError: At the end if a trial failed; at once if the disk is full.
     """
     settings = read_sweep_settings(session.config)
-    fixed, space = split_space(session.parse([*(f"{n}={text}" for n, text in settings.space.items()), *arguments]))
+    given = [quote_as_typed(f"{name}={text}") for name, text in settings.space.items()]
+    fixed, space = split_space(session.parse([*given, *arguments]))
     if settings.sampler == "grid":
         for dimension in space:
             dimension.grid()
@@ -161,8 +163,6 @@ def _print_summary(folder: SweepFolder, study: Study, settings: SweepSettings) -
     if content.corrupt:
         rich.print(f"{escape(str(folder.manifest.path))}: {content.corrupt} damaged line(s) skipped")
     failed = describe_failures([job for job in jobs if job.status == "failed"])
-    if failed and not counts["finished"]:
-        raise TrainingError("no trial of the study finished:\n  " + "\n  ".join(failed))
-    for line in failed:
-        logger.warning("%s", line)
+    if failed:
+        raise TrainingError(f"{len(failed)} of {len(jobs)} trials failed:\n  " + "\n  ".join(failed))
     return jobs

@@ -14,7 +14,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from tangka_match.errors import TrainingError
+from tangka_match.config.hydra_options import check_folders
+from tangka_match.errors import ConfigError, TrainingError
 from tangka_match.sweeps.folder import SweepFolder
 from tangka_match.sweeps.job import died_without_end, is_full_disk, is_retryable
 from tangka_match.sweeps.manifest import JobRecord
@@ -29,9 +30,13 @@ class Session:
         config: Config that Hydra composed for the command, without the swept values.
         context: Hydra's context.
         task: Function that runs a job.
+
+    Raises:
+        ConfigError: If the config moves Hydra's folders.
     """
 
     def __init__(self, config: DictConfig, context: HydraContext, task: TaskFunction) -> None:
+        check_folders(config.hydra, f"{config.paths.runs}/sweeps")
         self.config, self._context, self._task = config, context, task
 
     @property
@@ -48,7 +53,22 @@ class Session:
         return OverridesParser.create(config_loader=self._context.config_loader).parse_overrides(list(words))
 
     def expand(self, overrides: list[Override]) -> list[list[str]]:
-        """Return every combination of the swept values; the last one changes fastest."""
+        """Return every combination of the swept values; the last one changes fastest.
+
+        Raises:
+            ConfigError: If a setting has no value to sweep, or an interval of them.
+        """
+        for override in overrides:
+            name = override.get_key_element()
+            if override.is_interval_sweep():
+                raise ConfigError(
+                    f"{override.input_line}: a grid cannot enumerate an interval; search it with hydra/sweeper=study, "
+                    f"or list its values: {name}=0.1,0.2"
+                )
+            if override.is_sweep_override() and next(override.sweep_string_iterator(), None) is None:
+                raise ConfigError(
+                    f"{override.input_line}: no value matches, so that there is nothing to run; correct it"
+                )
         return BasicSweeper.split_arguments(overrides, None)[0]
 
     def compose(self, overrides: list[str]) -> DictConfig:

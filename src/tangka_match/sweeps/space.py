@@ -172,7 +172,10 @@ def _dimension(name: str, override: Override) -> Dimension:
         assert value.stop is not None
         whole = all(isinstance(number, int) for number in (value.start, value.stop, value.step))
         return interval(name, *_bounds(value, whole=whole), log="log" in value.tags, whole=whole, step=value.step)
-    return choices(name, list(override.sweep_string_iterator()))
+    values = list(override.sweep_string_iterator())
+    if not values:
+        raise ConfigError(f"{override.input_line}: no value matches, so that there is nothing to choose; correct it")
+    return choices(name, values)
 
 
 def _bounds(value: RangeSweep, *, whole: bool) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tangka_match.errors import TrainingError
-from tangka_match.sweeps.locks import GpuSlots
+from tangka_match.sweeps.gpus import GpuSlots
 from tangka_match.sweeps.pool import ProcessPool, last_error
 
 SHOW = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ.get('CUDA_VISIBLE_DEVICES'))"
@@ -52,6 +52,24 @@ def test_end_all_ends_all_processes_and_starts_no_more(tmp_path):
     assert codes == [-signal.SIGTERM, -signal.SIGTERM]
     with pytest.raises(TrainingError, match="is being stopped"):
         pool.run(["-c", SLEEP], tmp_path / "late")
+
+
+def test_end_all_ends_a_job_that_waits_for_the_gpu_of_another_sweep(tmp_path):
+    held = GpuSlots(["7"], 1, tmp_path).lease(threading.Event())
+    pool, ends = ProcessPool(1, GpuSlots(["7"], 1, tmp_path)), []
+
+    def wait_for_the_gpu():
+        with pytest.raises(TrainingError, match="is being stopped"):
+            pool.run(["-c", SLEEP], tmp_path / "log")
+        ends.append("stopped")
+
+    thread = threading.Thread(target=wait_for_the_gpu, daemon=True)
+    thread.start()
+    thread.join(0.1)
+    pool.end_all()
+    thread.join(10)
+    assert ends == ["stopped"]
+    held.file.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals the death of a parent process")
