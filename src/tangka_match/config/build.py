@@ -26,7 +26,7 @@ from tangka_match.training.distributed import launcher, processes_started
 from tangka_match.training.noisy_pairs import check_weighable
 from tangka_match.training.optimisation import check_prefixes
 from tangka_match.training.plan import RunPlan
-from tangka_match.training.settings import DistillationSettings, TrainerSettings
+from tangka_match.training.settings import DistillationSettings, RunSettings, TrainerSettings
 from tangka_match.training.wandb_environment import wandb_faults
 
 TRIAL_SIZES = {"vocab_size": 4, "feature_dim": 1, "num_regions": 1}
@@ -35,7 +35,7 @@ TRIAL_STEPS = 1_000_000_000
 """Length of the run that a schedule is built for before the data are read."""
 
 
-def build_plan(config: DictConfig, overrides: Sequence[str] = ()) -> RunPlan:
+def build_plan(config: DictConfig, overrides: Sequence[str] = (), *, on_this_machine: bool = True) -> RunPlan:
     """Check a config and build the plan of a run.
 
     Every part is built once as a trial, so that values refused by a class are reported before data are read or a folder
@@ -44,6 +44,7 @@ def build_plan(config: DictConfig, overrides: Sequence[str] = ()) -> RunPlan:
     Args:
         config: Config as composed by Hydra, or as saved in a run folder.
         overrides: Overrides of the command line, for the records.
+        on_this_machine: Whether the run is to run here; otherwise devices and compiler are not checked.
 
     Raises:
         ConfigError: If the config has faults, or requests a device that this machine does not have.
@@ -60,10 +61,9 @@ def build_plan(config: DictConfig, overrides: Sequence[str] = ()) -> RunPlan:
         build[f"callbacks.{name}"] = partial(_build, OmegaConf.create(node))
     raise_faults(
         [
-            *_device_faults(settings.trainer),
+            *(_machine_faults(settings) if on_this_machine else []),
             *_teacher_faults(distillation),
             *wandb_faults(settings.logger, (settings.name, *settings.tags)),
-            *([] if not settings.training.compile else _compiler_faults()),
             *_build_once(build, plain),
         ]
     )
@@ -167,12 +167,15 @@ def _build_once(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> 
     return faults
 
 
-def _compiler_faults() -> list[str]:
+def _machine_faults(settings: RunSettings) -> list[str]:
+    """Return what this machine lacks for a run: devices, and a compiler if the run needs it."""
+    faults = _device_faults(settings.trainer)
     try:
-        check_compiler()
+        if settings.training.compile:
+            check_compiler()
     except ConfigError as error:
-        return [str(error)]
-    return []
+        faults.append(str(error))
+    return faults
 
 
 def _check_callback(name: str, callback: object, averages: list[str]) -> None:

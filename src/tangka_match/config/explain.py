@@ -208,9 +208,10 @@ def _missing_key(text: str) -> str:
 
 
 def raise_faults(faults: list[str]) -> None:
-    """Raise one ``ConfigError`` that lists all faults, if there are any."""
+    """Raise one ``ConfigError`` that lists all faults, each once, if there are any."""
     if faults:
-        raise ConfigError("the settings contradict each other or are out of range:\n  " + "\n  ".join(faults))
+        listed = "\n  ".join(dict.fromkeys(faults))
+        raise ConfigError(f"the settings contradict each other or are out of range:\n  {listed}")
 
 
 def describe_fault(item: Any, kind: "type[BaseModel]") -> str:
@@ -226,7 +227,8 @@ def describe_fault(item: Any, kind: "type[BaseModel]") -> str:
     if item["type"] == "missing":
         return f"{name} is missing: its default has been removed from the config; set {name}=<value>"
     if item["type"] == "value_error":
-        return f"{name + ': ' if name else ''}{item['ctx']['error']}"
+        text = str(item["ctx"]["error"])
+        return text if not name or text.startswith(f"{name}.") else f"{name}: {text}"
     return f"{name}={item['input']!r}: {item['msg']}"
 
 

@@ -89,8 +89,12 @@ def _describe_sweep_fault(item: Any) -> str:
     return describe_fault({**item, "loc": ("sweep", *item["loc"])}, SweepSettings)
 
 
-def plan_runs(config: DictConfig) -> list[RunPlan]:
+def plan_runs(config: DictConfig, *, on_this_machine: bool = True) -> list[RunPlan]:
     """Check the composed config of a job and plan its runs, one per seed.
+
+    Args:
+        config: Composed config.
+        on_this_machine: Whether the job is to run here; otherwise devices are not checked.
 
     Raises:
         ConfigError: If the config is invalid or requests several devices.
@@ -107,7 +111,7 @@ def plan_runs(config: DictConfig) -> list[RunPlan]:
     plans = []
     for seed in check_seeds(command["seeds"]) or [config.seed]:
         config.seed = seed
-        plans.append(build_plan(config))
+        plans.append(build_plan(config, on_this_machine=on_this_machine))
     trainer = plans[0].settings.trainer
     if trainer.devices != 1 or trainer.num_nodes != 1 or trainer.strategy != "auto":
         raise ConfigError(
@@ -169,7 +173,11 @@ def check_seed_is_used(config: DictConfig, overrides: Iterable[str]) -> None:
 
 
 def check_points(
-    compose: Callable[[list[str]], DictConfig], jobs: Sequence[list[str]], what: str = "job"
+    compose: Callable[[list[str]], DictConfig],
+    jobs: Sequence[list[str]],
+    what: str = "job",
+    *,
+    on_this_machine: bool = True,
 ) -> list[Point]:
     """Compose and check every job; each data set is opened once.
 
@@ -177,6 +185,7 @@ def check_points(
         compose: Function that composes the config of a job from its overrides.
         jobs: Overrides of each job.
         what: Name of a job in messages.
+        on_this_machine: Whether the jobs are to run here; otherwise devices are checked where they run.
 
     Raises:
         ConfigError: If a job is invalid; the message lists every fault with the jobs that have it. Nothing has been
@@ -194,7 +203,7 @@ def check_points(
             read_sweep_settings(config)
             check_ensemble(config, in_sweep=True)
             check_seed_is_used(config, overrides)
-            plans = plan_runs(config)
+            plans = plan_runs(config, on_this_machine=on_this_machine)
             points.append(Point(number, overrides, plans, [data.check(plan) for plan in plans]))
         except (TangkaMatchError, HydraException, OmegaConfBaseException) as error:
             for line in _fault_lines(explain(error, "config")):

@@ -48,7 +48,7 @@ def run_study(session: Session, arguments: Sequence[str], batch_size: int) -> li
         for dimension in space:
             dimension.grid()
     corners = [[*fixed, *corner] for corner in space_corners(space)]
-    points = check_points(session.compose, corners, "search-space corner")
+    points = check_points(session.compose, corners, "search-space corner", on_this_machine=session.runs_here)
     session.launcher(None)
     identity = {
         "space": {dimension.name: repr(dimension.distribution) for dimension in space},

@@ -20,6 +20,8 @@ from tangka_match.sweeps.folder import SweepFolder
 from tangka_match.sweeps.job import died_without_end, is_full_disk, is_retryable
 from tangka_match.sweeps.manifest import JobRecord
 
+LOCAL_LAUNCHERS = ("BasicLauncher", "LocalPoolLauncher", "LocalLauncher")
+"""Launchers of Hydra, of this package and of submitit that run jobs on the machine of the command."""
 FULL_DISK_ADVICE = "free space there and run the same command again: finished runs are kept"
 
 
@@ -43,6 +45,11 @@ class Session:
     def root(self) -> Path:
         """Folder of all sweeps."""
         return Path(self.config.paths.runs).absolute() / "sweeps"
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether the launcher runs the jobs on this machine, and not on the nodes of a cluster."""
+        return str(self.config.hydra.launcher._target_).rpartition(".")[2] in LOCAL_LAUNCHERS
 
     def parse(self, words: Sequence[str]) -> list[Override]:
         """Parse overrides in Hydra's grammar.
