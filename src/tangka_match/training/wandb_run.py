@@ -18,7 +18,7 @@ from tangka_match.records.run_folder import RunFolder
 from tangka_match.retrieval.answers import Example, Examples
 from tangka_match.training.process import environment_variable
 from tangka_match.training.settings import LoggerSettings
-from tangka_match.training.wandb_environment import mode_of, name_or, project_of, tags_of
+from tangka_match.training.wandb_environment import Mode, mode_of, name_or, project_of, tags_of
 
 UNNAMED_SETTINGS = ("paths", "logger", "data.root", "tags", "debug", "resume", "seeds", "ensemble", "sweep")
 """Settings and groups that do not change the results of a run, and are omitted from its name."""
@@ -173,18 +173,18 @@ def start_wandb(
             ),
         )
     except wandb.Error as error:  # no login, or no network
-        advice = (
-            "use logger=csv to train without W&B"
-            if mode == "offline"
-            else "run `wandb login` and check the network, or set logger.offline=true, and upload the run later with "
-            "`wandb sync`"
-        )
-        raise ConfigError(f"W&B did not start ({mode}: {str(error).splitlines()[0]}): {advice}") from error
+        raise ConfigError(f"W&B did not start ({mode}: {str(error).splitlines()[0]}): {_advice(mode)}") from error
     service = WandbLogger(experiment=run)
     for names, best in ((HIGHER_IS_BETTER, "max"), (("loss", *RANK_STATISTICS), "min")):
         for metric in names:  # one by one: with `val/*` W&B keeps the last value
             service.experiment.define_metric(f"{VAL_PREFIX}{metric}", step_metric=STEP, summary=best)
     return service
+
+
+def _advice(mode: Mode) -> str:
+    if mode == "offline":
+        return "use logger=csv to train without W&B"
+    return "run `wandb login` and check the network, or set logger.offline=true, and upload the run later with `wandb sync`"
 
 
 def keep_best(service: WandbLogger, folder: RunFolder, examples: Examples, val: Split) -> None:
