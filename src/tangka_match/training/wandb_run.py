@@ -184,7 +184,10 @@ def start_wandb(
 def _advice(mode: Mode) -> str:
     if mode == "offline":
         return "use logger=csv to train without W&B"
-    return "run `wandb login` and check the network, or set logger.offline=true, and upload the run later with `wandb sync`"
+    return (
+        "run `wandb login` and check the network, or set logger.offline=true, and upload the run later with "
+        "`wandb sync`"
+    )
 
 
 def keep_best(service: WandbLogger, folder: RunFolder, examples: Examples, val: Split) -> None:
