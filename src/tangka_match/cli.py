@@ -92,7 +92,7 @@ def run_cli(
     def guarded(config: DictConfig) -> Any:
         # Errors are caught here because Hydra would print its own message and end a multirun.
         try:
-            check_folders(HydraConfig.get())
+            check_folders(HydraConfig.instance().cfg.hydra)  # type: ignore[union-attr]
             with disk_errors_explained(name, disk_advice):
                 return action(config)
         except USER_ERRORS as error:
