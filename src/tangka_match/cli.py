@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -21,6 +22,7 @@ from yaml import YAMLError
 from tangka_match.config.chosen_files import check_chosen_files
 from tangka_match.config.conf_folder import conf_dir
 from tangka_match.config.explain import describe_fault, explain, nearest, raise_faults
+from tangka_match.config.hydra_options import check_folders, checked_words
 from tangka_match.config.quoting import quote_as_typed, quote_verbatim
 from tangka_match.errors import ConfigError, TangkaMatchError, disk_errors_explained
 from tangka_match.terminal import lasting_output
@@ -84,13 +86,13 @@ def run_cli(
     words = [word for word in sys.argv[1:] if word not in ("-v", "--verbose")]
     plain = tuple(f"{setting}=" for setting in verbatim)
     quoted = [quote_verbatim(word) if word.startswith(plain) else quote_as_typed(word) for word in words]
-    sys.argv = [sys.argv[0], *quoted]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
     failures: list[Exception] = []
 
     def guarded(config: DictConfig) -> Any:
         # Errors are caught here because Hydra would print its own message and end a multirun.
         try:
+            check_folders(HydraConfig.instance().cfg.hydra)  # type: ignore[union-attr]
             with disk_errors_explained(name, disk_advice):
                 return action(config)
         except USER_ERRORS as error:
@@ -102,6 +104,7 @@ def run_cli(
 
     guarded.__module__ = f"{__package__}.{name}"  # Hydra names the program after it
     try:
+        sys.argv = [sys.argv[0], *checked_words(quoted)]
         check_chosen_files(Path(conf_dir()), words)
         hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(guarded)()
     except USER_ERRORS as error:

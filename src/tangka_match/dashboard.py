@@ -14,11 +14,14 @@ from omegaconf import DictConfig
 from pydantic import Field, model_validator
 
 from tangka_match.cli import check_is_new, command, read_settings, say
-from tangka_match.config.explain import nearest
+from tangka_match.config.explain import nearest, raise_faults
 from tangka_match.errors import ConfigError
 from tangka_match.files import write_text_completely
 from tangka_match.settings import Settings
+from tangka_match.training.wandb_environment import project_fault, project_of
 
+LOGARITHMIC = ("optimizer.lr", "optimizer.weight_decay")
+"""Settings with a logarithmic axis if ``logarithmic`` is not set."""
 Names = Annotated[list[str], Field(min_length=1)]
 
 
@@ -26,20 +29,20 @@ class DashboardSettings(Settings):
     """Settings of a dashboard; see ``conf/dashboard.yaml``."""
 
     entity: str | None
-    project: str
+    project: str | None
     title: str
     groupby: str | None
     lines: Names
     bars: Names
     objective: str
     parameters: Names
-    logarithmic: list[str]
+    logarithmic: list[str] | None
     out: Path
     push: bool
 
     @model_validator(mode="after")
     def _check_logarithmic(self) -> Self:
-        for name in self.logarithmic:
+        for name in self.logarithmic or ():
             if name not in self.parameters:
                 raise ValueError(f"logarithmic: {name!r} is not in parameters.{nearest(name, self.parameters)}")
         return self
@@ -52,8 +55,14 @@ def build_dashboard(config: DictConfig) -> None:
         TangkaMatchError: On invalid settings, without wandb-workspaces, or if W&B refuses the push.
     """
     settings = read_settings(config, DashboardSettings, groups=("debug",))
+    raise_faults(project_fault("project", settings.project))
     analysis = _import_builder()
-    built = analysis.build_dashboard(**settings.model_dump(exclude={"entity", "out", "push"}))
+    logarithmic = settings.logarithmic
+    given = settings.model_dump(exclude={"entity", "out", "push"}) | {
+        "project": project_of(settings.project),
+        "logarithmic": [n for n in settings.parameters if n in LOGARITHMIC] if logarithmic is None else logarithmic,
+    }
+    built = analysis.build_dashboard(**given)
     if settings.push:
         say(f"pushed: {analysis.push_dashboard(built, settings.entity)}")
         return

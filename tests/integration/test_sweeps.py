@@ -20,6 +20,7 @@ from tangka_match.evaluate import main as evaluate_main
 from tangka_match.records.ledger import read_ledger
 from tangka_match.retrieval.metadata import read_checkpoint
 from tangka_match.sweeps import job as job_module
+from tangka_match.sweeps import pool as pool_module
 from tangka_match.sweeps.manifest import Manifest
 
 TRIPLET = ("loss=triplet", "logger=none", "trainer.max_steps=-1", "trainer.max_epochs=1")
@@ -179,6 +180,34 @@ def test_parallel_study_stops_on_ctrl_c_and_reaches_its_total(words, tmp_path):
     assert "resumed" not in jobs[4].end
 
 
+def test_failed_trial_ends_the_study_with_exit_code_2(words, failing):
+    _, errors = failing
+    errors[1] = [TrainingError("planted")]
+    study = ("-m", *words, "hydra/sweeper=study", "training.ema_decay=choice(null,0.9)", "sweep.n_trials=5")
+    done = run_cli_in_process(*study)
+    assert_one_message(done, r"1 of 2 trials failed:\n  job 1 \(.*training\.ema_decay=.*\): TrainingError: planted")
+    assert "all 2 points of the search space have been tried" in done.stdout
+    assert "best trial: 0" in done.stdout
+
+
+def test_seed_beside_seeds_is_refused(words, tmp_path):
+    before = contents(tmp_path)
+    assert_one_message(
+        run_cli_in_process(*words, "seeds=[0,1]", "seed=5"), r"seed=5 has no effect beside seeds=\[0, 1\]"
+    )
+    assert contents(tmp_path) == before
+
+
+def test_error_of_a_process_of_the_pool_reaches_the_sweep(words, tmp_path, monkeypatch):
+    """The process composes its config again, so that it can fail although the sweep has checked the job."""
+    run = pool_module.ProcessPool.run
+    monkeypatch.setattr(
+        pool_module.ProcessPool, "run", lambda self, given, output: run(self, [*given, "loss.margni=3"], output)
+    )
+    done = run_cli_in_process("-m", *words, *POOL, "seed=0", "sweep.retries=0")
+    assert_one_message(done, r"job 0 \(.*: loss\.margni: there is no such setting\. Did you mean loss\.margin")
+
+
 def test_study_prunes_and_reaches_a_raised_total(words, tmp_path):
     study = ("-m", *words, *STUDY, "trainer.max_epochs=3", "sweep.prune_after_trials=1", "sweep.prune_after_epochs=0")
     done = run_cli_in_process(*study, "sweep.n_trials=4")
@@ -255,6 +284,18 @@ FAULTS = [
     (("seed=0,1", "loss.margni=1,2"), r"every job: loss\.margni: there is no such setting\. Did you mean loss\.margin"),
     (("seed=0,1", "optimizer.lr=1e-3,-1"), r"job 1 \(.*\), job 3 \(.*\): optimizer: torch\.optim\.AdamW refuses"),
     (("seed=0,1", "resume=last"), r"resume=last continues a single run; to continue a sweep, run its command again"),
+    (("scheduler=glob(nothing*)",), r"scheduler=glob\(nothing\*\): no value matches"),
+    (("seed=range(5,1)",), r"seed=range\(5,1\): no value matches"),
+    (("hydra/sweeper=study", "scheduler=glob(nothing*)"), r"scheduler=glob\(nothing\*\): no value matches"),
+    (
+        ("loss.margin=interval(0.1,0.2)",),
+        r"loss\.margin=interval\(0\.1,0\.2\): a grid cannot .* hydra/sweeper=study, or list its values: loss\.margin=",
+    ),
+    (("seed=5,6", "seeds=[0,1]"), r"job 0 \(seed=5\): seed=5 has no effect beside seeds=\[0, 1\]: remove one"),
+    (
+        ("loss=triplet,hal", "loss.margin=0.3"),
+        r"job 1 \(loss=hal\): loss\.margin: the chosen loss has no such setting; .*that has it: .*loss=triplet",
+    ),
     (("seed=0,1", "trainer=ddp_cpu"), r"trainer\.devices=2, .*one device"),
     (
         ("seed=0,1", "hydra/launcher=local_pool", "hydra.launcher.gpus=[7]"),
@@ -264,6 +305,10 @@ FAULTS = [
     (
         ("hydra/sweeper=study", "loss.margin=interval(0.3,0.2)"),
         r"loss\.margin: the lower bound 0\.3 is above",
+    ),
+    (
+        ("hydra/sweeper=study", "training.ema_decay=null,0.9", "training.swa_begin=null,0.5"),
+        r"search-space corner 3 \(training\.ema_decay=0\.9 training\.swa_begin=0\.5\): .*only one average",
     ),
     (
         ("hydra/sweeper=study", "loss.margin=interval(-1,0.2)"),

@@ -26,7 +26,8 @@ from tangka_match.training.distributed import launcher, processes_started
 from tangka_match.training.noisy_pairs import check_weighable
 from tangka_match.training.optimisation import check_prefixes
 from tangka_match.training.plan import RunPlan
-from tangka_match.training.settings import DistillationSettings, TrainerSettings
+from tangka_match.training.settings import DistillationSettings, RunSettings, TrainerSettings
+from tangka_match.training.wandb_environment import wandb_faults
 
 TRIAL_SIZES = {"vocab_size": 4, "feature_dim": 1, "num_regions": 1}
 """Sizes that a model is built with before the data are read; the four words are the special tokens."""
@@ -34,7 +35,7 @@ TRIAL_STEPS = 1_000_000_000
 """Length of the run that a schedule is built for before the data are read."""
 
 
-def build_plan(config: DictConfig, overrides: Sequence[str] = ()) -> RunPlan:
+def build_plan(config: DictConfig, overrides: Sequence[str] = (), *, on_this_machine: bool = True) -> RunPlan:
     """Check a config and build the plan of a run.
 
     Every part is built once as a trial, so that values refused by a class are reported before data are read or a folder
@@ -43,6 +44,7 @@ def build_plan(config: DictConfig, overrides: Sequence[str] = ()) -> RunPlan:
     Args:
         config: Config as composed by Hydra, or as saved in a run folder.
         overrides: Overrides of the command line, for the records.
+        on_this_machine: Whether the run is to run here; otherwise devices and compiler are not checked.
 
     Raises:
         ConfigError: If the config has faults, or requests a device that this machine does not have.
@@ -59,9 +61,9 @@ def build_plan(config: DictConfig, overrides: Sequence[str] = ()) -> RunPlan:
         build[f"callbacks.{name}"] = partial(_build, OmegaConf.create(node))
     raise_faults(
         [
-            *_device_faults(settings.trainer),
+            *(_machine_faults(settings) if on_this_machine else []),
             *_teacher_faults(distillation),
-            *([] if not settings.training.compile else _compiler_faults()),
+            *wandb_faults(settings.logger, (settings.name, *settings.tags)),
             *_build_once(build, plain),
         ]
     )
@@ -160,27 +162,30 @@ def _build_once(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> 
             node = plain[group][part] if part else plain[group]
             target, given = node["_target_"], {k: v for k, v in node.items() if k[0] != "_"}
             faults.append(f"{name}: {target} refuses {given}: {error}")
+    if len(averages) > 1:
+        faults.append(f"{' and '.join(averages)}: only one average of the weights can be kept; set the others to null")
     return faults
 
 
-def _compiler_faults() -> list[str]:
+def _machine_faults(settings: RunSettings) -> list[str]:
+    """Return what this machine lacks for a run: devices, and a compiler if the run needs it."""
+    faults = _device_faults(settings.trainer)
     try:
-        check_compiler()
+        if settings.training.compile:
+            check_compiler()
     except ConfigError as error:
-        return [str(error)]
-    return []
+        faults.append(str(error))
+    return faults
 
 
 def _check_callback(name: str, callback: object, averages: list[str]) -> None:
-    """Refuse what is not a callback, and a second average of the weights; ``averages`` collects their names."""
+    """Refuse what is not a callback; ``averages`` collects the names of those that average the weights."""
     if not isinstance(callback, pl.Callback):
         raise ConfigError(
             f"{name}: {type(callback).__name__} is not a Lightning callback; derive it from pytorch_lightning.Callback"
         )
     if isinstance(callback, pl.callbacks.WeightAveraging):
         averages.append(name)
-    if len(averages) > 1:
-        raise ConfigError(f"{' and '.join(averages)}: only one average of the weights can be kept; set one to null")
 
 
 def _teacher_faults(distillation: DistillationSettings) -> list[str]:

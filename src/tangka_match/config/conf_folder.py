@@ -3,6 +3,7 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -27,24 +28,41 @@ def conf_dir() -> str:
 
 
 def known_keys(folder: Path, config_name: str) -> set[str]:
-    """Collect the dotted names of all settings, from all files of all groups.
+    """Collect the dotted names of all settings of a command, from all files of the groups in its defaults list.
 
     Args:
         folder: Path of ``conf/``.
         config_name: Name of the primary config, without ``.yaml``.
     """
     keys: set[str] = set()
+    defaults = _content(folder / f"{config_name}.yaml").get("defaults", [])
+    groups = {next(iter(entry)) for entry in defaults if isinstance(entry, dict)}
     for path in folder.rglob("*.yaml"):
         group = path.relative_to(folder).parent.as_posix()
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        if group == "experiment":
-            continue
-        if group == ".":
-            if path.stem == config_name:
-                keys |= _flat(content, "")
-        else:
-            keys |= _flat(content, group.replace("/", ".") + ".") | {group}
+        if group == "." and path.stem == config_name:
+            keys |= _flat(_content(path), "")
+        elif group.partition("/")[0] in groups:
+            keys |= _flat(_content(path), group.replace("/", ".") + ".") | {group}
     return {key for key in keys if not HIDDEN.search(key)}
+
+
+def options_with(folder: Path, key: str) -> tuple[str, list[str]]:
+    """Return the group of a setting, and its options that have the setting, also by inheritance.
+
+    Args:
+        folder: Path of ``conf/``.
+        key: Dotted name of the setting.
+    """
+    parts = key.split(".")
+    depth = max(n for n in range(len(parts)) if folder.joinpath(*parts[:n]).is_dir())
+    place, name = folder.joinpath(*parts[:depth]), ".".join(parts[depth:])
+    found = {path.stem for path in place.glob("*.yaml") if name in _flat(_content(path), "")}
+    heirs = {path.stem for path in place.glob("*.yaml") if found & set(map(str, _content(path).get("defaults", [])))}
+    return "/".join(parts[:depth]), sorted((found | heirs) & set(group_options(place)))
+
+
+def _content(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
 
 
 def group_options(folder: Path) -> list[str]:

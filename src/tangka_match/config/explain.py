@@ -11,7 +11,7 @@ from omegaconf.errors import InterpolationKeyError, InterpolationToMissingValueE
 from yaml import YAMLError
 
 from tangka_match.config.chosen_files import explain_yaml
-from tangka_match.config.conf_folder import conf_dir, group_options, known_keys
+from tangka_match.config.conf_folder import conf_dir, group_options, known_keys, options_with
 from tangka_match.config.quoting import quoted_for_the_shell
 from tangka_match.errors import ConfigError, TangkaMatchError
 
@@ -24,6 +24,11 @@ WORKER_TRACEBACK = re.compile(
 )
 UNKNOWN_KEY = re.compile(r"Could not (?:override|delete from config\.?|append to config\.?) ?'?([\w./@]+)'?")
 AMBIGUOUS = re.compile(r"Ambiguous value for argument '(.*)'$", re.MULTILINE)
+ALREADY_SET = re.compile(r"An item is already at '([\w./@]+)'")
+NEEDS_MULTIRUN = re.compile(r"Sweep parameters '(.*)' requires --multirun", re.DOTALL)
+SEVERAL_VALUES = (
+    "several values need -m, which runs each of them; an interval needs -m hydra/sweeper=study, which searches it"
+)
 UNKNOWN_SETTING = ("extra_forbidden", "unexpected_keyword_argument")
 """Types of pydantic's errors for a field that a model or dataclass does not have."""
 
@@ -54,9 +59,16 @@ def _composition_error(error: Exception, config_name: str) -> str:
         return f"{key} is not set: add {key}=<value> to the command"
     if isinstance(error, InterpolationKeyError):
         return text.splitlines()[0]
+    return _composed_error(text, config_name)
+
+
+def _composed_error(text: str, config_name: str) -> str:
+    """Describe an error of Hydra that is known by its text only."""
+    if match := ALREADY_SET.search(text):
+        return f"+{match[1]}: the config has this setting already; write {match[1]}=<value> without +"
     if match := UNKNOWN_KEY.search(text):
-        return _unknown_key(match.group(1).rstrip("."), config_name)
-    return text.strip()
+        return _unknown_key(match[1].rstrip("."), config_name)
+    return NEEDS_MULTIRUN.sub(r"\1: " + SEVERAL_VALUES, text.strip())
 
 
 def _unreadable_override(override: str) -> str:
@@ -153,15 +165,32 @@ def _unknown_key(key: str, config_name: str) -> str:
         return f"{key}: there is no such setting. Did you mean {_USUAL_NAMES[key]}?"
     if config_name == "config" and parent == "trainer" and (said := _trainer_argument(leaf)):
         return said
+    if config_name == "config" and key in known and (said := _in_other_options(key, folder)):
+        return said
+    known = [name for name in known if name != key]  # it exists, but not in this command
     siblings = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == parent]
+    return f"{key}: there is no such setting.{_similar(key, known, siblings, config_name)}"
+
+
+def _similar(key: str, known: list[str], siblings: list[str], config_name: str) -> str:
+    """Suggest a setting with a similar name, and list those of the same group."""
+    parent, _, leaf = key.rpartition(".")
     if not parent or not siblings:
         listed = f" All settings: python -m tangka_match.{_command(config_name)} --help"
-        hint = nearest(key, known) or nearest(key, known, part=leaf) or listed
-        return f"{key}: there is no such setting.{hint}"
+        return nearest(key, known) or nearest(key, known, part=leaf) or listed
     hint = nearest(key, [f"{parent}.{name}" for name in siblings], part=leaf) or nearest(
         key, known, part=leaf, cutoff=0.8
     )
-    return f"{key}: there is no such setting.{hint} Known in {parent}: {', '.join(siblings)}"
+    return f"{hint} Known in {parent}: {', '.join(siblings)}"
+
+
+def _in_other_options(key: str, folder: Path) -> str:
+    """Explain a setting that the chosen option of its group lacks; empty if no option has it."""
+    group, options = options_with(folder, key)
+    if not options:
+        return ""
+    listed = ", ".join(f"{group}={option}" for option in options)
+    return f"{key}: the chosen {group} has no such setting; leave it out, or choose one that has it: {listed}"
 
 
 def _trainer_argument(name: str) -> str:
@@ -179,9 +208,10 @@ def _missing_key(text: str) -> str:
 
 
 def raise_faults(faults: list[str]) -> None:
-    """Raise one ``ConfigError`` that lists all faults, if there are any."""
+    """Raise one ``ConfigError`` that lists all faults, each once, if there are any."""
     if faults:
-        raise ConfigError("the settings contradict each other or are out of range:\n  " + "\n  ".join(faults))
+        listed = "\n  ".join(dict.fromkeys(faults))
+        raise ConfigError(f"the settings contradict each other or are out of range:\n  {listed}")
 
 
 def describe_fault(item: Any, kind: "type[BaseModel]") -> str:
@@ -197,7 +227,8 @@ def describe_fault(item: Any, kind: "type[BaseModel]") -> str:
     if item["type"] == "missing":
         return f"{name} is missing: its default has been removed from the config; set {name}=<value>"
     if item["type"] == "value_error":
-        return f"{name + ': ' if name else ''}{item['ctx']['error']}"
+        text = str(item["ctx"]["error"])
+        return text if not name or text.startswith(f"{name}.") else f"{name}: {text}"
     return f"{name}={item['input']!r}: {item['msg']}"
 
 

@@ -1,6 +1,7 @@
 """Launches a run: from a composed config, or from the folder of a stopped run, to its result."""
 
 import os
+import shlex
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -89,7 +90,7 @@ def _find_stopped_run(config: DictConfig, run_id: str) -> tuple[RunFolder, DictC
     saved = _load(path / "config.yaml")
     repeated = {name: OmegaConf.select(config, name) for name in again}
     _check_repeated(run_id, saved, repeated)
-    check_saved_targets(str(path / "config.yaml"), saved, repeated, f"resume={run_id}")
+    check_saved_targets(str(path / "config.yaml"), saved, repeated, shlex.join(overrides))
     in_data = Path(saved.paths.data)
     for data_set in _data_sets(saved) if "paths.data" in given else []:
         if Path(data_set.root).is_relative_to(in_data):  # moved together with paths.data

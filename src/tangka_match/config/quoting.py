@@ -24,8 +24,11 @@ TEXT_SETTINGS = frozenset(
 )
 """Settings of all commands that hold text or a path."""
 
-SEVERAL_VALUES = re.compile(r"[\[{]|\w+\(|[^,]*,")  # a list, a dict, a Hydra function, or the values of a sweep
-ONE_VALUE = re.compile(r"[^\s,\[\]{}():](?:[^,\[\]{}():]*[^\s,\[\]{}():])?")
+FUNCTION = re.compile(
+    r"(?P<name>choice|range|interval|glob|sort|shuffle|tag|extend_list|int|float|str|bool|json_str)\((?P<inner>.*)\)",
+    re.DOTALL,
+)
+"""Call of a function of Hydra."""
 INTERPOLATION = re.compile(r"(\\*)\$\{")  # each backslash before it counts twice
 BEFORE_QUOTE = re.compile(r"(\\+)(?='|\Z)")
 NUMBER_OR_BOOLEAN = re.compile(r"[+-]?(?:[\d_]+\.?[\d_]*|\.[\d_]+)(?:e[+-]?[\d_]+)?|[+-]?(?:inf|nan)|true|false", re.I)
@@ -34,25 +37,57 @@ NUMBER_OR_BOOLEAN = re.compile(r"[+-]?(?:[\d_]+\.?[\d_]*|\.[\d_]+)(?:e[+-]?[\d_]
 def quote_as_typed(override: str) -> str:
     """Quote the values of an override that Hydra would refuse or read otherwise.
 
-    These are values that are not ASCII, and numbers and booleans where a setting holds text. ``null`` stays null.
-    Values that already have quotes stay unchanged.
+    These are values that are not ASCII, and numbers and booleans where a setting holds text. ``null`` stays null, and
+    ``None``, as Python and the agents of W&B write it, becomes null. Values that already have quotes stay unchanged.
 
-    >>> quote_as_typed("data.root=/数据/唐卡 (1)"), quote_as_typed("tags=[唐卡 一,2024]"), quote_as_typed("seed=3")
-    ("data.root='/数据/唐卡 (1)'", "tags=['唐卡 一','2024']", 'seed=3')
+    >>> quote_as_typed("data.root=/数据/唐卡 (1)"), quote_as_typed("tags=[唐卡(1),2024]"), quote_as_typed("seed=3")
+    ("data.root='/数据/唐卡 (1)'", "tags=['唐卡(1)','2024']", 'seed=3')
     """
     name, equals, value = override.partition("=")
-    if override.startswith("-") or not equals or "'" in value or '"' in value:
+    if override.startswith("-") or not equals:
         return override
     is_text = name.lstrip("+") in TEXT_SETTINGS
+    choice = FUNCTION.fullmatch(value)
+    if choice and choice["name"] == "choice" and {"null", "None"} & {part.strip() for part in _split(choice["inner"])}:
+        value = choice["inner"]  # Hydra's `choice` refuses null, which its list of values takes
+    return f"{name}={','.join(_quoted(part, is_text=is_text) for part in _split(value))}"
 
-    def must_be_quoted(text: str) -> bool:
-        return not text.isascii() or (is_text and NUMBER_OR_BOOLEAN.fullmatch(text) is not None)
 
-    if SEVERAL_VALUES.match(value):
-        quoted = ONE_VALUE.sub(lambda found: _in_quotes(found[0]) if must_be_quoted(found[0]) else found[0], value)
+def _quoted(text: str, *, is_text: bool) -> str:
+    """Quote one value of an override, or the values in a list, a dict or the call of a function."""
+    value = text.strip()
+    call = FUNCTION.fullmatch(value)
+    if value == "None":
+        quoted = "null"
+    elif call or (value[:1], value[-1:]) in (("[", "]"), ("{", "}")):
+        begin, inner, end = (f"{call['name']}(", call["inner"], ")") if call else (value[0], value[1:-1], value[-1])
+        parts = [[_quoted(v, is_text=is_text) for v in _split(p, ":" if begin == "{" else "")] for p in _split(inner)]
+        quoted = begin + ",".join(":".join(part) for part in parts) + end
+    elif "'" in value or '"' in value:
+        return text
+    elif not value.isascii() or (is_text and NUMBER_OR_BOOLEAN.fullmatch(value)):
+        quoted = _in_quotes(value)
     else:
-        quoted = _in_quotes(value) if must_be_quoted(value) else value
-    return f"{name}={quoted}"
+        return text
+    return text.replace(value, quoted, 1)
+
+
+def _split(text: str, separator: str = ",") -> list[str]:
+    """Split a text at a separator outside quotes, brackets and parentheses; an empty separator does not split it."""
+    parts, begin, depth, quote = [], 0, 0, ""
+    for position, letter in enumerate(text):
+        if quote:
+            quote = "" if letter == quote and text[position - 1] != "\\" else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter in "([{":
+            depth += 1
+        elif letter in ")]}":
+            depth = max(0, depth - 1)
+        elif letter == separator and depth == 0:
+            parts.append(text[begin:position])
+            begin = position + 1
+    return [*parts, text[begin:]]
 
 
 def _in_quotes(text: str) -> str:

@@ -59,7 +59,7 @@ def check_saved_targets(source: str, saved: DictConfig, named_again: Mapping[str
         source: File of the config, for messages.
         saved: The config, unresolved.
         named_again: Values of the command line by dotted name; a name with the same value is allowed.
-        command: Override that reads the file, such as ``resume=last``.
+        command: Overrides that read the file, such as ``resume=last trainer.max_epochs=60``.
 
     Raises:
         ConfigError: If another name is given, or an interpolation could change between the check and the build.

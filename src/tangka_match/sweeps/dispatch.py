@@ -1,6 +1,7 @@
 """Run what a composed config requests: a job of a sweep, several seeds, or a single run."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from omegaconf import DictConfig
 
 from tangka_match import load
 from tangka_match.config.launch import launch
-from tangka_match.errors import ConfigError, TrainingError, disk_errors_explained
+from tangka_match.errors import TrainingError, disk_errors_explained
 from tangka_match.metric_names import PRIMARY_METRIC
 from tangka_match.records.environment import code_origin
 from tangka_match.retrieval.evaluation import evaluate_split
@@ -19,7 +20,16 @@ from tangka_match.retrieval.tables import recall_table
 from tangka_match.sweeps.folder import SweepFolder, open_sweep
 from tangka_match.sweeps.grid import sweep_identity
 from tangka_match.sweeps.job import is_retryable, run_job
-from tangka_match.sweeps.points import DataSets, Point, check_seeds, plan_runs, read_sweep_settings, run_overrides
+from tangka_match.sweeps.points import (
+    DataSets,
+    Point,
+    check_ensemble,
+    check_seed_is_used,
+    check_seeds,
+    plan_runs,
+    read_sweep_settings,
+    run_overrides,
+)
 from tangka_match.sweeps.pool import end_with_parent
 from tangka_match.sweeps.session import FULL_DISK_ADVICE
 from tangka_match.sweeps.settings import SweepSettings
@@ -39,31 +49,15 @@ def run(config: DictConfig) -> float | None:
     """
     settings = read_sweep_settings(config)
     overrides = tuple(run_overrides(HydraConfig.get().overrides.task))
-    ensemble = check_ensemble(config, in_sweep=settings.job is not None)
     if settings.job is not None:
         return _run_job(config, settings, overrides)
+    ensemble = check_ensemble(config, in_sweep=False)
+    check_seed_is_used(config, overrides)
     if check_seeds(config.seeds) is not None:
         return _run_seeds(config, settings, overrides, ensemble=ensemble)
     result = launch(config)
     print_result(result)
     return result.metrics[PRIMARY_METRIC]
-
-
-def check_ensemble(config: DictConfig, *, in_sweep: bool) -> bool:
-    """Check the setting ``ensemble`` and return it.
-
-    Raises:
-        ConfigError: If it is not a boolean, or true in a job of a sweep or without several seeds.
-    """
-    if config.ensemble is False:
-        return False
-    if config.ensemble is not True:
-        raise ConfigError(f"ensemble={config.ensemble!r} must be true or false")
-    if in_sweep:
-        raise ConfigError("ensemble=true in a sweep: its jobs are compared by single models; set ensemble=false")
-    if len(check_seeds(config.seeds) or []) < 2:
-        raise ConfigError(f"ensemble=true with seeds={config.seeds}: give at least two seeds, such as 'seeds=[0,1,2]'")
-    return True
 
 
 def evaluate_ensemble(plan: RunPlan, run_ids: Sequence[str]) -> dict[str, float]:
@@ -104,9 +98,8 @@ def _run_job(config: DictConfig, settings: SweepSettings, overrides: tuple[str, 
     assert settings.folder is not None
     end_with_parent()
     folder = SweepFolder(settings.folder)
-    report = _reporter(folder, settings)
-    job = SweepJob(folder.sweep_id, settings.job, overrides, report)
-    end = run_job(folder, job, plan_runs(config), any_commit=settings.any_commit)
+    job = SweepJob(folder.sweep_id, settings.job, overrides, _reporter(folder, settings))
+    end = run_job(folder, job, partial(plan_runs, config), any_commit=settings.any_commit)
     return end.get("metrics", {}).get(PRIMARY_METRIC)
 
 
@@ -145,10 +138,11 @@ def _run_each_seed(folder: SweepFolder, points: Sequence[Point], settings: Sweep
         if point.number not in known:
             folder.manifest.write("job", job=point.number, overrides=point.shown)
         job = SweepJob(folder.sweep_id, point.number, tuple(point.shown))
-        end = run_job(folder, job, point.plans, any_commit=settings.any_commit)
+        run = partial(run_job, folder, job, partial(list, point.plans), any_commit=settings.any_commit)
+        end = run()
         for _ in range(settings.retries):
             if is_retryable(end):
-                end = run_job(folder, job, point.plans, any_commit=settings.any_commit)
+                end = run()
         if end.get("full_disk"):
             raise TrainingError(f"job {point.number}: {end['error']}; {FULL_DISK_ADVICE}")
         ends.append(end)

@@ -33,7 +33,8 @@ def run_grid(session: Session, arguments: Sequence[str]) -> list[JobRecord]:
         TrainingError: At the end if a point failed; at once if the disk is full.
     """
     settings = read_sweep_settings(session.config)
-    points = check_points(session.compose, session.expand(session.parse(arguments)))
+    combinations = session.expand(session.parse(arguments))
+    points = check_points(session.compose, combinations, on_this_machine=session.runs_here)
     session.launcher(None)
     code = None if settings.any_commit else code_version()
     with disk_errors_explained(str(session.root), FULL_DISK_ADVICE):

@@ -27,13 +27,15 @@ from tangka_match.training.runner import train
 logger = logging.getLogger(__name__)
 
 
-def run_job(folder: SweepFolder, job: SweepJob, plans: Sequence[RunPlan], *, any_commit: bool) -> dict[str, Any]:
+def run_job(
+    folder: SweepFolder, job: SweepJob, make_plans: Callable[[], Sequence[RunPlan]], *, any_commit: bool
+) -> dict[str, Any]:
     """Carry out the runs of a job and record its outcome in the manifest.
 
     Args:
         folder: Folder of the sweep.
         job: Number and overrides of the job in the sweep.
-        plans: Planned runs, one per seed.
+        make_plans: Function that checks the settings and plans the runs, one per seed; the job fails if it raises.
         any_commit: Whether finished runs of other code count.
 
     Returns:
@@ -48,7 +50,7 @@ def run_job(folder: SweepFolder, job: SweepJob, plans: Sequence[RunPlan], *, any
         folder.manifest.write("start", job=job.number, **process_info())
         rich.print(f"[bold]job {job.number}[/bold] of sweep {job.sweep}: {escape(' '.join(job.overrides))}")
         try:
-            outcome = _run_seeds(job, plans, any_commit=any_commit)
+            outcome = _run_seeds(job, make_plans(), any_commit=any_commit)
         except Exception as error:
             outcome = _failure(error)
         finally:
@@ -83,15 +85,18 @@ def read_run_metrics(run: Path) -> dict[str, float]:
 
 
 def died_without_end(cause: object) -> dict[str, Any]:
-    """Return the ``end`` fields of a job whose process was killed before it could write them.
+    """Return the ``end`` fields of a job whose process ended before it could write them.
 
     Args:
-        cause: Exit code or error, as far as it is known.
+        cause: Error that ended the process, or its exit code if it left no message.
     """
+    if isinstance(cause, Exception):
+        return {"status": "failed", "runs": [], "error": f"its process ended before its run: {_one_line(cause)}"}
+    reason = " ".join(str(cause).split())
     return {
         "status": "failed",
         "runs": [],
-        "error": f"its process died without an error message ({cause}): killed, or out of memory?",
+        "error": f"its process died without an error message ({reason}): killed, or out of memory?",
     }
 
 

@@ -89,8 +89,12 @@ def _describe_sweep_fault(item: Any) -> str:
     return describe_fault({**item, "loc": ("sweep", *item["loc"])}, SweepSettings)
 
 
-def plan_runs(config: DictConfig) -> list[RunPlan]:
+def plan_runs(config: DictConfig, *, on_this_machine: bool = True) -> list[RunPlan]:
     """Check the composed config of a job and plan its runs, one per seed.
+
+    Args:
+        config: Composed config.
+        on_this_machine: Whether the job is to run here; otherwise devices are not checked.
 
     Raises:
         ConfigError: If the config is invalid or requests several devices.
@@ -107,7 +111,7 @@ def plan_runs(config: DictConfig) -> list[RunPlan]:
     plans = []
     for seed in check_seeds(command["seeds"]) or [config.seed]:
         config.seed = seed
-        plans.append(build_plan(config))
+        plans.append(build_plan(config, on_this_machine=on_this_machine))
     trainer = plans[0].settings.trainer
     if trainer.devices != 1 or trainer.num_nodes != 1 or trainer.strategy != "auto":
         raise ConfigError(
@@ -134,8 +138,46 @@ def check_seeds(seeds: Any) -> list[int] | None:
     return plain
 
 
+def check_ensemble(config: DictConfig, *, in_sweep: bool) -> bool:
+    """Check the setting ``ensemble`` and return it.
+
+    Raises:
+        ConfigError: If it is not a boolean, or true in a job of a sweep or without several seeds.
+    """
+    if config.ensemble is False:
+        return False
+    if config.ensemble is not True:
+        raise ConfigError(f"ensemble={config.ensemble!r} must be true or false")
+    if in_sweep:
+        raise ConfigError("ensemble=true in a sweep: its jobs are compared by single models; set ensemble=false")
+    if len(check_seeds(config.seeds) or []) < 2:
+        raise ConfigError(f"ensemble=true with seeds={config.seeds}: give at least two seeds, such as 'seeds=[0,1,2]'")
+    return True
+
+
+def check_seed_is_used(config: DictConfig, overrides: Iterable[str]) -> None:
+    """Refuse ``seed=`` beside ``seeds=``, which would have no effect.
+
+    Args:
+        config: Composed config.
+        overrides: Overrides of the command line.
+
+    Raises:
+        ConfigError: If both are given.
+    """
+    given = [override for override in overrides if override.lstrip("+").startswith("seed=")]
+    if given and config.seeds is not None:
+        raise ConfigError(
+            f"{given[-1]} has no effect beside seeds={config.seeds}: remove one of the two, or seeds=null"
+        )
+
+
 def check_points(
-    compose: Callable[[list[str]], DictConfig], jobs: Sequence[list[str]], what: str = "job"
+    compose: Callable[[list[str]], DictConfig],
+    jobs: Sequence[list[str]],
+    what: str = "job",
+    *,
+    on_this_machine: bool = True,
 ) -> list[Point]:
     """Compose and check every job; each data set is opened once.
 
@@ -143,6 +185,7 @@ def check_points(
         compose: Function that composes the config of a job from its overrides.
         jobs: Overrides of each job.
         what: Name of a job in messages.
+        on_this_machine: Whether the jobs are to run here; otherwise devices are checked where they run.
 
     Raises:
         ConfigError: If a job is invalid; the message lists every fault with the jobs that have it. Nothing has been
@@ -156,7 +199,11 @@ def check_points(
         numbered, f"checking {len(jobs)} {what}s", disable=len(jobs) < PROGRESS_BAR_FROM, transient=True
     ):
         try:
-            plans = plan_runs(compose(overrides))
+            config = compose(overrides)
+            read_sweep_settings(config)
+            check_ensemble(config, in_sweep=True)
+            check_seed_is_used(config, overrides)
+            plans = plan_runs(config, on_this_machine=on_this_machine)
             points.append(Point(number, overrides, plans, [data.check(plan) for plan in plans]))
         except (TangkaMatchError, HydraException, OmegaConfBaseException) as error:
             for line in _fault_lines(explain(error, "config")):

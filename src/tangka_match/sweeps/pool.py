@@ -1,6 +1,7 @@
 """Jobs in parallel: one process per job, with its output in a file, and all processes ended with the pool."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,15 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import rich
-import torch
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from tangka_match.errors import ConfigError, TrainingError
-from tangka_match.sweeps.locks import GpuSlots, visible_gpus
+from tangka_match.sweeps.gpus import STOPPING, GpuSlots, visible_gpus
 
 GRACE_SECONDS = 30.0
 PARENT_VARIABLE = "TANGKA_MATCH_PARENT"
@@ -27,6 +26,10 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 TERMINATED = 128 + signal.SIGTERM
 SWEEP_OPTIONS = ("hydra/sweeper", "hydra.sweeper", "hydra/launcher", "hydra.launcher", "hydra.sweep", "hydra.mode")
 """Prefixes of the Hydra overrides that make a command a sweep."""
+
+TAIL_BYTES = 20_000
+ERROR_LINE = re.compile(r"^(?:\w+\.)*\w+(?:Error|Exception)\b", re.MULTILINE)
+"""First line of a message of ours, or last line of a traceback."""
 
 
 class ProcessPool:
@@ -41,7 +44,7 @@ class ProcessPool:
         self._threads, self._gpu_slots = threads, gpu_slots
         self._running: set[subprocess.Popen[bytes]] = set()
         self._guard = threading.Lock()
-        self._closed = False
+        self._closed = threading.Event()
 
     def run(self, words: Sequence[str], output: Path) -> int:
         """Run ``python <words>`` and return its exit code.
@@ -55,7 +58,7 @@ class ProcessPool:
         """
         environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
         environment |= dict.fromkeys(THREAD_VARIABLES, str(self._threads))
-        lease = self._gpu_slots.lease() if self._gpu_slots is not None else None
+        lease = self._gpu_slots.lease(self._closed) if self._gpu_slots is not None else None
         inherited: tuple[int, ...] = ()
         output.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -63,8 +66,8 @@ class ProcessPool:
                 environment["CUDA_VISIBLE_DEVICES"] = lease.gpu
                 inherited = (lease.file.fileno(),)  # so that the slot is taken until the process ends
             with output.open("ab") as file, self._guard:
-                if self._closed:
-                    raise TrainingError("the sweep is being stopped: no further job is started")
+                if self._closed.is_set():
+                    raise TrainingError(STOPPING)
                 process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
                     [sys.executable, *words],
                     stdin=subprocess.DEVNULL,
@@ -87,7 +90,7 @@ class ProcessPool:
     def end_all(self) -> None:
         """Ask every process to write its last checkpoint and stop; kill those that have not after `GRACE_SECONDS`."""
         with self._guard:
-            self._closed = True
+            self._closed.set()
             running = list(self._running)
         for process in running:
             process.terminate()  # but not its data-loader workers, which it needs to stop cleanly
@@ -138,12 +141,12 @@ class LocalPool:
         if processes is not None and processes < 1:
             raise ConfigError(f"hydra.launcher.processes={processes} must be >= 1, or null")
         accelerator = config.trainer.accelerator
-        names = [] if accelerator == "cpu" and gpus is None else visible_gpus(gpus, torch.cuda.device_count())
+        names = [] if accelerator == "cpu" and gpus is None else visible_gpus(gpus)
         gpu_slots = GpuSlots(names, trials_per_gpu) if names else None
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.slots = processes or (len(gpu_slots) if gpu_slots is not None else max(1, cores // 2))
         self._pool = ProcessPool(threads=max(1, cores // self.slots), gpu_slots=gpu_slots)
-        self._hydra = OmegaConf.to_container(config.hydra.overrides.hydra)
+        self._hydra = list(config.hydra.overrides.hydra)
         self._config_options = _config_options()
 
     def run_all(self, jobs: Sequence[Sequence[str]]) -> list[JobReturn]:
@@ -168,20 +171,37 @@ class LocalPool:
         given = dict(override.partition("=")[::2] for override in overrides)
         number = given["sweep.job"]
         folder = Path(given["sweep.folder"].strip("'").replace("\\'", "'"))
-        words = ["-m", "tangka_match.train", *self._config_options, *_single_run_overrides(self._hydra), *overrides]
+        words = ["-m", "tangka_match.train", *self._config_options, *_single_run_overrides([*self._hydra, *overrides])]
         began = time.monotonic()
         rich.print(f"job {number} started")
-        code = self._pool.run(words, folder / "jobs" / number / "output.log")
+        output = folder / "jobs" / number / "output.log"
+        written = output.stat().st_size if output.exists() else 0
+        code = self._pool.run(words, output)
         rich.print(f"job {number} ended with {code} after {time.monotonic() - began:.0f} s")
         ended = JobReturn(overrides=list(overrides))
         ended.status = JobStatus.COMPLETED
-        ended.return_value = f"exit code {code}"
+        error = last_error(output, written)
+        ended.return_value = f"exit code {code}" if error is None else TrainingError(error)
         return ended
 
 
-def _single_run_overrides(hydra: Any) -> list[str]:
-    """Return the Hydra overrides without those that make the command a sweep."""
-    return [override for override in hydra if not override.startswith(SWEEP_OPTIONS)]
+def last_error(output: Path, begin: int) -> str | None:
+    """Return the last error message that a process printed, or ``None``.
+
+    Args:
+        output: File with the output of the process.
+        begin: Offset of its first byte.
+    """
+    with output.open("rb") as file:
+        file.seek(max(begin, output.stat().st_size - TAIL_BYTES))
+        text = file.read().decode("utf-8", errors="replace")
+    found = list(ERROR_LINE.finditer(text))
+    return " ".join(text[found[-1].start() :].split()) if found else None
+
+
+def _single_run_overrides(overrides: Sequence[str]) -> list[str]:
+    """Return overrides without those that make the command a sweep."""
+    return [override for override in overrides if not override.startswith(SWEEP_OPTIONS)]
 
 
 def _config_options() -> list[str]:

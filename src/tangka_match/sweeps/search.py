@@ -9,6 +9,7 @@ import rich
 from hydra.plugins.launcher import Launcher
 from rich.markup import escape
 
+from tangka_match.config.quoting import quote_as_typed
 from tangka_match.errors import TrainingError, disk_errors_explained
 from tangka_match.metric_names import PRIMARY_METRIC
 from tangka_match.records.environment import code_origin, code_version, known_version
@@ -19,7 +20,7 @@ from tangka_match.sweeps.points import check_points, read_sweep_settings, run_ov
 from tangka_match.sweeps.session import FULL_DISK_ADVICE, Session
 from tangka_match.sweeps.settings import SweepSettings
 from tangka_match.sweeps.space import space_corners, split_space
-from tangka_match.sweeps.study import STALE, Study, Trial
+from tangka_match.sweeps.study import Study, Trial
 from tangka_match.sweeps.tables import describe_failures, jobs_table
 
 logger = logging.getLogger(__name__)
@@ -38,15 +39,16 @@ def run_study(session: Session, arguments: Sequence[str], batch_size: int) -> li
 
     Raises:
         ConfigError: If the space or one of its corners is invalid, before the first trial starts.
-        TrainingError: If no trial finished, or the disk is full.
+        TrainingError: At the end if a trial failed; at once if the disk is full.
     """
     settings = read_sweep_settings(session.config)
-    fixed, space = split_space(session.parse([*(f"{n}={text}" for n, text in settings.space.items()), *arguments]))
+    given = [quote_as_typed(f"{name}={text}") for name, text in settings.space.items()]
+    fixed, space = split_space(session.parse([*given, *arguments]))
     if settings.sampler == "grid":
         for dimension in space:
             dimension.grid()
     corners = [[*fixed, *corner] for corner in space_corners(space)]
-    points = check_points(session.compose, corners, "search-space corner")
+    points = check_points(session.compose, corners, "search-space corner", on_this_machine=session.runs_here)
     session.launcher(None)
     identity = {
         "space": {dimension.name: repr(dimension.distribution) for dimension in space},
@@ -93,9 +95,8 @@ class _Search:
     def run(self, launcher: Launcher, folder: SweepFolder) -> None:
         """Ask for trials, run them and report their results until the total is reached."""
         stale = self._study.reap_stale_trials()
-        done = sum(trial.state.is_finished() and STALE not in trial.user_attrs for trial in self._study.trials)
         rich.print(
-            f"study {folder.sweep_id}: {done} of {self._study.total} trials done"
+            f"study {folder.sweep_id}: {self._study.done} of {self._study.total} trials done"
             + (f", {len(stale)} killed before ({', '.join(map(str, stale))}) and repeated" if stale else "")
         )
         rich.print(f"sweep folder  {escape(str(folder.path))}")
@@ -155,13 +156,13 @@ def _print_summary(folder: SweepFolder, study: Study, settings: SweepSettings) -
     columns = list(dict.fromkeys([PRIMARY_METRIC, *settings.objectives]))
     rich.print(jobs_table(jobs, title=f"study {folder.sweep_id}: {summary}", columns=columns, best=best))
     what = "Pareto front" if len(settings.objectives) > 1 else "best trial"
+    if study.points is not None and study.done == study.points:
+        rich.print(f"all {study.points} points of the search space have been tried")
     if best:
         rich.print(f"{what}: {', '.join(str(number) for number in sorted(best))}")
     if content.corrupt:
         rich.print(f"{escape(str(folder.manifest.path))}: {content.corrupt} damaged line(s) skipped")
     failed = describe_failures([job for job in jobs if job.status == "failed"])
-    if failed and not counts["finished"]:
-        raise TrainingError("no trial of the study finished:\n  " + "\n  ".join(failed))
-    for line in failed:
-        logger.warning("%s", line)
+    if failed:
+        raise TrainingError(f"{len(failed)} of {len(jobs)} trials failed:\n  " + "\n  ".join(failed))
     return jobs

@@ -14,11 +14,14 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from tangka_match.errors import TrainingError
+from tangka_match.config.hydra_options import check_folders
+from tangka_match.errors import ConfigError, TrainingError
 from tangka_match.sweeps.folder import SweepFolder
 from tangka_match.sweeps.job import died_without_end, is_full_disk, is_retryable
 from tangka_match.sweeps.manifest import JobRecord
 
+LOCAL_LAUNCHERS = ("BasicLauncher", "LocalPoolLauncher", "LocalLauncher")
+"""Launchers of Hydra, of this package and of submitit that run jobs on the machine of the command."""
 FULL_DISK_ADVICE = "free space there and run the same command again: finished runs are kept"
 
 
@@ -29,15 +32,24 @@ class Session:
         config: Config that Hydra composed for the command, without the swept values.
         context: Hydra's context.
         task: Function that runs a job.
+
+    Raises:
+        ConfigError: If the config moves Hydra's folders.
     """
 
     def __init__(self, config: DictConfig, context: HydraContext, task: TaskFunction) -> None:
+        check_folders(config.hydra, f"{config.paths.runs}/sweeps")
         self.config, self._context, self._task = config, context, task
 
     @property
     def root(self) -> Path:
         """Folder of all sweeps."""
         return Path(self.config.paths.runs).absolute() / "sweeps"
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether the launcher runs the jobs on this machine, and not on the nodes of a cluster."""
+        return str(self.config.hydra.launcher._target_).rpartition(".")[2] in LOCAL_LAUNCHERS
 
     def parse(self, words: Sequence[str]) -> list[Override]:
         """Parse overrides in Hydra's grammar.
@@ -48,7 +60,22 @@ class Session:
         return OverridesParser.create(config_loader=self._context.config_loader).parse_overrides(list(words))
 
     def expand(self, overrides: list[Override]) -> list[list[str]]:
-        """Return every combination of the swept values; the last one changes fastest."""
+        """Return every combination of the swept values; the last one changes fastest.
+
+        Raises:
+            ConfigError: If a setting has no value to sweep, or an interval of them.
+        """
+        for override in overrides:
+            name = override.get_key_element()
+            if override.is_interval_sweep():
+                raise ConfigError(
+                    f"{override.input_line}: a grid cannot enumerate an interval; search it with hydra/sweeper=study, "
+                    f"or list its values: {name}=0.1,0.2"
+                )
+            if override.is_sweep_override() and next(override.sweep_string_iterator(), None) is None:
+                raise ConfigError(
+                    f"{override.input_line}: no value matches, so that there is nothing to run; correct it"
+                )
         return BasicSweeper.split_arguments(overrides, None)[0]
 
     def compose(self, overrides: list[str]) -> DictConfig:
@@ -109,7 +136,7 @@ class Session:
                 value = by_number[number]._return_value if number in by_number else failure
                 if isinstance(value, OSError) and is_full_disk(value):
                     raise value
-                folder.manifest.write("end", job=number, **died_without_end(_short_cause(value)))
+                folder.manifest.write("end", job=number, **died_without_end(value))
             elif job.end.get("full_disk"):
                 raise TrainingError(f"job {number}: {job.end['error']}; {FULL_DISK_ADVICE}")
 
@@ -141,8 +168,3 @@ def _place_overrides(folder: SweepFolder, number: int) -> list[str]:
         f"hydra.sweep.dir={path}",
         f"hydra.sweep.subdir=jobs/{number}",
     ]
-
-
-def _short_cause(value: object) -> str:
-    cause = f"{type(value).__name__} {value}" if isinstance(value, BaseException) else str(value)
-    return " ".join(cause.split())[:300]

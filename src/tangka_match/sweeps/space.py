@@ -1,5 +1,8 @@
 """Search space of a study: dimensions read from Hydra's override grammar, as Optuna distributions."""
 
+import itertools
+import math
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +10,9 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from tangka_match.errors import ConfigError
+
+MAX_CORNERS = 64
+"""Number of corners that are checked in all combinations; a check takes about 0.1 s."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,17 @@ class Dimension:
         assert isinstance(distribution, FloatDistribution | IntDistribution)
         return [repr(distribution.low), repr(distribution.high)]
 
+    @property
+    def count(self) -> int | None:
+        """Number of values; ``None`` if there are infinitely many."""
+        distribution = self.distribution
+        if isinstance(distribution, CategoricalDistribution):
+            return len(distribution.choices)
+        assert isinstance(distribution, FloatDistribution | IntDistribution)
+        if distribution.step is None:
+            return None
+        return round((distribution.high - distribution.low) / distribution.step) + 1
+
     def grid(self) -> list[str | int | float]:
         """Return every value.
 
@@ -39,15 +56,14 @@ class Dimension:
         if isinstance(distribution, CategoricalDistribution):
             return list(distribution.choices)  # type: ignore[arg-type]
         assert isinstance(distribution, FloatDistribution | IntDistribution)
-        if distribution.step is None or distribution.log:
+        if distribution.step is None:
             raise ConfigError(
                 f"{self.name}: sweep.sampler=grid cannot enumerate an interval: list the values "
                 f"({self.name}=0.1,0.2), or use sweep.sampler=tpe or random"
             )
         if isinstance(distribution, IntDistribution):
             return list(range(distribution.low, distribution.high + 1, distribution.step))
-        count = round((distribution.high - distribution.low) / distribution.step)
-        return [distribution.low + i * distribution.step for i in range(count + 1)]
+        return [distribution.low + i * distribution.step for i in range(self.count or 0)]
 
 
 def choices(name: str, values: Sequence[str]) -> Dimension:
@@ -128,11 +144,20 @@ def split_space(overrides: Sequence[Override]) -> tuple[list[str], list[Dimensio
 def space_corners(space: Sequence[Dimension]) -> list[list[str]]:
     """Return overrides of points that must be valid for the whole space to be valid.
 
-    The first point takes the first corner of every dimension; each of the others changes one dimension.
+    These are all combinations of the corners of the dimensions, because two values may contradict each other. If there
+    are more than `MAX_CORNERS`, they are every corner once, and random combinations that hold almost every pair.
     """
-    first = {dimension.name: dimension.corners()[0] for dimension in space}
-    corners = [first] + [{**first, d.name: value} for d in space for value in d.corners()[1:]]
-    return [[f"{name}={value}" for name, value in corner.items()] for corner in corners]
+    corners = [dimension.corners() for dimension in space]
+    if math.prod(map(len, corners)) <= MAX_CORNERS:
+        points = list(itertools.product(*corners))
+    else:
+        first = tuple(values[0] for values in corners)
+        single = [(*first[:n], value, *first[n + 1 :]) for n, values in enumerate(corners) for value in values[1:]]
+        draw = random.Random(0)  # noqa: S311 - not a secret
+        drawn = [tuple(draw.choice(values) for values in corners) for _ in range(MAX_CORNERS)]
+        points = list(dict.fromkeys([first, *single, *drawn]))
+    names = [dimension.name for dimension in space]
+    return [[f"{name}={value}" for name, value in zip(names, point, strict=True)] for point in points]
 
 
 def _dimension(name: str, override: Override) -> Dimension:
@@ -147,7 +172,10 @@ def _dimension(name: str, override: Override) -> Dimension:
         assert value.stop is not None
         whole = all(isinstance(number, int) for number in (value.start, value.stop, value.step))
         return interval(name, *_bounds(value, whole=whole), log="log" in value.tags, whole=whole, step=value.step)
-    return choices(name, list(override.sweep_string_iterator()))
+    values = list(override.sweep_string_iterator())
+    if not values:
+        raise ConfigError(f"{override.input_line}: no value matches, so that there is nothing to choose; correct it")
+    return choices(name, values)
 
 
 def _bounds(value: RangeSweep, *, whole: bool) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
@@ -32,6 +33,10 @@ STALE = "dead"
 """Attribute of a trial whose process was killed."""
 WORKER = "worker"
 """Attribute of a trial that names the lock file of the process that requested it."""
+PROPOSALS = 10
+"""Number of times that the sampler may propose a point that was tried before."""
+Point = tuple[Any, ...]
+"""Values of all dimensions of a search space, in their order."""
 STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
 
@@ -111,11 +116,20 @@ class Study:
         self._study = self._open(sweep)
 
     @property
+    def points(self) -> int | None:
+        """Number of points of the search space; ``None`` if it is infinite."""
+        counts = [dimension.count for dimension in self._space]
+        return None if None in counts else math.prod(count for count in counts if count is not None)
+
+    @property
     def total(self) -> int:
-        """Number of trials to reach; at most the number of points of a grid."""
-        if self._settings.sampler != "grid":
-            return self._settings.n_trials
-        return min(math.prod(len(dimension.grid()) for dimension in self._space), self._settings.n_trials)
+        """Number of trials to reach; at most the number of points of a finite space."""
+        return min(self.points or self._settings.n_trials, self._settings.n_trials)
+
+    @property
+    def done(self) -> int:
+        """Number of finished trials that count."""
+        return len(self._distinct([trial for trial in self.trials if trial.state.is_finished()]))
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -155,32 +169,49 @@ class Study:
     def ask(self) -> Trial | None:
         """Return the next trial, or ``None`` if all trials are finished or running."""
         with self._folder.exclusive_step():
-            # Stale trials do not count: their parameters are tried again.
-            counted = [t for t in self.trials if STALE not in t.user_attrs and t.state != TrialState.WAITING]
-            if len(counted) >= self.total:
+            waiting = [trial for trial in self.trials if trial.state == TrialState.WAITING]
+            begun = self._distinct([trial for trial in self.trials if trial.state != TrialState.WAITING])
+            if len(begun) >= self.total:
                 return None
-            if self._settings.sampler == "grid":
-                self._enqueue_grid_point()
+            if self.points is not None and not waiting:
+                self._study.enqueue_trial(self._new_point(set(begun)))
             self._study.sampler = self._sampler(len(self.trials))
             asked = self._study.ask({dimension.name: dimension.distribution for dimension in self._space})
             asked.set_user_attr(WORKER, self._worker)
             return Trial(asked.number, dict(asked.params))
 
-    def _enqueue_grid_point(self) -> None:
-        """Enqueue a point of the grid that no trial has, in an order that the seed determines.
+    def _distinct(self, trials: Sequence[FrozenTrial]) -> list[Point]:
+        """Return the points of trials; in a finite space each one once, because a repetition is not a trial.
 
-        Optuna's own grid sampler identifies points by a number that a journal rebuilt from the manifest does not have.
-        Here they are identified by their parameters.
+        Stale trials do not count: their points are tried again.
         """
+        points = [self._point(trial.params) for trial in trials if STALE not in trial.user_attrs]
+        return points if self.points is None else list(dict.fromkeys(points))
+
+    def _point(self, params: dict[str, Any]) -> Point:
+        """Return the values of a trial in the order of the dimensions, without the rounding errors of steps."""
+        values = [params.get(dimension.name) for dimension in self._space]
+        return tuple(float(f"{value:.12g}") if isinstance(value, float) else value for value in values)
+
+    def _new_point(self, taken: set[Point]) -> dict[str, Any]:
+        """Propose a point of a finite space that no trial has.
+
+        The sampler is asked in a copy of the study, so that repetitions leave no trials; after `PROPOSALS` of them, and
+        for a grid, the point is a random one. Optuna's own grid sampler identifies points by a number that a journal
+        rebuilt from the manifest does not have.
+        """
+        number = len(self.trials)
         names = [dimension.name for dimension in self._space]
-        if any(trial.state == TrialState.WAITING for trial in self.trials):
-            return
-        taken = {tuple(trial.params.get(name) for name in names) for trial in self.trials}
-        points = list(itertools.product(*(dimension.grid() for dimension in self._space)))
-        random.Random(self._settings.sampler_seed).shuffle(points)  # noqa: S311 - not a secret
-        left = next((point for point in points if point not in taken), None)
-        if left is not None:
-            self._study.enqueue_trial(dict(zip(names, left, strict=True)))
+        for proposal in range(0 if self._settings.sampler == "grid" else PROPOSALS):
+            copy = optuna.create_study(directions=self._study.directions, sampler=self._sampler(number, proposal))
+            copy.add_trials(self.trials)
+            params = copy.ask({dimension.name: dimension.distribution for dimension in self._space}).params
+            if self._point(params) not in taken:
+                return params
+        draw = random.Random(self._seed(number))  # noqa: S311 - not a secret
+        values = [draw.sample(grid := dimension.grid(), len(grid)) for dimension in self._space]
+        points = (dict(zip(names, point, strict=True)) for point in itertools.product(*values))
+        return next(params for params in points if self._point(params) not in taken)
 
     def tell(self, job: JobRecord) -> None:
         """Tell Optuna how a trial ended: its objectives, or that it was pruned or failed."""
@@ -239,8 +270,8 @@ class Study:
         names = {dimension.name: dimension.distribution for dimension in self._space}
         if job is None or job.end is None or job.status == "stopped":
             return create_trial(state=TrialState.FAIL, user_attrs={STALE: True})
-        if job.params.keys() != names.keys():  # its manifest line is lost; a grid repeats the point
-            lost = {STALE: True} if self._settings.sampler == "grid" else None
+        if job.params.keys() != names.keys():  # its manifest line is lost; a finite space repeats it
+            lost = None if self.points is None else {STALE: True}
             return create_trial(state=TrialState.FAIL, user_attrs=lost)
         if job.status not in COMPLETED:
             return create_trial(state=TrialState.FAIL, params=job.params, distributions=names)
@@ -256,13 +287,18 @@ class Study:
             intermediate_values=reports,
         )
 
-    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """Make the sampler of one trial; its number is the seed, or a continued study would repeat its first points."""
-        seed = self._settings.sampler_seed + number
+    def _seed(self, number: int, proposal: int = 0) -> int:
+        """Return the seed of one trial: with one seed for all, a continued study would repeat its first points."""
+        stream = np.random.SeedSequence(self._settings.sampler_seed, spawn_key=(number, proposal))
+        return int(stream.generate_state(1)[0])
+
+    def _sampler(self, number: int, proposal: int = 0) -> optuna.samplers.BaseSampler:
+        """Make the sampler of one trial."""
+        seed = self._seed(number, proposal)
         kind = self._settings.sampler
         if kind == "cmaes":
             return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
-        if kind in ("random", "grid"):  # the point of a grid is enqueued already
+        if kind in ("random", "grid"):
             return optuna.samplers.RandomSampler(seed=seed)
         return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 

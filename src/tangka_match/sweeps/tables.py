@@ -148,9 +148,12 @@ def seeds_table(metrics: dict[str, float], std: dict[str, float], count: int, *,
 
 
 def differing_overrides(jobs: Sequence[JobRecord]) -> dict[int, list[str]]:
-    """Return the overrides of each job that not all jobs share, with shortened numbers."""
+    """Return the searched settings of each job, and its overrides that not all jobs share, with shortened numbers."""
     shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
-    return {job.number: [short_override(o) for o in job.overrides if o not in shared] for job in jobs}
+    return {
+        job.number: [short_override(o) for o in job.overrides if o not in shared or o.partition("=")[0] in job.params]
+        for job in jobs
+    }
 
 
 def short_override(override: str) -> str:

@@ -17,6 +17,7 @@ from tangka_match.records.run_folder import RunFolder
 from tangka_match.retrieval.answers import pick_examples
 from tangka_match.training.distributed import is_main_process, rank_zero_only
 from tangka_match.training.settings import LoggerSettings
+from tangka_match.training.wandb_environment import mode_of
 from tangka_match.training.wandb_run import finish_wandb, keep_best, start_wandb
 
 
@@ -75,11 +76,16 @@ def make_service_logger(
     overrides: Sequence[str],
     config: dict[str, Any],
 ) -> Logger | None:
-    """Start W&B or TensorBoard for a run; return ``None`` for the other kinds. See ``start_wandb`` for the arguments.
+    """Start W&B or TensorBoard for a run; see ``start_wandb`` for the arguments.
+
+    Returns:
+        The logger; ``None`` for the other kinds, and with ``WANDB_MODE=disabled``.
 
     Raises:
         ConfigError: If TensorBoard is not installed, or W&B cannot log in or reach its server.
     """
+    if settings.kind == "wandb" and mode_of(settings) == "disabled":
+        return None
     if settings.kind == "wandb":
         return start_wandb(settings, folder, name=name, group=group, tags=tags, overrides=overrides, config=config)
     if settings.kind != "tensorboard":

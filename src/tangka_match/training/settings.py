@@ -170,8 +170,8 @@ class LoggerSettings(Settings):
     """Experiment tracker in addition to the ledger of the run folder; see ``conf/logger``."""
 
     kind: Literal["wandb", "csv", "tensorboard", "none"]
-    offline: bool = True
-    project: str = "tangka_match"
+    offline: bool | None = None
+    project: str | None = None
     entity: str | None = None
 
 

@@ -18,6 +18,7 @@ from tangka_match.records.run_folder import RunFolder
 from tangka_match.retrieval.answers import Example, Examples
 from tangka_match.training.process import environment_variable
 from tangka_match.training.settings import LoggerSettings
+from tangka_match.training.wandb_environment import Mode, mode_of, name_or, project_of, tags_of
 
 UNNAMED_SETTINGS = ("paths", "logger", "data.root", "tags", "debug", "resume", "seeds", "ensemble", "sweep")
 """Settings and groups that do not change the results of a run, and are omitted from its name."""
@@ -134,6 +135,7 @@ def start_wandb(
 ) -> WandbLogger:
     """Start a W&B run with the id of the run folder.
 
+    W&B's environment variables replace what is not set: name, group, job type, project, mode; ``WANDB_TAGS`` adds tags.
     The W&B config is the composed config, plus ``overrides`` (those of the command line) and ``recipe`` (the name that
     all seeds share, to group runs by).
 
@@ -151,18 +153,19 @@ def start_wandb(
     """
     logging.getLogger("wandb").setLevel(logging.WARNING)
     recipe = short_name(overrides, without=("seed",)) or name
+    mode = mode_of(settings)
     try:
         run = wandb.init(
-            project=settings.project,
-            entity=settings.entity,
-            mode="offline" if settings.offline else "online",
+            project=project_of(settings.project),
+            entity=settings.entity,  # None: WANDB_ENTITY
+            mode=mode,
             dir=folder.path,
             id=folder.run_id,
             resume="allow",
-            name=short_name(overrides) or folder.run_id,
-            group=group,
-            job_type="train",
-            tags=list(tags),
+            name=name_or("WANDB_NAME", short_name(overrides) or folder.run_id),
+            group=name_or("WANDB_RUN_GROUP", group),
+            job_type=name_or("WANDB_JOB_TYPE", "train"),
+            tags=tags_of(tags),
             config={**config, "overrides": list(overrides), "recipe": recipe},
             # A killed run loses what is not flushed; the default interval is 15 seconds.
             settings=wandb.Settings(
@@ -170,15 +173,21 @@ def start_wandb(
             ),
         )
     except wandb.Error as error:  # no login, or no network
-        raise ConfigError(
-            f"logger.offline={settings.offline}: W&B did not start ({str(error).splitlines()[0]}): run `wandb login` "
-            "and check the network, or use logger=wandb, which works offline and can be uploaded with `wandb sync`"
-        ) from error
+        raise ConfigError(f"W&B did not start ({mode}: {str(error).splitlines()[0]}): {_advice(mode)}") from error
     service = WandbLogger(experiment=run)
     for names, best in ((HIGHER_IS_BETTER, "max"), (("loss", *RANK_STATISTICS), "min")):
         for metric in names:  # one by one: with `val/*` W&B keeps the last value
             service.experiment.define_metric(f"{VAL_PREFIX}{metric}", step_metric=STEP, summary=best)
     return service
+
+
+def _advice(mode: Mode) -> str:
+    if mode == "offline":
+        return "use logger=csv to train without W&B"
+    return (
+        "run `wandb login` and check the network, or set logger.offline=true, and upload the run later with "
+        "`wandb sync`"
+    )
 
 
 def keep_best(service: WandbLogger, folder: RunFolder, examples: Examples, val: Split) -> None:

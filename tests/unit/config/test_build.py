@@ -168,6 +168,20 @@ def test_records_keep_the_whole_config_and_only_callbacks_keep_interpolations():
 
 
 def test_only_one_average_of_the_weights_is_kept():
-    overrides = ("callbacks.moving_average.decay=0.9", "callbacks.tail_average.begin=0.5")
-    with pytest.raises(ConfigError, match=r"moving_average and callbacks\.tail_average: only one average"):
-        build_plan(compose_config(*overrides))
+    third = ("+callbacks.third._target_=tangka_match.training.callbacks.TailAveraging", "+callbacks.third.begin=0.5")
+    names = ["callbacks.moving_average", "callbacks.tail_average", "callbacks.third"]
+    for overrides, count in (((), 2), (third, 3)):
+        with pytest.raises(ConfigError) as caught:
+            build_plan(
+                compose_config("callbacks.moving_average.decay=0.9", "callbacks.tail_average.begin=0.5", *overrides)
+            )
+        _, *faults = str(caught.value).splitlines()
+        assert [fault.partition(":")[0].strip() for fault in faults] == [" and ".join(names[:count])]
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
+def test_devices_are_checked_where_the_run_is_to_run():
+    config = compose_config("+experiment=debug", "trainer=gpu", "data.root=set")
+    with pytest.raises(ConfigError, match=r"finds no GPU on this machine"):
+        build_plan(config)
+    assert build_plan(config, on_this_machine=False).settings.trainer.accelerator == "gpu"

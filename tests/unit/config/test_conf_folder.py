@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tangka_match.config import conf_folder
-from tangka_match.config.conf_folder import conf_dir, known_keys
+from tangka_match.config.conf_folder import conf_dir, known_keys, options_with
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +42,26 @@ def test_known_keys_are_settings_only():
     keys = known_keys(CHECKOUT_CONF, "config")
     assert {"seed", "model.embed_dim", "data.tokenizer.domain_dictionary", "trainer"} <= keys
     assert not {key for key in keys if "hydra" in key or "defaults" in key or "_target_" in key or "experiment" in key}
+
+
+def test_known_keys_are_those_of_the_command():
+    keys = known_keys(CHECKOUT_CONF, "evaluate")
+    assert {"checkpoint", "data.root"} <= keys
+    assert not {key for key in keys if key.startswith(("model", "loss", "trainer"))}
+
+
+@pytest.mark.parametrize(
+    ("key", "group", "options"),
+    [
+        ("loss.margin", "loss", {"triplet", "curriculum"}),
+        ("data.tokenizer.source", "data/tokenizer", {"pieces"}),
+        ("callbacks.early_stopping.patience", "callbacks", {"default", "early_stopping"}),
+        ("trainer.max_epochs", "trainer", {"auto", "cpu", "gpu"}),
+        ("nothing", "", set()),
+    ],
+)
+def test_options_that_have_a_setting(key, group, options):
+    found = options_with(CHECKOUT_CONF, key)
+    assert found[0] == group
+    assert options <= set(found[1])
+    assert bool(options) == bool(found[1])

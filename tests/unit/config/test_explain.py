@@ -39,6 +39,12 @@ WRONG_OVERRIDES = [
     ("callbacks=rich", "callbacks=rich: there is no conf/callbacks/rich.yaml. Allowed: default, early_stopping"),
     ("hparams_search=x", "hparams_search: there is no such setting; search with -m hydra/sweeper=study"),
     ("data.root=/a=b", "data.root=/a=b: the value holds characters with a meaning to Hydra"),
+    ("+seed=1", "+seed: the config has this setting already; write seed=<value> without +"),
+    ("seed=range(1,3)", "seed=range(1,3): several values need -m"),
+    (
+        "model.reasoning=saf",
+        "model.reasoning: the chosen model has no such setting; leave it out, or choose one that has it",
+    ),
     ("foo", "foo: cannot be read as a setting; write name=value"),
     (
         "data.batch_size=[1",

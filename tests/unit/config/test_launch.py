@@ -229,8 +229,9 @@ def test_resume_builds_nothing_that_only_the_saved_file_names(saved, tmp_path, m
     config = OmegaConf.load(saved)
     config.callbacks.mine = {"_target_": "evil_module.Evil"}
     OmegaConf.save(config, saved)
-    again = f"resume={RUN_ID} '++callbacks.mine._target_=evil_module.Evil'"
-    assert f"name it again: {again}" in refused(saved)
+    longer = "trainer.max_epochs=60"
+    again = f"resume={RUN_ID} paths.runs={saved.parents[1]} {longer} '++callbacks.mine._target_=evil_module.Evil'"
+    assert f"name it again: {again}" in refused(saved, longer)
     assert not (tmp_path / "imported").exists()
     assert "there callbacks.mine._target_ is 'evil_module.Evil', not 'other.Class'" in refused(
         saved, "++callbacks.mine._target_=other.Class"

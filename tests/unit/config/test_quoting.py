@@ -39,7 +39,42 @@ def test_entries_of_a_list_stay_text():
 
 
 @pytest.mark.parametrize(
-    "word", ["seed=2024", "name=run2024", "resume=null", "name='2024'", "trainer.max_steps=-1", "-m", "~data.root"]
+    ("word", "value"),
+    [
+        ("tags=[唐卡(1),a]", ["唐卡(1)", "a"]),
+        ("tags=[唐卡 (1, 2),a(b)唐,[三,4]]", ["唐卡 (1, 2)", "a(b)唐", ["三", "4"]]),
+        ("tags=['a, b',唐卡,None]", ["a, b", "唐卡", None]),
+        ("name=唐卡(1)", "唐卡(1)"),
+        ("training.swa_begin=None", None),
+        ("+x={a: None, b: [唐, 1]}", {"a": None, "b": ["唐", 1]}),
+        ("tags=[]", []),
+        ("name=None of it", "None of it"),
+    ],
+)
+def test_entries_are_read_as_typed(word, value):
+    assert value_of(quote_as_typed(word)) == value
+
+
+@pytest.mark.parametrize("listed", ["choice(null,0.9)", "choice(None, 0.9)", "null,0.9", "None,0.9"])
+def test_choice_may_hold_null(listed):
+    override = OverridesParser.create().parse_override(quote_as_typed(f"training.ema_decay={listed}"))
+    assert list(override.sweep_string_iterator()) == ["null", "0.9"]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "seed=2024",
+        "loss.margin=tag(log,interval(0.1,0.2))",
+        "model=choice(vse,'a,b')",
+        "seed=range(1,5)",
+        "name=run2024",
+        "resume=null",
+        "name='2024'",
+        "trainer.max_steps=-1",
+        "-m",
+        "~data.root",
+    ],
 )
 def test_other_words_stay_as_they_are(word):
     assert quote_as_typed(word) == word

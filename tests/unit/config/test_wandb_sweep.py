@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from helpers.configs import compose_config
 from tangka_match.config.build import build_plan
 from tangka_match.config.conf_folder import conf_dir
+from tangka_match.config.quoting import quote_as_typed
 from tangka_match.metric_names import HIGHER_IS_BETTER
+from tangka_match.training.wandb_environment import project_of
 
 
 @pytest.fixture
@@ -48,4 +51,14 @@ def test_metric_is_logged_by_runs_and_maximized(sweep):
 
 
 def test_sweep_and_runs_share_a_project(sweep):
-    assert sweep["project"] == compose_config("logger=wandb_online").logger.project
+    assert sweep["project"] == project_of(compose_config("logger=wandb_online").logger.project)
+
+
+@pytest.mark.parametrize(
+    ("proposed", "expected"),
+    [(None, None), ([0.1, None], [0.1, None]), (True, True), ("None of it", "None of it")],
+)
+def test_null_of_an_agent_is_null(proposed, expected):
+    word = create_sweep_command_args({"args": {"callbacks": {"value": proposed}}})["args_no_hyphens"][0]
+    (override,) = OverridesParser.create().parse_overrides([quote_as_typed(word)])
+    assert override.value() == expected

@@ -2,8 +2,10 @@ import json
 
 import pytest
 
-from tangka_match.errors import TrainingError
-from tangka_match.sweeps.job import is_full_disk, is_retryable, read_run_metrics
+from tangka_match.errors import ConfigError, TrainingError
+from tangka_match.sweeps.folder import open_sweep
+from tangka_match.sweeps.job import died_without_end, is_full_disk, is_retryable, read_run_metrics, run_job
+from tangka_match.training.plan import SweepJob
 
 
 def write_run(folder, times):
@@ -52,3 +54,20 @@ def test_full_disk_is_recognised_in_error_and_its_cause():
     assert is_full_disk(wrapped)
     assert not is_full_disk(OSError(2, "No such file"))
     assert not is_full_disk("exit code 1")
+
+
+def test_settings_refused_in_the_job_are_its_error(tmp_path):
+    folder = open_sweep(tmp_path, None, "study", {}).folder
+
+    def make_plans():
+        raise ConfigError("ema_decay and swa_begin contradict each other")
+
+    run_job(folder, SweepJob("s", 3, ()), make_plans, any_commit=False)
+    end = folder.manifest.read().jobs[3].end
+    assert end["error"] == "ConfigError: ema_decay and swa_begin contradict each other"
+    assert not is_retryable(end)
+
+
+def test_process_that_ended_before_its_run_keeps_its_error():
+    assert died_without_end(TrainingError("a=1: no such setting"))["error"].endswith("a=1: no such setting")
+    assert died_without_end("exit code -9")["error"].endswith("(exit code -9): killed, or out of memory?")

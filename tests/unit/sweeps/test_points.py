@@ -4,7 +4,7 @@ from omegaconf import OmegaConf
 from helpers.configs import compose_config
 from helpers.precomp import write_dataset
 from tangka_match.errors import ConfigError
-from tangka_match.sweeps.points import check_points, check_seeds, plan_runs, read_sweep_settings
+from tangka_match.sweeps.points import check_ensemble, check_points, check_seeds, plan_runs, read_sweep_settings
 
 SMALL = ("+experiment=debug", "data=precomp", "data.batch_size=4", "scheduler.warmup_steps=1")
 
@@ -62,6 +62,8 @@ def test_faults_are_listed_with_their_jobs(compose):
         (["seeds=[1,1]"], r"seeds=\[1, 1\] must be distinct integers >= 0"),
         (["model.embed_dm=3"], r"model\.embed_dm: there is no such setting\. Did you mean model\.embed_dim"),
         (["data.root=/nowhere"], r"/nowhere"),
+        (["ensemble=true"], r"every job: ensemble=true in a sweep"),
+        (["sweep.retries=-1"], r"every job: sweep\.retries=-1"),
     ],
 )
 def test_fault_of_every_job_is_reported_once(compose, overrides, message):
@@ -98,3 +100,25 @@ def test_plan_runs_does_not_change_the_config(compose):
     before = OmegaConf.to_yaml(config)
     assert plan_runs(config)[0].config["paths"]["checkpoints"].startswith("/")
     assert OmegaConf.to_yaml(config) == before
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [((), False), (("seeds=[0,1]", "ensemble=true"), True), (("+experiment=best_ensemble",), True)],
+)
+def test_ensemble_setting_is_returned(overrides, expected):
+    assert check_ensemble(compose_config(*overrides), in_sweep=False) is expected
+
+
+@pytest.mark.parametrize(
+    ("overrides", "in_sweep", "message"),
+    [
+        (("ensemble=yes please",), False, r"ensemble='yes please' must be true or false"),
+        (("ensemble=true",), False, r"ensemble=true with seeds=None: give at least two seeds"),
+        (("ensemble=true", "seeds=[3]"), False, r"seeds=\[3\]: give at least two seeds"),
+        (("ensemble=true", "seeds=[0,1]"), True, r"ensemble=true in a sweep: .* set ensemble=false"),
+    ],
+)
+def test_invalid_ensemble_is_refused(overrides, in_sweep, message):
+    with pytest.raises(ConfigError, match=message):
+        check_ensemble(compose_config(*overrides), in_sweep=in_sweep)

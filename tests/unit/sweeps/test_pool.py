@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tangka_match.errors import TrainingError
-from tangka_match.sweeps.locks import GpuSlots
-from tangka_match.sweeps.pool import ProcessPool
+from tangka_match.sweeps.gpus import GpuSlots
+from tangka_match.sweeps.pool import ProcessPool, last_error
 
 SHOW = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ.get('CUDA_VISIBLE_DEVICES'))"
 SLEEP = "import sys, time; print('up', flush=True); time.sleep(99)"
@@ -54,6 +54,24 @@ def test_end_all_ends_all_processes_and_starts_no_more(tmp_path):
         pool.run(["-c", SLEEP], tmp_path / "late")
 
 
+def test_end_all_ends_a_job_that_waits_for_the_gpu_of_another_sweep(tmp_path):
+    held = GpuSlots(["7"], 1, tmp_path).lease(threading.Event())
+    pool, ends = ProcessPool(1, GpuSlots(["7"], 1, tmp_path)), []
+
+    def wait_for_the_gpu():
+        with pytest.raises(TrainingError, match="is being stopped"):
+            pool.run(["-c", SLEEP], tmp_path / "log")
+        ends.append("stopped")
+
+    thread = threading.Thread(target=wait_for_the_gpu, daemon=True)
+    thread.start()
+    thread.join(0.1)
+    pool.end_all()
+    thread.join(10)
+    assert ends == ["stopped"]
+    held.file.close()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals the death of a parent process")
 def test_job_ends_when_the_process_of_the_pool_is_killed(tmp_path):
     log = tmp_path / "log"
@@ -72,3 +90,20 @@ def _is_alive(pid):
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("ConfigError: the settings:\n  loss: wrong\n", "ConfigError: the settings: loss: wrong"),
+        (
+            "Traceback (most recent call last):\n  File\nhydra.errors.HydraException: no\n",
+            "hydra.errors.HydraException: no",
+        ),
+        ("epoch 1\n", None),
+    ],
+)
+def test_last_error_of_a_process(tmp_path, text, error):
+    output = tmp_path / "output.log"
+    output.write_text("ValueError: of an earlier try\n" + text)
+    assert last_error(output, 30) == error

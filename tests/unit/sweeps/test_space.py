@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -5,7 +7,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from helpers.configs import compose_config
 from tangka_match.errors import ConfigError
 from tangka_match.sweeps.points import read_sweep_settings
-from tangka_match.sweeps.space import choices, interval, space_corners, split_space
+from tangka_match.sweeps.space import MAX_CORNERS, choices, interval, space_corners, split_space
 
 
 def split(*words, config=()):
@@ -68,9 +70,18 @@ def test_invalid_space_is_refused(words, message):
         split(*words)
 
 
-def test_corners_of_space_have_every_bound_and_choice_once():
+def test_corners_of_space_are_all_combinations():
     _, space = split("a=interval(0.1, 0.4)", "b=x,y,z")
-    assert space_corners(space) == [["a=0.1", "b=x"], ["a=0.4", "b=x"], ["a=0.1", "b=y"], ["a=0.1", "b=z"]]
+    found = [tuple(corner) for corner in space_corners(space)]
+    assert found == [(f"a={a}", f"b={b}") for a in ("0.1", "0.4") for b in "xyz"]
+
+
+def test_corners_of_a_large_space_hold_every_corner_and_pair():
+    _, space = split(*(f"s{n}=interval(0.1, 0.4)" for n in range(9)))
+    corners = space_corners(space)
+    pairs = {pair for corner in corners for pair in itertools.combinations(corner, 2)}
+    assert len(corners) <= 10 + MAX_CORNERS < 2**9
+    assert len(pairs) == 4 * (9 * 8 // 2)
 
 
 @pytest.mark.parametrize(
@@ -110,3 +121,18 @@ def test_grid_has_every_value():
 def test_interval_has_no_grid():
     with pytest.raises(ConfigError, match=r"a: sweep\.sampler=grid cannot enumerate an interval: .* \(a=0\.1,0\.2\)"):
         interval("a", 0.1, 0.4).grid()
+
+
+@pytest.mark.parametrize(
+    ("dimension", "count"),
+    [
+        (choices("a", ["x", "y", "x"]), 2),
+        (interval("a", 1, 7, whole=True, step=3), 3),
+        (interval("a", 1, 8, whole=True, log=True), 8),
+        (interval("a", 0.0, 0.3, step=0.1), 4),
+        (interval("a", 0.0, 0.3), None),
+    ],
+)
+def test_number_of_values(dimension, count):
+    assert dimension.count == count
+    assert count is None or len(dimension.grid()) == count

@@ -206,6 +206,44 @@ def test_grid_with_damaged_journal_visits_every_point_once(opened):
     assert tuple(killed.params.items()) in done
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "random", "grid"])
+@pytest.mark.parametrize(
+    "space",
+    [
+        [choices("model", ["a", "b"])],
+        [choices("model", ["a", "b"]), interval("loss.margin", 0.0, 0.3, step=0.1)],
+        [interval("loss.margin", 1, 3, whole=True), interval("x", 1, 4, whole=True, log=True)],
+    ],
+)
+def test_finite_space_is_exhausted_without_repetition(opened, sampler, space):
+    sweep, study = opened(space, sampler=sampler, n_trials=100)
+    assert len(do(sweep, study)) == study.total == study.points == study.done
+    assert len({tuple(trial.params.values()) for trial in study.trials}) == len(study.trials) == study.points
+
+
+def test_continued_study_counts_repeated_points_once(opened):
+    """Studies of earlier versions can hold them."""
+    space = [choices("model", ["a", "b"])]
+    _, study = opened(space, n_trials=2)
+    for _ in range(2):
+        study._study.enqueue_trial({"model": "b"})
+        trial = study._study.ask({"model": space[0].distribution})
+        study._study.tell(trial, 1.0)
+    assert (study.done, study.total) == (1, 2)
+    assert [study.ask().params, study.ask()] == [{"model": "a"}, None]
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "cmaes"])
+def test_sampler_seeds_are_independent(tmp_path, sampler):
+    found = []
+    for seed in range(4):
+        sweep = open_sweep(tmp_path / str(seed), "s", "study", {})
+        study = Study(sweep, SPACE[:1], sweep_settings(sampler=sampler, sampler_seed=seed, n_trials=4))
+        do(sweep, study)
+        found += [trial.params["loss.margin"] for trial in study.trials]
+    assert len(set(found)) == 16
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes", "random"])
 def test_samplers_stay_in_the_space(opened, sampler):
     space = [interval("a", 1e-4, 1e-2, log=True), interval("b", 0.0, 1.0), interval("c", 2, 8, whole=True, step=2)]

@@ -102,3 +102,10 @@ def test_seeds_table_shows_mean_std_and_interval():
     text = text_of(seeds_table(dict.fromkeys(names, 38.0), dict.fromkeys(names, 2.0), 3, title="t"))
     assert re.search(r"mean_r1 +│ 38\.00 +│ +2\.00 │ 33\.03 – 42\.97", text)
     assert "over 3 seeds" in text
+
+
+def test_searched_settings_are_shown_although_all_trials_share_them():
+    jobs = [JobRecord(n, ["seed=1", "model.embed_dim=64"], {"model.embed_dim": "64"}) for n in (0, 1)]
+    text = text_of(jobs_table(jobs, title="study x", columns=["mean_r1"], best=set()))
+    assert text.count("model.embed_dim=64") == 2
+    assert "seed" not in text

@@ -65,8 +65,10 @@ def make_folder(path, run_id="20260101-000000-aaaaaa-0000"):
     return folder
 
 
-def start(folder, overrides=OVERRIDES):
-    settings = LoggerSettings(kind="wandb", project="thangka")
+THANGKA = LoggerSettings(kind="wandb", project="thangka")
+
+
+def start(folder, overrides=OVERRIDES, settings=THANGKA):
     about = {"name": "targeted", "group": "a-sweep", "tags": ("targeted", "seed3"), "overrides": overrides}
     return start_wandb(settings, folder, config=CONFIG, **about)
 
@@ -234,8 +236,22 @@ def test_failed_login_is_reported_in_one_message(tmp_path, monkeypatch):
         raise wandb.errors.UsageError("No API key configured.\nUse `wandb login`")
 
     monkeypatch.setattr(wandb, "init", refuse)
-    with pytest.raises(ConfigError, match=r"logger\.offline=True: W&B did not start \(No API key configured\.\): run"):
-        start(make_folder(tmp_path))
+    settings = LoggerSettings(kind="wandb", offline=False)
+    with pytest.raises(ConfigError, match=r"W&B did not start \(online: No API key configured\.\): run `wandb login`"):
+        start(make_folder(tmp_path), settings=settings)
+    with pytest.raises(ConfigError, match=r"\(offline: No API key configured\.\): use logger=csv"):
+        start(make_folder(tmp_path / "offline"))
+
+
+def test_environment_names_the_run(tmp_path, monkeypatch):
+    named = {"PROJECT": "mine", "RUN_GROUP": "all", "NAME": "first", "TAGS": "gpu, seed3", "JOB_TYPE": "trial"}
+    for name, value in named.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    service = start(make_folder(tmp_path), settings=LoggerSettings(kind="wandb"))
+    finish_wandb(service, exit_code=0, summary={})
+    (run,) = find_offline_runs(tmp_path)
+    assert (run.project, run.group, run.name, run.job_type) == ("mine", "all", "first", "trial")
+    assert run.tags == ["targeted", "seed3", "gpu"]
 
 
 EXAMPLES = Examples(
