@@ -37,7 +37,7 @@ def report(config: DictConfig) -> None:
     Raises:
         TangkaMatchError: On invalid settings, or if the folder holds no run.
     """
-    from tangka_match.analysis.curves import read_curves
+    from tangka_match.analysis.curves import thin_curves
     from tangka_match.analysis.paper_table import check_table_paths, recipe_table, write_tables
     from tangka_match.analysis.report.page import check_out, write_report
     from tangka_match.analysis.report.payload import Report
@@ -53,7 +53,7 @@ def report(config: DictConfig) -> None:
     curves: dict[Path, dict[str, Curve]] = {}
 
     def keep_curves(files: "RunFiles") -> None:
-        curves[files.path] = read_curves(files.events, len(folders))
+        curves[files.path] = thin_curves(files.curves, len(folders))
 
     recipes = fold_seeds(read_records(folders, keep_curves))
     verdicts = _compare_with_best(recipes, settings)

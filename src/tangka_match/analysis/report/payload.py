@@ -26,7 +26,8 @@ from tangka_match.analysis.significance import Difference, compare_ranks
 from tangka_match.errors import TangkaMatchError
 from tangka_match.metric_names import METRICS, PRIMARY_METRIC
 from tangka_match.metrics import Ranks
-from tangka_match.records.run_record import Clock, RunRecord
+from tangka_match.records.history import Clock
+from tangka_match.records.run_record import RunRecord
 from tangka_match.retrieval.evaluation_files import read_ranks_table
 
 CLOCK_POINTS = 60
@@ -186,8 +187,9 @@ def _plain(value: Any) -> Any:
 
 
 def _clock(clock: Clock) -> list[list[float]]:
-    chosen = sorted({int(n) for n in np.linspace(0, len(clock.steps) - 1, CLOCK_POINTS)}) if clock.steps else []
-    return [[clock.steps[n] for n in chosen], [round(clock.seconds[n], 1) for n in chosen]]
+    count = len(clock.steps)
+    chosen = np.unique(np.linspace(0, count - 1, CLOCK_POINTS).astype(int)) if count else np.zeros(0, int)
+    return [clock.steps[chosen].tolist(), clock.seconds[chosen].round(1).tolist()]
 
 
 def _curve(curve: Curve) -> list[list[float]]:

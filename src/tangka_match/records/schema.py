@@ -1,0 +1,145 @@
+"""Schema of the records of a run: every field that a reader uses, with its type.
+
+A line of a ledger, or a file of a run folder, that does not fit is damaged: readers skip, count and name it
+(`run_files`). Fields that are not listed here are kept as they are.
+"""
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter
+from typing_extensions import TypedDict  # that of typing lacks what pydantic needs before Python 3.12
+
+LATEST = 2.0**40
+"""Upper bound of plausible times, in seconds since 1970; a later time means that the record is damaged."""
+
+Time = Annotated[float, Field(gt=-LATEST, lt=LATEST)]
+Whole = Annotated[int, Field(ge=0, lt=2**53)]
+"""A count, a step or a number of a job; larger integers are taken for damage."""
+Values = dict[str, float]
+"""Metrics by name; NaN and infinity are values."""
+Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
+OPEN = ConfigDict(strict=True, extra="allow")
+"""No conversion: a string is not a number and neither is a boolean; further fields are allowed."""
+
+
+class _Event(TypedDict):
+    __pydantic_config__ = OPEN
+    event: str
+    time: Time
+
+
+class StartEvent(_Event):
+    """First event of a run."""
+
+    name: NotRequired[str]
+    tags: NotRequired[list[str]]
+    seed: NotRequired[Whole | None]
+    sweep: NotRequired[str | None]
+    job: NotRequired[Whole | None]
+    overrides: NotRequired[list[str]]
+    config_hash: NotRequired[str]
+    data_fingerprint: NotRequired[str | None]
+    git_commit: NotRequired[str | None]
+    sources: NotRequired[str | None]
+    num_parameters: NotRequired[Whole | None]
+    parent: NotRequired[dict[str, Any] | None]
+
+
+class StepEvent(_Event):
+    """``resume`` or ``checkpoint``."""
+
+    step: Whole
+
+
+class MetricsEvent(StepEvent):
+    """Metrics logged after an optimizer step."""
+
+    epoch: Whole
+    values: Values
+
+
+class VerdictEvent(_Event):
+    """Verdict of the training guard."""
+
+    code: str
+    message: str
+
+
+class EndEvent(_Event):
+    """End of a run or of its continuation."""
+
+    status: Literal["finished", "pruned", "stopped", "failed"]
+
+
+_KINDS = {"start": "start", "resume": "step", "checkpoint": "step"}
+_KINDS |= {kind: kind for kind in ("metrics", "verdict", "end")}
+
+
+def _kind(event: Any) -> str:
+    return _KINDS.get(event.get("event"), "other") if isinstance(event, dict) else "other"
+
+
+EVENT: TypeAdapter[dict[str, Any]] = TypeAdapter(
+    Annotated[
+        Annotated[MetricsEvent, Tag("metrics")]
+        | Annotated[StepEvent, Tag("step")]
+        | Annotated[StartEvent, Tag("start")]
+        | Annotated[VerdictEvent, Tag("verdict")]
+        | Annotated[EndEvent, Tag("end")]
+        | Annotated[_Event, Tag("other")],
+        Discriminator(_kind),
+    ]
+)
+"""Event of a ledger; an event of a kind that is not known is kept."""
+
+
+class SavedConfig(TypedDict, total=False):
+    """``config.yaml``: the settings that readers use without building the run."""
+
+    __pydantic_config__ = OPEN
+    name: str
+    tags: list[str]
+    seed: Whole
+    paths: dict[str, Any]
+    data: dict[str, Any]
+    model: dict[str, Any]
+    loss: dict[str, Any]
+    training: dict[str, Any]
+    trainer: dict[str, Any]
+
+
+class HeldOut(TypedDict, total=False):
+    """Results on the held-out fold of a cross-validation."""
+
+    __pydantic_config__ = OPEN
+    metrics: Values
+    ci95: dict[str, Interval]
+    num_images: Whole
+    num_captions: Whole
+
+
+class Result(TypedDict, total=False):
+    """``result.json``."""
+
+    __pydantic_config__ = OPEN
+    val_metrics: Values
+    val_ci95: dict[str, Interval]
+    best_step: Whole | None
+    num_images: Whole
+    num_captions: Whole
+    num_parameters: Whole
+    data_fingerprint: str | None
+    held_out: HeldOut | None
+
+
+class Environment(TypedDict, total=False):
+    """``environment.json``."""
+
+    __pydantic_config__ = OPEN
+    command: str | None
+    git_commit: str | None
+
+
+CONFIG: TypeAdapter[Any] = TypeAdapter(SavedConfig)
+RESULT: TypeAdapter[Any] = TypeAdapter(Result)
+ENVIRONMENT: TypeAdapter[Any] = TypeAdapter(Environment)
