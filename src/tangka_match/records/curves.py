@@ -28,14 +28,15 @@ class CurveCollector:
         """Take an event of the ledger into account."""
         if event["event"] != "metrics":
             return
-        done = event["step"] + 1
+        done, curves = event["step"] + 1, self.curves
         for name, value in event["values"].items():
-            if not self._finite_only or math.isfinite(value):
-                if name not in self.curves:
-                    self.curves[name] = (array("q"), array("d"))
-                steps, values = self.curves[name]
-                steps.append(done)
-                values.append(value)
+            if self._finite_only and not math.isfinite(value):
+                continue
+            curve = curves.get(name)
+            if curve is None:
+                curve = curves[name] = (array("q"), array("d"))
+            curve[0].append(done)
+            curve[1].append(value)
 
 
 def metric_curves(events: Iterable[Mapping[str, Any]], *, finite_only: bool = False) -> dict[str, MetricCurve]:

@@ -6,7 +6,7 @@ A line of a ledger, or a file of a run folder, that does not fit is damaged: rea
 
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict  # that of typing lacks what pydantic needs before Python 3.12
 
 LATEST = 2.0**40
@@ -22,15 +22,19 @@ OPEN = ConfigDict(strict=True, extra="allow")
 """No conversion: a string is not a number and neither is a boolean; further fields are allowed."""
 
 
-class _Event(TypedDict):
+class _Timed(TypedDict):
     __pydantic_config__ = OPEN
-    event: str
     time: Time
 
 
-class StartEvent(_Event):
+class _Event(_Timed):
+    event: str
+
+
+class StartEvent(_Timed):
     """First event of a run."""
 
+    event: Literal["start"]
     name: NotRequired[str]
     tags: NotRequired[list[str]]
     seed: NotRequired[Whole | None]
@@ -45,52 +49,43 @@ class StartEvent(_Event):
     parent: NotRequired[dict[str, Any] | None]
 
 
-class StepEvent(_Event):
+class StepEvent(_Timed):
     """``resume`` or ``checkpoint``."""
 
+    event: Literal["resume", "checkpoint"]
     step: Whole
 
 
-class MetricsEvent(StepEvent):
+class MetricsEvent(_Timed):
     """Metrics logged after an optimizer step."""
 
+    event: Literal["metrics"]
+    step: Whole
     epoch: Whole
     values: Values
 
 
-class VerdictEvent(_Event):
+class VerdictEvent(_Timed):
     """Verdict of the training guard."""
 
+    event: Literal["verdict"]
     code: str
     message: str
 
 
-class EndEvent(_Event):
+class EndEvent(_Timed):
     """End of a run or of its continuation."""
 
+    event: Literal["end"]
     status: Literal["finished", "pruned", "stopped", "failed"]
 
 
-_KINDS = {"start": "start", "resume": "step", "checkpoint": "step"}
-_KINDS |= {kind: kind for kind in ("metrics", "verdict", "end")}
-
-
-def _kind(event: Any) -> str:
-    return _KINDS.get(event.get("event"), "other") if isinstance(event, dict) else "other"
-
-
 EVENT: TypeAdapter[dict[str, Any]] = TypeAdapter(
-    Annotated[
-        Annotated[MetricsEvent, Tag("metrics")]
-        | Annotated[StepEvent, Tag("step")]
-        | Annotated[StartEvent, Tag("start")]
-        | Annotated[VerdictEvent, Tag("verdict")]
-        | Annotated[EndEvent, Tag("end")]
-        | Annotated[_Event, Tag("other")],
-        Discriminator(_kind),
-    ]
+    Annotated[MetricsEvent | StepEvent | StartEvent | VerdictEvent | EndEvent, Field(discriminator="event")]
 )
-"""Event of a ledger; an event of a kind that is not known is kept."""
+"""Event of a ledger that readers use."""
+OTHER_EVENT: TypeAdapter[dict[str, Any]] = TypeAdapter(_Event)
+"""Event of any other kind, such as ``environment``."""
 
 
 class SavedConfig(TypedDict, total=False):

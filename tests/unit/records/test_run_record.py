@@ -5,16 +5,20 @@ import pytest
 
 from helpers.records import record_of
 from helpers.run_folders import BEGAN, write_run
+from tangka_match.records.history import History
 from tangka_match.records.run_files import RunFiles
 from tangka_match.records.run_record import RunRecord, make_record
 
 
 def run_of(*events, held=False) -> RunRecord:
-    return make_record(RunFiles(Path("runs/a"), list(events), 0, {}, {}, {}, held, has_ranks=False, problems=()))
+    history = History()
+    for event in events:
+        history.add(event)
+    return make_record(RunFiles(Path("runs/a"), history, 0, {}, {}, {}, held, has_ranks=False, problems=()))
 
 
 def metrics(time, step, **values):
-    return {"event": "metrics", "time": time, "step": step, "values": values}
+    return {"event": "metrics", "time": time, "step": step, "epoch": 0, "values": values}
 
 
 def test_record_of_finished_run(tmp_path):
