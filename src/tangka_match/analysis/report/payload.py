@@ -194,7 +194,7 @@ def _clock(clock: Clock) -> list[list[float]]:
 
 def _curve(curve: Curve) -> list[list[float]]:
     steps, values = curve
-    return [steps.tolist(), [float(f"{value:.5g}") for value in values]]
+    return [steps.tolist(), [float(f"{value:.5g}") for value in values.tolist()]]
 
 
 def _verdict(verdict: Verdict, numbers: Mapping[Path, int]) -> dict[str, Any]:
