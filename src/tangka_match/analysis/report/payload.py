@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -107,7 +108,7 @@ class Report:
 def report_blocks(report: Report, out: Path) -> dict[str, Any]:
     """Return the data blocks of the page by element id.
 
-    Curves have one block per metric, so that the page parses only those on display.
+    Curves have one block per metric, so that the page parses only those on display; functions make these blocks.
 
     Args:
         report: Content of the page.
@@ -134,10 +135,15 @@ def report_blocks(report: Report, out: Path) -> dict[str, Any]:
         }
     }
     for number, name in enumerate(names):
-        blocks[f"curves-{number}"] = {
-            str(numbers[path]): _curve(curves[name]) for path, curves in report.curves.items() if name in curves
-        }
+        blocks[f"curves-{number}"] = partial(_curve_block, report.curves, numbers, name)
     return blocks
+
+
+def _curve_block(
+    of_runs: Mapping[Path, Mapping[str, Curve]], numbers: Mapping[Path, int], name: str
+) -> dict[str, list[list[float]]]:
+    """Return the curves of one metric by number of the run; as lists, all of them would take 30 MB."""
+    return {str(numbers[path]): _curve(curves[name]) for path, curves in of_runs.items() if name in curves}
 
 
 def _columns(keys: Sequence[str], swept: set[str]) -> list[dict[str, Any]]:

@@ -36,8 +36,8 @@ def test_one_curve_block_per_metric(tmp_path):
     one, other = write_run(tmp_path, "a", steps=4), write_run(tmp_path, "b", seed=1, steps=0)
     blocks = blocks_of(tmp_path, one, other)
     place = blocks["report"]["curves"].index("train/loss")
-    assert list(blocks[f"curves-{place}"]) == ["0"]
-    assert blocks[f"curves-{place}"]["0"][0] == [2, 4]
+    assert list(blocks[f"curves-{place}"]()) == ["0"]
+    assert blocks[f"curves-{place}"]()["0"][0] == [2, 4]
     assert [run["recipe"] for run in blocks["report"]["runs"]] == [0, 0]
 
 
