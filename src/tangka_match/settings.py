@@ -18,15 +18,39 @@ Example:
     Example(runs=['20260101'], seeds=[0, 1, 2])
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
 
 
 class Settings(BaseModel):
-    """Immutable settings that refuse unknown fields."""
+    """Immutable settings that refuse unknown fields, and booleans where numbers are expected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_boolean(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what pydantic would convert to 1 and 0."""
+        types = _types_in(cls.model_fields[str(info.field_name)].annotation)
+        if not {bool, Any} & types and {int, float} & types and _holds_boolean(value):
+            raise ValueError(f"{value!r} holds a boolean, which is not a number")
+        return value
+
+
+def _types_in(annotation: Any) -> set[Any]:
+    """Return the types that an annotation is made of.
+
+    >>> _types_in(Annotated[list[int] | None, "at least one"]) == {int, type(None)}
+    True
+    """
+    parts = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
+    return {annotation} if not parts else {name for part in parts for name in _types_in(part)}
+
+
+def _holds_boolean(value: Any) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return isinstance(value, bool) or any(map(_holds_boolean, inner))
 
 
 def _as_text(value: Any) -> Any:

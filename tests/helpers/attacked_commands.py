@@ -21,6 +21,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tangka_match.__main__ import COMMANDS
 from tangka_match.cli import quote_as_typed
+from tangka_match.config.chosen_files import check_chosen_files
+from tangka_match.config.composing import check_choices, composing_explained
 from tangka_match.config.conf_folder import conf_dir, group_options, known_keys
 from tangka_match.config.explain import explain
 from tangka_match.errors import TangkaMatchError, disk_errors_explained
@@ -78,7 +80,11 @@ def attack(command: str, overrides: Sequence[str], folder: Path) -> BaseExceptio
     """
     with _quiet(), contextlib.chdir(folder), _without_work():
         try:
-            config = _compose(command, [quote_as_typed(word) for word in overrides])
+            words = [quote_as_typed(word) for word in overrides]
+            check_chosen_files(Path(conf_dir()), list(overrides))
+            check_choices(Path(conf_dir()), words)
+            with composing_explained(overrides):
+                config = _compose(command, words)
             module = import_module(f"tangka_match.{command}")
             with disk_errors_explained(command, "advice"):
                 getattr(module, ACTIONS.get(command, command))(config)
