@@ -7,7 +7,8 @@ from playwright.sync_api import Page
 from helpers.records import record_of
 from tangka_match.analysis.curves import thin_curves
 from tangka_match.analysis.report.page import write_report
-from tangka_match.analysis.report.payload import Report, compare_with_best
+from tangka_match.analysis.report.payload import Report
+from tangka_match.analysis.report.verdicts import compare_with_best
 from tangka_match.analysis.runs.selection import fold_seeds
 from tangka_match.records.run_files import read_run_files
 

@@ -3,7 +3,8 @@ import pytest
 from helpers.records import record_of
 from helpers.run_folders import SMALL, write_run
 from tangka_match.analysis.curves import thin_curves
-from tangka_match.analysis.report.payload import CLOCK_POINTS, Report, compare_with_best, report_blocks
+from tangka_match.analysis.report.payload import CLOCK_POINTS, Report, report_blocks
+from tangka_match.analysis.report.verdicts import compare_with_best
 from tangka_match.analysis.runs.selection import fold_seeds
 from tangka_match.records.run_files import read_run_files
 
