@@ -20,7 +20,7 @@ Example:
 
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
 
 
 class Settings(BaseModel):
@@ -28,14 +28,15 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    @field_validator("*", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _is_no_boolean(cls, value: Any, info: ValidationInfo) -> Any:
+    def _are_no_booleans(cls, values: Any) -> Any:
         """Refuse what pydantic would convert to 1 and 0."""
-        types = _types_in(cls.model_fields[str(info.field_name)].annotation)
-        if not {bool, Any} & types and {int, float} & types and _holds_boolean(value):
-            raise ValueError(f"{value!r} holds a boolean, which is not a number")
-        return value
+        for name, field in cls.model_fields.items() if isinstance(values, dict) else ():
+            types = _types_in(field.annotation)
+            if not {bool, Any} & types and {int, float} & types and _holds_boolean(values.get(name)):
+                raise ValueError(f"{name}={str(values[name]).lower()}: a boolean is not a number")
+        return values
 
 
 def _types_in(annotation: Any) -> set[Any]:

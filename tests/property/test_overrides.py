@@ -7,6 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers.bad_input import assert_one_message
+from helpers.cli import run_cli_in_process
 from helpers.attacked_commands import COMMANDS, attack, options_of, settings_of
 
 VALUES = [
@@ -24,6 +26,14 @@ FOUND = [
     ("train", ["~data=[]"]),
     ("train", ["model._target_=nan"]),
     ("train", ["trainer.max_epochs=true"]),
+    ("train", ["~loss"]),
+    ("train", ["++model=3"]),
+    ("train", ["++data.root._args_=1"]),
+    ("runs", ["paths=null"]),
+    ("evaluate", ["++data.mix.more=a.b", "+data.mix=a.b"]),
+    ("evaluate", ["data=null", "checkpoint=a", "out=b"]),
+    ("search", ["data.exclude._recursive_=" + "1" * 5000]),
+    ("search", ["index=hnsw"]),
 ]
 """Overrides that once ended a command with a traceback, or were taken for numbers."""
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "40"))
@@ -56,11 +66,31 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("attacked")
 
 
-@pytest.mark.parametrize(("command", "words"), FOUND, ids=[" ".join([c, *w]) for c, w in FOUND])
+@pytest.mark.parametrize(("command", "words"), FOUND, ids=[" ".join([c, *w])[:60] for c, w in FOUND])
 def test_found_before(folder, command, words):
     error = attack(command, words, folder)
     if error is not None:
         raise error
+
+
+def test_booleans_are_not_numbers(folder):
+    done = run_cli_in_process("trainer.max_epochs=true", f"paths.runs={folder / 'runs'}")
+    assert_one_message(done, r"trainer: max_epochs=true: a boolean is not a number")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["loss=null"], r"loss=null: choose a file of conf/loss by its name: .*curriculum"),
+        (["data=true"], r"data=true: choose a file of conf/data by its name: .*demo"),
+        (["~data=[]"], r"~data=\[\]: choose a file of conf/data"),
+        (["~loss"], r"loss is missing: choose one of conf/loss"),
+        (["model._target_=nan"], r"model\._target_=nan: give the dotted name of a class"),
+        (["+data.mix=a.b"], r"\+data\.mix: data\.mix is set already; write data\.mix=<value>"),
+    ],
+)
+def test_exception_names_the_override(folder, words, message):
+    assert_one_message(run_cli_in_process(*words, f"paths.runs={folder / 'runs'}"), message)
 
 
 @given(commands())

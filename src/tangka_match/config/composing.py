@@ -29,9 +29,10 @@ def check_choices(folder: Path, words: Sequence[str]) -> None:
     Raises:
         ConfigError: If something else is chosen; the message lists the files.
     """
+    groups = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_dir()}
     for word in words:
         group = word.lstrip("+~").partition("=")[0].partition("@")[0]
-        if word.startswith("-") or "=" not in word or not group or not (folder / group).is_dir():
+        if word.startswith("-") or "=" not in word or group not in groups:
             continue
         try:
             (override,) = OverridesParser.create().parse_overrides([word])

@@ -23,6 +23,7 @@ WORKER_TRACEBACK = re.compile(
     r"\ACaught \w+ in DataLoader worker .*^tangka_match\.errors\.\w+: ", re.DOTALL | re.MULTILINE
 )
 UNKNOWN_KEY = re.compile(r"Could not (?:override|delete from config\.?|append to config\.?) ?'?([\w./@]+)'?")
+SET_ALREADY = re.compile(r"An item is already at '([^']+)'")
 AMBIGUOUS = re.compile(r"Ambiguous value for argument '(.*)'$", re.MULTILINE)
 UNKNOWN_SETTING = ("extra_forbidden", "unexpected_keyword_argument")
 """Types of pydantic's errors for a field that a model or dataclass does not have."""
@@ -54,6 +55,8 @@ def _composition_error(error: Exception, config_name: str) -> str:
         return f"{key} is not set: add {key}=<value> to the command"
     if isinstance(error, InterpolationKeyError):
         return text.splitlines()[0]
+    if match := SET_ALREADY.search(text):
+        return f"+{match[1]}: {match[1]} is set already; write {match[1]}=<value>, without +"
     if match := UNKNOWN_KEY.search(text):
         return _unknown_key(match.group(1).rstrip("."), config_name)
     return text.strip()
