@@ -10,12 +10,12 @@ from importlib import import_module
 from pathlib import Path
 from unittest import mock
 
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.plugins.config_source import ConfigResult
 from hydra.errors import HydraException, InstantiationException
+from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -95,10 +95,10 @@ def attack(command: str, overrides: Sequence[str], folder: Path) -> BaseExceptio
                 return error
             try:
                 explain(error, config_name(command))
-            except Exception as failed:  # noqa: BLE001 - any exception is a finding
+            except Exception as failed:
                 return failed
             return None
-        except (Exception, SystemExit) as error:  # noqa: BLE001
+        except (Exception, SystemExit) as error:
             return error
         return None
 

@@ -7,13 +7,30 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers.attacked_commands import COMMANDS, attack, options_of, settings_of
 from helpers.bad_input import assert_one_message
 from helpers.cli import run_cli_in_process
-from helpers.attacked_commands import COMMANDS, attack, options_of, settings_of
 
 VALUES = [
     *("null", "true", "false", "0", "1", "-1", "2", "1.5", "nan", "inf", "-inf", "1e400", "1" * 5000, "9" * 30, "0x1f"),
-    *("''", "a word", "绿度母", "a.b", ".", "..", "/", "~", "a=b", "last", "cpu", "cuda", "val", "[]", "[null]", "[1,1]"),
+    *(
+        "''",
+        "a word",
+        "绿度母",
+        "a.b",
+        ".",
+        "..",
+        "/",
+        "~",
+        "a=b",
+        "last",
+        "cpu",
+        "cuda",
+        "val",
+        "[]",
+        "[null]",
+        "[1,1]",
+    ),
     *("[a,2]", "[[[]]]", "[true]", "{}", "{a:1}", "{_target_:nan}", "{a:{b:[]}}", "[", "{", "'", "a,b", "range(3)"),
     *("choice(1,2)", "${seed}", "${nothing}", "${", "${data}", "${oc.env:NOTHING}", "???", "\\", "-", "+", "1_0"),
     *("_target_", "nowhere", "torch.nn", "builtins.print", "math.inf", "tangka_match.losses.HALLoss", "tangka_match"),

@@ -1,6 +1,6 @@
 """Metric curves of a run, thinned for the report page or drawn into ``curves.png``."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

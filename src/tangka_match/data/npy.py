@@ -90,7 +90,9 @@ def parse_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]
             warnings.simplefilter("ignore")  # about headers of Python 2, and of damaged ones
             shape, is_fortran, dtype = read(file)
     except BAD_HEADER as error:
-        raise ValueError(f"damaged header: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from error
+        raise ValueError(
+            f"damaged header: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from error
     if not all(type(size) is int and size >= 0 for size in shape):
         raise ValueError(f"damaged header: shape {shape}")
     return shape, is_fortran, dtype

@@ -88,7 +88,7 @@ def _parse(path: Path) -> dict[str, Any]:
     text = found.decode("utf-8")
     content = _plain(json.loads(text)) if path.suffix == ".json" else parse_yaml(text)
     if not isinstance(content, dict):
-        raise ValueError("not a mapping")  # noqa: TRY004 - damage, not a wrong argument
+        raise ValueError("not a mapping")
     return content
 
 
@@ -96,7 +96,7 @@ def _check_events(text: str) -> None:
     depth = 0
     for event in yaml.parse(text, YamlLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise ValueError("holds an alias; write the value itself")  # noqa: TRY004 - damage, not a wrong argument
+            raise ValueError("holds an alias; write the value itself")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise ValueError(f"more than {MAX_DEPTH} levels")

@@ -76,7 +76,9 @@ def test_run_of_other_settings_with_equal_hash_is_not_found(tmp_path):
     assert found(tmp_path) == []
 
 
-@pytest.mark.parametrize("text", ["seed: [", "a word", "{}", "name: small\npaths: null", "name: small\npaths: {checkpoints: 3}", "- " * 9999])
+@pytest.mark.parametrize(
+    "text", ["seed: [", "a word", "{}", "name: small\npaths: null", "name: small\npaths: {checkpoints: 3}", "- " * 9999]
+)
 def test_run_with_damaged_config_is_not_found(tmp_path, text):
     (write_run(tmp_path) / "config.yaml").write_text(text)
     assert found(tmp_path) == []

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-
 from tangka_match.analysis.diagnosis.ceiling import diagnose_ceiling
 from tangka_match.analysis.diagnosis.duplicates import diagnose_duplicates
 from tangka_match.analysis.diagnosis.finding import Section
