@@ -1,15 +1,20 @@
-"""Repeat all attacks and print their counts as JSON: ``python attacks.py [--overrides 2000] [--files 200] [--kills 4]``.
+"""Repeat all attacks and print their counts as JSON: ``python attacks.py [--overrides 2000] [--files 200]``.
 
-``overrides``: random command lines, composed from the real ``conf/`` and stopped where the work would begin. ``files``:
-damaged files of every kind, read as commands read them. ``records``: named damage to one run of three, and what ``runs``
-and ``report`` do with the others. ``kills``: SIGKILL during training, then ``resume=last``. ``full_disk``: a demo set on a
-file system of 2 MB (needs the right to mount). A finding is an exception that is none of ours, or an exit code that is
-neither 0 nor 2. An older commit is attacked through ``PYTHONPATH=<its worktree>/src``.
+- ``overrides``: random command lines, composed from the real ``conf/`` and stopped where the work would begin;
+- ``files``: damaged files of every kind, read as commands read them;
+- ``records``: named damage to one run of three, and what ``runs`` and ``report`` do with the others;
+- ``kills``: SIGKILL during training, then ``resume=last``;
+- ``full_disk``: a demo set on a file system of 2 MB (needs the right to mount).
+
+A finding is an exception that is none of ours, or an exit code that is neither 0 nor 2. An older commit is attacked
+through ``PYTHONPATH=<its worktree>/src``.
 """
 
+# ruff: noqa: E402 - the tests' helpers are found only after sys.path has changed
 import argparse
 import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import random
@@ -26,9 +31,9 @@ from typing import Any
 TESTS = Path(__file__).resolve().parents[2] / "tests"
 sys.path.insert(0, str(TESTS))
 
-try:
-    import tangka_match.config.composing
-except ModuleNotFoundError:  # an older commit: Hydra's errors reach the user as they are
+if (
+    importlib.util.find_spec("tangka_match.config.composing") is None
+):  # an older commit: Hydra's errors reach the user as they are
     older = types.ModuleType("tangka_match.config.composing")
     older.check_choices = lambda folder, words: None
     older.composing_explained = lambda words: contextlib.nullcontext()
@@ -39,8 +44,13 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from helpers.damaged_files import KINDS, unexpected
 from helpers.run_folders import write_run
 
+LETTERS = "abcdefghijklmnopqrstuvwxy"
+ALIASES = "a: &a [1]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in itertools.pairwise(LETTERS))
 HURT = {
-    "metrics without epoch": ("ledger.jsonl", '{"event": "metrics", "time": 1, "step": 1, "values": {"train/loss": 1}}\n'),
+    "metrics without epoch": (
+        "ledger.jsonl",
+        '{"event": "metrics", "time": 1, "step": 1, "values": {"train/loss": 1}}\n',
+    ),
     "text as step": (
         "ledger.jsonl",
         '{"event": "metrics", "time": 1, "step": "1", "epoch": 0, "values": {"train/loss": 1}}\n',
@@ -48,7 +58,7 @@ HURT = {
     "an integer of 5,000 digits": ("ledger.jsonl", f'{{"event": "resume", "time": 1, "step": 1{5000 * "0"}}}\n'),
     "nesting in JSON": ("result.json", "[" * 100_000),
     "nesting in YAML": ("config.yaml", "- " * 100_000),
-    "aliases in YAML": ("config.yaml", "a: &a [1]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefghijklmnopqrstuvwx", "bcdefghijklmnopqrstuvwxy", strict=True))),
+    "aliases in YAML": ("config.yaml", ALIASES),
     "text as a metric": ("result.json", '{"val_metrics": {"mean_r1": "NaN"}}'),
     "paths are null": ("config.yaml", "name: a\npaths: null\n"),
 }  # fmt: skip
@@ -131,7 +141,7 @@ def records() -> dict[str, str]:
 
 def kills(number: int) -> dict[str, int]:
     """Kill trainings at random moments; count those that ``resume=last`` finishes."""
-    draws, finished = random.Random(0), 0
+    draws, finished = random.Random(0), 0  # noqa: S311 - not a secret
     for _ in range(number):
         with tempfile.TemporaryDirectory() as folder:
             places = [f"paths.{name}={folder}/{name}" for name in ("data", "runs", "checkpoints")]
@@ -159,7 +169,7 @@ def full_disk() -> str:
             left = [path.name for path in Path(folder).rglob("*")]
             return f"{_end(done)}, {len(left)} files left"
         finally:
-            subprocess.run(["umount", "--lazy", folder], check=True)
+            subprocess.run(["umount", "--lazy", folder], check=True)  # noqa: S607
 
 
 def _program(command: str, *words: str) -> list[str]:

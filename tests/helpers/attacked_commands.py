@@ -130,7 +130,7 @@ def _compose(command: str, overrides: Sequence[str]) -> DictConfig:
 def _without_work() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for name in WORK:
-            module, _, function = name.rpartition(".")
+            module = name.rpartition(".")[0]
             if module.rpartition(".")[2][0].isupper():  # a method
                 import_module(module.rpartition(".")[0])
             stack.enter_context(mock.patch(name, side_effect=WorkBegins))

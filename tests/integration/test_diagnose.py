@@ -20,7 +20,6 @@ from tangka_match.train import main as train
 
 VERDICT = {
     "event": "verdict",
-    "time": 0,
     "time": 0.0,
     "code": "collapse",
     "message": "all scores of a batch are equal",

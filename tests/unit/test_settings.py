@@ -52,7 +52,7 @@ def test_ascending_sorts_and_refuses_repeated_values():
 def test_exception_booleans_are_not_numbers(values):
     class Example(Settings):
         size: Annotated[int, Field(ge=0)] | None = None
-        sizes: list[int] = []
+        sizes: list[int] = Field(default_factory=list)
         share: float = 0.0
         flag: bool | int = False
 

@@ -36,7 +36,8 @@ def html_page(
         generator: Name of the program that wrote the page, for tools.
     """
     blocks = "".join(
-        f'<script type="application/json" id="{escape(name)}">{json_block(value() if callable(value) else value)}</script>'
+        f'<script type="application/json" id="{escape(name)}">'
+        f"{json_block(value() if callable(value) else value)}</script>"
         for name, value in (data or {}).items()
     )
     allowed = f" script-src '{_source_hash(script)}';" if script else ""

@@ -55,11 +55,14 @@ def _composition_error(error: Exception, config_name: str) -> str:
         return f"{key} is not set: add {key}=<value> to the command"
     if isinstance(error, InterpolationKeyError):
         return text.splitlines()[0]
+    return _misplaced_key(text, config_name) or text.strip()
+
+
+def _misplaced_key(text: str, config_name: str) -> str:
     if match := SET_ALREADY.search(text):
         return f"+{match[1]}: {match[1]} is set already; write {match[1]}=<value>, without +"
-    if match := UNKNOWN_KEY.search(text):
-        return _unknown_key(match.group(1).rstrip("."), config_name)
-    return text.strip()
+    match = UNKNOWN_KEY.search(text)
+    return _unknown_key(match.group(1).rstrip("."), config_name) if match else ""
 
 
 def _unreadable_override(override: str) -> str:

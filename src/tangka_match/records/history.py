@@ -45,8 +45,8 @@ class History:
         start: The ``start`` event; empty before it.
         status: Status in the last ``end`` event; ``None`` if the run was continued since, or has not ended.
         verdicts: Code and message of each verdict of the training guard.
-        best: Optimizer steps done at the validation with the highest finite ``val/mean_r1``, the earliest of equal ones,
-            and all its metrics; ``None`` before the first.
+        best: Optimizer steps done at the validation with the highest finite ``val/mean_r1``, the earliest of
+            equal ones, and all its metrics; ``None`` before the first.
         seconds: Working time in total, in seconds.
     """
 

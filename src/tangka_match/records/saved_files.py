@@ -35,8 +35,8 @@ def read_mapping(path: Path, schema: TypeAdapter[Any] | None = None) -> dict[str
 
     Raises:
         FileNotFoundError: If there is no such file.
-        DataFormatError: If the file cannot be read, is too large, too deep, or does not fit; the message begins with the
-            name of the file.
+        DataFormatError: If the file cannot be read, is too large or too deep, or does not fit; the message begins with
+            its name.
     """
     try:
         content = _parse(path)

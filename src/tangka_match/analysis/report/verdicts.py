@@ -1,4 +1,4 @@
-"""Comparisons of recipes with the best one, and results pooled over folds. Imports torch, which ``payload`` does not."""
+"""Comparisons of recipes with the best one, and results pooled over folds. Imports torch, unlike ``payload``."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
