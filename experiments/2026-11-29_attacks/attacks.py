@@ -31,9 +31,7 @@ from typing import Any
 TESTS = Path(__file__).resolve().parents[2] / "tests"
 sys.path.insert(0, str(TESTS))
 
-if (
-    importlib.util.find_spec("tangka_match.config.composing") is None
-):  # an older commit: Hydra's errors reach the user as they are
+if importlib.util.find_spec("tangka_match.config.composing") is None:  # an older commit: Hydra's own errors
     older = types.ModuleType("tangka_match.config.composing")
     older.check_choices = lambda folder, words: None
     older.composing_explained = lambda words: contextlib.nullcontext()
