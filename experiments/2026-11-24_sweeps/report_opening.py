@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 from helpers.browser import browsing
 from helpers.records import record_of
 from helpers.run_folders import write_run
-from tangka_match.analysis.curves import read_curves
+from tangka_match.analysis.curves import thin_curves
 from tangka_match.analysis.report.page import write_report
 from tangka_match.analysis.report.payload import Report
 from tangka_match.analysis.runs.selection import fold_seeds
@@ -35,7 +35,7 @@ def write_page(root: Path) -> Path:
             config={"loss": loss, "optimizer": optimizer},
         )  # fmt: skip
     folders = sorted(path.parent for path in root.glob("*/ledger.jsonl"))
-    curves = {folder: read_curves(read_run_files(folder).events, RUNS) for folder in folders}
+    curves = {folder: thin_curves(read_run_files(folder, with_curves=True).curves, RUNS) for folder in folders}
     recipes = fold_seeds([record_of(folder) for folder in folders])
     write_report(Report(root, recipes, curves, (), 1.79e9), root / "report.html")
     return root / "report.html"

@@ -20,6 +20,7 @@ from benchmarks.latency import latency_rows
 from benchmarks.loading import loading_rows
 from benchmarks.memory import memory_rows
 from benchmarks.precision import precision_rows
+from benchmarks.records import records_rows
 from benchmarks.rows import Row, print_rows
 from benchmarks.scoring import scoring_rows
 from benchmarks.search import search_rows
@@ -53,6 +54,7 @@ def main() -> None:
         "search": lambda: search_rows(20 * rounds, options.index, options.largest),
         "training": lambda: training_rows("sgr", 128, rounds),
         "memory": memory_rows,
+        "records": lambda: records_rows(rounds),
         "growth": lambda: growth_rows(results.with_suffix(".png"), rounds),
     }
     chosen = options.only.split(",") if options.only else list(sections)

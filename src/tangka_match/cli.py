@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from tangka_match.config.chosen_files import check_chosen_files
+from tangka_match.config.composing import check_choices, composing_explained
 from tangka_match.config.conf_folder import conf_dir
 from tangka_match.config.explain import describe_fault, explain, nearest, raise_faults
 from tangka_match.config.hydra_options import check_folders, checked_words
@@ -88,8 +88,11 @@ def run_cli(
     quoted = [quote_verbatim(word) if word.startswith(plain) else quote_as_typed(word) for word in words]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
     failures: list[Exception] = []
+    began = False
 
     def guarded(config: DictConfig) -> Any:
+        nonlocal began
+        began = True
         # Errors are caught here because Hydra would print its own message and end a multirun.
         try:
             check_folders(HydraConfig.instance().cfg.hydra)  # type: ignore[union-attr]
@@ -106,7 +109,9 @@ def run_cli(
     try:
         sys.argv = [sys.argv[0], *checked_words(quoted)]
         check_chosen_files(Path(conf_dir()), words)
-        hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(guarded)()
+        check_choices(Path(conf_dir()), quoted)
+        with composing_explained(words, lambda: began):
+            hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(guarded)()
     except USER_ERRORS as error:
         if is_verbose:
             raise
@@ -142,8 +147,7 @@ def read_settings(
         for name in kind.model_fields
         if plain.get(name) == "" or (isinstance(plain.get(name), list) and "" in plain[name])
     ]
-    if (plain.get("data") or {}).get("root") == "":
-        faults.append("data.root is empty: write data.root=<folder of the data set>")
+    faults += _group_faults(plain, groups)
     settings = None
     try:
         settings = kind.model_validate({name: plain[name] for name in kind.model_fields if name in plain})
@@ -152,6 +156,31 @@ def read_settings(
     raise_faults(faults)
     assert settings is not None
     return settings
+
+
+def _group_faults(plain: dict[str, Any], groups: Sequence[str]) -> list[str]:
+    """Check the groups whose settings commands use one by one."""
+    faults = [
+        f"{name}={plain[name]!r}: it must hold settings; choose one of conf/{name} with {name}=<name>"
+        for name in groups
+        if name in plain and name != "debug" and not isinstance(plain[name], dict)
+    ]
+    faults += [f"{name} is missing: choose it with {name}=<name>" for name in groups if name not in (*plain, "debug")]
+    if faults:
+        return faults
+    data, paths = plain.get("data", {}), plain.get("paths", {})
+    if data.get("root") == "":
+        faults.append("data.root is empty: write data.root=<folder of the data set>")
+    texts = {f"data.{name}": data.get(name) for name in ("root", "exclude")}
+    texts |= {f"paths.{name}": value for name, value in paths.items()}
+    faults += [f"{name}={value!r} must be text" for name, value in texts.items() if not isinstance(value, str | None)]
+    size = data.get("eval_batch_size", 1)
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        faults.append(f"data.eval_batch_size={size!r} must be an integer >= 1")
+    counts = data.get("expected_counts") or {}
+    if not isinstance(counts, dict) or not all(isinstance(pair, list) and len(pair) == 2 for pair in counts.values()):
+        faults.append(f"data.expected_counts={counts!r} must hold the numbers of images and captions of each split")
+    return faults
 
 
 def usable_device(device: str) -> str:
@@ -174,7 +203,9 @@ def usable_device(device: str) -> str:
 def write_missing_data(data: DictConfig) -> None:
     """Write the demo set to ``data.root`` if ``data`` has a writer and the folder is empty or missing."""
     if data.get("writer") is not None:
-        instantiate(data.writer).ensure(Path(data.root))
+        from tangka_match.config.build import build_writer
+
+        build_writer(data).ensure(Path(data.root))
 
 
 def open_split(data: DictConfig, name: str, *, check_features: bool = True) -> "Split":

@@ -18,7 +18,7 @@ def write_demo_data(config: DictConfig) -> None:
     """
     from tangka_match.config.build import build_writer
 
-    build_writer(config).ensure(Path(config.data.root))
+    build_writer(config.data).ensure(Path(config.data.root))
     say(f"{config.data.root} holds the demo set; its README.json records the recalls of the oracle")
 
 

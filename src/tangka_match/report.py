@@ -16,7 +16,7 @@ from tangka_match.settings import OneOrMore, Settings
 
 if TYPE_CHECKING:
     from tangka_match.analysis.curves import Curve
-    from tangka_match.analysis.report.payload import Verdict
+    from tangka_match.analysis.report.verdicts import Verdict
     from tangka_match.analysis.runs.selection import Recipe
     from tangka_match.records.run_files import RunFiles
 
@@ -37,8 +37,7 @@ def report(config: DictConfig) -> None:
     Raises:
         TangkaMatchError: On invalid settings, or if the folder holds no run.
     """
-    from tangka_match.analysis.curves import read_curves
-    from tangka_match.analysis.paper_table import check_table_paths, recipe_table, write_tables
+    from tangka_match.analysis.curves import thin_curves
     from tangka_match.analysis.report.page import check_out, write_report
     from tangka_match.analysis.report.payload import Report
     from tangka_match.analysis.runs.selection import fold_seeds
@@ -48,17 +47,22 @@ def report(config: DictConfig) -> None:
     settings = read_settings(config, ReportSettings)
     check_out(settings.out)
     tables = settings.tables or []
-    check_table_paths(tables)
+    if tables:
+        from tangka_match.analysis.paper_table import check_table_paths
+
+        check_table_paths(tables)
     folders = find_run_folders(settings.runs)
     curves: dict[Path, dict[str, Curve]] = {}
 
     def keep_curves(files: "RunFiles") -> None:
-        curves[files.path] = read_curves(files.events, len(folders))
+        curves[files.path] = thin_curves(files.curves, len(folders))
 
     recipes = fold_seeds(read_records(folders, keep_curves))
     verdicts = _compare_with_best(recipes, settings)
     write_report(Report(settings.runs.absolute(), recipes, curves, verdicts, time.time()), settings.out)
     if tables:
+        from tangka_match.analysis.paper_table import recipe_table, write_tables
+
         write_tables(recipe_table(recipes, verdicts), tables)
     runs = [run for recipe in recipes for run in recipe.runs]
     say("; ".join([f"{count(len(runs), 'run')}, {count(len(recipes), 'recipe')}", *damage(runs)]))
@@ -67,10 +71,12 @@ def report(config: DictConfig) -> None:
 
 
 def _compare_with_best(recipes: list["Recipe"], settings: ReportSettings) -> list["Verdict"]:
+    if not any(run.has_ranks for recipe in recipes for run in recipe.runs):
+        return []
     import rich
     from rich.progress import Progress
 
-    from tangka_match.analysis.report.payload import compare_with_best
+    from tangka_match.analysis.report.verdicts import compare_with_best
 
     console = rich.get_console()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

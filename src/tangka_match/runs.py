@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from omegaconf import DictConfig
 from pydantic import Field
 
-from tangka_match.cli import command, read_settings
+from tangka_match.cli import command, read_settings, say
 from tangka_match.errors import count
 from tangka_match.settings import Settings, Text
 
@@ -57,7 +57,7 @@ def list_runs(config: DictConfig) -> None:
         console.print(run_table(shown))
     matching = "" if len(chosen) == len(all_runs) else f", {len(chosen):,} matching"
     notes = [f"{count(len(all_runs), 'run')}{matching}, {len(shown):,} shown", *damage(all_runs)]
-    console.print("; ".join(notes), highlight=False)
+    say("; ".join(notes))
 
 
 main = command("runs", list_runs, disk_advice="make it readable, or set runs to another folder")

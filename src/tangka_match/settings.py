@@ -18,15 +18,40 @@ Example:
     Example(runs=['20260101'], seeds=[0, 1, 2])
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
 
 
 class Settings(BaseModel):
-    """Immutable settings that refuse unknown fields."""
+    """Immutable settings that refuse unknown fields, and booleans where numbers are expected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _are_no_booleans(cls, values: Any) -> Any:
+        """Refuse what pydantic would convert to 1 and 0."""
+        for name, field in cls.model_fields.items() if isinstance(values, dict) else ():
+            types = _types_in(field.annotation)
+            if not {bool, Any} & types and {int, float} & types and _holds_boolean(values.get(name)):
+                raise ValueError(f"{name}={str(values[name]).lower()}: a boolean is not a number")
+        return values
+
+
+def _types_in(annotation: Any) -> set[Any]:
+    """Return the types that an annotation is made of.
+
+    >>> _types_in(Annotated[list[int] | None, "at least one"]) == {int, type(None)}
+    True
+    """
+    parts = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
+    return {annotation} if not parts else {name for part in parts for name in _types_in(part)}
+
+
+def _holds_boolean(value: Any) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return isinstance(value, bool) or any(map(_holds_boolean, inner))
 
 
 def _as_text(value: Any) -> Any:

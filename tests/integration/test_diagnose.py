@@ -72,11 +72,27 @@ def runs(tmp_path_factory):
     run.mkdir()
     (run / "config.yaml").write_text(yaml.safe_dump({"loss": {}, "trainer": {"gradient_clip_val": 2.0}}))
     recalls = {f"val/{d}_r{k}": 100 * k / 60 for d in ("i2t", "t2i") for k in (1, 5, 10)}
-    lines = [{"event": "start"}, VERDICT]
+    lines = [{"event": "start", "time": 0}, VERDICT]
     for step in range(0, 60, 10):
-        lines.append({"event": "metrics", "step": step, "values": {"train/loss": 0.4, "train/grad_norm": 0.1}})
-        lines.append({"event": "metrics", "step": step, "values": {**recalls, "val/mean_r1": 1.7, "val/loss": 0.4}})
-    lines.append({"event": "end", "status": "finished"})
+        lines.append(
+            {
+                "event": "metrics",
+                "time": 0,
+                "step": step,
+                "epoch": 0,
+                "values": {"train/loss": 0.4, "train/grad_norm": 0.1},
+            }
+        )
+        lines.append(
+            {
+                "event": "metrics",
+                "time": 0,
+                "step": step,
+                "epoch": 0,
+                "values": {**recalls, "val/mean_r1": 1.7, "val/loss": 0.4},
+            }
+        )
+    lines.append({"event": "end", "time": 0, "status": "finished"})
     (run / "ledger.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
 

@@ -34,7 +34,10 @@ def test_report_is_written_and_overwritten(folder, tmp_path):
         for _ in range(2):
             done = run_cli_in_process(f"runs={folder}", f"out={out}", "resamples=1000", main=report)
             assert (done.code, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[0] == "4 runs, 4 recipes; 1 unreadable ledger line skipped"
+    assert (
+        done.stdout.splitlines()[0]
+        == "4 runs, 4 recipes; 1 unreadable ledger line skipped: 20260104-000000-dddddd-0000/ledger.jsonl"
+    )
     page = out.read_text("utf-8")
     for words in ('"status":"running"', '"status":"killed"', '"better":"a"', '"job":0'):
         assert words in page
@@ -48,7 +51,10 @@ def test_runs_does_not_import_torch(folder):
     done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.index("20260104-000000") < done.stdout.index("20260101-000000"), "the newest first"
-    assert done.stdout.splitlines()[-1] == "4 runs, 4 shown; 1 unreadable ledger line skipped"
+    assert (
+        done.stdout.splitlines()[-1]
+        == "4 runs, 4 shown; 1 unreadable ledger line skipped: 20260104-000000-dddddd-0000/ledger.jsonl"
+    )
 
 
 @pytest.mark.parametrize(

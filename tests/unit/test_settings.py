@@ -46,3 +46,16 @@ def test_ascending_sorts_and_refuses_repeated_values():
     assert build(seeds=[2, 0, 1]).seeds == [0, 1, 2]
     with pytest.raises(ValidationError, match=r"\[1, 1\] must not repeat a value"):
         build(seeds=[1, 1])
+
+
+@pytest.mark.parametrize("values", [{"size": True}, {"sizes": [1, False]}, {"share": True}, {"size": 1, "flag": 1.5}])
+def test_exception_booleans_are_not_numbers(values):
+    class Example(Settings):
+        size: Annotated[int, Field(ge=0)] | None = None
+        sizes: list[int] = Field(default_factory=list)
+        share: float = 0.0
+        flag: bool | int = False
+
+    assert Example(flag=True, size=1).flag is True
+    with pytest.raises(ValidationError):
+        Example(**values)

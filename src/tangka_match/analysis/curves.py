@@ -1,6 +1,6 @@
 """Metric curves of a run, thinned for the report page or drawn into ``curves.png``."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,10 @@ Curve = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
 MAX_POINTS = 400
 """Most points kept of one curve: a chart is some 600 pixels wide."""
-MIN_POINTS = 60
+MIN_POINTS = 40
 """Fewest points kept of one curve, regardless of the number of curves."""
-PAGE_POINTS = 1_500_000
-"""Most points of all curves of a page (some 20 MB), as long as `MIN_POINTS` allows."""
+PAGE_POINTS = 350_000
+"""Most points of all curves of a page (some 4 MB), as long as `MIN_POINTS` allows."""
 PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("loss", ("train/loss", "val/loss")),
     ("recall, %", tuple(f"{VAL_PREFIX}{name}" for name in RECALLS)),
@@ -33,17 +33,21 @@ PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
-def read_curves(events: Sequence[Mapping[str, Any]], num_runs: int) -> dict[str, Curve]:
-    """Read the metric curves of a run for a report page, without values that are not finite.
+def read_curves(events: Iterable[Mapping[str, Any]], num_runs: int) -> dict[str, Curve]:
+    """Read the metric curves of a run with `metric_curves`, and thin them with `thin_curves`."""
+    return thin_curves(metric_curves(events, finite_only=True), num_runs)
+
+
+def thin_curves(curves: Mapping[str, MetricCurve], num_runs: int) -> dict[str, Curve]:
+    """Thin the metric curves of a run for a report page.
 
     Args:
-        events: Events of its ledger.
+        curves: Finite curves by the name of their metric.
         num_runs: Number of runs on the page; they share `PAGE_POINTS`.
 
     Returns:
         Thinned curves by the name of their metric.
     """
-    curves = metric_curves(events, finite_only=True)
     most = PAGE_POINTS // max(1, num_runs * len(curves))
     most = max(MIN_POINTS, min(MAX_POINTS, most))
     return {name: thin(np.asarray(steps), np.asarray(values), most) for name, (steps, values) in curves.items()}

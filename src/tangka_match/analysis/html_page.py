@@ -32,11 +32,12 @@ def html_page(
         body: Body, as HTML.
         style: CSS, appended to ``page.css``, which all pages share.
         script: JavaScript module, run after the page has loaded.
-        data: Plain values by element id, embedded as JSON blocks.
+        data: Plain values by element id, embedded as JSON blocks; a function makes its value when it is needed.
         generator: Name of the program that wrote the page, for tools.
     """
     blocks = "".join(
-        f'<script type="application/json" id="{escape(name)}">{json_block(value)}</script>'
+        f'<script type="application/json" id="{escape(name)}">'
+        f"{json_block(value() if callable(value) else value)}</script>"
         for name, value in (data or {}).items()
     )
     allowed = f" script-src '{_source_hash(script)}';" if script else ""

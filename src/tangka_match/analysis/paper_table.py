@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tangka_match.analysis.comparison import better
 from tangka_match.analysis.folds import by_seed, describe_folds, pooled_result
-from tangka_match.analysis.report.payload import Verdict
+from tangka_match.analysis.report.verdicts import Verdict
 from tangka_match.analysis.runs.differences import choose_columns, differing_keys, short_names, short_value
 from tangka_match.analysis.runs.selection import FOLD, Recipe, best_first
 from tangka_match.analysis.significance import LEVEL, Difference

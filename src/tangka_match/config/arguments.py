@@ -3,7 +3,7 @@
 import inspect
 import json
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -14,6 +14,13 @@ from tangka_match.errors import ConfigError
 from tangka_match.models.registry import built_in_name
 from tangka_match.registry import Registered, find_registered, registered_name, registered_names
 
+HYDRA_KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "_args_": (lambda value: isinstance(value, list), "a list of arguments"),
+    "_partial_": (lambda value: isinstance(value, bool), "true or false"),
+    "_recursive_": (lambda value: isinstance(value, bool), "true or false"),
+    "_convert_": (lambda value: value in ("none", "partial", "object", "all"), "none, partial, object or all"),
+}
+"""Keys that Hydra reads when it builds a node, with what they may hold."""
 ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
 
 
@@ -34,12 +41,17 @@ def argument_faults(name: str, node: dict[str, Any], filled_later: set[str]) -> 
     target = node.get("_target_", "")
     try:
         callable_ = locate(target)
+        parameters = _parameters(callable_)
     except ConfigError as error:
         return [f"{name}._target_={target!r}: {error}"]
-    parameters = inspect.signature(callable_).parameters
+    faults = [
+        f"{name}.{key}={node[key]!r}: it must be {allowed}"
+        for key, (fits, allowed) in HYDRA_KEYS.items()
+        if key in node and not fits(node[key])
+    ]
     given = {key: value for key, value in node.items() if not key.startswith("_")}
     settable = [key for key in parameters if key not in filled_later]
-    faults = [
+    faults += [
         f"{name}.{key}: {target} takes no such argument.{nearest(key, settable)}"
         for key in sorted(set(given) - set(parameters))
     ]
@@ -100,13 +112,19 @@ def _stored_name(target: str) -> str:
 
 
 def locate(target: str) -> Callable[..., Any]:
-    """Return the class or function that a ``_target_`` names; Hydra's own function also logs its failures."""
+    """Return the class or function that a ``_target_`` names; Hydra's own function also logs its failures.
+
+    Raises:
+        ConfigError: If it is not text, or names nothing that can be called.
+    """
+    if not isinstance(target, str):
+        raise ConfigError("give the dotted name of a class")
     if entry := _registered(target):
         return entry.target
     module_name, _, name = target.rpartition(".")
     try:
         module = import_module(module_name) if module_name else None
-    except ImportError as error:
+    except Exception as error:  # what is imported may do anything
         raise ConfigError(f"cannot be imported ({error})") from error
     known = {key: found for key in dir(module) if callable(found := getattr(module, key))}
     if name not in known:
@@ -119,6 +137,13 @@ def accepts(callable_: Callable[..., Any], name: str, value: Any) -> bool:
     """Return whether an argument accepts a value, by its annotation; one without an annotation accepts all."""
     types = _types(callable_)
     return name not in types or _fits(value, types[name])
+
+
+def _parameters(callable_: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(callable_).parameters
+    except (TypeError, ValueError) as error:
+        raise ConfigError("its arguments cannot be known; write a function that calls it") from error
 
 
 def _types(callable_: Callable[..., Any]) -> dict[str, Any]:

@@ -84,18 +84,20 @@ def build_plan(config: DictConfig, overrides: Sequence[str] = (), *, on_this_mac
     )
 
 
-def build_writer(config: DictConfig) -> SetWriter:
+def build_writer(data: DictConfig) -> SetWriter:
     """Build the writer of a data set from ``data.writer``.
 
     Args:
-        config: Config as composed by Hydra.
+        data: Group ``data`` of a config as composed by Hydra.
 
     Raises:
         ConfigError: If ``data.writer`` is missing or has faults.
     """
-    node = config.data.get("writer")
+    node = data.get("writer")
     if node is None:
         raise ConfigError("data.writer is not set: this data set cannot be written; use data=demo or data=demo_small")
+    if not OmegaConf.is_dict(node):
+        raise ConfigError(f"data.writer={node!r} must hold the settings of a writer; use data=demo or data=demo_small")
     plain: dict[str, Any] = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     raise_faults(argument_faults("data.writer", plain, set()))
     return _build(node)

@@ -16,6 +16,7 @@ from tangka_match.training.trainer import ALLOWED_ARGUMENTS, REFUSED_ARGUMENTS
 SETTINGS = tuple(RunSettings.model_fields)
 BUILT_BY_TARGET = ("data", "model", "loss", "optimizer", "scheduler")
 """Groups that are built by their ``_target_``; ``callbacks`` holds any number of such nodes."""
+GROUPS_OF_SETTINGS = ("paths", "augmentation", "distillation", "training", "trainer", "logger")
 GROUPS = (*SETTINGS, *BUILT_BY_TARGET, "callbacks")
 FILLED_LATER = {
     "data": {"seed", "tokenizer"},
@@ -42,6 +43,7 @@ def check_config(config: DictConfig) -> tuple[RunSettings, dict[str, Any]]:
     """
     plain = with_current_targets(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     plain = with_registered_names(plain)
+    raise_faults(_shape_faults(plain))
     faults = [
         f"{name}: there is no such setting.{nearest(name, list(GROUPS))}"
         for name in plain
@@ -63,6 +65,23 @@ def check_config(config: DictConfig) -> tuple[RunSettings, dict[str, Any]]:
     raise_faults(faults)
     assert settings is not None
     return settings, plain | {"callbacks": _unresolved(config.get("callbacks"))}
+
+
+def _shape_faults(plain: dict[str, Any]) -> list[str]:
+    """Find groups that are missing or hold a single value, and names of classes that are not text."""
+    groups = (*BUILT_BY_TARGET, *GROUPS_OF_SETTINGS, *(["callbacks"] if plain.get("callbacks") is not None else []))
+    wrong = [name for name in groups if not isinstance(plain.get(name), dict)]
+    faults = [
+        f"{name} is missing: choose one of conf/{name} with {name}=<name>"
+        if name not in plain
+        else f"{name}={plain[name]!r}: it must hold settings; choose one of conf/{name} with {name}=<name>"
+        for name in wrong
+    ]
+    return faults + [
+        f"{name}._target_={plain[name].get('_target_')!r}: give the dotted name of a class"
+        for name in BUILT_BY_TARGET
+        if name not in wrong and not isinstance(plain[name].get("_target_"), str)
+    ]
 
 
 def _unresolved(node: DictConfig | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Faults of the files in ``conf/`` that Hydra passes over in silence, or reports without their place."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from hydra.plugins.config_source import ConfigSource
@@ -30,8 +31,9 @@ def check_chosen_files(folder: Path, words: list[str]) -> None:
         group, equals, names = word.lstrip("+").partition("=")
         for name in names.strip("[]").split(",") if equals else []:
             path = folder / group / f"{name.strip()}.yaml"
-            if group and path.is_file():
-                _check(path, is_experiment=group == "experiment")
+            with suppress(OSError):  # no file has a name of thousands of characters
+                if group and path.is_file():
+                    _check(path, is_experiment=group == "experiment")
 
 
 def _check(path: Path, *, is_experiment: bool) -> None:

@@ -24,7 +24,7 @@ WORKER_TRACEBACK = re.compile(
 )
 UNKNOWN_KEY = re.compile(r"Could not (?:override|delete from config\.?|append to config\.?) ?'?([\w./@]+)'?")
 AMBIGUOUS = re.compile(r"Ambiguous value for argument '(.*)'$", re.MULTILINE)
-ALREADY_SET = re.compile(r"An item is already at '([\w./@]+)'")
+ALREADY_SET = re.compile(r"An item is already at '([^']+)'")
 NEEDS_MULTIRUN = re.compile(r"Sweep parameters '(.*)' requires --multirun", re.DOTALL)
 SEVERAL_VALUES = (
     "several values need -m, which runs each of them; an interval needs -m hydra/sweeper=study, which searches it"

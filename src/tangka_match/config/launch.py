@@ -11,9 +11,11 @@ from yaml import YAMLError
 from tangka_match.config.build import build_plan
 from tangka_match.config.check import GROUPS
 from tangka_match.config.saved_targets import ARGUMENTS, TARGET, check_saved_targets
-from tangka_match.errors import ConfigError
+from tangka_match.errors import ConfigError, DataFormatError
 from tangka_match.records.run_files import LAST
 from tangka_match.records.run_folder import RunFolder, find_run
+from tangka_match.records.saved_files import read_mapping
+from tangka_match.records.schema import CONFIG
 from tangka_match.records.setting_names import ADDED_SETTINGS, COMMAND_KEYS
 from tangka_match.training.distributed import is_main_process, processes_started
 from tangka_match.training.process import environment_variable
@@ -140,7 +142,11 @@ def _data_sets(config: DictConfig) -> list[DictConfig]:
 def _load(path: Path) -> DictConfig:
     """Load the config of a run; settings that were added after it was saved get their defaults."""
     try:
+        read_mapping(path, CONFIG)  # in bounded time and memory, which OmegaConf does not promise
         saved = OmegaConf.load(path)
+    except DataFormatError as error:
+        what = "cannot be read as YAML" if isinstance(error.__cause__, YAMLError) else "not the config of a run"
+        raise ConfigError(f"{path}: {what} ({error}); correct it, or start a new run") from error
     except (OSError, YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML ({error}); correct it, or start a new run") from error
     required = [name for name in GROUPS if name not in ADDED_SETTINGS]

@@ -2,17 +2,24 @@
 
 import mmap
 import os
+import tokenize
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tangka_match.errors import DataFormatError
 
+BAD_HEADER = (
+    *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, RecursionError, SyntaxError, TypeError),
+    *(ValueError, tokenize.TokenError),
+)
+"""What numpy raises on damaged headers."""
 ZERO_BLOCK = 2**20
 """Bytes written at once to a reserved file, where the system cannot reserve space."""
 
@@ -49,9 +56,7 @@ def read_npy_header(path: str | Path) -> NpyHeader:
     path = Path(path).absolute()
     try:
         with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran_order, dtype = read(file)
+            shape, fortran_order, dtype = parse_header(file)
             offset = file.tell()
     except OSError as error:
         raise DataFormatError(f"{path}: cannot be opened ({error.strerror}). Check data.root.") from error
@@ -70,6 +75,27 @@ def read_npy_header(path: str | Path) -> NpyHeader:
         )
     _check_size(path, offset + prod(shape) * dtype.itemsize)
     return NpyHeader(path, shape, dtype, offset)
+
+
+def parse_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read shape, Fortran order and dtype from the start of a ``.npy`` file.
+
+    Raises:
+        ValueError: If it is damaged; numpy also raises other errors where a header is not a Python literal.
+    """
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about headers of Python 2, and of damaged ones
+            shape, is_fortran, dtype = read(file)
+    except BAD_HEADER as error:
+        raise ValueError(
+            f"damaged header: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from error
+    if not all(type(size) is int and size >= 0 for size in shape):
+        raise ValueError(f"damaged header: shape {shape}")
+    return shape, is_fortran, dtype
 
 
 def _check_size(path: Path, expected: int) -> None:

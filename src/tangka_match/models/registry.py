@@ -92,7 +92,8 @@ def build_matcher(spec: Mapping[str, object], *, vocab_size: int, feature_dim: i
         raise CheckpointError(f"the checkpoint does not give {target} the arguments {missing}")
     try:
         return model(vocab_size=vocab_size, feature_dim=feature_dim, num_regions=num_regions, **arguments)
-    except (TypeError, ValueError) as error:  # ConfigError, or what a class of another package raises
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        # ConfigError, or what torch and classes of other packages raise
         raise CheckpointError(f"the checkpoint describes an impossible model: {error}") from error
 
 

@@ -1,19 +1,46 @@
 """Metric curves of a run, read from the events of its ledger."""
 
 import math
+from array import array
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tangka_match.metric_names import DEFAULT_MONITOR
+from tangka_match.records.history import History
 
-MetricCurve = tuple[list[int], list[float]]
+MetricCurve = tuple["array[int]", "array[float]"]
 """Optimizer steps done, counted from 1, and the value of the metric after each of them."""
+
+
+class CurveCollector:
+    """Curves of all logged metrics, gathered event by event.
+
+    The ledger numbers optimizer steps from 0; curves count the steps done. A point takes 16 bytes.
+
+    Args:
+        finite_only: Whether to leave out NaN and infinite values.
+    """
+
+    def __init__(self, *, finite_only: bool = False) -> None:
+        self.curves: dict[str, MetricCurve] = {}
+        self._finite_only = finite_only
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Take an event of the ledger into account."""
+        if event["event"] != "metrics":
+            return
+        done, curves = event["step"] + 1, self.curves
+        for name, value in event["values"].items():
+            if self._finite_only and not math.isfinite(value):
+                continue
+            curve = curves.get(name)
+            if curve is None:
+                curve = curves[name] = (array("q"), array("d"))
+            curve[0].append(done)
+            curve[1].append(value)
 
 
 def metric_curves(events: Iterable[Mapping[str, Any]], *, finite_only: bool = False) -> dict[str, MetricCurve]:
     """Read the curve of every logged metric.
-
-    The ledger numbers optimizer steps from 0; curves count the steps done.
 
     Args:
         events: Events of a ledger.
@@ -23,18 +50,12 @@ def metric_curves(events: Iterable[Mapping[str, Any]], *, finite_only: bool = Fa
         Curves by the name of their metric.
 
     >>> metric_curves([{"event": "start"}, {"event": "metrics", "step": 3, "values": {"train/loss": 0.5}}])
-    {'train/loss': ([4], [0.5])}
+    {'train/loss': (array('q', [4]), array('d', [0.5]))}
     """
-    curves: dict[str, MetricCurve] = {}
+    collector = CurveCollector(finite_only=finite_only)
     for event in events:
-        if event["event"] != "metrics":
-            continue
-        for name, value in event["values"].items():
-            if math.isfinite(value) or not finite_only:
-                steps, values = curves.setdefault(name, ([], []))
-                steps.append(int(event["step"]) + 1)
-                values.append(value)
-    return curves
+        collector.add(event)
+    return collector.curves
 
 
 def best_validation(events: Iterable[Mapping[str, Any]]) -> tuple[int, Mapping[str, float]] | None:
@@ -46,12 +67,7 @@ def best_validation(events: Iterable[Mapping[str, Any]]) -> tuple[int, Mapping[s
     Returns:
         Optimizer steps done and all metrics logged by that validation; ``None`` before the first validation.
     """
-    validations = [
-        event
-        for event in events
-        if event["event"] == "metrics" and math.isfinite(event["values"].get(DEFAULT_MONITOR, math.nan))
-    ]
-    if not validations:
-        return None
-    best = max(validations, key=lambda event: float(event["values"][DEFAULT_MONITOR]))
-    return int(best["step"]) + 1, best["values"]
+    history = History()
+    for event in events:
+        history.add(event)
+    return history.best

@@ -14,16 +14,26 @@ Each line is ``{"event": ..., "time": seconds since 1970, ...}``. Events:
 """
 
 import fcntl
+import itertools
 import json
+import math
 import os
+import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from pydantic import ValidationError
 
 from tangka_match.files import naming
+from tangka_match.records.schema import EVENT, OTHER_EVENT
 
-LATEST = 2.0**40
-"""Upper bound of plausible times, in seconds since 1970; a later time means that the line is damaged."""
+MAX_LINE = 1 << 18
+"""Longest line that is parsed, in bytes; the lines that are written have a few hundred."""
+LONG_INTEGER = re.compile(rb": *-?\d{17,}(?![\d.eE])")
+RESUME = b'"resume"'
+UNKNOWN_KIND = "union_tag_invalid"
 
 
 class Ledger:
@@ -46,44 +56,75 @@ class Ledger:
         append_line(self.path, event_line(event, fields), flush=event not in ("metrics", "checkpoint"))
 
 
-class LedgerContent(NamedTuple):
-    """Content of a ledger.
-
-    Attributes:
-        events: Valid events, in order.
-        skipped: Number of lines that hold no valid event, because a kill cut them off or they are damaged.
-    """
-
-    events: list[dict[str, Any]]
-    skipped: int
-
-
-def read_ledger(path: Path) -> list[dict[str, Any]]:
-    """Return the events of `scan_ledger`."""
-    return scan_ledger(path).events
-
-
-def scan_ledger(path: Path) -> LedgerContent:
-    """Read a ledger without the metrics that a resumed run logged again.
+class LedgerLines:
+    """Valid events of a ledger, read one by one, without the metrics that a resumed run logged again.
 
     A killed run resumes from its last checkpoint and repeats the steps after it. The ledger then holds the ``metrics``
-    of these steps twice; only the later ones are returned.
+    of these steps twice; only the later ones are returned. Lines that hold no valid event, because a kill cut them off
+    or they are damaged, are skipped and counted.
 
     Args:
         path: A ``ledger.jsonl``.
+
+    Attributes:
+        skipped: Number of lines skipped so far.
     """
-    events: list[dict[str, Any]] = []
-    skipped = 0
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            event = parse_line(line)
-            if event is None or not _is_valid(event):
-                skipped += bool(line.strip())
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.skipped = 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Read the file twice: first the few lines on which the others depend."""
+        self.skipped = 0
+        size = self._path.stat().st_size  # a running run may add lines meanwhile
+        kept_below = _smallest_to_come(list(_resumes(self._path, size))) if _holds(self._path, RESUME) else []
+        for number, line in _lines(self._path, size):
+            if not line.strip():
                 continue
-            if event["event"] == "resume":
-                events = [e for e in events if e["event"] != "metrics" or e["step"] < event["step"]]
-            events.append(event)
-    return LedgerContent(events, skipped)
+            event = parse_event(line)
+            if event is None:
+                self.skipped += 1
+                continue
+            while kept_below and kept_below[-1][0] <= number:
+                kept_below.pop()
+            if event["event"] != "metrics" or not kept_below or event["step"] < kept_below[-1][1]:
+                yield event
+
+
+def read_ledger(path: Path) -> list[dict[str, Any]]:
+    """Return the valid events of a ledger; see `LedgerLines`."""
+    return list(LedgerLines(path))
+
+
+def _lines(path: Path, size: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the numbered lines of the first ``size`` bytes; of a line that is too long, only its start."""
+    with path.open("rb") as file:
+        number = read = 0
+        while read < size and (line := file.readline(MAX_LINE + 1)):
+            number, read = number + 1, read + len(line)
+            yield number, line
+            while len(line) > MAX_LINE and not line.endswith(b"\n"):
+                line = file.readline(MAX_LINE + 1)
+                read += len(line)
+
+
+def _resumes(path: Path, size: int) -> Iterator[tuple[int, int]]:
+    """Yield line and step of each valid ``resume`` event."""
+    for number, line in _lines(path, size):
+        event = parse_event(line) if RESUME in line else None
+        if event is not None and event["event"] == "resume":
+            yield number, event["step"]
+
+
+def _smallest_to_come(resumes: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the lines of resumes, last first, each with the smallest step of it and those after it.
+
+    >>> _smallest_to_come([(4, 30), (7, 10), (9, 20)])
+    [(9, 20), (7, 10), (4, 10)]
+    """
+    smallest = itertools.accumulate((step for _, step in reversed(resumes)), min)
+    return [(number, step) for (number, _), step in zip(reversed(resumes), smallest, strict=True)]
 
 
 def event_line(event: str, fields: dict[str, Any]) -> str:
@@ -124,22 +165,31 @@ def parse_line(line: str | bytes) -> dict[str, Any] | None:
     return event if isinstance(event, dict) else None
 
 
-def _is_valid(event: dict[str, Any]) -> bool:
-    """Whether an event has the fields that readers of its kind rely on."""
-    kind, step, values = event.get("event"), event.get("step"), event.get("values", {})
-    if not isinstance(kind, str) or not _is_time(event.get("time", 0.0)):
-        return False
-    if kind in ("metrics", "resume") and not (isinstance(step, int) and _is_number(step)):
-        return False
-    if kind == "metrics" and not (isinstance(values, dict) and all(map(_is_number, values.values()))):
-        return False
-    return kind != "end" or isinstance(event.get("status"), str)
+def parse_event(line: bytes) -> dict[str, Any] | None:
+    """Parse one event of a ledger; ``None`` if the line does not hold a valid one."""
+    if len(line) > MAX_LINE:
+        return None
+    try:
+        event = EVENT.validate_json(line)
+    except ValidationError as error:
+        return _other_event(line) if error.errors(include_url=False)[0]["type"] == UNKNOWN_KIND else None
+    # An integer of hundreds of digits, which no writer writes, became infinite.
+    return None if math.inf in event.get("values", {}).values() and LONG_INTEGER.search(line) else event
 
 
-def _is_number(value: object) -> bool:
-    """Whether a value converts to float; NaN and infinity do, integers of 2^53 and more are taken for damage."""
-    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53)
+def _other_event(line: bytes) -> dict[str, Any] | None:
+    try:
+        return OTHER_EVENT.validate_json(line)
+    except ValidationError:
+        return None
 
 
-def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LATEST
+def _holds(path: Path, word: bytes) -> bool:
+    """Whether a file holds a word; far faster than going through its lines."""
+    with path.open("rb") as file:
+        before = b""
+        while block := file.read(MAX_LINE):
+            if word in before + block:
+                return True
+            before = block[-len(word) :]
+    return False

@@ -1,16 +1,18 @@
 """Past runs with the same settings, data and code as a planned one, to reuse or to resume."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from tangka_match.errors import TrainingError
+from tangka_match.errors import DataFormatError, TrainingError
 from tangka_match.records.environment import CodeVersion, known_version
-from tangka_match.records.ledger import parse_line
+from tangka_match.records.ledger import MAX_LINE, parse_event
 from tangka_match.records.run_folder import RunFolder, config_hash, decisive_settings
+from tangka_match.records.saved_files import read_mapping
+from tangka_match.records.schema import CONFIG
 
+logger = logging.getLogger(__name__)
 TAIL_BYTES = 4096
 """Number of bytes at the end of a ledger that are read to find its last event."""
 
@@ -51,7 +53,11 @@ def find_runs(runs: Path, config: dict[str, Any], fingerprint: str, code: CodeVe
     found = []
     # Run ids contain the hash of the config, so only few ledgers are opened.
     for path in sorted(runs.glob(f"*-{digest}-*/ledger.jsonl"), reverse=True):
-        start, last = _first_and_last_event(path)
+        try:
+            start, last = _first_and_last_event(path)
+        except OSError as error:
+            logger.warning("%s cannot be read (%s): this run is not reused", path, error.strerror)
+            continue
         if start.get("config_hash") != digest or start.get("data_fingerprint") != fingerprint:
             continue
         if start.get("parent"):  # a continuation differs from a run that had this length from the start
@@ -59,7 +65,10 @@ def find_runs(runs: Path, config: dict[str, Any], fingerprint: str, code: CodeVe
         if code is not None and code != known_version(start.get("git_commit"), str(start.get("sources"))):
             continue
         saved = _saved_config(path.parent / "config.yaml")
-        if saved is None or decisive_settings(saved) != decisive:
+        if saved is None:
+            logger.warning("%s: damaged or missing: this run is not reused", path.parent / "config.yaml")
+            continue
+        if decisive_settings(saved) != decisive:
             continue
         run_id = path.parent.name
         checkpoints = Path(saved["paths"]["checkpoints"]) / saved["name"] / run_id
@@ -71,16 +80,16 @@ def find_runs(runs: Path, config: dict[str, Any], fingerprint: str, code: CodeVe
 def _first_and_last_event(ledger: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the first and the last event without the events between them."""
     with ledger.open("rb") as file:
-        first = parse_line(file.readline()) or {}
+        first = parse_event(file.readline(MAX_LINE)) or {}
         file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
-        events = [event for line in file.read().splitlines() if (event := parse_line(line))]
+        events = [event for line in file.read().splitlines() if (event := parse_event(line))]
     return first, events[-1] if events else {}
 
 
 def _saved_config(path: Path) -> dict[str, Any] | None:
     """Read the config of a run; ``None`` if the file is missing or damaged."""
     try:
-        saved = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, ValueError):
+        saved = read_mapping(path, CONFIG)
+    except (OSError, DataFormatError):
         return None
-    return saved if isinstance(saved, dict) and "paths" in saved and "name" in saved else None
+    return saved if isinstance(saved.get("paths", {}).get("checkpoints"), str) and "name" in saved else None

@@ -2,24 +2,24 @@
 
 import errno
 import fcntl
-import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from pydantic import TypeAdapter
 
-from tangka_match.errors import ConfigError
-from tangka_match.records.ledger import scan_ledger
+from tangka_match.errors import ConfigError, DataFormatError
+from tangka_match.records.curves import CurveCollector, MetricCurve
+from tangka_match.records.history import History
+from tangka_match.records.ledger import LedgerLines
+from tangka_match.records.saved_files import read_mapping
+from tangka_match.records.schema import CONFIG, ENVIRONMENT, RESULT
 
 LEDGER = "ledger.jsonl"
 LAST = "last"
 """Accepted in place of a run id; means the run that was started last."""
-
-# The C parser is ten times as fast, but some builds of PyYAML lack it.
-YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,19 @@ class RunFiles:
 
     Args:
         path: Run folder.
-        events: Valid events of the ledger, in order.
+        history: Summary of the valid events of the ledger.
         skipped: Number of ledger lines that hold no valid event.
         config: Composed config; empty if it cannot be read.
         result: Results of the best checkpoint; empty until the run has finished.
         environment: Command, package versions and hardware.
         held: Whether a process is running it now.
         has_ranks: Whether it has the ranks per query that comparisons need.
-        problems: Names of unreadable files, each with the reason.
+        problems: Names of damaged files, each with the reason.
+        curves: Finite values of all metrics, if they were asked for.
     """
 
     path: Path
-    events: list[dict[str, Any]]
+    history: History
     skipped: int
     config: dict[str, Any]
     result: dict[str, Any]
@@ -47,6 +48,7 @@ class RunFiles:
     held: bool
     has_ranks: bool
     problems: tuple[str, ...]
+    curves: Mapping[str, MetricCurve] = field(default_factory=dict)
 
 
 def find_run_folders(root: Path) -> list[Path]:
@@ -73,29 +75,33 @@ def find_run_folders(root: Path) -> list[Path]:
     return sorted(found, key=lambda path: (path.name, path))
 
 
-def read_run_files(path: Path) -> RunFiles:
+def read_run_files(path: Path, *, with_curves: bool = False) -> RunFiles:
     """Read a run folder; missing or damaged files are left empty, and damage is noted in ``problems``.
 
     Args:
         path: Run folder.
+        with_curves: Whether to keep the values of all metrics.
     """
     problems: list[str] = []
-    events: list[dict[str, Any]] = []
-    skipped = 0
+    history, collector, lines = History(), CurveCollector(finite_only=True), LedgerLines(path / LEDGER)
     try:
-        events, skipped = scan_ledger(path / LEDGER)
+        for event in lines:
+            history.add(event)
+            if with_curves:
+                collector.add(event)
     except OSError as error:
         problems.append(f"{LEDGER}: {error.strerror}")
     return RunFiles(
         path=path,
-        events=events,
-        skipped=skipped,
-        config=_mapping(path / "config.yaml", problems),
-        result=_mapping(path / "result.json", problems),
-        environment=_mapping(path / "environment.json", problems),
+        history=history,
+        skipped=lines.skipped,
+        config=_mapping(path / "config.yaml", CONFIG, problems),
+        result=_mapping(path / "result.json", RESULT, problems),
+        environment=_mapping(path / "environment.json", ENVIRONMENT, problems),
         held=_is_held(path / ".lock"),
         has_ranks=(path / "ranks.csv").is_file(),
         problems=tuple(problems),
+        curves=collector.curves,
     )
 
 
@@ -125,19 +131,14 @@ def choose_run(known: Sequence[str], run_id: str, setting: str, runs: Path) -> s
     )
 
 
-def _mapping(path: Path, problems: list[str]) -> dict[str, Any]:
+def _mapping(path: Path, schema: TypeAdapter[Any], problems: list[str]) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else yaml.load(text, YamlLoader)  # noqa: S506 - a safe one
+        return read_mapping(path, schema)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        problems.append(f"{path.name}: {str(error).splitlines()[0]}")
+    except DataFormatError as error:
+        problems.append(str(error))
         return {}
-    if not isinstance(content, dict):
-        problems.append(f"{path.name}: not a mapping")
-        return {}
-    return content
 
 
 def _is_held(lock: Path) -> bool:

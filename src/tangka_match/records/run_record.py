@@ -1,10 +1,8 @@
 """Record of a run: a summary of its folder as plain values."""
 
 import math
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +11,15 @@ from rich.progress import track
 
 from tangka_match.errors import count
 from tangka_match.metric_names import METRICS, VAL_PREFIX
-from tangka_match.records.curves import best_validation
-from tangka_match.records.run_files import RunFiles, read_run_files
+from tangka_match.records.history import Clock
+from tangka_match.records.run_files import LEDGER, RunFiles, read_run_files
 from tangka_match.records.setting_names import with_current_targets, with_first_names
 from tangka_match.records.working_time import WorkingTime, read_working_time
 
+NAMED = 3
+"""Most damaged files that a message names."""
 RUNNING, KILLED = "running", "killed"
 """Statuses of a run whose ledger has no ``end`` event: if a process holds its lock, and if none does."""
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Working time at each logged step; the time between a stop and a resume is not counted.
-
-    Args:
-        steps: Optimizer steps done, ascending.
-        seconds: Working time since the start, in seconds.
-    """
-
-    steps: tuple[int, ...]
-    seconds: tuple[float, ...]
-
-    def seconds_per_step(self) -> float | None:
-        """Return the median time per optimizer step, including validation and checkpoints; ``None`` if unknown."""
-        moments = zip(self.steps, self.seconds, strict=True)
-        rates = [(end - start) / (last - first) for (first, start), (last, end) in pairwise(moments) if last > first]
-        return statistics.median(rates) if rates else None
 
 
 @dataclass(frozen=True)
@@ -107,29 +88,29 @@ class RunRecord:
     problems: tuple[str, ...]
 
 
-def read_records(folders: Sequence[Path], keep: Callable[[RunFiles], None] = lambda files: None) -> list[RunRecord]:
+def read_records(folders: Sequence[Path], keep: Callable[[RunFiles], None] | None = None) -> list[RunRecord]:
     """Read run folders and summarise them, with a progress bar.
 
     Args:
         folders: Run folders.
-        keep: Callback with the files of each run, to extract data that the record does not hold.
+        keep: Callback with the files and curves of each run, to extract data that the record does not hold.
     """
     records = []
     console = rich.get_console()
     for folder in track(folders, "reading runs", console=console, transient=True, disable=not console.is_terminal):
-        files = read_run_files(folder)
-        keep(files)
+        files = read_run_files(folder, with_curves=keep is not None)
+        if keep is not None:
+            keep(files)
         records.append(make_record(files))
     return records
 
 
 def make_record(files: RunFiles) -> RunRecord:
     """Summarise a run; fields that its files lack stay empty."""
-    events, config, result, environment = files.events, files.config, files.result, files.environment
-    start: Mapping[str, Any] = next((event for event in events if event["event"] == "start"), {})
-    status = _status(events, held=files.held)
-    best_step, best = best_validation(events) or (None, {})
-    clock, seconds = _clock(events)
+    history, config, result, environment = files.history, files.config, files.result, files.environment
+    start, clock = history.start, files.history.clock
+    status = history.status or (RUNNING if files.held else KILLED)
+    best_step, best = history.best or (None, {})
     held_out = result.get("held_out")
     scored = held_out if isinstance(held_out, Mapping) else result
     return RunRecord(
@@ -144,9 +125,9 @@ def make_record(files: RunFiles) -> RunRecord:
         overrides=_texts(start.get("overrides")),
         started=_number(start.get("time")),
         clock=clock,
-        seconds=seconds,
-        working_time=read_working_time(events),
-        steps=clock.steps[-1] if clock.steps else 0,
+        seconds=history.seconds,
+        working_time=read_working_time(history.phases),
+        steps=int(clock.steps[-1]) if len(clock.steps) else 0,
         best_step=_whole(result.get("best_step")) or best_step,
         metrics=_metrics(scored.get("metrics", result.get("val_metrics")))
         or _metrics({k.removeprefix(VAL_PREFIX): v for k, v in best.items()}),
@@ -158,7 +139,7 @@ def make_record(files: RunFiles) -> RunRecord:
         num_parameters=_whole(start.get("num_parameters")),
         queries=_queries(scored),
         command=_text(environment.get("command")),
-        verdicts=_verdicts(events),
+        verdicts=tuple(history.verdicts),
         has_ranks=files.has_ranks and status == "finished",
         skipped=files.skipped,
         problems=files.problems,
@@ -166,10 +147,16 @@ def make_record(files: RunFiles) -> RunRecord:
 
 
 def damage(runs: Sequence[RunRecord]) -> list[str]:
-    """Describe the unreadable parts of the runs; empty if everything was read."""
-    lines, files = sum(run.skipped for run in runs), sum(len(run.problems) for run in runs)
-    described = [f"{count(lines, 'unreadable ledger line')} skipped"] if lines else []
-    return described + ([count(files, "unreadable file")] if files else [])
+    """Count and name the damaged parts of the runs, which were skipped, in one text; empty if everything was read."""
+    lines = sum(run.skipped for run in runs)
+    files = [f"{run.run_id}/{problem}" for run in runs for problem in run.problems]
+    names = [f"{run.run_id}/{LEDGER}" for run in runs if run.skipped] + files
+    if not names:
+        return []
+    found = [count(lines, "unreadable ledger line")] if lines else []
+    found += [count(len(files), "unreadable file")] if files else []
+    more = [f"and {len(names) - NAMED} more"] if len(names) > NAMED else []
+    return [f"{' and '.join(found)} skipped: {', '.join([*names[:NAMED], *more])}"]
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -190,34 +177,6 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _queries(result: Mapping[str, Any]) -> tuple[int, int] | None:
     images, captions = (_whole(result.get(key)) for key in ("num_images", "num_captions"))
     return None if images is None or captions is None else (images, captions)
-
-
-def _verdicts(events: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
-    return tuple((str(event.get("code")), str(event.get("message"))) for event in events if event["event"] == "verdict")
-
-
-def _status(events: Sequence[Mapping[str, Any]], *, held: bool) -> str:
-    last = next((event for event in reversed(events) if event["event"] in ("start", "resume", "end")), None)
-    if last is not None and last["event"] == "end":
-        return str(last["status"])
-    return RUNNING if held else KILLED
-
-
-def _clock(events: Sequence[Mapping[str, Any]]) -> tuple[Clock, float]:
-    steps: list[int] = []
-    seconds: list[float] = []
-    work, last = 0.0, None
-    for event in events:
-        time = _number(event.get("time"))
-        if time is None:
-            continue
-        if last is not None and event["event"] != "resume":
-            work += max(0.0, time - last)
-        last = time
-        if event["event"] == "metrics":
-            steps.append(int(event["step"]) + 1)
-            seconds.append(work)
-    return Clock(tuple(steps), tuple(seconds)), work
 
 
 def _metrics(values: Any) -> dict[str, float]:

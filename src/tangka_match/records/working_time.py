@@ -1,6 +1,5 @@
 """Where the working time of a run went: seconds by phase, and what the GPU did meanwhile."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,26 +58,15 @@ def read_working_time(events: Iterable[Mapping[str, Any]]) -> WorkingTime:
     """Add up the events ``phases`` of a ledger: one per epoch and process, those of a resumed run included.
 
     Args:
-        events: Events of the ledger; fields that do not hold numbers are ignored.
+        events: Valid events of a ledger; others than ``phases`` are ignored.
     """
-    found = [event for event in events if event.get("event") == "phases" and isinstance(event.get("seconds"), Mapping)]
-    parts = [{phase: _number(event["seconds"].get(phase)) or 0.0 for phase in PHASES} for event in found]
-    totals = {phase: sum(part[phase] for part in parts) for phase in PHASES}
-    peaks = [peak for event in found if (peak := _number(event.get("peak_memory_mib"))) is not None]
-    busy = [
-        (share, sum(part.values()))
-        for event, part in zip(found, parts, strict=True)
-        if (share := _number(event.get("gpu_busy"))) is not None
-    ]
-    weight = sum(seconds for _, seconds in busy)
+    found = [event for event in events if event["event"] == "phases"]
+    totals = {phase: sum(event["seconds"].get(phase, 0.0) for event in found) for phase in PHASES}
+    measured = [event for event in found if "gpu_busy" in event]
+    weights = [sum(event["seconds"].values()) for event in measured]
+    busy = sum(event["gpu_busy"] * weight for event, weight in zip(measured, weights, strict=True))
     return WorkingTime(
         seconds={phase: seconds for phase, seconds in totals.items() if seconds > 0},
-        gpu_busy=sum(share * seconds for share, seconds in busy) / weight if weight > 0 else None,
-        peak_memory_mib=max(peaks, default=None),
+        gpu_busy=busy / sum(weights) if sum(weights) > 0 else None,
+        peak_memory_mib=max((event["peak_memory_mib"] for event in found if "peak_memory_mib" in event), default=None),
     )
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if 0 <= value < math.inf else None

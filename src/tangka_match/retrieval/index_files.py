@@ -7,6 +7,7 @@ rebuilt index starts a new generation instead of truncating files, which other p
 
 import json
 import os
+import re
 import secrets
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import TypeAdapter
 
 from tangka_match.errors import ConfigError
 from tangka_match.files import write_text_completely
@@ -52,9 +54,18 @@ class Manifest:
         """Read the manifest of a folder; ``None`` if it is missing, damaged or of another format."""
         try:
             content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            return cls(**content["index"]) if content["format"] == FORMAT else None
-        except (OSError, ValueError, KeyError, TypeError):
+            if content["format"] != FORMAT:
+                return None
+            manifest = TypeAdapter(cls).validate_python(content["index"], strict=True)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
+        return manifest if manifest._is_sound() else None
+
+    def _is_sound(self) -> bool:
+        sizes = [self.images, self.ids_bytes, *(size for shape in self.shapes.values() for size in shape)]
+        is_encoded = "pooled" in self.shapes or {"tokens", "mask"} <= set(self.shapes) or not self.images
+        is_known = set(self.shapes) <= set(DTYPES) and re.fullmatch(r"\w+", self.generation) is not None
+        return is_encoded and is_known and all(0 <= size < 2**40 for size in sizes)
 
     def write(self, folder: Path) -> None:
         """Replace the manifest of a folder, after flushing it to disk."""

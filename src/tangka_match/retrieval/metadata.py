@@ -3,9 +3,11 @@
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor
+from typing_extensions import TypedDict  # that of typing lacks what pydantic needs before Python 3.12
 
 from tangka_match.errors import CheckpointError
 from tangka_match.retrieval.safe_load import load_weights
@@ -14,6 +16,40 @@ METADATA_KEY = "tangka_match"
 METADATA_FORMAT = 1
 PREFIX = "matcher."
 """Prefix of the matcher's weights in a checkpoint's ``state_dict``."""
+
+OPEN = ConfigDict(strict=True, extra="allow", arbitrary_types_allowed=True)
+Size = Annotated[int, Field(ge=1, lt=2**31)]
+
+
+class _Words(TypedDict):
+    __pydantic_config__ = OPEN
+    word2idx: dict[str, int]
+
+
+class _Metadata(TypedDict):
+    __pydantic_config__ = OPEN
+    name: str
+    run_id: str
+    model: dict[str, Any]
+    vocabulary: _Words
+    vocabulary_fingerprint: str
+    tokenizer: dict[str, Any]
+    max_tokens: Size
+    num_regions: Size
+    feature_dim: Size
+    data_fingerprint: str
+
+
+class _Checkpoint(TypedDict):
+    __pydantic_config__ = OPEN
+    state_dict: dict[str, Any]
+    tangka_match: _Metadata
+    epoch: NotRequired[int]
+    global_step: NotRequired[int]
+
+
+CHECKPOINT: TypeAdapter[Any] = TypeAdapter(_Checkpoint)
+"""Schema of a checkpoint of this project: what loading and resuming use of it."""
 
 
 def make_metadata(
@@ -67,7 +103,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path}: format {metadata.get('format')!r}, but this version reads format {METADATA_FORMAT}; "
             "use the version of tangka_match that wrote it"
         )
+    try:
+        CHECKPOINT.validate_python(checkpoint)
+    except ValidationError as error:
+        raise CheckpointError(
+            f"{path}: damaged, or written by another program ({_fault(error)}); {_other_checkpoint(path)}"
+        ) from error
     return checkpoint
+
+
+def _fault(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    name = ".".join(map(str, first["loc"]))
+    return f"it lacks {name}" if first["type"] == "missing" else f"{name}: {first['msg']}"
 
 
 def _other_checkpoint(path: Path) -> str:

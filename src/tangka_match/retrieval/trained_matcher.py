@@ -96,7 +96,7 @@ class TrainedMatcher:
         assert isinstance(matcher, nn.Module)
         try:
             matcher.load_state_dict(matcher_weights(checkpoint))
-        except RuntimeError as error:
+        except (RuntimeError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{path}: its weights do not fit the model in its metadata: {error}") from error
         return cls(matcher.to(device).eval(), metadata, batch_size, dtype)
 

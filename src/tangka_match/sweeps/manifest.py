@@ -15,10 +15,49 @@ Events, each with ``time``:
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NotRequired
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # that of typing lacks what pydantic needs before Python 3.12
 
 from tangka_match.records.ledger import Ledger, parse_line
+from tangka_match.records.schema import Values, Whole
 
+OPEN = ConfigDict(strict=True, extra="allow")
+
+
+class _Sweep(TypedDict):
+    __pydantic_config__ = OPEN
+    sweep: str
+    digest: str
+    kind: str
+    objectives: NotRequired[list[str]]
+
+
+class _Job(TypedDict):
+    __pydantic_config__ = OPEN
+    job: Whole
+    overrides: NotRequired[list[str]]
+    params: NotRequired[dict[str, Any]]
+
+
+class _End(_Job):
+    status: str
+    runs: NotRequired[list[str]]
+    metrics: NotRequired[Values]
+    std: NotRequired[Values]
+    reports: NotRequired[Values]
+    error: NotRequired[str]
+
+
+SCHEMAS: dict[str, TypeAdapter[Any]] = {
+    "sweep": TypeAdapter(_Sweep),
+    "job": TypeAdapter(_Job),
+    "start": TypeAdapter(_Job),
+    "end": TypeAdapter(_End),
+    "summary": TypeAdapter(dict[str, Any]),
+}
+"""Schema of each kind of event: the fields that readers use."""
 COMPLETED = ("finished", "pruned")
 """Statuses of jobs that need no further try."""
 
@@ -85,22 +124,22 @@ class Manifest(Ledger):
 
 def _add(content: ManifestContent, event: dict[str, Any]) -> bool:
     """Add an event to the content; ``False`` if it is not valid."""
-    kind, number = event.get("event"), event.get("job")
-    if kind == "sweep" and {"sweep", "digest", "kind"} <= event.keys():
-        content.header = event
-        return True
+    schema = SCHEMAS.get(str(event.get("event")))
+    if schema is None:
+        return False
+    try:
+        schema.validate_python(event)
+    except ValidationError:
+        return False
+    kind = event["event"]
     if kind == "summary":
         return True
-    if not isinstance(number, int) or kind not in ("job", "start", "end"):
-        return False
-    if kind == "end" and not isinstance(event.get("status"), str):
-        return False
-    overrides, params = event.get("overrides", []), event.get("params", {})
-    if not isinstance(overrides, list) or not isinstance(params, dict):
-        return False
-    job = content.jobs.setdefault(number, JobRecord(number))
+    if kind == "sweep":
+        content.header = event
+        return True
+    job = content.jobs.setdefault(event["job"], JobRecord(event["job"]))
     if kind == "job":
-        job.overrides, job.params = list(overrides), dict(params)
+        job.overrides, job.params = list(event.get("overrides", [])), dict(event.get("params", {}))
     elif kind == "start":
         job.starts, job.end = job.starts + 1, None
     else:

@@ -11,7 +11,7 @@ from tangka_match.analysis.paper_table import (
     recipe_table,
     write_tables,
 )
-from tangka_match.analysis.report.payload import Verdict
+from tangka_match.analysis.report.verdicts import Verdict
 from tangka_match.analysis.runs.selection import fold_seeds
 from tangka_match.analysis.significance import Difference
 from tangka_match.errors import ConfigError

@@ -20,14 +20,15 @@ def write_run(runs, run_id="20260101-000000-{}-aaaa", *, status="finished", conf
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     first = {
         "event": "start",
+        "time": 0,
         "config_hash": digest,
         "data_fingerprint": "f",
         "git_commit": "c",
         "sources": "s",
         **start,
     }
-    events = [first, *({"event": "metrics", "step": n} for n in range(300))]
-    events += [{"event": "end", "status": status}] if status else []
+    events = [first, *({"event": "metrics", "time": 0, "step": n, "epoch": 0, "values": {}} for n in range(300))]
+    events += [{"event": "end", "time": 0, "status": status}] if status else []
     (folder / "ledger.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     return folder
 
@@ -75,7 +76,9 @@ def test_run_of_other_settings_with_equal_hash_is_not_found(tmp_path):
     assert found(tmp_path) == []
 
 
-@pytest.mark.parametrize("text", ["seed: [", "a word", "{}"])
+@pytest.mark.parametrize(
+    "text", ["seed: [", "a word", "{}", "name: small\npaths: null", "name: small\npaths: {checkpoints: 3}", "- " * 9999]
+)
 def test_run_with_damaged_config_is_not_found(tmp_path, text):
     (write_run(tmp_path) / "config.yaml").write_text(text)
     assert found(tmp_path) == []

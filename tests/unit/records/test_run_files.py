@@ -23,8 +23,8 @@ def test_folder_without_runs_is_refused(tmp_path, name, message):
 
 def test_read_run_files_of_finished_run(tmp_path):
     files = read_run_files(write_run(tmp_path, "a", ranks=True))
-    assert files.events[0]["event"] == "start"
-    assert files.events[-1] == {**files.events[-1], "event": "end", "status": "finished"}
+    assert files.history.start["event"] == "start"
+    assert files.history.status == "finished"
     assert files.config["loss"]["margin"] == 0.2
     assert files.result["best_step"] == 40
     assert (files.skipped, files.held, files.has_ranks, files.problems) == (0, False, True, ())
@@ -36,7 +36,25 @@ def test_read_run_files_of_finished_run(tmp_path):
         ("config.yaml", "a: [1, 2", "config.yaml: while parsing"),
         ("config.yaml", "- 1\n- 2\n", "config.yaml: not a mapping"),
         ("config.yaml", "!!python/object/apply:os.system ['touch pwned']", "config.yaml: could not determine"),
+        ("config.yaml", "- " * 100_000, "config.yaml: more than 50 levels"),
+        ("config.yaml", "a: " + "[" * 60 + "]" * 60, "config.yaml: more than 50 levels"),
+        ("config.yaml", "a: &a [1]\nb: [*a, *a]\n", "config.yaml: holds an alias"),
+        ("config.yaml", f"seed: 1{5000 * '0'}\n", "config.yaml: Exceeds the limit"),
+        ("config.yaml", f"data: {{size: 0x{100 * 'f'}}}\n", "config.yaml: an integer of more than 64 bits"),
+        ("config.yaml", "seed: one\n", "config.yaml: seed='one': Input should be a valid integer"),
+        ("config.yaml", "seed: true\n", "config.yaml: seed='True': Input should be a valid integer"),
+        ("config.yaml", "name: [1]\n", "config.yaml: name='[1]': Input should be a valid string"),
+        ("config.yaml", "paths: null\n", "config.yaml: paths='None': Input should be a valid dictionary"),
+        ("config.yaml", "a: !!set {b}\n", "config.yaml: holds set"),
+        ("config.yaml", "1: a\nb: c\n", "config.yaml: keys must be text"),
+        ("config.yaml", "a: " + "b" * 2_000_000, "config.yaml: larger than 1,048,576 bytes"),
         ("result.json", '{"val_metrics": {', "result.json: "),
+        ("result.json", '{"val_metrics": {"mean_r1": "NaN"}}', "result.json: val_metrics.mean_r1='NaN': Input should"),
+        ("result.json", '{"val_ci95": {"mean_r1": [1]}}', "result.json: val_ci95.mean_r1='[1]': List should have at"),
+        ("result.json", '{"held_out": [1]}', "result.json: held_out='[1]': Input should be a valid dict"),
+        ("result.json", '{"a": ' * 100_000, "result.json: "),
+        ("result.json", f'{{"best_step": 1{5000 * "0"}}}', "result.json: Exceeds the limit"),
+        ("environment.json", '{"command": ["python"]}', "environment.json: command="),
         ("result.json", "[]", "result.json: not a mapping"),
     ],
 )
@@ -46,7 +64,7 @@ def test_damaged_file_is_reported_and_the_rest_is_read(tmp_path, name, content, 
     files = read_run_files(folder)
     (found,) = files.problems
     assert found.startswith(problem)
-    assert len(files.events) > 10
+    assert len(files.history.clock.steps) > 10
     assert not (tmp_path / "pwned").exists()
 
 

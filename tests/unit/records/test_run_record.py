@@ -5,16 +5,20 @@ import pytest
 
 from helpers.records import record_of
 from helpers.run_folders import BEGAN, write_run
+from tangka_match.records.history import History
 from tangka_match.records.run_files import RunFiles
-from tangka_match.records.run_record import RunRecord, make_record
+from tangka_match.records.run_record import RunRecord, damage, make_record
 
 
 def run_of(*events, held=False) -> RunRecord:
-    return make_record(RunFiles(Path("runs/a"), list(events), 0, {}, {}, {}, held, has_ranks=False, problems=()))
+    history = History()
+    for event in events:
+        history.add(event)
+    return make_record(RunFiles(Path("runs/a"), history, 0, {}, {}, {}, held, has_ranks=False, problems=()))
 
 
 def metrics(time, step, **values):
-    return {"event": "metrics", "time": time, "step": step, "values": values}
+    return {"event": "metrics", "time": time, "step": step, "epoch": 0, "values": values}
 
 
 def test_record_of_finished_run(tmp_path):
@@ -70,11 +74,26 @@ def test_time_between_stop_and_resume_is_not_counted():
         {"event": "resume", "time": 5000, "step": 5}, metrics(5010, 9),
     )  # fmt: skip
     assert run.seconds == 21
-    assert (run.clock.steps, run.clock.seconds) == ((5, 10), (10, 21))
+    assert (run.clock.steps.tolist(), run.clock.seconds.tolist()) == ([5, 10], [10, 21])
 
 
-def test_malformed_results_are_left_out(tmp_path):
+def test_malformed_results_are_skipped_and_named(tmp_path):
     folder = write_run(tmp_path, "a")
     (folder / "result.json").write_text('{"val_metrics": {"rsum": "much", "mean_r1": 7}, "val_ci95": {"mean_r1": [1]}}')
     run = record_of(folder)
-    assert (run.metrics, run.intervals) == ({"mean_r1": 7.0}, {})
+    assert (run.metrics["mean_r1"], run.intervals) == (pytest.approx(30.0), {}), "those of the best validation"
+    named = "a/result.json: val_metrics.rsum='much': Input should be a valid number"
+    assert damage([run]) == [f"1 unreadable file skipped: {named}"]
+
+
+def test_damage_names_three_files_and_counts_the_others(tmp_path):
+    runs = [record_of(write_run(tmp_path, name)) for name in "abcde"]
+    assert damage(runs) == []
+    for run in runs:
+        (run.path / "ledger.jsonl").write_text("torn\n")
+        (run.path / "environment.json").write_text("[]")
+    runs = [record_of(run.path) for run in runs]
+    assert damage(runs) == [
+        "5 unreadable ledger lines and 5 unreadable files skipped: "
+        "a/ledger.jsonl, b/ledger.jsonl, c/ledger.jsonl, and 7 more"
+    ]

@@ -1,5 +1,6 @@
 import pytest
 
+from tangka_match.records.ledger import Ledger, read_ledger
 from tangka_match.records.working_time import PHASES, WorkingTime, read_working_time
 
 
@@ -20,13 +21,16 @@ def test_order_is_that_of_the_phases():
     assert tuple(time.seconds) == PHASES
 
 
-@pytest.mark.parametrize(
-    "seconds", [None, 3, [1], {"data": "1"}, {"data": float("nan")}, {"data": -1.0}, {"lunch": 1.0}]
-)
-def test_damaged_events_count_nothing(seconds):
-    assert read_working_time([{"event": "phases", "seconds": seconds, "gpu_busy": "all", "peak_memory_mib": None}]) == (
-        WorkingTime({})
-    )
+@pytest.mark.parametrize("seconds", [None, 3, [1], {"data": "1"}, {"data": float("nan")}, {"data": -1.0}])
+def test_damaged_events_are_skipped(tmp_path, seconds):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.write("phases", seconds=seconds)
+    ledger.write("phases", seconds={"data": 2.0})
+    assert read_working_time(read_ledger(ledger.path)) == WorkingTime({"data": 2.0})
+
+
+def test_phases_of_other_versions_are_ignored():
+    assert read_working_time([{"event": "phases", "seconds": {"lunch": 1.0}}]) == WorkingTime({})
 
 
 def test_what_is_recorded_is_read_again():

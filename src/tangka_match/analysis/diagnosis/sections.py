@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tangka_match.analysis.diagnosis.ceiling import diagnose_ceiling
 from tangka_match.analysis.diagnosis.duplicates import diagnose_duplicates
 from tangka_match.analysis.diagnosis.finding import Section
@@ -24,6 +22,8 @@ from tangka_match.data.tokenizer import CaptionTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import ConfigError, DataFormatError
 from tangka_match.records.ledger import read_ledger
+from tangka_match.records.saved_files import read_mapping
+from tangka_match.records.schema import CONFIG
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 
 # jieba splits a word at any other character.
@@ -163,12 +163,9 @@ def read_run_config(run: Path) -> dict[str, Any]:
     """
     path = run / "config.yaml"
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise TypeError(f"it holds {type(config).__name__}")
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
+        return read_mapping(path, CONFIG)
+    except (OSError, DataFormatError) as error:
         raise ConfigError(f"run={run.name}: {path} is not the config of a run ({error})") from error
-    return config
 
 
 def _terms(tokenizer: CaptionTokenizer) -> list[str]:

@@ -2,18 +2,16 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
-from torch import Tensor
 
-from tangka_match.analysis.comparison import better, in_one_order
 from tangka_match.analysis.curves import Curve
-from tangka_match.analysis.folds import FoldedSeed, by_seed, check_same_folds, pool_ranks, pooled_result
 from tangka_match.analysis.runs.differences import (
     choose_columns,
     differing_keys,
@@ -21,62 +19,17 @@ from tangka_match.analysis.runs.differences import (
     short_value,
     swept_keys,
 )
-from tangka_match.analysis.runs.selection import FOLDS, Recipe, best_first
-from tangka_match.analysis.significance import Difference, compare_ranks
+from tangka_match.analysis.runs.selection import Recipe
 from tangka_match.errors import TangkaMatchError
-from tangka_match.metric_names import METRICS, PRIMARY_METRIC
-from tangka_match.metrics import Ranks
-from tangka_match.records.run_record import Clock, RunRecord
-from tangka_match.retrieval.evaluation_files import read_ranks_table
+from tangka_match.metric_names import METRICS
+from tangka_match.records.history import Clock
+from tangka_match.records.run_record import RunRecord
+
+if TYPE_CHECKING:
+    from tangka_match.analysis.report.verdicts import Verdict
 
 CLOCK_POINTS = 60
 """Most points of the clock kept per run; the time in between is interpolated."""
-
-
-class Verdict(NamedTuple):
-    """Comparison of two recipes.
-
-    Attributes:
-        a: Runs of the best recipe.
-        b: Runs of the other recipe.
-        found: Difference of mean R@1; ``None`` if the two cannot be compared.
-        better: ``a`` or ``b``; ``None`` without a significant difference.
-        reason: Why they cannot be compared, or ``None``.
-    """
-
-    a: tuple[RunRecord, ...]
-    b: tuple[RunRecord, ...]
-    found: Difference | None
-    better: str | None
-    reason: str | None
-
-
-def compare_with_best(
-    recipes: Sequence[Recipe], most: int, resamples: int, advance: Callable[[], None] = lambda: None
-) -> list[Verdict]:
-    """Compare recipes with the best recipe of their kind: same data, and either single runs or several seeds.
-
-    A single run does not measure the variance between seeds, so it is not compared with several seeds. The folds of a
-    cross-validation are pooled, and compared with those of other recipes.
-
-    Args:
-        recipes: Recipes; runs without ranks are ignored.
-        most: Largest number of recipes per kind that are compared with the best one.
-        resamples: Number of resamples, see `compare_ranks`.
-        advance: Callback after each comparison.
-    """
-    kinds: dict[tuple[object, ...], list[Recipe]] = {}
-    ranked = [Recipe(runs) for recipe in recipes if (runs := tuple(run for run in recipe.runs if run.has_ranks))]
-    for recipe in best_first(ranked):
-        settings = recipe.runs[0].config
-        data = (settings.get("data.root"), settings.get(FOLDS)) if recipe.has_folds else recipe.runs[0].data
-        kinds.setdefault((data, recipe.num_seeds > 1 if recipe.has_folds else len(recipe.runs) > 1), []).append(recipe)
-    verdicts = []
-    for first, *others in kinds.values():
-        for other in others[: max(0, most)]:
-            verdicts.append(_compare(first, other, resamples))
-            advance()
-    return verdicts
 
 
 @dataclass(frozen=True)
@@ -94,7 +47,7 @@ class Report:
     root: Path
     recipes: Sequence[Recipe]
     curves: Mapping[Path, Mapping[str, Curve]]
-    verdicts: Sequence[Verdict] = field(default=())
+    verdicts: "Sequence[Verdict]" = field(default=())
     written: float = 0.0
 
     @property
@@ -106,7 +59,7 @@ class Report:
 def report_blocks(report: Report, out: Path) -> dict[str, Any]:
     """Return the data blocks of the page by element id.
 
-    Curves have one block per metric, so that the page parses only those on display.
+    Curves have one block per metric, so that the page parses only those on display; functions make these blocks.
 
     Args:
         report: Content of the page.
@@ -133,10 +86,15 @@ def report_blocks(report: Report, out: Path) -> dict[str, Any]:
         }
     }
     for number, name in enumerate(names):
-        blocks[f"curves-{number}"] = {
-            str(numbers[path]): _curve(curves[name]) for path, curves in report.curves.items() if name in curves
-        }
+        blocks[f"curves-{number}"] = partial(_curve_block, report.curves, numbers, name)
     return blocks
+
+
+def _curve_block(
+    of_runs: Mapping[Path, Mapping[str, Curve]], numbers: Mapping[Path, int], name: str
+) -> dict[str, list[list[float]]]:
+    """Return the curves of one metric by number of the run; as lists, all of them would take 30 MB."""
+    return {str(numbers[path]): _curve(curves[name]) for path, curves in of_runs.items() if name in curves}
 
 
 def _columns(keys: Sequence[str], swept: set[str]) -> list[dict[str, Any]]:
@@ -189,16 +147,17 @@ def _plain(value: Any) -> Any:
 
 
 def _clock(clock: Clock) -> list[list[float]]:
-    chosen = sorted({int(n) for n in np.linspace(0, len(clock.steps) - 1, CLOCK_POINTS)}) if clock.steps else []
-    return [[clock.steps[n] for n in chosen], [round(clock.seconds[n], 1) for n in chosen]]
+    count = len(clock.steps)
+    chosen = np.unique(np.linspace(0, count - 1, CLOCK_POINTS).astype(int)) if count else np.zeros(0, int)
+    return [clock.steps[chosen].tolist(), clock.seconds[chosen].round(1).tolist()]
 
 
 def _curve(curve: Curve) -> list[list[float]]:
     steps, values = curve
-    return [steps.tolist(), [float(f"{value:.5g}") for value in values]]
+    return [steps.tolist(), [float(f"{value:.5g}") for value in values.tolist()]]
 
 
-def _verdict(verdict: Verdict, numbers: Mapping[Path, int]) -> dict[str, Any]:
+def _verdict(verdict: "Verdict", numbers: Mapping[Path, int]) -> dict[str, Any]:
     found = verdict.found
     return {
         "a": [numbers[run.path] for run in verdict.a],
@@ -209,44 +168,19 @@ def _verdict(verdict: Verdict, numbers: Mapping[Path, int]) -> dict[str, Any]:
     }
 
 
-def _compare(a: Recipe, b: Recipe, resamples: int) -> Verdict:
-    try:
-        sides, caption_to_image = _pooled_ranks(a, b) if a.has_folds else _ranks(a, b)
-        found = compare_ranks(sides[0], sides[1], caption_to_image, resamples)[PRIMARY_METRIC]
-    except TangkaMatchError as error:
-        return Verdict(a.runs, b.runs, None, None, str(error))
-    return Verdict(a.runs, b.runs, found, better(PRIMARY_METRIC, found), None)
-
-
-def _ranks(a: Recipe, b: Recipe) -> tuple[list[list[Ranks]], Tensor]:
-    paths = [[run.path / "ranks.csv" for run in side.runs] for side in (a, b)]
-    ranks, caption_to_image = in_one_order({path: read_ranks_table(path) for side in paths for path in side})
-    return [[ranks[path] for path in side] for side in paths], caption_to_image
-
-
-def _pooled_ranks(a: Recipe, b: Recipe) -> tuple[list[list[Ranks]], Tensor]:
-    seeds_a, seeds_b = by_seed(a.counted, "a"), by_seed(b.counted, "b")
-    check_same_folds("a", seeds_a[0], "b", seeds_b[0])
-    pooled, caption_to_image = pool_ranks([*seeds_a, *seeds_b])
-    return [pooled[: len(seeds_a)], pooled[len(seeds_a) :]], caption_to_image
-
-
 def _pooled(recipes: Sequence[Recipe]) -> dict[str, list[dict[str, Any]]]:
     """Return the metrics over the queries of all held-out folds, one entry per seed, by number of the recipe."""
-    found = {}
-    for number, recipe in enumerate(recipes):
-        if recipe.has_folds and all(run.has_ranks for run in recipe.counted):
-            with contextlib.suppress(TangkaMatchError):  # damaged ranks: the recipe then shows the mean over its runs
-                seeds = by_seed(recipe.counted, recipe.runs[0].name)
-                found[str(number)] = [_pooled_seed(seed) for seed in seeds]
-    return found
-
-
-def _pooled_seed(seed: FoldedSeed) -> dict[str, Any]:
-    result = pooled_result(seed)
-    return {
-        "folds": len(seed.runs),
-        "images": result.images,
-        "metrics": result.metrics,
-        "intervals": {name: list(ends) for name, ends in result.intervals.items()},
+    folded = {
+        str(number): recipe
+        for number, recipe in enumerate(recipes)
+        if recipe.has_folds and all(run.has_ranks for run in recipe.counted)
     }
+    if not folded:
+        return {}
+    from tangka_match.analysis.report.verdicts import pooled_seeds  # noqa: PLC0415 - imports torch
+
+    found = {}
+    for number, recipe in folded.items():
+        with contextlib.suppress(TangkaMatchError):  # damaged ranks: the recipe then shows the mean over its runs
+            found[number] = pooled_seeds(recipe)
+    return found

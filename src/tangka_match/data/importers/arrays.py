@@ -11,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from tangka_match.data.npy import parse_header
 from tangka_match.errors import DataFormatError
 
 FEATURE_NAMES = (
@@ -71,9 +72,7 @@ def open_npy(path: Path) -> StoredArray:
 
 def _read_header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     try:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, is_fortran, dtype = read(file)
+        shape, is_fortran, dtype = parse_header(file)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataFormatError(f"{where}: not a readable array ({error}); write it again with np.save") from error
     if dtype.hasobject:

@@ -2,15 +2,16 @@ import pytest
 
 from helpers.records import record_of
 from helpers.run_folders import SMALL, write_run
-from tangka_match.analysis.curves import read_curves
-from tangka_match.analysis.report.payload import CLOCK_POINTS, Report, compare_with_best, report_blocks
+from tangka_match.analysis.curves import thin_curves
+from tangka_match.analysis.report.payload import CLOCK_POINTS, Report, report_blocks
+from tangka_match.analysis.report.verdicts import compare_with_best
 from tangka_match.analysis.runs.selection import fold_seeds
 from tangka_match.records.run_files import read_run_files
 
 
 def blocks_of(tmp_path, *folders, out="report.html"):
     recipes = fold_seeds([record_of(folder) for folder in folders])
-    curves = {folder: read_curves(read_run_files(folder).events, len(folders)) for folder in folders}
+    curves = {folder: thin_curves(read_run_files(folder, with_curves=True).curves, len(folders)) for folder in folders}
     report = Report(tmp_path, recipes, curves, compare_with_best(recipes, 20, 1000), 5.0)
     return report_blocks(report, tmp_path / out)
 
@@ -36,8 +37,8 @@ def test_one_curve_block_per_metric(tmp_path):
     one, other = write_run(tmp_path, "a", steps=4), write_run(tmp_path, "b", seed=1, steps=0)
     blocks = blocks_of(tmp_path, one, other)
     place = blocks["report"]["curves"].index("train/loss")
-    assert list(blocks[f"curves-{place}"]) == ["0"]
-    assert blocks[f"curves-{place}"]["0"][0] == [2, 4]
+    assert list(blocks[f"curves-{place}"]()) == ["0"]
+    assert blocks[f"curves-{place}"]()["0"][0] == [2, 4]
     assert [run["recipe"] for run in blocks["report"]["runs"]] == [0, 0]
 
 

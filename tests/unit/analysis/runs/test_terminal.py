@@ -24,7 +24,9 @@ def test_table_shows_differing_settings_within_80_columns(tmp_path):
 def test_print_run_shows_all_details(tmp_path):
     folder = write_run(tmp_path, "a", r1=30.0, sweep="s1", job=3, overrides=["loss.margin=0.2"])
     with (folder / "ledger.jsonl").open("a") as ledger:
-        ledger.write('{"event": "verdict", "step": 1, "code": "collapse", "message": "[bold]equal[/bold]"}\ntorn\n')
+        ledger.write(
+            '{"event": "verdict", "time": 0, "step": 1, "code": "collapse", "message": "[bold]equal[/bold]"}\ntorn\n'
+        )
     console = Console(file=io.StringIO(), width=100)
     print_run(console, record_of(folder))
     text = console.file.getvalue()
