@@ -1,6 +1,6 @@
 """Write the two encoders of a trained model as ONNX graphs, for use without this package.
 
-    python -m tangka_match.export checkpoint=CHECKPOINT out=FOLDER [data.root=FOLDER]
+python -m tangka_match.export checkpoint=CHECKPOINT out=FOLDER [data.root=FOLDER]
 """
 
 from pathlib import Path
@@ -55,13 +55,13 @@ def _measure_cost(matcher: "TrainedMatcher", data: DictConfig, split: str) -> "V
     """Say that the vectors are a part of the score, and what that costs on a split."""
     from tangka_match.retrieval.export_folder import VectorCost
 
-    name = type(matcher.matcher).__name__
+    left_out = f"{type(matcher.matcher).__name__} also compares words with regions, which the encoders leave out"
     if data.root is None:
-        say(f"{name} also compares words with regions, which the encoders leave out; data.root=<folder> measures the cost")
+        say(f"{left_out}; data.root=<folder> measures the cost")
         return None
     write_missing_data(data)
     cost = VectorCost.measure(matcher, open_split(data, split))
-    say(f"{name} also compares words with regions, which the encoders leave out; {cost.describe()}")
+    say(f"{left_out}; {cost.describe()}")
     return cost
 
 

@@ -124,14 +124,16 @@ def to_device(values: npt.NDArray[Any], device: torch.device) -> Tensor:
     return torch.from_numpy(values).to(device, non_blocking=True)
 
 
-def sinusoidal_positions(length: int, dim: int, device: torch.device | None = None) -> Float[Tensor, "L D"]:
+def sinusoidal_positions(
+    length: int | torch.SymInt, dim: int, device: torch.device | None = None
+) -> Float[Tensor, "L D"]:
     """Compute sinusoidal position encodings.
 
     Components ``2j`` and ``2j + 1`` are sine and cosine of ``position / 10000^(2j / dim)`` (Vaswani et al., "Attention
     Is All You Need", arXiv 1706.03762, section 3.5). An odd ``dim`` ends with a sine.
 
     Args:
-        length: Number of positions.
+        length: Number of positions; symbolic while a graph is traced.
         dim: Number of components.
         device: Device of the result.
 

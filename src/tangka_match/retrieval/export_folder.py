@@ -77,7 +77,12 @@ def check_tokenizer(matcher: TrainedMatcher) -> None:
 
 
 def write_folder(
-    matcher: TrainedMatcher, folder: Path, *, has_whole_score: bool, cost: VectorCost | None, advance: Callable[[], None]
+    matcher: TrainedMatcher,
+    folder: Path,
+    *,
+    has_whole_score: bool,
+    cost: VectorCost | None,
+    advance: Callable[[], None],
 ) -> None:
     """Write the two graphs, tokenizer, vocabulary, limits and README.
 
@@ -114,7 +119,9 @@ def write_folder(
 def _readme(about: Mapping[str, Any], cost: VectorCost | None, has_whole_score: bool, tokenizer: str) -> str:
     score = "This is the whole score of the model."
     if not has_whole_score:
-        measured = "was not measured; data.root=<folder> measures it" if cost is None else f"is, in percent: {cost.describe()}"
+        measured = (
+            "was not measured; data.root=<folder> measures it" if cost is None else f"is, in percent: {cost.describe()}"
+        )
         score = (
             "This is a part of the score of the model, which also compares words with regions. The effect of leaving that "
             f"out {measured}."

@@ -150,7 +150,9 @@ def _name_axes(program: Any, side: Side) -> None:
     names = {str(program.model.graph.inputs[1].shape[axis]): name for axis, name in enumerate((items, places))}
     ir = import_module("onnx_ir")
     for value in (*program.model.graph.inputs, *program.model.graph.outputs):
-        value.shape = ir.Shape([names.get(str(size), size) if not isinstance(size, int) else size for size in value.shape])
+        value.shape = ir.Shape(
+            [names.get(str(size), size) if not isinstance(size, int) else size for size in value.shape]
+        )
 
 
 @contextmanager
