@@ -71,8 +71,8 @@ def check_tokenizer(matcher: TrainedMatcher) -> None:
     name = matcher.metadata["tokenizer"].get("name")
     if name not in _WORDS:
         raise CheckpointError(
-            f"the tokenizer {name!r} is of another package, so the folder could not be used without it; tokenizers that "
-            f"can be exported: {', '.join(_WORDS)}"
+            f"the tokenizer {name!r} is of another package, so the folder could not be used without it; tokenizers "
+            f"that can be exported: {', '.join(_WORDS)}"
         )
 
 
@@ -98,7 +98,7 @@ def write_folder(
         ConfigError: If the packages of the extra ``export`` are not installed.
     """
     for side in (IMAGE, TEXT):
-        write_graph(matcher, side, folder)
+        embed_dim = write_graph(matcher, side, folder)
         advance()
     metadata = matcher.metadata
     _write_json(folder / "tokenizer.json", metadata["tokenizer"])
@@ -106,7 +106,7 @@ def write_folder(
     about: dict[str, Any] = {
         **{name: metadata[name] for name in ("name", "run_id", "feature_dim", "max_tokens", "data_fingerprint")},
         "model": type(matcher.matcher).__name__,
-        "embed_dim": len(matcher.encode_texts([next(iter(matcher.vocabulary.words[4:]), "a")]).pooled[0]),  # type: ignore
+        "embed_dim": embed_dim,
         "score": "product of the vectors" if has_whole_score else "product of the vectors, a part of the model's score",
         "written_by": f"tangka_match {tangka_match.__version__}",
     }
@@ -117,14 +117,15 @@ def write_folder(
 
 
 def _readme(about: Mapping[str, Any], cost: VectorCost | None, has_whole_score: bool, tokenizer: str) -> str:
-    score = "This is the whole score of the model."
-    if not has_whole_score:
-        measured = (
-            "was not measured; data.root=<folder> measures it" if cost is None else f"is, in percent: {cost.describe()}"
-        )
+    if has_whole_score:
+        score = "This is the whole score of the model."
+    else:
+        effect = "was not measured; data.root=<folder> measures it"
+        if cost is not None:
+            effect = f"is, in percent: {cost.describe()}"
         score = (
-            "This is a part of the score of the model, which also compares words with regions. The effect of leaving that "
-            f"out {measured}."
+            "This is a part of the score of the model, which also compares words with regions. The effect of leaving "
+            f"that out {effect}."
         )
     template = Template((_TEMPLATES / "README.md").read_text(encoding="utf-8"))
     return template.substitute(

@@ -72,22 +72,25 @@ def has_whole_score(matcher: TrainedMatcher) -> bool:
         texts = model.encode_texts(*_inputs(matcher, TEXT, *_PROBES[1]))
     if images.pooled is None or texts.pooled is None or isinstance(model, TokenMatcher | AuxiliaryPooling):
         raise CheckpointError(
-            f"{type(model).__name__} scores each image with each caption, by regions and words; it has no encoders that "
-            "could be used alone. Models that can be exported: cca, dual_encoder, vse_infinity, vse_plus_plus, vse, "
-            "bert_vse, pretrained_cca, chinese_clip, dual_path"
+            f"{type(model).__name__} scores each image with each caption, by regions and words; it has no encoders "
+            "that could be used alone. Models that can be exported: cca, dual_encoder, vse_infinity, vse_plus_plus, "
+            "vse, bert_vse, pretrained_cca, chinese_clip, dual_path"
         )
     with torch.no_grad():
         scores = model.similarity(images, texts)
     return torch.allclose(scores, images.pooled @ texts.pooled.T, atol=TOLERANCE)
 
 
-def write_graph(matcher: TrainedMatcher, side: Side, folder: Path) -> None:
+def write_graph(matcher: TrainedMatcher, side: Side, folder: Path) -> int:
     """Write one encoder as ``<side.name>.onnx``, and compare it with the model.
 
     Args:
         matcher: Model with one vector per image and caption, on the CPU.
         side: Encoder to write.
         folder: Existing folder.
+
+    Returns:
+        Components of a vector, D.
 
     Raises:
         CheckpointError: If the encoder cannot be traced, or the graph computes something else.
@@ -130,6 +133,7 @@ def write_graph(matcher: TrainedMatcher, side: Side, folder: Path) -> None:
                 f"{path.name}: computes vectors that differ by {distance:.2g} from those of the model, more than "
                 f"{TOLERANCE:g}; use the checkpoint itself (python -m tangka_match.search)"
             )
+    return expected.shape[1]
 
 
 def _inputs(matcher: TrainedMatcher, side: Side, number: int, length: int) -> tuple[Tensor, Tensor]:
