@@ -3,6 +3,8 @@
 Axes: N sequences, L positions, E components of the input, H = directions x h units.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -53,7 +55,7 @@ def _onnx_layer(rnn: nn.GRU | nn.LSTM, layer: int, inputs: Tensor, counts: Tenso
         torch.stack([_reorder(part, _ONNX_GATES[kind]) for part in parts]) for parts in zip(*weights, strict=True)
     )
     operands = (inputs, w_in, w_state, torch.cat([b_in, b_state], dim=1), counts)
-    attributes: dict[str, int | str] = {
+    attributes: dict[str, Any] = {
         "hidden_size": rnn.hidden_size,
         "direction": "bidirectional" if rnn.bidirectional else "forward",
     }

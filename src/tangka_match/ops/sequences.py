@@ -142,6 +142,6 @@ def sinusoidal_positions(
         tensor([[0.0000, 1.0000],
                 [0.8415, 0.5403]])
     """
-    position = torch.arange(length, device=device, dtype=torch.float32)[:, None]
+    position = torch.arange(length, device=device, dtype=torch.float32)[:, None]  # type: ignore[arg-type]
     angles = position * torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(10_000) / dim))
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, :dim]

@@ -163,7 +163,7 @@ def _name_axes(program: Any, side: Side) -> None:
 def _traceable() -> Iterator[None]:
     """Turn off what ONNX lacks, and the reports of the libraries about their own code."""
     fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # type: ignore[no-untyped-call]
+    torch.backends.mha.set_fastpath_enabled(False)
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     try:
@@ -173,7 +173,7 @@ def _traceable() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fused)  # type: ignore[no-untyped-call]
+        torch.backends.mha.set_fastpath_enabled(fused)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 
