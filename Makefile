@@ -25,8 +25,9 @@ demo: setup ## write the demo set, train +experiment=targeted on it for a few ep
 	$(BIN)/python -m tangka_match.train +experiment=targeted trainer.max_epochs=6 \
 		training.early_stopping_patience=null 'tags=[make-demo]'
 
+# The closed form is the model: gradient steps change it by less than 1 %, and a run has at least one.
 search: setup ## open the search page; fits a model to the demo set first if there is none (CHECKPOINT=... DATA=...)
-	@test -n "$(CHECKPOINT)" || test -n "$(FITTED)" || $(BIN)/python -m tangka_match.train +experiment=best 'tags=[make-search]'
+	@test -n "$(CHECKPOINT)" || test -n "$(FITTED)" || $(BIN)/python -m tangka_match.train +experiment=best trainer.max_steps=1 'tags=[make-search]'
 	$(BIN)/python -m tangka_match.search data=$(if $(DATA),precomp data.root=$(DATA),demo) open=true \
 		checkpoint="$(or $(CHECKPOINT),$$(ls -t checkpoints/best/*/best.ckpt | head -1))"
 

@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument(
         "--largest", type=int, default=100_000, help="images of the search benchmark; 1000000 takes long"
     )
+    parser.add_argument("--keep", type=Path, help="folder in which the search benchmark keeps its vectors and graph")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     results = RESULTS / f"{'-'.join(_cpu().lower().split())}-{options.threads}-threads"
@@ -51,7 +52,7 @@ def main() -> None:
         "precision": precision_rows,
         "scoring": lambda: scoring_rows("sgr", 200, 500, rounds) + scoring_rows("saf", 200, 500, rounds),
         "large": lambda: scoring_rows("sgr", 1000, 5000, rounds),
-        "search": lambda: search_rows(20 * rounds, options.index, options.largest),
+        "search": lambda: search_rows(20 * rounds, options.index, options.largest, options.keep),
         "training": lambda: training_rows("sgr", 128, rounds),
         "memory": memory_rows,
         "records": lambda: records_rows(rounds),

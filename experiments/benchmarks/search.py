@@ -4,6 +4,7 @@ The vectors are perturbed copies of those of an index (``--index``, of a trained
 random vectors says nothing about real ones; without an index, random unit vectors are searched exactly only.
 """
 
+import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -27,22 +28,34 @@ QUERIES = 200
 BLOCK = 50_000
 
 
-def search_rows(rounds: int, source: Path | None, largest: int) -> list[Row]:
+def search_rows(rounds: int, source: Path | None, largest: int, kept: Path | None) -> list[Row]:
     """Measure exact search at three sizes and, with a source, HNSW at the largest one.
 
     Args:
         rounds: Queries per measurement.
         source: Folder of an index whose vectors are copied.
         largest: Largest number of images, to leave out the sizes above it.
+        kept: Folder for the vectors and the graph, which take long to make: a later call reads them from it. ``None``
+            removes them at the end.
     """
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) if kept is None else kept
         for size in (size for size in SIZES if size <= largest):
-            index = _write(Path(folder) / str(size), size, source)
+            index = _open_or_write(folder / f"{size}-{'random' if source is None else 'copies'}", size, source)
             rows += _exact_rows(index.vectors, size, rounds)
         if source is not None:
             rows += _graph_rows(index, rounds)
     return rows
+
+
+def _open_or_write(folder: Path, size: int, source: Path | None) -> Index:
+    if folder.exists():
+        index = Index.open(folder)
+        if len(index) == size:
+            return index
+        shutil.rmtree(folder)
+    return _write(folder, size, source)
 
 
 def _exact_rows(vectors: npt.NDArray[np.float32], size: int, rounds: int) -> list[Row]:
@@ -81,7 +94,7 @@ def _write(folder: Path, size: int, source: Path | None) -> Index:
     """Write an index of ``size`` vectors, block by block."""
     draw = np.random.default_rng(0)
     originals = None if source is None else Index.open(source).vectors
-    folder.mkdir()
+    folder.mkdir(parents=True)
     manifest = Manifest(encoder="benchmark")
     for start in range(0, size, BLOCK):
         count = min(BLOCK, size - start)

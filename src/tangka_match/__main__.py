@@ -14,6 +14,7 @@ COMMANDS = (
     "compare",
     "diagnose",
     "search",
+    "export",
     "runs",
     "report",
     "dashboard",

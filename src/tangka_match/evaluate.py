@@ -202,6 +202,8 @@ def _print(settings: EvaluationSettings, evaluation: "Evaluation") -> None:
     )
     if evaluation.corrected or evaluation.near_duplicates is not None:
         console.print(variants_table(evaluation))
+    if (costs := evaluation.describe_costs()) is not None:
+        say(f"scoring      {costs}")
     for warning in evaluation.warnings:
         console.print(f"[bold red]warning[/bold red]      {warning}", highlight=False, soft_wrap=True)
 

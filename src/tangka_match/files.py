@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -69,3 +70,30 @@ def naming(path: Path, partial: Path | None = None) -> Iterator[None]:
         if not any(part in str(error) for part in TORCH_WRITE_ERRORS):
             raise
         raise OSError(errno.ENOSPC, "only a part could be written", str(path)) from error
+
+
+@contextmanager
+def folder_written_completely(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; at the end flush its files to the disk and rename it.
+
+    On any error the temporary folder is removed; one that a killed process has left is replaced.
+
+    Args:
+        path: Folder to write; it must not exist.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    partial = path.with_name(f".partial-{path.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with naming(path, partial):
+            partial.mkdir(parents=True)
+            yield partial
+            for file in partial.iterdir():
+                with file.open("rb") as content:
+                    os.fsync(content.fileno())
+            partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise

@@ -179,11 +179,14 @@ def _engine(settings: SearchSettings, index: "Index") -> "Engine | None":
 
 
 def _describe(path: Path, searcher: "Searcher") -> None:
-    """Report what is approximate, and what a search without vectors costs."""
+    """Report time and memory of a query, and what is approximate."""
+    from tangka_match.retrieval.costs import describe_costs
+
+    say(f"{path}: {describe_costs(1, searcher.split.num_images, searcher.seconds_per_query())}")
     if searcher.scoring == "whole gallery":
         say(
             f"{path}: this model has no vectors to search; it scores all {searcher.split.num_images:,} images with "
-            f"every query, {searcher.seconds_per_query():.2f} s each; give it as rerank= to a fast model"
+            "every query; give it as rerank= to a fast model"
         )
     if not searcher.is_exact:
         step = max(1, searcher.split.num_captions // COMPARED)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -41,7 +42,10 @@ def test_metrics_equal_those_of_training(run, demo_data, tmp_path):
         assert found[name] == pytest.approx(value, abs=1e-9)
         assert found[f"{name}_ci95"] == pytest.approx(trained["val_ci95"][name], abs=1e-9)
     assert (found["num_images"], found["num_captions"]) == (40, 40)
-    assert found["pairs_per_second"] > 0
+    seconds, memory = found["similarity_seconds"], found["peak_memory_mib"]
+    assert f"{1000 * seconds / 40:.2f} ms per query, {found['pairs_per_second']:,.0f} pairs per second" in done.stdout
+    assert found["pairs_per_second"] == pytest.approx(40 * 40 / seconds)
+    assert re.search(r"peak memory [\d,]+ MiB", done.stdout) and memory > 100
     assert np.load(tmp_path / "out" / "similarity.npy").shape == (40, 40)
     with (tmp_path / "out" / "ranks.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -103,7 +103,7 @@ def test_booleans_are_not_numbers(folder):
         (["~data=[]"], r"~data=\[\]: choose a file of conf/data"),
         (["~loss"], r"loss is missing: choose one of conf/loss"),
         (["model._target_=nan"], r"model\._target_=nan: give the dotted name of a class"),
-        (["+data.mix=a.b"], r"\+data\.mix: data\.mix is set already; write data\.mix=<value>"),
+        (["+data.mix=a.b"], r"\+data\.mix: the config has this setting already; write data\.mix=<value>"),
     ],
 )
 def test_exception_names_the_override(folder, words, message):

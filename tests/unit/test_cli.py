@@ -83,7 +83,8 @@ REMEDIES = {
     "train": "then continue with resume=<run id>",
     "demo_data": "or set data.root to a place on another disk",
     "runs": "or set runs to another folder",
-    **dict.fromkeys(["evaluate", "report", "compare", "diagnose", "convert", "extract", "dashboard"], "or set out to"),
+    **dict.fromkeys(["evaluate", "report", "compare", "diagnose", "convert", "dashboard"], "or set out to"),
+    **dict.fromkeys(["extract", "export"], "or set out to"),
 }
 
 

@@ -1,6 +1,7 @@
 """The ``search`` command, on a model with random weights."""
 
 import csv
+import re
 import socket
 
 import pytest
@@ -44,6 +45,12 @@ def test_answers_are_printed_with_unknown_words(places):
     assert done.code == 0, done.stderr
     assert done.stdout.count("test-00") == 2
     assert "unknown to the model, which reads them as <unk>: 骑、自行车" in done.stdout
+    costs = re.search(
+        r"dual.ckpt: ([\d.]+) ms per query, ([\d,]+) pairs per second, peak memory ([\d,]+) MiB", done.stdout
+    )
+    latency, pairs, memory = (float(number.replace(",", "")) for number in costs.groups())
+    assert pairs == pytest.approx(20 / (latency / 1000), rel=0.01)
+    assert memory > 100
 
 
 def test_queries_are_answered_to_a_file(places, tmp_path):

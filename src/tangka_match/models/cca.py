@@ -75,6 +75,8 @@ class CCA(nn.Module):
 
     def _project_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C D"]:
         features, weights = self.bag(token_ids, token_mask)
+        if torch.onnx.is_in_onnx_export():  # ONNX has no embedding bag
+            return (weights[:, None, :] @ self.text_projection[features]).squeeze(1)
         return functional.embedding_bag(features, self.text_projection, per_sample_weights=weights, mode="sum")
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:

@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tangka_match.models.layers import average_directions, run_masked
+from tangka_match.models.layers import average_directions
+from tangka_match.models.recurrent import run_recurrent
 from tangka_match.ops import (
     at_least_float32,
     attention_pool,
@@ -70,8 +71,11 @@ class GeneralisedPooling(nn.Module):
     def forward(self, x: Float[Tensor, "N L D"], mask: Bool[Tensor, "N L"]) -> Float[Tensor, "N D"]:
         """Pool the real positions of each sequence, in at least float32; sequences without any give zeros."""
         counts, longest = mask.sum(dim=1), x.shape[1]
-        # The weights of all lengths: which ones occur is not known on the host.
-        weights = self.weights(tuple(range(1, longest + 1))).index_select(0, counts.clamp(min=1) - 1)
+        if torch.onnx.is_in_onnx_export():  # the graph takes sequences of any length
+            weights = self._rank_weights(torch.arange(longest) < counts.clamp(min=1)[:, None])
+        else:
+            # The weights of all lengths: which ones occur is not known on the host.
+            weights = self.weights(tuple(range(1, longest + 1))).index_select(0, counts.clamp(min=1) - 1)
         wide = at_least_float32(x)
         lowest = torch.finfo(wide.dtype).min
         ordered = wide.masked_fill(~mask[:, :, None], lowest).sort(dim=1, descending=True).values
@@ -80,10 +84,14 @@ class GeneralisedPooling(nn.Module):
 
     def weights(self, lengths: Lengths) -> Float[Tensor, "N L"]:
         """Compute the weights of the ranks for lengths of at least 1; rows sum to one and are 0 past the length."""
-        longest, weight = max(lengths), self.score.weight
-        codes = sinusoidal_positions(longest, self.rank_rnn.input_size, weight.device).to(weight.dtype)
-        real = torch.arange(longest, device=weight.device) < to_device(np.array(lengths), weight.device)[:, None]
-        states = average_directions(run_masked(self.rank_rnn, codes.expand(len(lengths), -1, -1), lengths))
+        device = self.score.weight.device
+        real = torch.arange(max(lengths), device=device) < to_device(np.array(lengths), device)[:, None]
+        return self._rank_weights(real, lengths)
+
+    def _rank_weights(self, real: Bool[Tensor, "N L"], lengths: Lengths | None = None) -> Float[Tensor, "N L"]:
+        weight = self.score.weight
+        codes = sinusoidal_positions(real.shape[1], self.rank_rnn.input_size, weight.device).to(weight.dtype)
+        states = average_directions(run_recurrent(self.rank_rnn, codes.expand(real.shape[0], -1, -1), real, lengths))
         scores = at_least_float32(self.score(states).squeeze(2)) / _TEMPERATURE
         return scores.masked_fill(~real, float("-inf")).softmax(dim=1)
 

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tangka_match.models.layers import average_directions, run_masked
-from tangka_match.ops import at_least_float32, l2_normalise, lengths_of, sinusoidal_positions
+from tangka_match.models.layers import average_directions
+from tangka_match.models.recurrent import run_recurrent
+from tangka_match.ops import at_least_float32, l2_normalise, sinusoidal_positions
 from tangka_match.types import LONGEST_WORD, Lengths, characters_of, is_special
 
 _MIN_CAPTIONS = 2
@@ -53,7 +54,7 @@ class TextGRU(nn.Module):
         self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"], lengths: Lengths | None = None
     ) -> Float[Tensor, "C T D"]:
         """Encode the real words in the context of their caption; padding becomes zero."""
-        states = run_masked(self.cap_rnn, self.dropout(self.embed(token_ids)), lengths or lengths_of(token_mask))
+        states = run_recurrent(self.cap_rnn, self.dropout(self.embed(token_ids)), token_mask, lengths)
         if self.cap_rnn.bidirectional:
             states = average_directions(states)
         return l2_normalise(states) if self.normalise else states
@@ -80,9 +81,7 @@ class TextLSTM(nn.Module):
         self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"], lengths: Lengths | None = None
     ) -> Float[Tensor, "C T H"]:
         """Encode the real words, with ``H`` = 2 x ``lstm_dim``; padding becomes zero."""
-        return self.dropout(
-            run_masked(self.lstm, self.dropout(self.embed(token_ids)), lengths or lengths_of(token_mask))
-        )
+        return self.dropout(run_recurrent(self.lstm, self.dropout(self.embed(token_ids)), token_mask, lengths))
 
 
 class SequenceRNN(nn.Module):
@@ -103,7 +102,7 @@ class SequenceRNN(nn.Module):
         self, x: Float[Tensor, "N L E"], mask: Bool[Tensor, "N L"], lengths: Lengths | None = None
     ) -> Float[Tensor, "N L D"]:
         """Encode the real positions; padding becomes zero."""
-        return average_directions(run_masked(self.rnn, x, lengths or lengths_of(mask)))
+        return average_directions(run_recurrent(self.rnn, x, mask, lengths))
 
 
 class SequenceTransformer(nn.Module):
@@ -202,7 +201,9 @@ class WordBag(nn.Module):
         """
         codes = self.characters[token_ids].masked_fill(~token_mask[:, :, None], 0).flatten(1)
         # Close the gaps, so that bigrams span neighbouring words.
-        codes = codes.gather(1, (codes == 0).to(torch.uint8).sort(dim=1, stable=True).indices)
+        width = codes.shape[1]
+        places = torch.arange(width, device=codes.device)  # keys that differ: ONNX has no stable sort
+        codes = codes.gather(1, torch.where(codes == 0, places + width, places).argsort(dim=1))
         if trim:
             codes = codes[:, : int((codes > 0).sum(dim=1).max())]
         pairs = codes[:, :-1] * 65_537 + codes[:, 1:] + 1_114_112  # above all characters' codes

@@ -85,7 +85,7 @@ class VSEPlusPlus(nn.Module):
         """
         states = self.txt_enc(token_ids, token_mask, lengths)
         last = token_mask.sum(dim=1) - 1
-        pooled = states[torch.arange(len(states), device=states.device), last]
+        pooled = states[torch.arange(states.shape[0], device=states.device), last]
         return Encoded(pooled=l2_normalise(at_least_float32(pooled)))
 
     def similarity(self, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:

@@ -174,14 +174,16 @@ def to_device(values: npt.NDArray[Any], device: torch.device) -> Tensor:
     return torch.from_numpy(values).to(device, non_blocking=True)
 
 
-def sinusoidal_positions(length: int, dim: int, device: torch.device | None = None) -> Float[Tensor, "L D"]:
+def sinusoidal_positions(
+    length: int | torch.SymInt, dim: int, device: torch.device | None = None
+) -> Float[Tensor, "L D"]:
     """Compute sinusoidal position encodings.
 
     Components ``2j`` and ``2j + 1`` are sine and cosine of ``position / 10000^(2j / dim)`` (Vaswani et al., "Attention
     Is All You Need", arXiv 1706.03762, section 3.5). An odd ``dim`` ends with a sine.
 
     Args:
-        length: Number of positions.
+        length: Number of positions; symbolic while a graph is traced.
         dim: Number of components.
         device: Device of the result.
 
@@ -190,6 +192,6 @@ def sinusoidal_positions(length: int, dim: int, device: torch.device | None = No
         tensor([[0.0000, 1.0000],
                 [0.8415, 0.5403]])
     """
-    position = torch.arange(length, device=device, dtype=torch.float32)[:, None]
+    position = torch.arange(length, device=device, dtype=torch.float32)[:, None]  # type: ignore[arg-type]
     angles = position * torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(10_000) / dim))
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, :dim]

@@ -91,7 +91,9 @@ class EndEvent(_Timed):
 
 
 EVENT: TypeAdapter[dict[str, Any]] = TypeAdapter(
-    Annotated[MetricsEvent | StepEvent | StartEvent | PhasesEvent | VerdictEvent | EndEvent, Field(discriminator="event")]
+    Annotated[
+        MetricsEvent | StepEvent | StartEvent | PhasesEvent | VerdictEvent | EndEvent, Field(discriminator="event")
+    ]
 )
 """Event of a ledger that readers use."""
 OTHER_EVENT: TypeAdapter[dict[str, Any]] = TypeAdapter(_Event)

@@ -1,6 +1,5 @@
 """Evaluate a trained model, or an ensemble, on a split."""
 
-import resource
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from tangka_match.retrieval.corrections import (
     clipped_settings,
     corrector,
 )
+from tangka_match.retrieval.costs import describe_costs, peak_memory_mib
 from tangka_match.retrieval.given_scores import GivenScores
 from tangka_match.retrieval.protocols import EvaluationProtocol, PooledRanks, rank_galleries, relevant_pairs
 from tangka_match.retrieval.score_matrix import FUSIONS, rank_scores
@@ -142,6 +142,11 @@ class Evaluation:
         if self.near_duplicates is not None:
             values["near_duplicates"] = self.near_duplicates.report()
         return values
+
+    def describe_costs(self) -> str | None:
+        """Return time and memory of the scores for the terminal, captions as queries; ``None`` if they were given."""
+        images, captions = self.similarity.shape
+        return None if self.seconds is None else describe_costs(captions, images, self.seconds)
 
 
 def evaluate_split(
@@ -303,7 +308,7 @@ def _costs(pairs: int, seconds: float) -> dict[str, object]:
     return {
         "similarity_seconds": seconds,
         "pairs_per_second": pairs / seconds,
-        "peak_memory_mib": _peak_memory_mib(),
+        "peak_memory_mib": peak_memory_mib(),
     }
 
 
@@ -314,10 +319,3 @@ def _collapse(similarity: Float[Tensor, "I C"]) -> list[str]:
         f"all {similarity.numel():,} scores are {similarity[0, 0]:.6g}: the model has collapsed; equal scores rank "
         "by index, so the metrics are at chance level"
     ]
-
-
-def _peak_memory_mib() -> float:
-    """Return the peak memory of the GPU where one was used, else of this process, in MiB."""
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -29,6 +29,7 @@ NAMES = (
     "demo_data",
     "diagnose",
     "evaluate",
+    "export",
     "extract",
     "prepare",
     "report",

@@ -11,7 +11,8 @@ from tangka_match.config.quoting import TEXT_SETTINGS, quote_as_typed, quoted_fo
 from tangka_match.training.settings import RunSettings
 
 COMMANDS = (
-    *("compare", "convert", "dashboard", "diagnose", "evaluate", "extract", "prepare", "report", "runs", "search"),
+    *("compare", "convert", "dashboard", "diagnose", "evaluate", "export", "extract"),
+    *("prepare", "report", "runs", "search"),
 )
 NO_FREE_TEXT = {
     *("bars", "lines", "parameters"),  # metrics and settings of the dashboard

@@ -1,5 +1,6 @@
 // Builds the page, and rebuilds it when the language changes.
 
+import { currentLanguage, setLanguage } from "../language.js";
 import { buildCompare, chooseTwoBest } from "./compare.js";
 import { report } from "./data.js";
 import { el } from "./dom.js";
@@ -8,7 +9,6 @@ import { buildSettings } from "./settings.js";
 import { clearListeners } from "./state.js";
 import { buildTable } from "./table.js";
 import { buildFilters, buildHeader } from "./toolbar.js";
-import { currentLanguage, setLanguage } from "./words.js";
 
 function build() {
   clearListeners();

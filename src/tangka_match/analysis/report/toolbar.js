@@ -1,10 +1,11 @@
 // Title, status counts and filters.
 
+import { currentLanguage } from "../language.js";
 import { dataName, report, runs } from "./data.js";
 import { el, select } from "./dom.js";
 import { moment } from "./format.js";
 import { change, drawnRows, onChange, rows, shownRuns, state } from "./state.js";
-import { currentLanguage, statusHelp, statusText, t } from "./words.js";
+import { statusHelp, statusText, t } from "./words.js";
 
 /** Build the title and the status counts; `onLanguage` is called with the selected language. */
 export function buildHeader(onLanguage) {

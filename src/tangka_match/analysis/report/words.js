@@ -1,4 +1,5 @@
 // All texts of the page, in English and Chinese.
+import { inLanguage } from "../language.js";
 
 const WORDS = {
   title: ["Comparison of runs", "实验对比"],
@@ -156,22 +157,9 @@ const WORDS = {
   pickHint: ["Press A and B in the table, or choose two runs here.", "在表格中点选 A 与 B，或在此选择两个实验。"],
 };
 
-let language = navigator.language?.toLowerCase().startsWith("zh") ? 1 : 0;
-
-/** Return the current language, `en` or `zh`. */
-export function currentLanguage() {
-  return language ? "zh" : "en";
-}
-
-/** Set the language of the page, `en` or `zh`. */
-export function setLanguage(name) {
-  language = name === "zh" ? 1 : 0;
-  document.documentElement.lang = name === "zh" ? "zh-CN" : "en";
-}
-
 /** Return a text in the current language, with `{0}`, `{1}` … filled in. */
 export function t(name, ...parts) {
-  return WORDS[name][language].replace(/\{(\d)\}/g, (_, n) => parts[n]);
+  return inLanguage(WORDS[name], ...parts);
 }
 
 /** Return the label of a status; unknown statuses are returned unchanged. */
@@ -186,10 +174,11 @@ export function statusHelp(status) {
 
 /** Return the label of a metric. */
 export function metricLabel(name) {
-  if (name === "mean_r1") return language ? "平均 R@1" : "mean R@1";
+  if (name === "mean_r1") return inLanguage(["mean R@1", "平均 R@1"]);
   const [direction, ...rest] = name.split("_");
   if (direction !== "i2t" && direction !== "t2i") return name;
   const kinds = { median_rank: ["median rank", "中位排名"], mean_rank: ["mean rank", "平均排名"] };
-  const kind = kinds[rest.join("_")]?.[language] ?? rest.join(" ").replace(/^r(\d+)$/, "R@$1");
+  const known = kinds[rest.join("_")];
+  const kind = known ? inLanguage(known) : rest.join(" ").replace(/^r(\d+)$/, "R@$1");
   return `${t(direction)} ${kind}`;
 }

@@ -1,8 +1,9 @@
 // Builds the page to look through the pairs: filters, cards, and the bar that saves the list.
 
+import { currentLanguage, setLanguage } from "../../language.js";
 import { el } from "../../report/dom.js";
 import { data, excludeLines, isStruck, strike } from "./choice.js";
-import { currentLanguage, setLanguage, t } from "./words.js";
+import { t } from "./words.js";
 
 const FILE = "exclude.txt";
 let reason = "all";

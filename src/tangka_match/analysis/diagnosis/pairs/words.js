@@ -1,4 +1,5 @@
 // All texts of the page, in English and Chinese.
+import { inLanguage } from "../../language.js";
 
 const WORDS = {
   title: ["Pairs of {0}", "{0} 的图文对"],
@@ -38,20 +39,7 @@ const WORDS = {
   use: ["Train without them: data.exclude=exclude.txt", "训练时排除它们：data.exclude=exclude.txt"],
 };
 
-let language = navigator.language?.toLowerCase().startsWith("zh") ? 1 : 0;
-
-/** Return the current language, `en` or `zh`. */
-export function currentLanguage() {
-  return language ? "zh" : "en";
-}
-
-/** Set the language of the page, `en` or `zh`. */
-export function setLanguage(name) {
-  language = name === "zh" ? 1 : 0;
-  document.documentElement.lang = name === "zh" ? "zh-CN" : "en";
-}
-
 /** Return a text in the current language, with `{0}` and `{1}` filled in. */
 export function t(name, ...parts) {
-  return WORDS[name][language].replace(/\{(\d)\}/g, (_, n) => parts[n]);
+  return inLanguage(WORDS[name], ...parts);
 }
