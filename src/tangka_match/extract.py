@@ -44,9 +44,7 @@ def extract(config: DictConfig) -> None:
     settings = read_settings(config, ExtractionSettings, groups=("debug",))
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     tower = load_tower(settings.encoder, settings.grid).to(device)
-    say(
-        f"regions      {tower.num_regions} × {tower.feature_dim:,} per picture, on a grid of {tower.grid} × {tower.grid}"
-    )
+    say(f"regions      {tower.num_regions} × {tower.feature_dim:,} per picture")
     features = extract_split(
         tower,
         settings.images,

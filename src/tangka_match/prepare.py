@@ -206,7 +206,7 @@ def _write(folder: Path, chosen: Chosen, features: "FeatureSource", settings: Pr
 
 
 def _keep_encoder(files: "Sequence[Path]", folder: Path) -> None:
-    """Copy the record of the encoder that ``extract`` left beside the features, for pictures of your own in ``search``."""
+    """Copy the record of the encoder that ``extract`` left beside the features, which ``search`` reads."""
     from tangka_match.retrieval.extraction import ENCODER_FILE
 
     places = {file.parent for file in files}

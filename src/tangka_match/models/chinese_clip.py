@@ -161,7 +161,7 @@ class VisionTower(PictureTower):
         return int(self.projection.out_features)
 
     def boxes(self) -> npt.NDArray[np.float32]:
-        """Return the boxes of the regions, (1 + grid², 4), x1 y1 x2 y2 in [0, 1]: the whole, then the cells row by row."""
+        """Return the boxes of the regions, (1 + grid², 4): the whole picture, then the cells row by row."""
         return np.concatenate([np.array([[0, 0, 1, 1]], dtype=np.float32), self.cell_boxes()])
 
     @torch.inference_mode()

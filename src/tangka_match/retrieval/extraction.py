@@ -133,8 +133,8 @@ def _encode(tower: PictureTower, images: Path, names: Sequence[str], path: Path,
             finite = np.isfinite(features).all(axis=(1, 2))
             if not finite.all():
                 raise DataFormatError(
-                    f"images={images}: the features of {block[int(finite.argmin())]} are NaN or exceed float16 (65,504); "
-                    "use another encoder"
+                    f"images={images}: the features of {block[int(finite.argmin())]} are NaN or exceed float16 "
+                    "(65,504); use another encoder"
                 )
             file.write(features.tobytes())
 
