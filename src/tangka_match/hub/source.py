@@ -148,8 +148,8 @@ def read(source: str, what: str, reader: Callable[..., Any], **options: Any) -> 
             f"{source!r} is no folder here, and {what} of that name cannot be read from the Hugging Face hub "
             f"({reason}). "
             f"On a machine with internet: hf download {source} --local-dir <folder>; copy that folder (config.json, "
-            "model.safetensors or pytorch_model.bin, vocab.txt or tokenizer.json, preprocessor_config.json) here and give "
-            "its path instead of the name"
+            "model.safetensors or pytorch_model.bin, vocab.txt or tokenizer.json, preprocessor_config.json) here and "
+            "give its path instead of the name"
         ) from error
 
 

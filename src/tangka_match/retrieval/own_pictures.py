@@ -34,8 +34,8 @@ class PictureEncoder:
         """Load the recorded encoder of a data set; ``None`` if none is recorded.
 
         Raises:
-            ConfigError: If the record or the encoder cannot be read, the settings of its input have changed, or it writes
-                features of another shape.
+            ConfigError: If the record or the encoder cannot be read, the settings of its input have changed, or its
+                features have another shape.
         """
         path = split.captions_path.parent / ENCODER_FILE
         if not path.exists():
