@@ -71,17 +71,8 @@ def diagnose(config: DictConfig) -> None:
     Raises:
         TangkaMatchError: On invalid settings, data, runs or checkpoints.
     """
-    from tangka_match import load
-    from tangka_match.analysis.diagnosis.output import PAIR_FILES, check_out
+    from tangka_match.analysis.diagnosis.output import check_out
     from tangka_match.analysis.diagnosis.profile import check_profile
-    from tangka_match.analysis.diagnosis.sections import (
-        find_best_checkpoint,
-        model_sections,
-        run_profile,
-        training_section,
-    )
-    from tangka_match.data.feature_scan import scan_features
-    from tangka_match.records.run_folder import find_run
 
     if config.get("similarity") is not None and OmegaConf.is_missing(config.data, "root"):
         config.data.root = None
@@ -92,30 +83,36 @@ def diagnose(config: DictConfig) -> None:
         check_profile(settings.profile)
     if config.data.root is None:
         _diagnose_matrix(settings)
-        return
+    else:
+        _diagnose_set(config, settings)
+
+
+def _diagnose_set(config: DictConfig, settings: DiagnosisSettings) -> None:
+    from tangka_match import load
+    from tangka_match.analysis.diagnosis.output import PAIR_FILES
+    from tangka_match.analysis.diagnosis.sections import find_best_checkpoint, model_sections, training_section
+    from tangka_match.data.feature_scan import scan_features
+    from tangka_match.records.run_folder import find_run
+
     run = None if settings.run is None else find_run(Path(config.paths.runs), settings.run, "run")
     checkpoint = settings.checkpoint
     if checkpoint is None and run is not None:
         checkpoint = find_best_checkpoint(run, Path(config.paths.checkpoints))
-    data = config.data
+    data, profile = config.data, settings.profile
     seed = None if settings.folds is None else _find_folds(settings.folds, Path(config.paths.runs))
     # The checkpoint is loaded first, so that a bad file is reported before large data are scanned.
     matcher = None if checkpoint is None else load(checkpoint, device=settings.device, batch_size=data.eval_batch_size)
     write_missing_data(data)
     splits = _open_splits(data, settings.split, *(() if seed is None else ("val",)))
-    scans = {name: scan_features(split) for name, split in splits.items()}
-    of_pairs = [] if seed is None else [_diagnose_folds(seed, config, splits, scans, settings)]
-    profile = settings.profile
+    of_model: list[Section] = []
     if settings.similarity is not None:
         of_model, recalls = _diagnose_scores(settings, splits[settings.split])
         profile = profile or recalls
-    else:
-        of_model = [] if matcher is None else model_sections(matcher, splits, scans, settings.split)
-    if (
-        run is not None and settings.split == "val"
-    ):  # a run is validated on val: its recalls do not hold for another split
-        profile = profile or run_profile(run)
-    sections = _diagnose_data(data, splits, scans, settings.split, profile)
+    scans = {name: scan_features(split) for name, split in splits.items()}
+    of_pairs = [] if seed is None else [_diagnose_folds(seed, config, splits, scans, settings)]
+    if matcher is not None:
+        of_model = model_sections(matcher, splits, scans, settings.split)
+    sections = _diagnose_data(data, splits, scans, settings.split, profile or _profile_of_run(run, settings.split))
     if run is not None:
         sections.append(training_section(run))
     sections += of_model + of_pairs
@@ -123,17 +120,25 @@ def diagnose(config: DictConfig) -> None:
         from tangka_match.sweeps.learning_curve import train_learning_curve
 
         sections.append(train_learning_curve(**settings.curve.model_dump()))
+    root = Path(data.root).absolute()
     about = {
-        "data": str(Path(data.root).absolute()),
+        "data": str(root),
         "run": None if run is None else run.name,
         "checkpoint": None if checkpoint is None else str(checkpoint.absolute()),
         "similarity": None if settings.similarity is None else str(settings.similarity.absolute()),
         "folds": None if seed is None else ", ".join(run.run_id for run in seed.runs.values()),
         "splits": ", ".join(splits),
     }
-    _report(settings.out, Path(data.root).absolute().name, about, sections)
+    _report(settings.out, root.name, about, sections)
     for name in PAIR_FILES if of_pairs else ():
         say(f"written to   {settings.out / name}")
+
+
+def _profile_of_run(run: Path | None, split: str) -> list[float] | None:
+    """Return the recalls of a run on the split; a run is validated on val only."""
+    from tangka_match.analysis.diagnosis.sections import run_profile
+
+    return run_profile(run) if run is not None and split == "val" else None
 
 
 def _check_what_is_diagnosed(settings: DiagnosisSettings, root: str | None) -> None:

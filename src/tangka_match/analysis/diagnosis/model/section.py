@@ -24,6 +24,7 @@ from tangka_match.analysis.diagnosis.model.hubs import NOUNS, Hubs, count_hubs, 
 from tangka_match.analysis.diagnosis.model.scored import Scored, ScoredByModel
 from tangka_match.analysis.diagnosis.model.space import Space, judge_space, measure_space
 from tangka_match.analysis.diagnosis.power import format_interval
+from tangka_match.analysis.significance import Difference
 from tangka_match.errors import count
 from tangka_match.metric_names import CUTOFFS, PRIMARY_METRIC
 from tangka_match.metric_names import DIRECTION_LABELS as DIRECTIONS
@@ -59,9 +60,7 @@ def diagnose_model(
         return [Section("model", "Model", facts, [collapsed], values=values)]
     album = Album(scored.split)
     hubs = count_hubs(scored)
-    findings, gains = judge_hubs(scored, hubs)
-    one_sided = judge_direction(scored, hubs)
-    findings += [] if one_sided is None else [one_sided]
+    findings, gains = _judge(scored, hubs)
     facts += _hub_facts(scored, hubs)
     facts += [
         (f"mean R@1 with hubness correction {name}", f"{gain.b:.2f} % ({signed(gain.difference, 2)})")
@@ -117,9 +116,7 @@ def diagnose_scores(scored: Scored) -> list[Section]:
     if collapsed is not None:
         return [Section("model", "Scores", facts, [collapsed], values=values)]
     album, hubs = Album(scored.split), count_hubs(scored)
-    findings, _ = judge_hubs(scored, hubs)
-    one_sided = judge_direction(scored, hubs)
-    findings += [] if one_sided is None else [one_sided]
+    findings, _ = _judge(scored, hubs)
     facts += _hub_facts(scored, hubs)
     values["hubs"] = {direction: _hub_values(scored, direction, counted) for direction, counted in hubs.items()}
     blocks = [draw_hubs(scored, album, hubs)]
@@ -143,6 +140,13 @@ def not_measured(name: str, damaged: int) -> Section:
         "fix the images listed in the findings about features, and run the diagnosis again",
     )
     return Section("model", "Model", [], [finding])
+
+
+def _judge(scored: Scored, hubs: dict[str, Hubs]) -> tuple[list[Finding], dict[str, Difference]]:
+    """Report hubs and a direction at chance level; also return the gain of each hubness correction."""
+    findings, gains = judge_hubs(scored, hubs)
+    one_sided = judge_direction(scored, hubs)
+    return findings + ([] if one_sided is None else [one_sided]), gains
 
 
 def _percent(recalls: Mapping[str, float], direction: str) -> str:
