@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from pydantic import ValidationError
 
 from tangka_match.cli import check_is_new, command, read_settings, say
-from tangka_match.errors import CheckpointError, ConfigError
+from tangka_match.errors import CheckpointError, ConfigError, count
 from tangka_match.files import written_completely
 from tangka_match.settings import Settings
 
@@ -47,15 +47,22 @@ def convert(config: DictConfig) -> None:
 
 
 def _to_published(settings: ConversionSettings) -> list[Path]:
-    from tangka_match.data.vocabulary import Vocabulary
+    from tangka_match.data.vocabulary import CHARACTER_MARK, Vocabulary
     from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
     from tangka_match.retrieval.published import to_published
 
     content = to_published(settings.source)
     words = settings.out.with_name(f"{content['opt'].data_name}_vocab.json")  # the published code expects it here
     check_is_new(words)
+    vocabulary = Vocabulary.from_dict(read_checkpoint(settings.source)[METADATA_KEY]["vocabulary"])
     _save(content, settings.out)
-    Vocabulary.from_dict(read_checkpoint(settings.source)[METADATA_KEY]["vocabulary"]).save_json(words)
+    vocabulary.save_json(words)
+    if vocabulary.characters:
+        say(
+            f"note         {count(vocabulary.characters, 'word')} of the vocabulary end in {CHARACTER_MARK}: characters "
+            "that stand for unknown words here; the published code never uses them, and reads unknown words as <unk>",
+            style="yellow",
+        )
     return [settings.out, words]
 
 
