@@ -59,8 +59,8 @@ def _to_published(settings: ConversionSettings) -> list[Path]:
     vocabulary.save_json(words)
     if vocabulary.characters:
         say(
-            f"note         {count(vocabulary.characters, 'word')} of the vocabulary end in {CHARACTER_MARK}: characters "
-            "that stand for unknown words here; the published code never uses them, and reads unknown words as <unk>",
+            f"note         {count(vocabulary.characters, 'word')} of the vocabulary end in {CHARACTER_MARK}: "
+            "characters that stand for unknown words here; the published code never uses them, and reads unknown words as <unk>",
             style="yellow",
         )
     return [settings.out, words]

@@ -189,6 +189,7 @@ def test_exception_missing_vocabulary(tmp_path):
 def test_characters_in_the_vocabulary_are_noted(fallback, tmp_path):
     """The published code has no rule for unknown words, so it would never use these words."""
     source = write_checkpoint(tmp_path / "ours.ckpt", ["绿度母"], regions=36, character_fallback=fallback)
+    torch.save({"epoch": 3, "global_step": 60, **torch.load(source, weights_only=True)}, source)
     done = run_cli_in_process(f"source={source}", f"out={tmp_path}/back.pth.tar", "to=sgraf", main=convert)
     assert done.code == 0, done.stderr
     note = "3 words of the vocabulary end in @@: characters that stand for unknown words here"

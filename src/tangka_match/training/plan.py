@@ -115,8 +115,8 @@ def check_negatives(plan: RunPlan, processes: int) -> None:
         return
     raise ConfigError(
         f"data.batch_size={plan.data.batch_size}: an epoch of {count(sampler.epoch_pairs, 'pair')} has batches of one "
-        "pair, which has no negatives, so that nothing is learnt; set data.batch_size to at least 2 (128 by default) and "
-        "train on at least 2 pairs. If memory does not suffice, set training.chunk_size=1 (gradient caching) instead"
+        "pair, which has no negatives, so that nothing is learnt; set data.batch_size to at least 2 (128 by default) "
+        "and train on 2 pairs or more. If memory does not suffice, set training.chunk_size=1 (gradient caching) instead"
     )
 
 
