@@ -61,7 +61,8 @@ def _to_published(settings: ConversionSettings) -> list[Path]:
     if vocabulary.characters:
         say(
             f"note         {count(vocabulary.characters, 'word')} of the vocabulary end in {CHARACTER_MARK}: "
-            "characters that stand for unknown words here; the published code never uses them, and reads unknown words as <unk>",
+            "characters that stand for unknown words here; the published code never uses them, and reads unknown words "
+            "as <unk>",
             style="yellow",
         )
     return [settings.out, words]
@@ -104,8 +105,8 @@ def _to_ours(settings: ConversionSettings) -> list[Path]:
         arguments = mapping.arguments(source, content)
         if mapping.needs_text_model and settings.text_model is None:
             raise ConfigError(
-                f"text_model is not set: {source} holds a model with a text encoder; give the folder or hub name of the "
-                "encoder that it was fine-tuned from, such as bert-base-uncased, whose word pieces and config are read"
+                f"text_model is not set: {source} holds a model with a text encoder; give the folder or hub name of "
+                "the encoder that it was fine-tuned from, such as bert-base-uncased, whose word pieces and config are read"
             )
         text_model = settings.text_model if mapping.needs_text_model else None
         vocabulary = _read_vocabulary(settings.vocab) if text_model is None else None

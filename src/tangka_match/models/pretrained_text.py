@@ -19,8 +19,8 @@ class PretrainedText(nn.Module):
 
     After Chen et al., "Learning the Best Pooling Strategy for Visual Semantic Embedding", arXiv 2011.04305: their BERT
     variant trains the encoder with 0.1 times the learning rate, and section 5.3 finds max pooling of regions nearly as
-    good as a learnt pooling. ``pooling="gpo"`` is that variant as published: a perceptron with batch norm on regions, and
-    the generalised pooling operator over regions and over projected word pieces.
+    good as a learnt pooling. ``pooling="gpo"`` is that variant as published: a perceptron with batch norm on regions,
+    and the generalised pooling operator over regions and over projected word pieces.
 
     Args:
         vocab_size: Number of words in the vocabulary: all word pieces of the encoder (``data/tokenizer=pieces``).
@@ -37,7 +37,8 @@ class PretrainedText(nn.Module):
         dropout: Dropout probability of the pooled vectors; of the projected word pieces with ``"gpo"``.
 
     Raises:
-        ConfigError: If a number is out of range, ``pooling`` is unknown, or the pretrained model cannot be read or does not fit the vocabulary.
+        ConfigError: If a number is out of range, ``pooling`` is unknown, or the pretrained model cannot be read or does
+            not fit the vocabulary.
     """
 
     @check_sizes
