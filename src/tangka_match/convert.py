@@ -106,7 +106,7 @@ def _to_ours(settings: ConversionSettings) -> list[Path]:
         if mapping.needs_text_model and settings.text_model is None:
             raise ConfigError(
                 f"text_model is not set: {source} holds a model with a text encoder; give the folder or hub name of "
-                "the encoder that it was fine-tuned from, such as bert-base-uncased: its word pieces and config are read"
+                "the encoder that it was fine-tuned from, such as bert-base-uncased: its pieces and config are read"
             )
         text_model = settings.text_model if mapping.needs_text_model else None
         vocabulary = _read_vocabulary(settings.vocab) if text_model is None else None
