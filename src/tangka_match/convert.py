@@ -12,9 +12,9 @@ from omegaconf import DictConfig
 from pydantic import ValidationError
 
 from tangka_match.cli import check_is_new, command, read_settings, say
-from tangka_match.errors import CheckpointError, ConfigError
+from tangka_match.errors import CheckpointError, ConfigError, count
 from tangka_match.files import written_completely
-from tangka_match.settings import Settings
+from tangka_match.settings import Settings, Text
 
 if TYPE_CHECKING:
     from tangka_match.data.vocabulary import Vocabulary
@@ -29,6 +29,7 @@ class ConversionSettings(Settings):
     source: Path
     vocab: Path | None
     clip: str | None
+    text_model: Text | None
     mapping: Path | None
     out: Path
     to: Literal["tangka_match", "sgraf", "clip"]
@@ -47,15 +48,23 @@ def convert(config: DictConfig) -> None:
 
 
 def _to_published(settings: ConversionSettings) -> list[Path]:
-    from tangka_match.data.vocabulary import Vocabulary
+    from tangka_match.data.vocabulary import CHARACTER_MARK, Vocabulary
     from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
     from tangka_match.retrieval.published import to_published
 
     content = to_published(settings.source)
     words = settings.out.with_name(f"{content['opt'].data_name}_vocab.json")  # the published code expects it here
     check_is_new(words)
+    vocabulary = Vocabulary.from_dict(read_checkpoint(settings.source)[METADATA_KEY]["vocabulary"])
     _save(content, settings.out)
-    Vocabulary.from_dict(read_checkpoint(settings.source)[METADATA_KEY]["vocabulary"]).save_json(words)
+    vocabulary.save_json(words)
+    if vocabulary.characters:
+        say(
+            f"note         {count(vocabulary.characters, 'word')} of the vocabulary end in {CHARACTER_MARK}: "
+            "characters that stand for unknown words here; the published code never uses them, and reads unknown words "
+            "as <unk>",
+            style="yellow",
+        )
     return [settings.out, words]
 
 
@@ -94,7 +103,14 @@ def _to_ours(settings: ConversionSettings) -> list[Path]:
     else:
         name, mapping = _find_mapping(settings, content)
         arguments = mapping.arguments(source, content)
-        converted = from_foreign(source, _read_vocabulary(settings.vocab), **arguments)
+        if mapping.needs_text_model and settings.text_model is None:
+            raise ConfigError(
+                f"text_model is not set: {source} holds a model with a text encoder; give the folder or hub name of "
+                "the encoder that it was fine-tuned from, such as bert-base-uncased: its pieces and config are read"
+            )
+        text_model = settings.text_model if mapping.needs_text_model else None
+        vocabulary = _read_vocabulary(settings.vocab) if text_model is None else None
+        converted = from_foreign(source, vocabulary, text_model=text_model, **arguments)
         say(f"mapping      {name}")
     _save(converted, settings.out)
     return [settings.out]

@@ -2,6 +2,7 @@
 
     python -m tangka_match.diagnose data=precomp data.root=FOLDER [run=RUN_ID] [checkpoint=CHECKPOINT] out=FOLDER
     python -m tangka_match.diagnose data=precomp data.root=FOLDER folds=SWEEP_ID out=FOLDER
+    python -m tangka_match.diagnose similarity=SCORES.npy captions_per_image=5 out=FOLDER
 
 Reports faults of the data and the highest recall they allow, problems of a run, and the queries, words and hubs that
 its model fails at. ``folds`` names a cross-validation, whose models rank every pair without having seen it: the
@@ -16,9 +17,12 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import AfterValidator, Field
 
 from tangka_match.cli import command, open_split, read_settings, say, usable_device, write_missing_data
+from tangka_match.errors import ConfigError
 from tangka_match.settings import Ascending, OneOrMore, Settings, Text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tangka_match.analysis.diagnosis.finding import Section
     from tangka_match.analysis.folds import FoldedSeed
     from tangka_match.data.feature_scan import FeatureScan
@@ -49,6 +53,9 @@ class DiagnosisSettings(Settings):
 
     run: Text | None
     checkpoint: Path | None
+    similarity: Path | None
+    captions_per_image: Annotated[int, Field(ge=1)] | None
+    ids: Path | None
     folds: Annotated[list[Text], OneOrMore, Field(min_length=1)] | None
     device: Annotated[str, AfterValidator(usable_device)]
     split: str
@@ -64,33 +71,48 @@ def diagnose(config: DictConfig) -> None:
     Raises:
         TangkaMatchError: On invalid settings, data, runs or checkpoints.
     """
-    import rich
-
-    from tangka_match import load
-    from tangka_match.analysis.diagnosis.output import PAIR_FILES, check_out, print_diagnosis, write_diagnosis
+    from tangka_match.analysis.diagnosis.output import check_out
     from tangka_match.analysis.diagnosis.profile import check_profile
+
+    if config.get("similarity") is not None and OmegaConf.is_missing(config.data, "root"):
+        config.data.root = None
+    settings = read_settings(config, DiagnosisSettings)
+    _check_what_is_diagnosed(settings, config.data.root)
+    check_out(settings.out)
+    if settings.profile is not None:
+        check_profile(settings.profile)
+    if config.data.root is None:
+        _diagnose_matrix(settings)
+    else:
+        _diagnose_set(config, settings)
+
+
+def _diagnose_set(config: DictConfig, settings: DiagnosisSettings) -> None:
+    from tangka_match import load
+    from tangka_match.analysis.diagnosis.output import PAIR_FILES
     from tangka_match.analysis.diagnosis.sections import find_best_checkpoint, model_sections, training_section
     from tangka_match.data.feature_scan import scan_features
     from tangka_match.records.run_folder import find_run
 
-    settings = read_settings(config, DiagnosisSettings)
-    check_out(settings.out)
-    if settings.profile is not None:
-        check_profile(settings.profile)
     run = None if settings.run is None else find_run(Path(config.paths.runs), settings.run, "run")
     checkpoint = settings.checkpoint
     if checkpoint is None and run is not None:
         checkpoint = find_best_checkpoint(run, Path(config.paths.checkpoints))
-    data = config.data
+    data, profile = config.data, settings.profile
     seed = None if settings.folds is None else _find_folds(settings.folds, Path(config.paths.runs))
     # The checkpoint is loaded first, so that a bad file is reported before large data are scanned.
     matcher = None if checkpoint is None else load(checkpoint, device=settings.device, batch_size=data.eval_batch_size)
     write_missing_data(data)
     splits = _open_splits(data, settings.split, *(() if seed is None else ("val",)))
+    of_model: list[Section] = []
+    if settings.similarity is not None:
+        of_model, recalls = _diagnose_scores(settings, splits[settings.split])
+        profile = profile or recalls
     scans = {name: scan_features(split) for name, split in splits.items()}
     of_pairs = [] if seed is None else [_diagnose_folds(seed, config, splits, scans, settings)]
-    of_model = [] if matcher is None else model_sections(matcher, splits, scans, settings.split)
-    sections = _diagnose_data(data, splits, scans, settings, run)
+    if matcher is not None:
+        of_model = model_sections(matcher, splits, scans, settings.split)
+    sections = _diagnose_data(data, splits, scans, settings.split, profile or _profile_of_run(run, settings.split))
     if run is not None:
         sections.append(training_section(run))
     sections += of_model + of_pairs
@@ -98,17 +120,76 @@ def diagnose(config: DictConfig) -> None:
         from tangka_match.sweeps.learning_curve import train_learning_curve
 
         sections.append(train_learning_curve(**settings.curve.model_dump()))
+    root = Path(data.root).absolute()
     about = {
-        "data": str(Path(data.root).absolute()),
+        "data": str(root),
         "run": None if run is None else run.name,
         "checkpoint": None if checkpoint is None else str(checkpoint.absolute()),
+        "similarity": None if settings.similarity is None else str(settings.similarity.absolute()),
         "folds": None if seed is None else ", ".join(run.run_id for run in seed.runs.values()),
         "splits": ", ".join(splits),
     }
-    write_diagnosis(settings.out, f"Diagnosis of {Path(data.root).absolute().name}", about, sections)
-    print_diagnosis(rich.get_console(), sections)
-    for name in ("diagnosis.html", *(PAIR_FILES if of_pairs else ())):
+    _report(settings.out, root.name, about, sections)
+    for name in PAIR_FILES if of_pairs else ():
         say(f"written to   {settings.out / name}")
+
+
+def _profile_of_run(run: Path | None, split: str) -> list[float] | None:
+    """Return the recalls of a run on the split; a run is validated on val only."""
+    from tangka_match.analysis.diagnosis.sections import run_profile
+
+    return run_profile(run) if run is not None and split == "val" else None
+
+
+def _check_what_is_diagnosed(settings: DiagnosisSettings, root: str | None) -> None:
+    """Refuse settings that exclude each other."""
+    pairing = [name for name in ("captions_per_image", "ids") if getattr(settings, name) is not None]
+    if settings.similarity is None:
+        if pairing:
+            raise ConfigError(f"{pairing[0]} belongs to similarity=<scores.npy>, which is not set; remove it")
+        return
+    others = [name for name in ("run", "checkpoint", "folds") if getattr(settings, name) is not None]
+    if others:
+        raise ConfigError(f"give similarity=<scores.npy> or {others[0]}=, not both; found {others[0]} as well")
+    if root is not None and pairing:
+        raise ConfigError(
+            f"data.root={root} says which caption belongs to which image; remove {pairing[0]}, or data.root"
+        )
+    if root is None and settings.learning_curve:
+        raise ConfigError("learning_curve=true trains on a data set: set data.root as well")
+
+
+def _diagnose_matrix(settings: DiagnosisSettings) -> None:
+    """Diagnose the scores of another program without the data set."""
+    assert settings.similarity is not None
+    sections, _ = _diagnose_scores(settings, None)
+    about = {"similarity": str(settings.similarity.absolute())}
+    _report(settings.out, settings.similarity.name, about, sections)
+
+
+def _diagnose_scores(settings: DiagnosisSettings, split: "Split | None") -> "tuple[list[Section], list[float]]":
+    """Diagnose the scores of another program; also return their text→image R@1, R@5 and R@10."""
+    from tangka_match.analysis.diagnosis.model.scored import scored_by_others
+    from tangka_match.analysis.diagnosis.model.section import diagnose_scores
+    from tangka_match.metric_names import CUTOFFS
+    from tangka_match.metrics import summarise
+    from tangka_match.retrieval.given_scores import Pairing, read_scores
+
+    assert settings.similarity is not None
+    pairing = Pairing(settings.captions_per_image, settings.ids) if split is None else split
+    scored = scored_by_others(read_scores(settings.similarity, pairing), split)
+    recalls = summarise(scored.ranks)
+    return diagnose_scores(scored), [recalls[f"t2i_r{k}"] for k in CUTOFFS]
+
+
+def _report(out: Path, name: str, about: "Mapping[str, str | None]", sections: "list[Section]") -> None:
+    import rich
+
+    from tangka_match.analysis.diagnosis.output import print_diagnosis, write_diagnosis
+
+    write_diagnosis(out, f"Diagnosis of {name}", about, sections)
+    print_diagnosis(rich.get_console(), sections)
+    say(f"written to   {out / 'diagnosis.html'}")
 
 
 def _find_folds(names: list[str], runs: Path) -> "FoldedSeed":
@@ -168,26 +249,24 @@ def _diagnose_data(
     data: DictConfig,
     splits: "dict[str, Split]",
     scans: "dict[str, FeatureScan]",
-    settings: DiagnosisSettings,
-    run: Path | None,
+    name: str,
+    profile: list[float] | None,
 ) -> "list[Section]":
     from hydra.utils import instantiate
 
-    from tangka_match.analysis.diagnosis.sections import data_sections, run_profile
+    from tangka_match.analysis.diagnosis.sections import data_sections
     from tangka_match.config.arguments import with_import_paths
 
-    profile = None if run is None else run_profile(run)
     return data_sections(
         splits,
         scans,
         instantiate(with_import_paths(OmegaConf.to_container(data.tokenizer, resolve=True)), _convert_="all"),
-        settings.split,
+        name,
         vocabulary_path=data.vocabulary_path,
         min_count=data.min_count,
         character_fallback=data.character_fallback,
         max_tokens=data.max_tokens,
-        # A run is validated on val, so its recalls do not hold for another split.
-        profile=settings.profile or (profile if settings.split == "val" else None),
+        profile=profile,
     )
 
 

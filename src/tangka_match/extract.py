@@ -1,8 +1,8 @@
-"""Extract region features of pictures with a Chinese-CLIP vision tower.
+"""Extract region features of pictures with a pretrained vision model.
 
-    python -m tangka_match.extract clip=MODEL images=FOLDER captions=TSV out=FOLDER
+    python -m tangka_match.extract encoder=MODEL images=FOLDER captions=TSV out=FOLDER
 
-Also writes the model as a checkpoint that scores the set zero-shot.
+A Chinese-CLIP is also written as a checkpoint that scores the set zero-shot.
 """
 
 from pathlib import Path
@@ -19,9 +19,9 @@ from tangka_match.settings import Settings, Text
 class ExtractionSettings(Settings):
     """Settings of an extraction; see ``conf/extract.yaml``."""
 
-    clip: Text
+    encoder: Text
     images: Path
-    captions: Path
+    captions: Path | None
     out: Path
     split: Text
     grid: int
@@ -29,7 +29,7 @@ class ExtractionSettings(Settings):
 
 
 def extract(config: DictConfig) -> None:
-    """Write the features of a split, and the zero-shot checkpoint if it does not exist yet.
+    """Write the features of a split; for a Chinese-CLIP, also the zero-shot checkpoint if it does not exist yet.
 
     Raises:
         TangkaMatchError: On invalid settings, pictures, captions or model files.
@@ -37,12 +37,14 @@ def extract(config: DictConfig) -> None:
     import torch
 
     from tangka_match.models.chinese_clip import VisionTower
+    from tangka_match.models.picture_towers import load_tower
     from tangka_match.retrieval.extraction import extract_split, record_encoder
     from tangka_match.retrieval.foreign import zero_shot_checkpoint
 
     settings = read_settings(config, ExtractionSettings, groups=("debug",))
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-    tower = VisionTower(settings.clip, settings.grid).to(device).eval()
+    tower = load_tower(settings.encoder, settings.grid).to(device)
+    say(f"regions      {tower.num_regions} × {tower.feature_dim:,} per picture")
     features = extract_split(
         tower,
         settings.images,
@@ -51,13 +53,16 @@ def extract(config: DictConfig) -> None:
         split=settings.split,
         batch_size=settings.batch_size,
     )
-    record_encoder(settings.out, settings.clip, settings.grid)
+    record_encoder(settings.out, settings.encoder, tower)
+    say(f"written to   {features}")
+    if settings.captions is None:
+        say(f"pair it with python -m tangka_match.prepare features={features} captions=<file> out=<new folder>")
     checkpoint = settings.out / "zero_shot.ckpt"
-    if not checkpoint.exists():
-        content = zero_shot_checkpoint(settings.clip, 1 + tower.grid**2, tower.feature_dim)
+    if isinstance(tower, VisionTower) and not checkpoint.exists():
+        content = zero_shot_checkpoint(settings.encoder, tower.num_regions, tower.feature_dim)
         with written_completely(checkpoint) as partial:
             torch.save(content, partial)
-    say(f"written to   {features}, {checkpoint}")
+        say(f"zero-shot    {checkpoint}")
 
 
 main = command("extract", extract)

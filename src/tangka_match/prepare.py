@@ -95,6 +95,7 @@ def prepare(config: DictConfig) -> None:
         _say_what_was_read(features, captions, joined, empty)
         chosen, how = _assign(images, features, joined, settings, scratch)
         written = _write(folder, chosen, features, settings)
+        _keep_encoder(features.files, folder)
         about = _about(settings, features, captions, joined, empty)
         about["splits"] = {"from": how, **written, "left_out": chosen.splits.count(None)}
         text = json.dumps(about, ensure_ascii=False, indent=1)
@@ -202,6 +203,16 @@ def _write(folder: Path, chosen: Chosen, features: "FeatureSource", settings: Pr
         boxes = "" if has_boxes else ", no boxes"
         say(f"{split:12} {count(len(images), 'image')}, {count(captions, 'caption')}, {shape}{boxes}")
     return report
+
+
+def _keep_encoder(files: "Sequence[Path]", folder: Path) -> None:
+    """Copy the record of the encoder that ``extract`` left beside the features, which ``search`` reads."""
+    from tangka_match.retrieval.extraction import ENCODER_FILE
+
+    places = {file.parent for file in files}
+    record = places.pop() / ENCODER_FILE
+    if not places and record.is_file():
+        shutil.copyfile(record, folder / ENCODER_FILE)
 
 
 def _say_what_was_read(features: "FeatureSource", captions: "Captions", joined: "Joined", empty: int) -> None:

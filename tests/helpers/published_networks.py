@@ -115,3 +115,16 @@ def pool(vectors: Tensor, gpool: nn.ModuleDict) -> Tensor:
     states = gpool["gru"](codes[None])[0][0]
     scores = gpool["linear"]((states[:, :32] + states[:, 32:]) / 2) / 0.1
     return (vectors.sort(dim=0, descending=True).values * scores.softmax(dim=0)).sum(dim=0)
+
+
+class PublishedVSEInfinityBERT(PublishedVSEInfinity):
+    """``EncoderText`` of the branch main: BERT with its pooler, a linear layer, and GPO over all word pieces."""
+
+    def __init__(self, bert: nn.Module) -> None:
+        super().__init__(1)
+        gpool = self.txt_enc["gpool"]
+        width = bert.get_input_embeddings().embedding_dim
+        self.txt_enc = nn.ModuleDict({"bert": bert, "linear": nn.Linear(width, EMBED), "gpool": gpool})
+
+    def words(self, ids: Tensor) -> Tensor:
+        return self.txt_enc["linear"](self.txt_enc["bert"](ids[None], (ids != 0).float()[None])[0][0])

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tangka_match.analysis.diagnosis.model.scored import Scored
+from tangka_match.analysis.diagnosis.model.scored import ScoredByModel
 from tangka_match.metrics import Ranks, retrieval_ranks
 from tangka_match.types import Encoded
 
@@ -19,7 +19,7 @@ def make_scored(
     corrected: dict[str, Ranks] | None = None,
     root: Path = Path("/nowhere"),
     captions: list[str] | None = None,
-) -> Scored:
+) -> ScoredByModel:
     """Wrap scores (I, C) of images ``image-0`` … and their captions, by default one per image."""
     images, texts = similarity.shape
     rows = torch.arange(texts) if owners is None else torch.tensor(owners)
@@ -35,7 +35,7 @@ def make_scored(
         captions_path=root / "dev_caps.txt",
     )
     vectors = Encoded(pooled=torch.ones(1, 1))
-    return Scored(
+    return ScoredByModel(
         split=split,
         words=[list(sentence) for sentence in sentences],
         images=vectors,

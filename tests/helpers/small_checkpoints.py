@@ -23,11 +23,13 @@ def write_checkpoint(
     dim: int = 8,
     seed: int = 0,
     weight: float | None = None,
+    character_fallback: bool = False,
 ) -> Path:
     """Write a model with the words of the captions as its vocabulary; ``weight`` replaces all its weights."""
     torch.manual_seed(seed)
     tokenizer = JiebaTokenizer()
-    vocabulary = Vocabulary.build([tokenizer(caption) for caption in captions], 1)
+    words = [tokenizer(caption) for caption in captions]
+    vocabulary = Vocabulary.build(words, 1, character_fallback=character_fallback)
     sizes = {"feature_dim": dim, "num_regions": regions}
     weights = build_matcher(model, vocab_size=len(vocabulary), **sizes).state_dict()
     if weight is not None:

@@ -12,6 +12,7 @@ import torch
 from helpers.bad_input import Bomb, assert_one_message
 from helpers.cli import run_cli_in_process, run_cli_subprocess
 from helpers.shared import SHARED, needs_shared
+from helpers.small_checkpoints import write_checkpoint
 from tangka_match.convert import main as convert
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.evaluate import main as evaluate
@@ -182,3 +183,14 @@ def test_exception_missing_vocabulary(tmp_path):
     source = SHARED / "fixtures/legacy_sgr/model_best.pth.tar"
     done = run_cli_in_process(f"source={source}", f"out={tmp_path / 'ours.ckpt'}", main=convert)
     assert_one_message(done, "vocab is not set")
+
+
+@pytest.mark.parametrize("fallback", [True, False])
+def test_characters_in_the_vocabulary_are_noted(fallback, tmp_path):
+    """The published code has no rule for unknown words, so it would never use these words."""
+    source = write_checkpoint(tmp_path / "ours.ckpt", ["绿度母"], regions=36, character_fallback=fallback)
+    torch.save({"epoch": 3, "global_step": 60, **torch.load(source, weights_only=True)}, source)
+    done = run_cli_in_process(f"source={source}", f"out={tmp_path}/back.pth.tar", "to=sgraf", main=convert)
+    assert done.code == 0, done.stderr
+    note = "3 words of the vocabulary end in @@: characters that stand for unknown words here"
+    assert (note in done.stdout) == fallback

@@ -10,8 +10,12 @@ from PIL import Image
 import tangka_match
 from helpers.cli import run_cli_in_process
 from helpers.tiny_pretrained import write_chinese_clip
+from helpers.tiny_vision import write_vision_model
+from tangka_match.data.split import load_split
 from tangka_match.evaluate import main as evaluate
 from tangka_match.extract import main as extract
+from tangka_match.prepare import main as prepare
+from tangka_match.retrieval.own_pictures import PictureEncoder
 
 
 @pytest.fixture
@@ -28,7 +32,7 @@ def pictures(tmp_path):
 
 
 def run(tmp_path, model, pictures):
-    words = (f"clip={model}", f"images={pictures}", f"captions={tmp_path}/captions.tsv", f"out={tmp_path}/set")
+    words = (f"encoder={model}", f"images={pictures}", f"captions={tmp_path}/captions.tsv", f"out={tmp_path}/set")
     return run_cli_in_process(*words, "split=test", "grid=2", "batch_size=3", main=extract)
 
 
@@ -64,3 +68,49 @@ def test_damaged_and_missing_pictures_are_named_before_anything_is_written(tmp_p
     assert "1.png: " in done.stderr
     assert "3.png: missing" in done.stderr
     assert not (tmp_path / "set").exists()
+
+
+def test_photographs_to_a_data_set_and_one_more_picture(tmp_path):
+    """``extract`` without captions, ``prepare`` with a table of captions, then a picture encoded as in the data set."""
+    data = pytest.importorskip("skimage.data")
+    (tmp_path / "photos" / "more").mkdir(parents=True)
+    names = ["astronaut.png", "coffee.jpg", "more/chelsea.tif", "camera.png"]
+    for name in names:
+        stem = name.rpartition("/")[2].partition(".")[0]
+        pixels = getattr(data, stem)()
+        Image.fromarray(pixels.astype(np.uint16) * 257 if stem == "camera" else pixels).save(tmp_path / "photos" / name)
+    (tmp_path / "photos" / "notes.txt").write_text("not a picture", encoding="utf-8")
+    model, photos, out = write_vision_model(tmp_path / "dinov2", "dinov2"), tmp_path / "photos", tmp_path / "features"
+    words = (f"encoder={model}", f"images={photos}", "split=all", "grid=2", "batch_size=3")
+    done = run_cli_in_process(*words, f"out={out}", main=extract)
+    assert done.code == 0, done.stderr
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("all_boxes.npy", "all_ids.txt", "all_ims.npy", "encoder.json")
+    ]
+    lines = ["file,caption,split", *(f"{name},照片 {n},{'train' if n else 'val'}" for n, name in enumerate(names))]
+    (tmp_path / "captions.csv").write_text("\n".join(lines), encoding="utf-8")
+    words = (f"features={out}/all_ims.npy", f"captions={tmp_path}/captions.csv", f"out={tmp_path}/set")
+    done = run_cli_in_process(*words, "columns.image=file", "diagnose=false", main=prepare)
+    assert done.code == 0, done.stderr
+    assert "4 images by" in done.stdout
+    split = load_split(tmp_path / "set", "train")
+    assert split.boxes.shape == (3, 4, 4)
+    encoder = PictureEncoder.of(split)
+    for row, name in enumerate(split.image_ids):
+        found = encoder.encode((photos / name).read_bytes())
+        np.testing.assert_allclose(found, split.features.read(np.array([row])), atol=2e-3)
+
+
+def test_folder_without_pictures_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    model = write_vision_model(tmp_path / "vit", "vit")
+    done = run_cli_in_process(
+        f"encoder={model}", f"images={tmp_path}/empty", f"out={tmp_path}/set", "grid=2", main=extract
+    )
+    assert (done.code, "empty: no pictures there" in done.stderr) == (2, True)
+
+
+def test_the_former_setting_is_named(tmp_path):
+    done = run_cli_in_process("clip=x", f"images={tmp_path}", f"out={tmp_path}/set", main=extract)
+    assert done.code == 2
+    assert "clip: there is no such setting. It is called encoder: write encoder=<value>" in done.stderr

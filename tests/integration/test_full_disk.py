@@ -42,7 +42,7 @@ def test_features_of_pictures(disk, tmp_path):
         lines.append(f"{number}.png\t绿度母")
     (tmp_path / "captions.tsv").write_text("\n".join(lines), encoding="utf-8")
     model = write_chinese_clip(tmp_path / "clip")
-    words = (f"clip={model}", f"images={pictures}", f"captions={tmp_path}/captions.tsv", "split=test", "grid=2")
+    words = (f"encoder={model}", f"images={pictures}", f"captions={tmp_path}/captions.tsv", "split=test", "grid=2")
     done = run_cli_subprocess(*words, f"out={disk}/set", module="extract")
     assert_one_message(done, r"test_\w+\.\w+: No space left on device; free space there, or set out to")
     assert left_behind(disk) == []

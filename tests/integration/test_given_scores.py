@@ -9,6 +9,7 @@ import torch
 from helpers.cli import run_cli_in_process
 from helpers.precomp import write_precomp
 from tangka_match.compare import main as compare
+from tangka_match.diagnose import main as diagnose
 from tangka_match.evaluate import main as evaluate
 from tangka_match.metrics import retrieval_ranks, summarise
 
@@ -87,3 +88,60 @@ def test_user_error_gives_one_message(matrices, tmp_path, command, words, messag
     assert message in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert not (tmp_path / "out").exists()
+
+
+def test_diagnose_shows_hubs_intervals_and_worst_queries_of_a_matrix(matrices, tmp_path):
+    scores = matrices["a"].copy()
+    scores[7] += 3  # image 7 is a hub
+    np.save(tmp_path / "hub.npy", scores)
+    done = run_cli_in_process("similarity=hub.npy", "captions_per_image=5", "out=page", main=diagnose)
+    assert done.code == 0, done.stderr
+    found = json.loads((tmp_path / "page" / "diagnosis.json").read_text("utf-8"))["sections"]
+    ranks = retrieval_ranks(torch.from_numpy(scores), torch.arange(IMAGES * K) // K)
+    assert found["model"]["values"]["metrics"] == summarise(ranks)
+    low, high = found["model"]["values"]["intervals"]["mean_r1"]
+    assert low < summarise(ranks)["mean_r1"] < high
+    first = int((torch.from_numpy(scores).argmax(dim=0) == 7).sum())
+    among = int((torch.from_numpy(scores).topk(10, dim=0).indices == 7).sum())
+    assert found["model"]["values"]["hubs"]["t2i"]["strongest"][0] == {"item": "7", "first": first, "among_ten": among}
+    assert "dominant_image" in [finding["code"] for finding in found["model"]["findings"]]
+    assert found["worst_queries"]["values"]["t2i"][0]["rank"] == int(ranks.t2i.max())
+    page = (tmp_path / "page" / "diagnosis.html").read_text("utf-8")
+    assert "Images that most captions rank first" in page
+
+
+def test_diagnose_compares_a_matrix_with_the_ceiling_of_its_data(matrices, tmp_path):
+    for split in ("train", "val", "test"):
+        write_precomp(tmp_path / "set", split, images=IMAGES, captions_per_image=K, ids="caption")
+    words = ("similarity=a.npy", "data.root=set", "split=test", "out=page")
+    done = run_cli_in_process(*words, main=diagnose)
+    assert done.code == 0, done.stderr
+    found = json.loads((tmp_path / "page" / "diagnosis.json").read_text("utf-8"))["sections"]
+    recalls = found["model"]["values"]["metrics"]
+    assert found["ceiling"]["values"]["profile"] == [recalls[f"t2i_r{k}"] for k in (1, 5, 10)]
+    assert found["power"]["values"]["recall"] == recalls["t2i_r1"]
+
+
+def test_diagnose_of_constant_scores_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("constant.npy", np.ones((20, 20)))
+    run_cli_in_process("similarity=constant.npy", "captions_per_image=1", "out=page", main=diagnose)
+    found = json.loads((tmp_path / "page" / "diagnosis.json").read_text("utf-8"))["sections"]
+    assert [finding["code"] for finding in found["model"]["findings"]] == ["collapsed"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("similarity=a.npy",), "which caption belongs to which image? Set captions_per_image=5"),
+        (("similarity=a.npy", "run=last"), "give similarity=<scores.npy> or run=, not both"),
+        (("similarity=a.npy", "data.root=set", "ids=ids.txt"), "data.root=set says which caption"),
+        (("captions_per_image=5", "data.root=set"), "captions_per_image belongs to similarity=<scores.npy>"),
+        (("similarity=a.npy", "captions_per_image=5", "learning_curve=true"), "set data.root as well"),
+    ],
+)
+def test_diagnose_refuses_contradictions(matrices, tmp_path, words, message):
+    done = run_cli_in_process("out=page", *words, main=diagnose)
+    assert done.code == 2
+    assert message in done.stderr
+    assert not (tmp_path / "page").exists()

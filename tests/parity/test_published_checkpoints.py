@@ -7,7 +7,14 @@ import tangka_match
 from helpers.bad_input import assert_one_message
 from helpers.cli import run_cli_in_process
 from helpers.old_torch_files import save_legacy
-from helpers.published_networks import FEATURES, PublishedSCAN, PublishedVSEInfinity, PublishedVSEPlusPlus
+from helpers.published_networks import (
+    FEATURES,
+    PublishedSCAN,
+    PublishedVSEInfinity,
+    PublishedVSEInfinityBERT,
+    PublishedVSEPlusPlus,
+)
+from helpers.tiny_pretrained import write_bert
 from tangka_match.convert import main as convert
 from tangka_match.data.vocabulary import Vocabulary
 
@@ -119,3 +126,56 @@ def test_exception_image_encoder_with_its_own_network(overrides, tmp_path):
     torch.save(content, tmp_path / "model_best.pth.tar")
     done = run_cli_in_process(*overrides, "mapping=vse_plus_plus", main=convert)
     assert_one_message(done, r"0\.cnn\.module\.conv1\.weight \(1,\) is not mapped; map it to null to drop it")
+
+
+@pytest.fixture
+def fine_tuned(tmp_path):
+    """Write a BERT, and a checkpoint of VSE-infinity whose BERT has other weights; return folder, network, content."""
+    transformers = pytest.importorskip("transformers")
+    folder = write_bert(tmp_path / "bert")
+    torch.manual_seed(5)
+    network = PublishedVSEInfinityBERT(transformers.BertModel(transformers.BertConfig.from_pretrained(folder))).eval()
+    for name, parameter in network.named_parameters():
+        if "LayerNorm" not in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return folder, network, network.checkpoint()
+
+
+@pytest.mark.parametrize("positions", [True, False])
+def test_fine_tuned_bert_gives_the_published_scores(positions, fine_tuned, tmp_path):
+    """Releases of transformers before 4.31 saved the constant positions as well."""
+    folder, network, content = fine_tuned
+    if positions:
+        content["model"][1]["bert.embeddings.position_ids"] = torch.arange(60)[None]
+    torch.save(content, tmp_path / "model_best.pth.tar")
+    words = (f"source={tmp_path}/model_best.pth.tar", f"out={tmp_path}/ours.ckpt", f"text_model={folder}")
+    done = run_cli_in_process(*words, main=convert)
+    assert done.code == 0, done.stderr
+    assert "mapping      vse_infinity_bert\n" in done.stdout
+    transformers = pytest.importorskip("transformers")
+    cut = transformers.AutoTokenizer.from_pretrained(folder)
+    captions = ("绿度母右手持乌巴拉花。", "白云", "佛在莲花上")
+    regions = torch.randn(3, 4, FEATURES)
+    with torch.no_grad():
+        ids = [torch.tensor(cut(caption)["input_ids"]) for caption in captions]
+        expected = torch.stack([torch.stack([network.score(image, own) for own in ids]) for image in regions])
+    assert expected.std() > 0.01, "the scores do not differ"
+    matcher = tangka_match.load(tmp_path / "ours.ckpt")
+    torch.testing.assert_close(matcher.similarity(regions, captions), expected, atol=TOLERANCE, rtol=0)
+
+
+def test_exception_bert_without_its_folder(fine_tuned, tmp_path):
+    torch.save(fine_tuned[2], tmp_path / "model_best.pth.tar")
+    done = run_cli_in_process(f"source={tmp_path}/model_best.pth.tar", f"out={tmp_path}/ours.ckpt", main=convert)
+    assert_one_message(done, r"text_model is not set: .*give the folder or hub name of the encoder")
+
+
+def test_exception_another_bert(fine_tuned, tmp_path):
+    folder, _, content = fine_tuned
+    key = "bert.embeddings.word_embeddings.weight"
+    content["model"][1][key] = content["model"][1][key][:20]
+    torch.save(content, tmp_path / "model_best.pth.tar")
+    words = (f"source={tmp_path}/model_best.pth.tar", f"out={tmp_path}/ours.ckpt", f"text_model={folder}")
+    assert_one_message(
+        run_cli_in_process(*words, main=convert), r"has 20 vectors, but text_model numbers its word pieces"
+    )

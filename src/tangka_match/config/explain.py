@@ -125,6 +125,8 @@ _USUAL_NAMES = {
     "trainer.gpus": "trainer.devices",
 }
 """Names that other programs use -> our settings."""
+_FORMER_NAMES = {("extract", "clip"): "encoder"}
+"""Command and a setting that it had -> name of the setting now."""
 _OTHER_WAYS = {
     "ckpt_path": "continue a run with resume=<run id>, start from its weights with init_from=<best.ckpt>, or measure "
     "it with python -m tangka_match.evaluate checkpoint=<best.ckpt>",
@@ -176,8 +178,14 @@ def _similar(key: str, known: list[str], siblings: list[str], config_name: str) 
     """Suggest a setting with a similar name, and list those of the same group."""
     parent, _, leaf = key.rpartition(".")
     if not parent or not siblings:
+        former = _FORMER_NAMES.get((config_name, key))
         listed = f" All settings: python -m tangka_match.{_command(config_name)} --help"
-        return nearest(key, known) or nearest(key, known, part=leaf) or listed
+        return (
+            (former and f" It is called {former}: write {former}=<value>")
+            or nearest(key, known)
+            or nearest(key, known, part=leaf)
+            or listed
+        )
     hint = nearest(key, [f"{parent}.{name}" for name in siblings], part=leaf) or nearest(
         key, known, part=leaf, cutoff=0.8
     )

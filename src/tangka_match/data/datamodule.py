@@ -32,6 +32,7 @@ from tangka_match.data.encoding import EncodedCaptions, check_max_tokens, encode
 from tangka_match.data.folds import check_folds, divide
 from tangka_match.data.joined import check_same_shape, join_splits
 from tangka_match.data.mix import OpenedSet, open_extra_sets, parse_mix
+from tangka_match.data.run_vocabulary import choose_vocabulary
 from tangka_match.data.samplers import ResumableBatchSampler, count_epochs
 from tangka_match.data.split import Split, load_split, subsample_images
 from tangka_match.data.tokenizer import CaptionTokenizer, JiebaTokenizer
@@ -372,13 +373,14 @@ class RegionTextDataModule(pl.LightningDataModule):
         """Tokenise the captions, load or build the vocabulary, and encode the captions."""
         tokenised = [self._tokenise(split) for split in self.train_sets]
         words = chain.from_iterable(tokenised)
-        if self.tokenizer.vocabulary is not None:
-            self.vocabulary = self.tokenizer.vocabulary
-        elif self.vocabulary_path is None:
-            built = Vocabulary.build(words, self.min_count, character_fallback=self.character_fallback)
-            self.vocabulary = built.with_words(self._kept_words)
-        else:
-            self.vocabulary = Vocabulary.load(self.vocabulary_path).check_coverage(words, self.vocabulary_path)
+        self.vocabulary = choose_vocabulary(
+            words,
+            self.tokenizer.vocabulary,
+            self.vocabulary_path,
+            min_count=self.min_count,
+            character_fallback=self.character_fallback,
+            kept=self._kept_words,
+        )
         self.word_vectors = (
             None if self.word_vectors_path is None else read_word_vectors(self.word_vectors_path, self.vocabulary.words)
         )

@@ -1,5 +1,7 @@
 """Encodings of Chinese text files, told apart by the characters that they would give."""
 
+import codecs
+
 COMMON = frozenset(
     "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面而方后多定行学法所民得经"
     "十三之进着等部度家电力里如水化高自二理起小物现实加量都两体制机当使点从业本去把性好应开它合还因由其些然前外天政四日那社义事平形相全表"
@@ -13,6 +15,33 @@ MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-s
 CANDIDATES = ("gb18030", "big5", "utf-16-le")
 MANY_ZEROS = 0.2
 """Share of zero bytes above which a text is UTF-16."""
+
+
+_SUPERSETS = {"gbk": "gb18030", "gb2312": "gb18030", "big5hkscs": "big5", "cp950": "big5"}
+"""Encodings, by Python's names -> the one among `CANDIDATES` that tells them apart from the others."""
+MIN_BYTES = 40
+"""Shortest text whose encoding is judged: about 20 characters."""
+
+
+def fitting_encoding(data: bytes, encoding: str) -> str | None:
+    """Return the encoding of a text that ``encoding`` decodes to wrong characters; ``None`` if it is right, or unclear.
+
+    Nearly every Big5 text decodes as GB18030 and the reverse, without an error.
+
+    Args:
+        data: The text.
+        encoding: Encoding that was asked for.
+
+    >>> traditional = "一個男人坐在車上。他們的孩子在跑。這條狗在花園裡。"
+    >>> fitting_encoding(traditional.encode("big5"), "gbk"), fitting_encoding(traditional.encode("big5"), "big5")
+    ('big5', None)
+    """
+    name = codecs.lookup(encoding).name
+    asked = _SUPERSETS.get(name, name)
+    if asked not in CANDIDATES[:2] or len(data) < MIN_BYTES:
+        return None
+    likely = likely_encodings(data)
+    return None if asked in likely else likely[0]
 
 
 def likely_encodings(data: bytes) -> list[str]:

@@ -61,6 +61,7 @@ def scan_features(split: Split) -> FeatureScan:
     means = np.zeros((split.num_images, split.features.feature_dim), np.float32)
     lowest = torch.full((split.features.feature_dim,), torch.inf)
     highest = -lowest
+    total = torch.zeros(split.features.feature_dim, dtype=torch.float64)
     for start in track_progress(range(0, split.num_images, BLOCK), f"reading the features of {split.name}"):
         rows = np.arange(start, min(start + BLOCK, split.num_images))
         stored = split.features.read(rows)
@@ -69,13 +70,14 @@ def scan_features(split: Split) -> FeatureScan:
         values = torch.from_numpy(stored).float().masked_fill(~valid[..., None], 0.0)
         norms[rows] = values.norm(dim=-1).numpy()
         units = torch.nn.functional.normalize(values, dim=-1)
-        means[rows] = (units.sum(dim=1) / valid.sum(dim=1, keepdim=True).clamp(min=1)).numpy()
+        sums = units.sum(dim=1)
+        total += sums.sum(dim=0)
+        means[rows] = (sums / valid.sum(dim=1, keepdim=True).clamp(min=1)).numpy()
         if valid.any():
             lowest = torch.minimum(lowest, values[valid].amin(dim=0))
             highest = torch.maximum(highest, values[valid].amax(dim=0))
         split.features.release()
-    counts = (real & finite).sum(axis=1)
-    centre = (counts @ means / max(1, counts.sum())).astype(np.float32)
+    centre = (total.numpy() / max(1, int((real & finite).sum()))).astype(np.float32)
     return FeatureScan(means, real, finite, norms, lowest.numpy(), highest.numpy(), centre)
 
 

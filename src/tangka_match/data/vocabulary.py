@@ -91,6 +91,11 @@ class Vocabulary:
         return type(self)((*self._words[len(_SPECIALS) :], *more))
 
     @property
+    def characters(self) -> int:
+        """Number of characters that stand for unknown words."""
+        return sum(word.endswith(CHARACTER_MARK) for word in self._words)
+
+    @property
     def words(self) -> tuple[str, ...]:
         """All words in the order of their ids, including the special tokens."""
         return self._words
@@ -159,12 +164,13 @@ class Vocabulary:
         known = [self.knows(token) for tokens in tokenised for token in tokens]
         return 100 * known.count(False) / len(known) if known else 0.0
 
-    def check_coverage(self, tokenised: Iterable[Sequence[str]], path: str | Path) -> "Vocabulary":
+    def check_coverage(self, tokenised: Iterable[Sequence[str]], source: str | Path, remedy: str) -> "Vocabulary":
         """Warn if many words of the training captions are unknown, and refuse if nearly all are.
 
         Args:
             tokenised: Words of the training captions.
-            path: File of the vocabulary, for messages.
+            source: File of the vocabulary, or the setting that it comes from, for messages.
+            remedy: What to do, for messages.
 
         Returns:
             This vocabulary.
@@ -174,15 +180,14 @@ class Vocabulary:
         """
         share = self.unknown_share(tokenised)
         message = (
-            f"{path}: {share:.0f} % of the words of the training captions are not in this vocabulary and become <unk>"
+            f"{source}: {share:.0f} % of the words of the training captions are not in this vocabulary and become <unk>"
         )
         if share >= USELESS_SHARE:
             raise DataFormatError(
-                f"{message}; it belongs to other captions, another language or another tokenizer. Remove "
-                "data.vocabulary_path to build one, or set the tokenizer that it was built with"
+                f"{message}; it belongs to other captions, another language or another tokenizer. {remedy}"
             )
         if share > NOTED_SHARE:
-            logger.warning("%s; without data.vocabulary_path it is built from the training captions", message)
+            logger.warning("%s. %s", message, remedy)
         return self
 
     def fingerprint(self) -> str:

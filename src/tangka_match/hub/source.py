@@ -41,12 +41,47 @@ def read_config(source: str) -> dict[str, Any]:
     Raises:
         ConfigError: If it cannot be read, or its type is none of ``TEXT_TYPES``.
     """
-    config = read(source, "config.json", library().AutoConfig.from_pretrained)
-    if config.model_type not in TEXT_TYPES:
+    config = _plain_config(source)
+    if config["model_type"] not in TEXT_TYPES:
         raise ConfigError(
-            f"{source} holds a model of type {config.model_type!r}; allowed are {', '.join(TEXT_TYPES)} "
+            f"{source} holds a model of type {config['model_type']!r}; allowed are {', '.join(TEXT_TYPES)} "
             "(RoBERTa-wwm and MacBERT are of type bert)"
         )
+    return config
+
+
+def read_vision_config(source: str) -> dict[str, Any]:
+    """Read the config of a model that encodes pictures, including default values, as plain values.
+
+    Args:
+        source: Folder of the model, or its name on the hub.
+
+    Raises:
+        ConfigError: If it cannot be read, or the model does not take pictures.
+    """
+    config = _plain_config(source)
+    if "num_channels" not in (config.get("vision_config") or config):
+        raise ConfigError(
+            f"{source} holds a model of type {config['model_type']!r}, which does not take pictures; give a vision "
+            "model, such as DINOv2, CLIP, SigLIP, ConvNeXt, ResNet, ViT or Chinese-CLIP"
+        )
+    return config
+
+
+def read_image_processor(source: str) -> Any:
+    """Read the image processor of a vision model, which computes with Pillow and NumPy.
+
+    Args:
+        source: Folder of the model, or its name on the hub.
+
+    Raises:
+        ConfigError: If it cannot be read.
+    """
+    return read(source, "preprocessor_config.json", library().AutoImageProcessor.from_pretrained, backend="pil")
+
+
+def _plain_config(source: str) -> dict[str, Any]:
+    config = read(source, "config.json", library().AutoConfig.from_pretrained)
     return json.loads(json.dumps(config.to_dict()))
 
 
@@ -106,14 +141,15 @@ def read(source: str, what: str, reader: Callable[..., Any], **options: Any) -> 
         if local:
             raise ConfigError(
                 f"{source}: {what} of this model folder is missing or damaged ({reason}); it takes config.json, "
-                "vocab.txt or tokenizer.json, and model.safetensors or pytorch_model.bin"
+                "model.safetensors or pytorch_model.bin, and vocab.txt or tokenizer.json for text, "
+                "preprocessor_config.json for pictures"
             ) from error
         raise ConfigError(
             f"{source!r} is no folder here, and {what} of that name cannot be read from the Hugging Face hub "
             f"({reason}). "
             f"On a machine with internet: hf download {source} --local-dir <folder>; copy that folder (config.json, "
-            "vocab.txt or tokenizer.json, model.safetensors or pytorch_model.bin) here and give its path "
-            "instead of the name"
+            "model.safetensors or pytorch_model.bin, vocab.txt or tokenizer.json, preprocessor_config.json) here and "
+            "give its path instead of the name"
         ) from error
 
 

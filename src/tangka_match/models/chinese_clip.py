@@ -1,9 +1,10 @@
 """ChineseCLIP matcher, and the vision tower that extracts its features."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from tangka_match.errors import ConfigError
 from tangka_match.hub import library, load_model, read_config
 from tangka_match.models.layers import check_regions, check_sizes
+from tangka_match.models.picture_grid import PictureTower, pool_grid
 from tangka_match.models.text_tower import (
     TextTower,
     copy_weights,
@@ -122,7 +124,7 @@ class ChineseCLIP(nn.Module):
             )
 
 
-class VisionTower(nn.Module):
+class VisionTower(PictureTower):
     """Vision tower of a Chinese-CLIP: one vector for the whole picture and one per grid cell, not L2-normalised.
 
     Patches pass the last layer norm and the projection like the class token, for which Chinese-CLIP was not trained:
@@ -138,43 +140,35 @@ class VisionTower(nn.Module):
     """
 
     def __init__(self, source: str, grid: int) -> None:
-        super().__init__()
         config = read_config(source)
         if config["model_type"] != "chinese_clip":
             raise ConfigError(f"model={source}: a model of type {config['model_type']!r}; pictures need a Chinese-CLIP")
         vision = config["vision_config"]
-        self.image_size: int = vision["image_size"]
-        self.side: int = self.image_size // vision["patch_size"]
-        if not 1 <= grid <= self.side:
-            raise ConfigError(f"grid={grid}: allowed are 1 to {self.side}, the patches along a side of {source}")
-        self.grid = grid
+        super().__init__(library().ChineseCLIPImageProcessorPil(), vision["image_size"])
+        self._set_grid(side=self.image_size // vision["patch_size"], grid=grid, source=source)
         clip = load_model(source, "ChineseCLIPModel")
         self.vision_model = clip.vision_model
         self.projection = clip.visual_projection
-        self._prepare: Any = library().ChineseCLIPImageProcessorPil()
+
+    @property
+    def num_regions(self) -> int:
+        """Regions per picture: the whole, then the cells, 1 + grid²."""
+        return 1 + self.grid**2
 
     @property
     def feature_dim(self) -> int:
         """Dimensions of the joint space, F."""
         return int(self.projection.out_features)
 
-    def boxes(self) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Return the boxes of the regions, (1 + grid², 4), x1 y1 x2 y2 in [0, 1]: the whole, then the cells row by row.
-
-        A cell covers whole patches, so that cells overlap if the grid does not divide the patches.
-        """
-        first = [cell * self.side // self.grid / self.side for cell in range(self.grid)]
-        last = [-(-(cell + 1) * self.side // self.grid) / self.side for cell in range(self.grid)]
-        cells = [(first[x], first[y], last[x], last[y]) for y in range(self.grid) for x in range(self.grid)]
-        return np.array([(0, 0, 1, 1), *cells], dtype=np.float32)
+    def boxes(self) -> npt.NDArray[np.float32]:
+        """Return the boxes of the regions, (1 + grid², 4): the whole picture, then the cells row by row."""
+        return np.concatenate([np.array([[0, 0, 1, 1]], dtype=np.float32), self.cell_boxes()])
 
     @torch.inference_mode()
-    def forward(self, pictures: list[Any]) -> Float[Tensor, "B R F"]:
+    def forward(self, pictures: Iterable[Any]) -> Float[Tensor, "B R F"]:
         """Encode Pillow images; region 0 is the whole picture."""
-        size = {"height": self.image_size, "width": self.image_size}
-        pixels = self._prepare(pictures, size=size, do_center_crop=False, return_tensors="pt")["pixel_values"]
-        states = self.vision_model(pixel_values=pixels.to(self.projection.weight.device)).last_hidden_state
+        pixels = self.pixels(pictures).to(self.projection.weight.device)
+        states = self.vision_model(pixel_values=pixels).last_hidden_state
         projected = self.projection(self.vision_model.post_layernorm(states))
         patches = projected[:, 1:].transpose(1, 2).unflatten(2, (self.side, self.side))
-        cells = nn.functional.adaptive_avg_pool2d(patches, self.grid).flatten(2).transpose(1, 2)
-        return torch.cat([projected[:, :1], cells], dim=1)
+        return torch.cat([projected[:, :1], pool_grid(patches, self.grid)], dim=1)

@@ -4,16 +4,19 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+import numpy.typing as npt
+import torch
+from PIL import Image
 from rich.progress import track
+from torch import Tensor
 
 from tangka_match.data.npy import reserve_npy, save_npy
 from tangka_match.errors import ConfigError, DataFormatError
 from tangka_match.files import naming, write_text_completely, written_completely
-from tangka_match.models.chinese_clip import VisionTower
+from tangka_match.models.picture_grid import PictureTower
+from tangka_match.retrieval.picture_files import PICTURE_FAULTS, open_picture
 
 ENCODER_FILE = "encoder.json"
 MAX_LISTED = 20
@@ -44,56 +47,69 @@ def read_captions(path: Path) -> dict[str, list[str]]:
     return captions
 
 
-def open_picture(path: Path | BinaryIO) -> Image.Image:
-    """Decode a picture to RGB, rotated by its EXIF orientation, with transparent areas on white.
+def find_pictures(images: Path) -> list[str]:
+    """List the picture files of a folder at any depth, by their names, as paths within the folder.
 
-    Args:
-        path: Path, or open file.
+    Raises:
+        DataFormatError: If there are none.
     """
-    with Image.open(path) as picture:
-        upright = ImageOps.exif_transpose(picture)
-        if not upright.has_transparency_data:
-            return upright.convert("RGB")
-        opaque = Image.new("RGBA", upright.size, "white")
-        return Image.alpha_composite(opaque, upright.convert("RGBA")).convert("RGB")
+    suffixes = Image.registered_extensions()
+    names = sorted(
+        path.relative_to(images).as_posix()
+        for path in images.rglob("*")
+        if path.suffix.lower() in suffixes and not path.name.startswith(".")
+    )
+    if not names:
+        raise DataFormatError(
+            f"images={images}: no pictures there; give the folder with PNG, JPEG, TIFF or other files"
+        )
+    return names
 
 
-def record_encoder(out: Path, clip: str, grid: int) -> None:
+def record_encoder(out: Path, source: str, tower: PictureTower) -> None:
     """Record the encoder of the features in ``encoder.json``, so that `own_pictures` encodes further pictures alike."""
-    known = str(Path(clip).absolute()) if Path(clip).exists() else clip
-    write_text_completely(out / ENCODER_FILE, json.dumps({"clip": known, "grid": grid}) + "\n")
+    known = str(Path(source).absolute()) if Path(source).exists() else source
+    record = {"encoder": known, "grid": tower.grid, "input": tower.input_settings()}
+    write_text_completely(out / ENCODER_FILE, json.dumps(record, indent=1) + "\n")
 
 
-def extract_split(tower: VisionTower, images: Path, captions: Path, out: Path, *, split: str, batch_size: int) -> Path:
+def extract_split(
+    tower: PictureTower, images: Path, captions: Path | None, out: Path, *, split: str, batch_size: int
+) -> Path:
     """Write ``<split>_{ims.npy,caps.txt,ids.txt,boxes.npy}``; the features appear last, complete or not at all.
 
     Args:
         tower: Encoder of the pictures.
         images: Folder of the pictures.
-        captions: Caption file, see `read_captions`.
+        captions: Caption file, see `read_captions`; ``None`` encodes all pictures of the folder and writes no
+            ``caps.txt`` and one id per image, as ``prepare`` reads them.
         out: Folder of the data set.
         split: Stem of the files: ``train``, ``dev`` or ``test``.
         batch_size: Pictures encoded at once.
 
     Returns:
-        Path of the feature file, (pictures, 1 + grid², F) float16.
+        Path of the feature file, (pictures, R, F) float16.
 
     Raises:
         ConfigError: If the split exists.
-        DataFormatError: If the caption file is malformed, or pictures are missing or damaged; all pictures are checked
-            before any is encoded.
+        DataFormatError: If the caption file is malformed, or pictures are missing or damaged, of which all are checked
+            before any is encoded; or if a feature exceeds float16.
     """
     target = out / f"{split}_ims.npy"
     if target.exists():
         raise ConfigError(f"out: {target} exists, and nothing is overwritten: give another out or split")
-    texts = read_captions(captions)
-    names = list(texts)
+    if captions is None:
+        names = find_pictures(images)
+        lines = {"ids.txt": names}
+    else:
+        texts = read_captions(captions)
+        names = list(texts)
+        lines = {
+            "caps.txt": [text for name in names for text in texts[name]],
+            "ids.txt": [name for name in names for _ in texts[name]],
+        }
     _check_pictures(images, names)
-    boxes = np.broadcast_to(tower.boxes(), (len(names), 1 + tower.grid**2, 4))
-    lines = {
-        "caps.txt": [text for name in names for text in texts[name]],
-        "ids.txt": [name for name in names for _ in texts[name]],
-    }
+    boxes = np.broadcast_to(tower.boxes(), (len(names), tower.num_regions, 4))
     with ExitStack() as stack:  # renames in reverse order, the features last
         features = stack.enter_context(written_completely(target))
         for name, content in lines.items():
@@ -106,14 +122,26 @@ def extract_split(tower: VisionTower, images: Path, captions: Path, out: Path, *
     return target
 
 
-def _encode(tower: VisionTower, images: Path, names: Sequence[str], path: Path, batch_size: int) -> None:
+def _encode(tower: PictureTower, images: Path, names: Sequence[str], path: Path, batch_size: int) -> None:
     """Write the features; a disk that cannot hold them is found before the first picture is encoded."""
-    offset = reserve_npy(path, (len(names), 1 + tower.grid**2, tower.feature_dim), np.dtype(np.float16))
+    offset = reserve_npy(path, (len(names), tower.num_regions, tower.feature_dim), np.dtype(np.float16))
     with path.open("r+b") as file:
         file.seek(offset)
         for start in track(range(0, len(names), batch_size), "encoding pictures", transient=True):
-            block = [open_picture(images / name) for name in names[start : start + batch_size]]
-            file.write(tower(block).cpu().numpy().astype(np.float16).tobytes())
+            block = names[start : start + batch_size]
+            features = as_float16(tower(open_picture(images / name) for name in block))
+            finite = np.isfinite(features).all(axis=(1, 2))
+            if not finite.all():
+                raise DataFormatError(
+                    f"images={images}: the features of {block[int(finite.argmin())]} are NaN or exceed float16 "
+                    "(65,504); use another encoder"
+                )
+            file.write(features.tobytes())
+
+
+def as_float16(features: Tensor) -> npt.NDArray[np.float16]:
+    """Convert features to the dtype in which they are stored; values beyond 65,504 become infinite."""
+    return features.cpu().to(torch.float16).numpy()
 
 
 def _check_pictures(images: Path, names: Sequence[str]) -> None:
@@ -122,7 +150,7 @@ def _check_pictures(images: Path, names: Sequence[str]) -> None:
     for name in track(names, "checking pictures", transient=True):
         try:
             open_picture(images / name)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except PICTURE_FAULTS as error:
             bad.append(f"{name}: {'missing' if isinstance(error, FileNotFoundError) else error}")
     if bad:
         more = f"\n  and {len(bad) - MAX_LISTED} more" if len(bad) > MAX_LISTED else ""

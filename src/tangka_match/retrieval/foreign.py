@@ -6,16 +6,21 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tangka_match.data.tokenizer import JiebaTokenizer, PieceTokenizer
+from tangka_match.data.tokenizer import CaptionTokenizer, JiebaTokenizer, PieceTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError
+from tangka_match.hub import read_config
 from tangka_match.models import ChineseCLIP
 from tangka_match.models.registry import build_matcher
+from tangka_match.models.text_tower import read_rows
 from tangka_match.retrieval.metadata import as_checkpoint, make_metadata
 from tangka_match.retrieval.safe_load import load_with_stand_ins
 
 Weights = dict[str, Tensor]
 _WRAPPERS = ("module.", "_orig_mod.")
+_PIECE_VECTORS = "embeddings.word_embeddings.weight"
+_POSITIONS = "embeddings.position_ids"
+"""Constant buffer that transformers before 4.31 saved."""
 _COUNTER = "num_batches_tracked"
 """Buffer of batch norm that torch before 0.4.1 did not save, and that scores do not depend on."""
 
@@ -105,7 +110,7 @@ def names_fit(content: object, state: str, weights: Mapping[str, str | None]) ->
 
 def from_foreign(
     source: Path,
-    vocabulary: Vocabulary,
+    vocabulary: Vocabulary | None,
     *,
     model: dict[str, Any],
     weights: Mapping[str, str | None],
@@ -114,12 +119,13 @@ def from_foreign(
     state: str = "model_state_dict",
     tokenizer: Mapping[str, Any] | None = None,
     max_tokens: int = 80,
+    text_model: str | None = None,
 ) -> dict[str, Any]:
     """Convert a checkpoint of another program into one of ours.
 
     Args:
         source: File written by ``torch.save``.
-        vocabulary: Vocabulary that the model was trained with.
+        vocabulary: Vocabulary that the model was trained with; not read with ``text_model``.
         model: Hyper-parameters of our model, including ``_target_``.
         weights: Map from their weight names to ours, or to ``None`` to drop a weight. A name that ends in ``.*``
             matches all weights with that prefix; exact names take precedence.
@@ -129,11 +135,14 @@ def from_foreign(
             with the position in the list: ``0.fc.weight``.
         tokenizer: Arguments of ``JiebaTokenizer``; the defaults if ``None``.
         max_tokens: Maximum tokens per caption, including ``<start>`` and ``<end>``.
+        text_model: Folder or hub name of the pretrained text encoder that the model was fine-tuned from, whose config
+            and word pieces are read; ``None`` if the model has none.
 
     Returns:
         Checkpoint dict for ``torch.save``, readable by ``tangka_match.load``.
 
     Raises:
+        ConfigError: If ``text_model`` cannot be read.
         CheckpointError: If the file is missing, damaged or refused, or the mapping does not give every weight of the
             model exactly once in its shape; the message lists all faults.
     """
@@ -142,24 +151,52 @@ def from_foreign(
     if theirs is None:
         known = ", ".join(name or "''" for name in weight_groups(content)) or "(the file holds none)"
         raise CheckpointError(f"{source}: no weights at state={state!r}; weights are at: {known}")
+    cutter: CaptionTokenizer
+    if text_model is None:
+        assert vocabulary is not None
+        cutter = JiebaTokenizer(**(tokenizer or {}))
+    else:
+        pieces = PieceTokenizer(text_model)
+        cutter, vocabulary, max_tokens = pieces, pieces.vocabulary, min(max_tokens, pieces.max_tokens)
+        model = {**model, "text_model": None, "text_config": read_config(text_model)}
+        theirs = _in_our_order(source, theirs, read_rows(text_model, len(vocabulary)))
     matcher = build_matcher(model, vocab_size=len(vocabulary), feature_dim=feature_dim, num_regions=num_regions)
     assert isinstance(matcher, nn.Module)
     ours = matcher.state_dict()
     taken = _take(source, theirs, ours, weights)
-    jieba_tokenizer = JiebaTokenizer(**(tokenizer or {}))
     metadata = make_metadata(
         name="converted",
         run_id=source.name,
         model=model,
         vocabulary=vocabulary.to_dict(),
         vocabulary_fingerprint=vocabulary.fingerprint(),
-        tokenizer=jieba_tokenizer.settings(),
+        tokenizer=cutter.settings(),
         max_tokens=max_tokens,
         num_regions=num_regions,
         feature_dim=feature_dim,
         data_fingerprint="",
     )
     return as_checkpoint({key: taken.get(key, ours[key]) for key in ours}, metadata)
+
+
+def _in_our_order(source: Path, theirs: Weights, rows: Tensor) -> Weights:
+    """Order the embeddings of word pieces as our vocabulary does.
+
+    Args:
+        source: The checkpoint, for messages.
+        theirs: Its weights.
+        rows: Row of each of our words, (V,).
+    """
+    moved = {}
+    for name, value in theirs.items():
+        if name.endswith(_PIECE_VECTORS):
+            if len(value) <= int(rows.max()):
+                raise CheckpointError(
+                    f"{source}: {name} has {len(value):,} vectors, but text_model numbers its word pieces up to "
+                    f"{int(rows.max()):,}; give the text encoder that the checkpoint was fine-tuned from"
+                )
+            moved[name] = value[rows]
+    return theirs | moved
 
 
 def _take(source: Path, theirs: Weights, ours: Weights, mapping: Mapping[str, str | None]) -> Weights:
@@ -189,6 +226,9 @@ def _rename(theirs: Weights, mapping: Mapping[str, str | None]) -> tuple[dict[st
     unused = set(mapping)
     for key, value in theirs.items():
         rules = [rule for rule in mapping if rule == key or (rule.endswith(".*") and key.startswith(rule[:-1]))]
+        if key.endswith(_POSITIONS):
+            renamed[key] = None
+            continue
         if not rules:
             faults.append(f"{key} {tuple(value.shape)} is not mapped; map it to null to drop it")
             continue

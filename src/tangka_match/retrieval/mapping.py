@@ -40,6 +40,11 @@ class WeightMapping(Settings):
     tokenizer: dict[str, Any] | None = None
     max_tokens: Annotated[int, Field(ge=3)] = 80
 
+    @property
+    def needs_text_model(self) -> bool:
+        """Whether the model contains a pretrained text encoder."""
+        return self.model.get("_target_") == "tangka_match.models.PretrainedText"
+
     def arguments(self, source: Path, content: object) -> dict[str, Any]:
         """Return the arguments of `from_foreign` for a checkpoint.
 

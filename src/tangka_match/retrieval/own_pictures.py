@@ -10,8 +10,10 @@ from PIL import Image
 
 from tangka_match.data.split import Split
 from tangka_match.errors import ConfigError, DataFormatError
-from tangka_match.models.chinese_clip import VisionTower
-from tangka_match.retrieval.extraction import ENCODER_FILE, open_picture
+from tangka_match.models.picture_grid import PictureTower
+from tangka_match.models.picture_towers import load_tower
+from tangka_match.retrieval.extraction import ENCODER_FILE, as_float16
+from tangka_match.retrieval.picture_files import PICTURE_FAULTS, open_picture
 
 MAX_PIXELS = 50_000_000
 """Pixels of a picture; larger ones are refused before they are decoded."""
@@ -24,7 +26,7 @@ class PictureEncoder:
         tower: Vision tower that wrote the features.
     """
 
-    def __init__(self, tower: VisionTower) -> None:
+    def __init__(self, tower: PictureTower) -> None:
         self._tower = tower
 
     @classmethod
@@ -32,21 +34,28 @@ class PictureEncoder:
         """Load the recorded encoder of a data set; ``None`` if none is recorded.
 
         Raises:
-            ConfigError: If the record or the encoder cannot be read, or it writes features of another shape.
+            ConfigError: If the record or the encoder cannot be read, the settings of its input have changed, or its
+                features have another shape.
         """
         path = split.captions_path.parent / ENCODER_FILE
         if not path.exists():
             return None
         try:
             record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            clip, grid = str(record["clip"]), int(record["grid"])
+            source, grid, recorded = str(record["encoder"]), int(record["grid"]), dict(record["input"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path}: not a record of `extract` ({error!r}); remove it") from error
-        tower = VisionTower(clip, grid).eval()
-        shape, found = (1 + grid**2, tower.feature_dim), (split.features.num_regions, split.features.feature_dim)
+        tower = load_tower(source, grid)
+        now = tower.input_settings()
+        if changed := [name for name in now if recorded.get(name) != now[name]]:
+            said = ", ".join(f"{name} {recorded.get(name)!r} then, {now[name]!r} now" for name in changed)
+            raise ConfigError(
+                f"{path}: {source} has changed since the features were written ({said}); extract them again"
+            )
+        shape, found = (tower.num_regions, tower.feature_dim), (split.features.num_regions, split.features.feature_dim)
         if shape != found:
             raise ConfigError(
-                f"{path}: {clip} writes {shape[0]} regions of {shape[1]} dimensions, but {split.features.path} has "
+                f"{path}: {source} writes {shape[0]} regions of {shape[1]} dimensions, but {split.features.path} has "
                 f"{found[0]} of {found[1]}; remove {ENCODER_FILE}"
             )
         return cls(tower)
@@ -69,8 +78,8 @@ class PictureEncoder:
             if width * height > MAX_PIXELS:
                 raise DataFormatError(f"the picture has {width} x {height} pixels; at most {MAX_PIXELS:,} are allowed")
             picture = open_picture(io.BytesIO(content))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except PICTURE_FAULTS as error:
             if isinstance(error, DataFormatError):
                 raise
             raise DataFormatError("not a picture that can be read; use PNG, JPEG or WebP") from error
-        return self._tower([picture]).cpu().numpy().astype(np.float16)
+        return as_float16(self._tower([picture]))

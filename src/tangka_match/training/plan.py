@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tangka_match.data.datamodule import RegionTextDataModule
+from tangka_match.errors import ConfigError, count
 from tangka_match.losses import DistillationLoss
 from tangka_match.training.module import SchedulerFactory
 from tangka_match.training.optimisation import OptimizerFactory, clip_warmup
@@ -95,6 +96,30 @@ def check_schedule(plan: RunPlan) -> None:
     plan.scheduler(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]), total_steps=planned_length(plan).steps)
 
 
+def check_negatives(plan: RunPlan, processes: int) -> None:
+    """Check that a batch holds more than one pair: the negatives of a pair are the others of its batch.
+
+    Args:
+        plan: A run whose data are set up.
+        processes: Processes that are known to share a batch; several devices share one as well.
+
+    Raises:
+        ConfigError: If every batch is one pair.
+    """
+    sampler = plan.data.batch_sampler
+    if (
+        processes > 1
+        or plan.settings.trainer.devices * plan.settings.trainer.num_nodes != 1
+        or min(sampler.batch_size, sampler.epoch_pairs) > 1
+    ):
+        return
+    raise ConfigError(
+        f"data.batch_size={plan.data.batch_size}: an epoch of {count(sampler.epoch_pairs, 'pair')} has batches of one "
+        "pair, which has no negatives, so that nothing is learnt; set data.batch_size to at least 2 (128 by default) "
+        "and train on 2 pairs or more. If memory does not suffice, set training.chunk_size=1 (gradient caching) instead"
+    )
+
+
 def length_warnings(plan: RunPlan, length: RunLength) -> list[str]:
     """Describe settings that do not fit the length of the run, and what is done instead.
 
@@ -114,6 +139,12 @@ def length_warnings(plan: RunPlan, length: RunLength) -> list[str]:
         warnings.append(
             f"training.early_stopping_patience={patience}, but the run has {validations:,} validations: early stopping "
             "cannot end it"
+        )
+    sampler = plan.data.batch_sampler
+    if not sampler.drop_last and sampler.world_size == 1 and sampler.epoch_pairs % sampler.batch_size == 1:
+        warnings.append(
+            f"data.batch_size={sampler.batch_size} leaves one of {sampler.epoch_pairs:,} pairs for the last batch of "
+            "every epoch, where it has no negatives; set data.drop_last=true, or another data.batch_size"
         )
     return warnings
 

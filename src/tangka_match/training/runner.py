@@ -26,7 +26,14 @@ from tangka_match.training.encoding import validation_similarity
 from tangka_match.training.initial_weights import check_start, read_start, start_from
 from tangka_match.training.loss_scaling import check_steps_taken
 from tangka_match.training.module import MatchingModule
-from tangka_match.training.plan import RunPlan, SweepJob, check_schedule, length_warnings, planned_length
+from tangka_match.training.plan import (
+    RunPlan,
+    SweepJob,
+    check_negatives,
+    check_schedule,
+    length_warnings,
+    planned_length,
+)
 from tangka_match.training.process import environment_variable, explained_out_of_memory, keep_freed_memory
 from tangka_match.training.processes import check_main_port, connect
 from tangka_match.training.recorder import Recorder, count_parameters
@@ -72,6 +79,7 @@ def _train(
         plan.data.tokenizer = tokenizer_from_settings(read_checkpoint(earlier.last)[METADATA_KEY]["tokenizer"])
     plan.data.setup("fit")
     check_schedule(plan)
+    check_negatives(plan, processes_started())
     distillation = load_distillation(plan.settings.distillation, plan.distillation_loss, plan.data.train)
     word_axes = {} if start is None else check_start(start, plan)
     if origin is not None:

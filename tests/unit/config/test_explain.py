@@ -8,7 +8,7 @@ from tangka_match.config.explain import explain
 from tangka_match.errors import DataFormatError
 
 WRONG_OVERRIDES = [
-    ("model=vsee", "model=vsee: there is no conf/model/vsee.yaml. Did you mean vse? Allowed: bert_vse, cca"),
+    ("model=vsee", "model=vsee: there is no conf/model/vsee.yaml. Did you mean vse? Allowed: bert_vse, bert_vse_inf"),
     ("+experiment=targetd", "experiment=targetd: there is no conf/experiment/targetd.yaml. Did you mean targeted?"),
     (
         "experiment=targeted",

@@ -152,3 +152,18 @@ def test_demo_near_duplicates_are_found_exactly(tmp_path, share):
     truth = np.array([scene.group for scene in make_scenes(0, "val", 120, share)])
     assert ((found[:, None] == found) == (truth[:, None] == truth)).all()
     assert len(set(truth)) == 120 if share == 0 else len(set(truth)) < 95
+
+
+def test_shortlist_does_not_depend_on_the_blocks(tmp_path, monkeypatch):
+    """Mean features are compared block by block, with the best of each query kept."""
+    split = planted_split(tmp_path, "val", images=90)
+    scan = scan_features(split)
+    asked = np.arange(90)
+    whole = module._nearest(scan, asked, scan, within=True)
+    centred = scan.means - scan.means.mean(axis=0)
+    cosines = centred @ centred.T / np.linalg.norm(centred, axis=1)[:, None] / np.linalg.norm(centred, axis=1)
+    np.fill_diagonal(cosines, -np.inf)
+    np.testing.assert_array_equal(whole, np.argsort(-cosines, axis=1)[:, : whole.shape[1]])
+    monkeypatch.setattr(module, "_BLOCK", 7)
+    monkeypatch.setattr(module, "_CHUNK", 11)
+    np.testing.assert_array_equal(module._nearest(scan, asked, scan, within=True), whole)

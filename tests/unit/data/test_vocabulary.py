@@ -81,12 +81,12 @@ def test_unknown_share(vocabulary):
 
 def test_vocabulary_of_other_captions_is_refused_and_a_poor_one_is_noted(vocabulary, caplog):
     known = vocabulary.words[4]
-    assert vocabulary.check_coverage([[known] * 9, ["x"]], "v.json") is vocabulary
+    assert vocabulary.check_coverage([[known] * 9, ["x"]], "v.json", "Do so") is vocabulary
     assert caplog.messages == []
-    vocabulary.check_coverage([[known, "x"]], "v.json")
+    vocabulary.check_coverage([[known, "x"]], "v.json", "Do so")
     assert "v.json: 50 % of the words of the training captions are not in this vocabulary" in caplog.text
-    with pytest.raises(DataFormatError, match=r"v.json: 98 % of the words .*Remove data.vocabulary_path"):
-        vocabulary.check_coverage([[known], ["x"] * 49], "v.json")
+    with pytest.raises(DataFormatError, match=r"v.json: 98 % of the words .*another tokenizer. Do so"):
+        vocabulary.check_coverage([[known], ["x"] * 49], "v.json", "Do so")
 
 
 def test_equal_vocabularies_have_equal_fingerprints(vocabulary):

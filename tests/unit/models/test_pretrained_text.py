@@ -125,3 +125,19 @@ def test_tokenizer_is_restored_from_its_settings(folder):
     assert again.vocabulary == tokenizer.vocabulary
     assert again("红佛AB") == tokenizer("红佛AB") == ["红", "佛", "a", "##b"]
     assert again.max_tokens == 60
+
+
+def test_gpo_pools_both_sides_and_ignores_padding(folder):
+    """A padded batch encodes as its parts do; the published scores are compared in tests/parity."""
+    model = build(folder, pooling="gpo").eval()
+    ids, mask = torch.tensor([[1, 5, 6, 2], [1, 7, 2, 0]]), torch.tensor([[True] * 4, [True] * 3 + [False]])
+    alone = model.encode_texts(ids[1:, :3], mask[1:, :3]).pooled
+    torch.testing.assert_close(model.encode_texts(ids, mask).pooled[1:], alone)
+    regions, real = torch.rand(2, 3, 6), torch.tensor([[True, True, True], [True, False, True]])
+    alone = model.encode_images(regions[1:, ::2], real[1:, ::2]).pooled
+    torch.testing.assert_close(model.encode_images(regions, real).pooled[1:], alone)
+
+
+def test_unknown_pooling_is_refused(folder):
+    with pytest.raises(ConfigError, match=r"pooling is 'sum'"):
+        build(folder, pooling="sum")

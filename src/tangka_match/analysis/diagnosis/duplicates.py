@@ -165,7 +165,8 @@ def _shared(name: str, text: Texts, found: DuplicateGroups, shared: Sequence[int
     if not shared:
         return []
     split, owners = text.split, text.split.caption_to_image
-    lost = 100.0 - ceiling(np.arange(split.num_images), found.captions, owners)["mean_r1"]
+    is_train = name == "train"  # which is not ranked, and may have a million captions
+    lost = None if is_train else 100.0 - ceiling(np.arange(split.num_images), found.captions, owners)["mean_r1"]
     examples = _listed([(split.captions[caption],) for caption in shared])
     return [
         Finding(
@@ -173,10 +174,10 @@ def _shared(name: str, text: Texts, found: DuplicateGroups, shared: Sequence[int
             "warning",
             f"{len(shared):,} of {split.num_captions:,} captions of {name} belong to several images: {examples}",
             "a caption ranks one image first, and only one of the images counts as correct"
-            if name != "train"
+            if not is_train
             else "training uses them as positives of each other; they teach less than distinct captions",
             "describe in each caption what distinguishes its image",
-            points=lost if name != "train" else None,
+            points=lost,
             ids=tuple(f"{name} caption {caption + 1}" for caption in shared),
         )
     ]

@@ -17,6 +17,8 @@ MAX_SCALE_RATIO = 1.5
 """Ratio of the median norms of two splits, or its inverse, above which their scales differ."""
 MAX_DRIFT_RATIO = 3.0
 """`drift_ratio` of two splits above which they are reported to differ."""
+BLOCK = 4_096
+"""Images whose mean features are copied at once."""
 MAX_PLOTTED = 50_000
 """Most regions per split in the histogram of norms."""
 
@@ -68,9 +70,19 @@ def drift_ratio(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32])
     >>> drift_ratio(values[:100], values[100:]) < 1.5 < drift_ratio(values[:100], values[100:] + 0.3)
     True
     """
-    moved = float(((first.mean(axis=0) - second.mean(axis=0)) ** 2).sum())
-    by_chance = sum(float(part.var(axis=0, ddof=1).sum()) / len(part) for part in (first, second))
+    centres = [part.mean(axis=0, dtype=np.float64) for part in (first, second)]
+    moved = float(((centres[0] - centres[1]) ** 2).sum())
+    by_chance = sum(
+        _squares(part, centre) / (len(part) - 1) / len(part)
+        for part, centre in zip((first, second), centres, strict=True)
+    )
     return moved / by_chance if by_chance > 0 else 0.0
+
+
+def _squares(part: npt.NDArray[np.float32], centre: npt.NDArray[np.float64]) -> float:
+    """Sum the squared deviations from the centre, in blocks, because the means of a large split fill the memory."""
+    blocks = (part[start : start + BLOCK] for start in range(0, len(part), BLOCK))
+    return float(sum(np.square(block - centre).sum() for block in blocks))
 
 
 def _plotted_norms(scans: Mapping[str, FeatureScan]) -> dict[str, list[float]]:
@@ -192,8 +204,14 @@ def _median_norm(scan: FeatureScan) -> float:
     return float(np.median(scan.norms[scan.valid])) if scan.valid.any() else 0.0
 
 
+def _usable_means(scan: FeatureScan) -> npt.NDArray[np.float32]:
+    """Return the means of images with a valid region, without a copy if all have one."""
+    usable = scan.valid.any(axis=1)
+    return scan.means if usable.all() else scan.means[usable]
+
+
 def _drift_ratios(scans: Mapping[str, FeatureScan]) -> dict[str, float]:
-    usable = {name: scan.means[scan.valid.any(axis=1)] for name, scan in scans.items()}
+    usable = {name: _usable_means(scan) for name, scan in scans.items()}
     if "train" not in usable or len(usable["train"]) < 2:
         return {}
     same_shape = {n: m for n, m in usable.items() if n != "train" and m.shape[1] == usable["train"].shape[1]}

@@ -15,7 +15,7 @@ from tangka_match.analysis.diagnosis.power import diagnose_power
 from tangka_match.analysis.diagnosis.texts import Texts, diagnose_texts
 from tangka_match.analysis.diagnosis.training import diagnose_training, profile_of
 from tangka_match.data.captions import normalise_caption
-from tangka_match.data.feature_scan import FeatureScan
+from tangka_match.data.feature_scan import FeatureScan, track_progress
 from tangka_match.data.segmentation import domain_terms
 from tangka_match.data.split import Split
 from tangka_match.data.tokenizer import CaptionTokenizer
@@ -55,10 +55,7 @@ def data_sections(
         max_tokens: Maximum length of a caption in training (tokens).
         profile: R@1, R@5 and R@10 of a model (text to image, percent), compared with the ceiling if given.
     """
-    texts = {
-        key: Texts(split, [normalise_caption(c) for c in split.captions], [tokenizer(c) for c in split.captions])
-        for key, split in splits.items()
-    }
+    texts = {key: _read_texts(split, tokenizer) for key, split in splits.items()}
     if tokenizer.vocabulary is not None:
         vocabulary = tokenizer.vocabulary
     elif vocabulary_path is None:
@@ -74,6 +71,16 @@ def data_sections(
         diagnose_ceiling(name, groups[name], split.caption_to_image, profile),
         diagnose_power(name, split.num_images, None if profile is None else profile[0]),
     ]
+
+
+def _read_texts(split: Split, tokenizer: CaptionTokenizer) -> Texts:
+    """Tokenise the captions; equal words share one string, because a million captions have ten million words."""
+    known: dict[str, str] = {}
+    cleaned, words = [], []
+    for caption in track_progress(split.captions, f"tokenising the captions of {split.name}"):
+        cleaned.append(normalise_caption(caption))
+        words.append([known.setdefault(word, word) for word in tokenizer(caption)])
+    return Texts(split, cleaned, words)
 
 
 def training_section(run: Path) -> Section:

@@ -1,11 +1,12 @@
 """Check the captions: lengths, out-of-vocabulary words, segmentation."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tangka_match.analysis.diagnosis.charts import histogram
 from tangka_match.analysis.diagnosis.finding import Finding, Section
+from tangka_match.data.feature_scan import track_progress
 from tangka_match.data.split import Split
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import count
@@ -183,10 +184,15 @@ def _too_long(name: str, lengths: Sequence[int], max_tokens: int) -> list[Findin
 
 def _cut_terms(name: str, text: Texts, terms: Sequence[str]) -> list[Finding]:
     longest_first = sorted(terms, key=len, reverse=True)
+    starting: dict[str, list[int]] = defaultdict(list)  # a caption holds few of the terms: most need no search
+    for place, term in enumerate(longest_first):
+        starting[term[0]].append(place)
     counts: Counter[str] = Counter()
     lines = []
-    for line, (cleaned, words) in enumerate(zip(text.cleaned, text.words, strict=True), 1):
-        if broken := broken_terms(cleaned, words, longest_first):
+    for line, cleaned in enumerate(track_progress(text.cleaned, f"checking the words of {name}"), 1):
+        places = sorted(place for first in set(cleaned) for place in starting.get(first, ()))
+        present = [longest_first[place] for place in places if longest_first[place] in cleaned]
+        if present and (broken := broken_terms(cleaned, text.words[line - 1], present)):
             counts.update(broken)
             lines.append(line)
     share = 100 * len(lines) / len(text.words)

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tangka_match.data.captions import is_punctuation, normalise_caption
-from tangka_match.data.encodings import MARKS, likely_encodings
+from tangka_match.data.encodings import MARKS, fitting_encoding, likely_encodings
 from tangka_match.errors import ConfigError, DataFormatError
 
 LINE = re.compile(r"[^\n]+")
+SHOWN = 20
+"""Characters of a line that a message shows."""
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "restval", "trainval"), "train"),
     **dict.fromkeys(("val", "dev", "valid", "validation"), "val"),
@@ -125,6 +127,11 @@ def read_text(path: Path, encoding: str) -> str:
             f"captions={path}: line {line} is not {encoding} ({error.reason}); set encoding to that of the file: "
             f"{' or '.join(likely_encodings(data))}"
         ) from error
+    if other := fitting_encoding(data, encoding):
+        raise DataFormatError(
+            f"captions={path}: the characters are those of {other}, and encoding={encoding} would turn them into "
+            f"others: {first_lines(text, 1)[0][:SHOWN]!r}; set encoding={other}"
+        )
     if "\x00" in text:
         raise DataFormatError(f"captions={path}: holds zero bytes: UTF-16 without a mark? Set encoding=utf-16-le")
     return text

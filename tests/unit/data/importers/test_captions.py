@@ -139,6 +139,15 @@ def test_other_encodings_are_named_and_read(write, encoding):
     assert content(read(path, encoding=encoding)) == {"a.jpg": (text,)}
 
 
+@pytest.mark.parametrize(("asked", "real"), [("gb18030", "big5"), ("gbk", "big5"), ("big5", "gb18030")])
+def test_encoding_that_gives_other_characters_is_refused(write, asked, real):
+    """Nearly every Big5 text decodes as GB18030, to rare characters."""
+    text = {"gb18030": "一个男人坐在车上,他们在说话", "big5": "一個男人坐在車上,他們在說話"}[real]
+    path = write("".join(f"{n}.jpg\t{text}\n" for n in range(9)), encoding=real)
+    with pytest.raises(DataFormatError, match=rf"{asked}.*set encoding.*{real}"):
+        read(path, encoding=asked)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

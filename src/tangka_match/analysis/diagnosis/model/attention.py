@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tangka_match.analysis.diagnosis.model.failures import worst_queries
-from tangka_match.analysis.diagnosis.model.scored import Scored
+from tangka_match.analysis.diagnosis.model.scored import ScoredByModel
 from tangka_match.analysis.diagnosis.texts import FUNCTION_WORDS
 from tangka_match.retrieval.attention import OCCLUSION, attention_weights, occlusion_drops, shares
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
@@ -68,7 +68,7 @@ class Attention:
     examples: Sequence[Example]
 
 
-def measure_attention(matcher: TrainedMatcher, scored: Scored) -> Attention:
+def measure_attention(matcher: TrainedMatcher, scored: ScoredByModel) -> Attention:
     """Choose example pairs and compute their attention weights.
 
     The examples are the correctly ranked captions with the largest score lead, and the worst caption queries with their
@@ -98,7 +98,7 @@ def entropy_regions(weights: Float[Tensor, "*N R"]) -> Float[Tensor, "*N"]:
     return torch.special.entr(weights).sum(dim=-1).exp()
 
 
-def _pairs(scored: Scored) -> list[tuple[int, int, str]]:
+def _pairs(scored: ScoredByModel) -> list[tuple[int, int, str]]:
     scores, own, ranks = scored.direction("t2i")
     right = scores.masked_fill(~own, float("-inf")).amax(dim=1)
     lead = right - scores.masked_fill(own, float("-inf")).amax(dim=1)
@@ -110,12 +110,12 @@ def _pairs(scored: Scored) -> list[tuple[int, int, str]]:
     return pairs
 
 
-def _weights(matcher: TrainedMatcher, scored: Scored, caption: int, image: int) -> Float[Tensor, "T R"]:
+def _weights(matcher: TrainedMatcher, scored: ScoredByModel, caption: int, image: int) -> Float[Tensor, "T R"]:
     chosen = scored.images[image : image + 1], scored.texts[caption : caption + 1]
     return attention_weights(matcher, *chosen, scored.words[caption])[0]
 
 
-def _mean_regions(matcher: TrainedMatcher, scored: Scored) -> float:
+def _mean_regions(matcher: TrainedMatcher, scored: ScoredByModel) -> float:
     """Average over the words of at most ``SAMPLE`` captions, evenly sampled, on their own images."""
     step = -(-len(scored.owners) // SAMPLE)
     spread = [
@@ -125,7 +125,9 @@ def _mean_regions(matcher: TrainedMatcher, scored: Scored) -> float:
     return torch.cat(spread).mean().item()
 
 
-def _sharpest_words(matcher: TrainedMatcher, scored: Scored, caption: int, image: int) -> tuple[WordAttention, ...]:
+def _sharpest_words(
+    matcher: TrainedMatcher, scored: ScoredByModel, caption: int, image: int
+) -> tuple[WordAttention, ...]:
     """Return the words with the most concentrated attention, in caption order, without function words and repeats."""
     weights = _weights(matcher, scored, caption, image)
     words = list(scored.words[caption])[: len(weights)]
@@ -135,7 +137,9 @@ def _sharpest_words(matcher: TrainedMatcher, scored: Scored, caption: int, image
     return tuple(WordAttention(words[place], tuple(weights[place].tolist())) for place in sorted(chosen))
 
 
-def _occlusion_weights(matcher: TrainedMatcher, scored: Scored, caption: int, image: int) -> tuple[WordAttention, ...]:
+def _occlusion_weights(
+    matcher: TrainedMatcher, scored: ScoredByModel, caption: int, image: int
+) -> tuple[WordAttention, ...]:
     """Compute the contribution of each region to the score of the whole caption."""
     drops = occlusion_drops(matcher, scored.split, image, scored.texts[caption : caption + 1])
     return (WordAttention("whole caption", tuple(shares(drops)[0].tolist())),)

@@ -13,9 +13,8 @@ from PIL import Image, UnidentifiedImageError
 from tangka_match.analysis.diagnosis.model.attention import Example, WordAttention
 from tangka_match.analysis.diagnosis.model.failures import Query, Slice
 from tangka_match.analysis.diagnosis.model.hubs import NOUNS, Hubs, find_hubs, name_of
-from tangka_match.analysis.diagnosis.model.scored import Scored
+from tangka_match.analysis.diagnosis.model.scored import Queries, Scored
 from tangka_match.data.layout import find_thumbnail
-from tangka_match.data.split import Split
 from tangka_match.errors import count
 from tangka_match.retrieval.answers import Answer
 
@@ -37,7 +36,7 @@ class Album:
         split: Split with thumbnails in its folder; see ``data.thumbnails``.
     """
 
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: Queries) -> None:
         self._split = split
         self._root = split.captions_path.parent
         self._pictures: dict[int, tuple[str, int, int] | None] = {}

@@ -1,7 +1,9 @@
-"""Encodings, scores and ranks of a split, on which the diagnosis of a model is based."""
+"""Scores and ranks of a split, by a model or by another program, on which their diagnosis is based."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,7 @@ from tangka_match.data.feature_scan import FeatureScan
 from tangka_match.data.split import Split
 from tangka_match.metrics import Ranks, retrieval_ranks
 from tangka_match.retrieval.corrections import WITH_BANK, Bank, BankScores, CorrectionSettings, corrector
+from tangka_match.retrieval.given_scores import GivenScores
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 from tangka_match.types import Encoded
 
@@ -20,25 +23,39 @@ BANK = 512
 """Training images, and training captions, in the query bank of the hubness corrections."""
 
 
+class Queries(Protocol):
+    """Names of the images and captions that were scored: a `Split`, or a `GivenQueries`."""
+
+    @property
+    def name(self) -> str:
+        """Name for people."""
+
+    @property
+    def captions(self) -> Sequence[str]:
+        """The C captions."""
+
+    @property
+    def image_ids(self) -> Sequence[str]:
+        """Ids of the I images."""
+
+    @property
+    def captions_path(self) -> Path:
+        """File in the folder that may hold thumbnails."""
+
+
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Encodings, scores and ranks of a split.
+    """Scores and ranks of I images and C captions.
 
     Args:
-        split: Split of I images and C captions.
-        words: Words of each caption, by the tokenizer of the model.
-        images: Encoded images.
-        texts: Encoded captions.
+        split: What was scored.
         similarity: (I, C) scores.
         owners: (C,) row of each caption's image.
         ranks: Ranks by the raw scores.
         corrected: Ranks after each hubness correction that needs training queries only; empty without a bank.
     """
 
-    split: Split
-    words: Sequence[Sequence[str]]
-    images: Encoded
-    texts: Encoded
+    split: Queries
     similarity: Float[Tensor, "I C"]
     owners: Int[Tensor, " C"]
     ranks: Ranks
@@ -50,7 +67,57 @@ class Scored:
         return (self.similarity, own, self.ranks.i2t) if name == "i2t" else (self.similarity.T, own.T, self.ranks.t2i)
 
 
-def score_split(matcher: TrainedMatcher, split: Split, bank: Bank | None) -> Scored:
+@dataclass(frozen=True, eq=False)
+class ScoredByModel(Scored):
+    """Scores and ranks of a split, with the encodings that gave them.
+
+    Args:
+        split: Split that was scored.
+        words: Words of each caption, by the tokenizer of the model.
+        images: Encoded images.
+        texts: Encoded captions.
+    """
+
+    split: Split
+    words: Sequence[Sequence[str]]
+    images: Encoded
+    texts: Encoded
+
+
+@dataclass(frozen=True)
+class GivenQueries:
+    """Queries of a score matrix without a data set; captions are named by their columns.
+
+    Args:
+        captions_path: File of the matrix.
+        image_ids: Ids of the images, or their rows.
+        captions: Names of the captions.
+    """
+
+    captions_path: Path
+    image_ids: Sequence[str]
+    captions: Sequence[str]
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.captions_path.name
+
+
+def scored_by_others(scores: GivenScores, split: Split | None) -> Scored:
+    """Rank by the scores of another program.
+
+    Args:
+        scores: Score matrix.
+        split: Split that was scored, or ``None``.
+    """
+    owners = torch.as_tensor(scores.caption_to_image)
+    names = tuple(f"caption {column + 1}" for column in range(scores.num_captions))
+    queries = GivenQueries(scores.path, scores.image_ids, names) if split is None else split
+    return Scored(queries, scores.similarity, owners, retrieval_ranks(scores.similarity, owners), {})
+
+
+def score_split(matcher: TrainedMatcher, split: Split, bank: Bank | None) -> ScoredByModel:
     """Encode and score a split in chunks, and apply the hubness corrections.
 
     Args:
@@ -76,7 +143,7 @@ def score_split(matcher: TrainedMatcher, split: Split, bank: Bank | None) -> Sco
             i2t, t2i = corrector(name, settings, scores)(similarity, rows, columns)
             corrected[name] = Ranks(retrieval_ranks(i2t, owners).i2t, retrieval_ranks(t2i, owners).t2i)
     words = [matcher.tokenizer(caption) for caption in split.captions]
-    return Scored(split, words, images, texts, similarity, owners, ranks, corrected)
+    return ScoredByModel(split, similarity, owners, ranks, corrected, words, images, texts)
 
 
 def undamaged_bank(train: Split, scan: FeatureScan, size: int = BANK, seed: int = 0) -> Bank | None:

@@ -21,19 +21,23 @@ from tangka_match.analysis.diagnosis.model.failures import (
     worst_words,
 )
 from tangka_match.analysis.diagnosis.model.hubs import NOUNS, Hubs, count_hubs, judge_hubs, name_of
-from tangka_match.analysis.diagnosis.model.scored import Scored
+from tangka_match.analysis.diagnosis.model.scored import Scored, ScoredByModel
 from tangka_match.analysis.diagnosis.model.space import Space, judge_space, measure_space
+from tangka_match.analysis.diagnosis.power import format_interval
+from tangka_match.analysis.significance import Difference
 from tangka_match.errors import count
-from tangka_match.metric_names import CUTOFFS
+from tangka_match.metric_names import CUTOFFS, PRIMARY_METRIC
 from tangka_match.metric_names import DIRECTION_LABELS as DIRECTIONS
-from tangka_match.metrics import summarise
+from tangka_match.metrics import confidence_intervals, summarise
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 
 MAX_PLOTTED = 50_000
 """Most scores of non-matching pairs in the histogram."""
 
 
-def diagnose_model(matcher: TrainedMatcher, scored: Scored, train_words: Sequence[Sequence[str]]) -> list[Section]:
+def diagnose_model(
+    matcher: TrainedMatcher, scored: ScoredByModel, train_words: Sequence[Sequence[str]]
+) -> list[Section]:
     """Diagnose hubs, the joint space, failing captions, the worst queries and attention.
 
     For a model at chance level in both directions, the result contains only that finding.
@@ -56,9 +60,7 @@ def diagnose_model(matcher: TrainedMatcher, scored: Scored, train_words: Sequenc
         return [Section("model", "Model", facts, [collapsed], values=values)]
     album = Album(scored.split)
     hubs = count_hubs(scored)
-    findings, gains = judge_hubs(scored, hubs)
-    one_sided = judge_direction(scored, hubs)
-    findings += [] if one_sided is None else [one_sided]
+    findings, gains = _judge(scored, hubs)
     facts += _hub_facts(scored, hubs)
     facts += [
         (f"mean R@1 with hubness correction {name}", f"{gain.b:.2f} % ({signed(gain.difference, 2)})")
@@ -95,6 +97,34 @@ def diagnose_model(matcher: TrainedMatcher, scored: Scored, train_words: Sequenc
     return [Section("model", "Model", facts, findings, charts, values, blocks), worst, attention]
 
 
+def diagnose_scores(scored: Scored) -> list[Section]:
+    """Diagnose hubs and the worst queries of scores whose model is not at hand.
+
+    For scores at chance level in both directions, the result contains only that finding.
+
+    Args:
+        scored: Scores and ranks.
+    """
+    recalls, intervals = summarise(scored.ranks), confidence_intervals(scored.ranks, scored.owners)
+    facts = [(f"{words} R@1 / R@5 / R@10", _percent(recalls, direction)) for direction, words in DIRECTIONS.items()]
+    facts += [
+        (f"{words} (95 % interval)", f"{recalls[key]:.2f} % ({format_interval(intervals[key])})")
+        for words, key in (("image→text R@1", "i2t_r1"), ("text→image R@1", "t2i_r1"), ("mean R@1", PRIMARY_METRIC))
+    ]
+    values: dict[str, Any] = {"split": scored.split.name, "metrics": recalls, "intervals": intervals}
+    collapsed = judge_collapse(scored)
+    if collapsed is not None:
+        return [Section("model", "Scores", facts, [collapsed], values=values)]
+    album, hubs = Album(scored.split), count_hubs(scored)
+    findings, _ = _judge(scored, hubs)
+    facts += _hub_facts(scored, hubs)
+    values["hubs"] = {direction: _hub_values(scored, direction, counted) for direction, counted in hubs.items()}
+    blocks = [draw_hubs(scored, album, hubs)]
+    worst = _worst_section(scored, album)
+    blocks.insert(0, album.symbols())
+    return [Section("model", "Scores", facts, findings, [_score_chart(scored)], values, blocks), worst]
+
+
 def not_measured(name: str, damaged: int) -> Section:
     """Return the section of a model that was not run because features are damaged.
 
@@ -110,6 +140,13 @@ def not_measured(name: str, damaged: int) -> Section:
         "fix the images listed in the findings about features, and run the diagnosis again",
     )
     return Section("model", "Model", [], [finding])
+
+
+def _judge(scored: Scored, hubs: dict[str, Hubs]) -> tuple[list[Finding], dict[str, Difference]]:
+    """Report hubs and a direction at chance level; also return the gain of each hubness correction."""
+    findings, gains = judge_hubs(scored, hubs)
+    one_sided = judge_direction(scored, hubs)
+    return findings + ([] if one_sided is None else [one_sided]), gains
 
 
 def _percent(recalls: Mapping[str, float], direction: str) -> str:
@@ -162,7 +199,7 @@ def _space_facts(space: Space) -> list[tuple[str, str]]:
 
 
 def _slices(
-    matcher: TrainedMatcher, scored: Scored, train_words: Sequence[Sequence[str]]
+    matcher: TrainedMatcher, scored: ScoredByModel, train_words: Sequence[Sequence[str]]
 ) -> tuple[list[Slice], list[Slice], list[Slice]]:
     if is_at_chance(scored, "t2i"):
         # The recall of any slice would be that of chance.
@@ -217,7 +254,7 @@ def _ranks(best: int, worst: int) -> str:
     return f"rank {best:,}" if best == worst else f"ranks {best:,} to {worst:,}"
 
 
-def _attention_section(matcher: TrainedMatcher, scored: Scored, album: Album) -> Section:
+def _attention_section(matcher: TrainedMatcher, scored: ScoredByModel, album: Album) -> Section:
     attention = measure_attention(matcher, scored)
     facts = [("weights", attention.note)]
     if attention.regions is not None:
