@@ -45,7 +45,7 @@ MAX_QUERIES = 3_000
 """Most images compared region by region; a larger split is sampled evenly."""
 
 _BLOCK, _CHUNK = 1_024, 4_096
-"""Query and gallery images whose mean features are compared at once: 16 MB of scores, and 34 MB of means at F = 2,048."""
+"""Query and gallery images whose mean features are compared at once: 16 MB of scores, 34 MB of means at F = 2,048."""
 
 
 class NearPair(NamedTuple):
