@@ -165,7 +165,6 @@ def _group_faults(plain: dict[str, Any], groups: Sequence[str]) -> list[str]:
         for name in groups
         if name in plain and name != "debug" and not isinstance(plain[name], dict)
     ]
-    faults += [f"{name} is missing: choose it with {name}=<name>" for name in groups if name not in (*plain, "debug")]
     if faults:
         return faults
     data, paths = plain.get("data", {}), plain.get("paths", {})

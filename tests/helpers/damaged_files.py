@@ -220,6 +220,8 @@ def _replaced(content: Any, draws: random.Random) -> tuple[Any, str]:
 def unexpected(kind: str, folder: Path, seed: int | None) -> tuple[str, Exception | None]:
     """Write, damage and read a file; return the damage, and the exception if it is none of ours."""
     path = KINDS[kind].write(folder)
+    if seed is None and kind == "index":
+        assert KINDS[kind].read(path), "a sound manifest is accepted"
     said = "" if seed is None else damage(path, seed)
     try:
         KINDS[kind].read(path)

@@ -56,7 +56,7 @@ class Manifest:
             content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             if content["format"] != FORMAT:
                 return None
-            manifest = TypeAdapter(cls).validate_python(content["index"], strict=True)
+            manifest = TypeAdapter(cls).validate_json(json.dumps(content["index"]), strict=True)
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         return manifest if manifest._is_sound() else None
