@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from tangka_match.config.conf_folder import group_options
 from tangka_match.errors import ConfigError
 
-PACKAGES = tuple(str(Path(package.__file__).parent) for package in (hydra, omegaconf))
+PACKAGES = tuple(str(Path(package.__path__[0])) for package in (hydra, omegaconf))
 BARE_ERRORS = (AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What Hydra and OmegaConf raise where an override does not fit the config that it is applied to."""
 

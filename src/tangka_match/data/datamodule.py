@@ -276,8 +276,8 @@ class RegionTextDataModule(pl.LightningDataModule):
 
         If the features are kept on the device, the batches have no regions; ``on_after_batch_transfer`` adds them.
         """
-        may_keep = self.trainer is not None and self._on_device is None
-        if may_keep and keep_on_device(self.train.features, self._device, self.device_features):
+        missing = self.trainer is not None and self._on_device is None
+        if missing and keep_on_device(self.train.features, self._device, self.device_features):
             self._on_device = DeviceFeatures.load(self.train, self._device)
         return DataLoader(
             PairDataset(self.train, self._train_captions, read_images=self._on_device is None),

@@ -6,7 +6,7 @@ A line of a ledger, or a file of a run folder, that does not fit is damaged: rea
 
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict  # that of typing lacks what pydantic needs before Python 3.12
 
 LATEST = 2.0**40
@@ -23,8 +23,8 @@ OPEN = ConfigDict(strict=True, extra="allow")
 """No conversion: a string is not a number and neither is a boolean; further fields are allowed."""
 
 
+@with_config(OPEN)
 class _Timed(TypedDict):
-    __pydantic_config__ = OPEN
     time: Time
 
 
@@ -90,20 +90,20 @@ class EndEvent(_Timed):
     status: Literal["finished", "pruned", "stopped", "failed"]
 
 
-EVENT: TypeAdapter[dict[str, Any]] = TypeAdapter(
+EVENT: TypeAdapter[Any] = TypeAdapter(
     Annotated[
         MetricsEvent | StepEvent | StartEvent | PhasesEvent | VerdictEvent | EndEvent, Field(discriminator="event")
     ]
 )
 """Event of a ledger that readers use."""
-OTHER_EVENT: TypeAdapter[dict[str, Any]] = TypeAdapter(_Event)
+OTHER_EVENT: TypeAdapter[Any] = TypeAdapter(_Event)
 """Event of any other kind, such as ``environment``."""
 
 
+@with_config(OPEN)
 class SavedConfig(TypedDict, total=False):
     """``config.yaml``: the settings that readers use without building the run."""
 
-    __pydantic_config__ = OPEN
     name: str
     tags: list[str]
     seed: Whole
@@ -115,20 +115,20 @@ class SavedConfig(TypedDict, total=False):
     trainer: dict[str, Any]
 
 
+@with_config(OPEN)
 class HeldOut(TypedDict, total=False):
     """Results on the held-out fold of a cross-validation."""
 
-    __pydantic_config__ = OPEN
     metrics: Values
     ci95: dict[str, Interval]
     num_images: Whole
     num_captions: Whole
 
 
+@with_config(OPEN)
 class Result(TypedDict, total=False):
     """``result.json``."""
 
-    __pydantic_config__ = OPEN
     val_metrics: Values
     val_ci95: dict[str, Interval]
     best_step: Whole | None
@@ -139,10 +139,10 @@ class Result(TypedDict, total=False):
     held_out: HeldOut | None
 
 
+@with_config(OPEN)
 class Environment(TypedDict, total=False):
     """``environment.json``."""
 
-    __pydantic_config__ = OPEN
     command: str | None
     git_commit: str | None
 

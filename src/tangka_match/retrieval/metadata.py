@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from torch import Tensor
 from typing_extensions import TypedDict  # that of typing lacks what pydantic needs before Python 3.12
 
@@ -21,13 +21,13 @@ OPEN = ConfigDict(strict=True, extra="allow", arbitrary_types_allowed=True)
 Size = Annotated[int, Field(ge=1, lt=2**31)]
 
 
+@with_config(OPEN)
 class _Words(TypedDict):
-    __pydantic_config__ = OPEN
     word2idx: dict[str, int]
 
 
+@with_config(OPEN)
 class _Metadata(TypedDict):
-    __pydantic_config__ = OPEN
     name: str
     run_id: str
     model: dict[str, Any]
@@ -40,8 +40,8 @@ class _Metadata(TypedDict):
     data_fingerprint: str
 
 
+@with_config(OPEN)
 class _Checkpoint(TypedDict):
-    __pydantic_config__ = OPEN
     state_dict: dict[str, Any]
     tangka_match: _Metadata
     epoch: NotRequired[int]

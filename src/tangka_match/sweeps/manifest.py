@@ -17,7 +17,7 @@ Events, each with ``time``:
 from dataclasses import dataclass, field
 from typing import Any, NotRequired
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # that of typing lacks what pydantic needs before Python 3.12
 
 from tangka_match.records.ledger import Ledger, parse_line
@@ -26,16 +26,16 @@ from tangka_match.records.schema import Values, Whole
 OPEN = ConfigDict(strict=True, extra="allow")
 
 
+@with_config(OPEN)
 class _Sweep(TypedDict):
-    __pydantic_config__ = OPEN
     sweep: str
     digest: str
     kind: str
     objectives: NotRequired[list[str]]
 
 
+@with_config(OPEN)
 class _Job(TypedDict):
-    __pydantic_config__ = OPEN
     job: Whole
     overrides: NotRequired[list[str]]
     params: NotRequired[dict[str, Any]]

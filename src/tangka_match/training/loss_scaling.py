@@ -51,6 +51,11 @@ class LossScaling(MixedPrecision):
         super().load_state_dict({name: value for name, value in state_dict.items() if name != "skipped"})
 
 
+def scales_loss(trainer: pl.Trainer) -> bool:
+    """Return whether a run scales its loss."""
+    return isinstance(trainer.precision_plugin, LossScaling)
+
+
 def skipped_steps(trainer: pl.Trainer) -> int:
     """Return how many optimizer steps of a run were skipped; 0 without loss scaling."""
     plugin = trainer.precision_plugin

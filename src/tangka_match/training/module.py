@@ -21,7 +21,7 @@ from tangka_match.training.callbacks.loss_schedule import LossSchedule
 from tangka_match.training.distributed import gather_encoded, gather_rows, gather_scores, gather_words, is_logged_step
 from tangka_match.training.encoding import EncodedGallery, encode_in_chunks, encode_texts
 from tangka_match.training.loss_hooks import LossHook, TrainingStep
-from tangka_match.training.loss_scaling import has_skipped, skipped_steps
+from tangka_match.training.loss_scaling import has_skipped, scales_loss, skipped_steps
 from tangka_match.training.optimisation import OptimizerFactory, fused_on_gpu, parameter_groups, scale_rates
 from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher, PretrainedMatcher, RegionTextBatch
 
@@ -126,7 +126,7 @@ class MatchingModule(pl.LightningModule):
         """Build optimizer and schedule; see ``parameter_groups`` for weight decay and learning-rate multipliers."""
         own = self.matcher.lr_multipliers() if isinstance(self.matcher, PretrainedMatcher) else {}
         groups = parameter_groups(self.matcher, self.get_submodule("loss"), {**own, **self._lr_multipliers})
-        optimizer = fused_on_gpu(self._make_optimizer, self.device, self.trainer.precision)(groups)
+        optimizer = fused_on_gpu(self._make_optimizer, self.device, scales_loss=scales_loss(self.trainer))(groups)
         scale_rates(optimizer)
         schedule = self._make_scheduler(optimizer, total_steps=self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -72,20 +72,20 @@ def check_prefixes(matcher: nn.Module, prefixes: Iterable[str]) -> None:
             )
 
 
-def fused_on_gpu(factory: OptimizerFactory, device: torch.device, precision: str) -> OptimizerFactory:
+def fused_on_gpu(factory: OptimizerFactory, device: torch.device, *, scales_loss: bool) -> OptimizerFactory:
     """Let an optimizer update all parameters in one kernel on an NVIDIA GPU, if it can and the user did not decide.
 
     Args:
         factory: Factory of the optimizer; a ``functools.partial``, as Hydra builds it, or a class.
         device: Device of the parameters.
-        precision: Precision of the training; a fused optimizer cannot clip the scaled gradients of ``16-mixed``.
+        scales_loss: Whether the loss is scaled (``16-mixed``): a fused optimizer cannot clip such gradients.
 
-    >>> fused_on_gpu(partial(torch.optim.AdamW, lr=0.1), torch.device("cuda"), "bf16-mixed").keywords
+    >>> fused_on_gpu(partial(torch.optim.AdamW, lr=0.1), torch.device("cuda"), scales_loss=False).keywords
     {'lr': 0.1, 'fused': True}
     """
     given = factory.keywords if isinstance(factory, partial) else {}
     can = "fused" in inspect.signature(factory).parameters and not given.keys() & {"fused", "foreach"}
-    return partial(factory, fused=True) if can and device.type == "cuda" and precision != "16-mixed" else factory
+    return partial(factory, fused=True) if can and device.type == "cuda" and not scales_loss else factory
 
 
 def scale_rates(optimizer: Optimizer) -> None:

@@ -133,7 +133,7 @@ def build_trainer(
         devices=settings.devices,
         num_nodes=settings.num_nodes,
         strategy=strategy,
-        precision=None if scales_loss(settings) else settings.precision,
+        precision=None if needs_loss_scaling(settings) else settings.precision,
         max_epochs=1 if settings.fast_dev_run else settings.max_epochs,
         max_steps=-1 if settings.fast_dev_run else settings.max_steps,
         limit_train_batches=_limit(settings),
@@ -155,7 +155,7 @@ def build_trainer(
     )
 
 
-def scales_loss(settings: TrainerSettings) -> bool:
+def needs_loss_scaling(settings: TrainerSettings) -> bool:
     """Whether a run trains in float16 with loss scaling, which only NVIDIA GPUs do."""
     return settings.precision == "16-mixed" and torch.cuda.is_available()
 
@@ -163,7 +163,7 @@ def scales_loss(settings: TrainerSettings) -> bool:
 def _plugins(settings: TrainerSettings) -> list[Any]:
     """Return the plugins; ``resume`` continues a run, so Slurm's signal writes no ``hpc_ckpt_<n>.ckpt``."""
     slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
-    return [AtomicCheckpointIO(), *slurm, *([LossScaling()] if scales_loss(settings) else [])]
+    return [AtomicCheckpointIO(), *slurm, *([LossScaling()] if needs_loss_scaling(settings) else [])]
 
 
 def strategy_for(name: str, loss: object, thaw_at: float) -> str:

@@ -28,8 +28,7 @@ from tangka_match.types import CaptionBatch, ImageBatch, RegionTextBatch
 
 
 def pairs(count=4, image_index=None, text_group=None, dtype=torch.float32):
-    generator = torch.Generator().manual_seed(1)
-    index = torch.arange(count)
+    generator, index = torch.Generator().manual_seed(1), torch.arange(count)
     return RegionTextBatch(
         regions=torch.randn(count, 3, 8, generator=generator).to(dtype),
         region_mask=torch.ones(count, 3, dtype=torch.bool),
@@ -50,7 +49,6 @@ def attach(module, *, step=0, total=10, every=1, fn="fit"):
         global_step=step,
         current_epoch=0,
         estimated_stepping_batches=total,
-        precision="32-true",
         precision_plugin=None,
         log_every_n_steps=every,
         optimizers=[torch.optim.SGD([parameter], lr=0.125)],

@@ -9,7 +9,13 @@ from pytorch_lightning.profilers import SimpleProfiler
 from helpers.small_runs import TRAINER
 from tangka_match.errors import ConfigError
 from tangka_match.training.settings import TrainerSettings
-from tangka_match.training.trainer import KNOWN_ARGUMENTS, REFUSED_ARGUMENTS, build_trainer, run_length, scales_loss
+from tangka_match.training.trainer import (
+    KNOWN_ARGUMENTS,
+    REFUSED_ARGUMENTS,
+    build_trainer,
+    run_length,
+    needs_loss_scaling,
+)
 
 
 def settings(**changed):
@@ -100,4 +106,4 @@ def test_slurm_neither_requeues_a_run_nor_writes_checkpoints(tmp_path, monkeypat
 )
 def test_loss_is_scaled_in_float16_on_a_gpu(monkeypatch, changed, has_gpu, scales):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
-    assert scales_loss(TrainerSettings.model_validate(TRAINER | changed)) is scales
+    assert needs_loss_scaling(TrainerSettings.model_validate(TRAINER | changed)) is scales

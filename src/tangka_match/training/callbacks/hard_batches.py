@@ -76,8 +76,9 @@ class HardBatches(pl.Callback):
 
     def _share(self, matcher: Matcher, strategy: Strategy) -> npt.NDArray[np.int64]:
         """Search in one process: all of them need the same neighbours, and would read the same features."""
-        found: npt.NDArray[np.int64] = strategy.broadcast(self._find(matcher) if strategy.is_global_zero else None)
-        return found
+        found: Any = self._find(matcher) if strategy.is_global_zero else None
+        shared: npt.NDArray[np.int64] = strategy.broadcast(found)
+        return shared
 
     def _find(self, matcher: Matcher) -> npt.NDArray[np.int64]:
         started = perf_counter()
