@@ -68,8 +68,7 @@ class RegionTextDataModule(pl.LightningDataModule):
         eval_batch_size: Images or captions per validation batch.
         num_workers: Number of worker processes, or ``"auto"``; see `loading`. 0 loads in the training process.
         pin_memory: Whether to copy batches to page-locked memory, for faster transfer to a GPU, or ``"auto"``.
-        device_features: Whether to keep the training features on the device, so that batches only contain indices, or
-            ``"auto"``; see `keep_on_device`.
+        device_features: Whether all training features stay on the device, or ``"auto"``; see `keep_on_device`.
         drop_last: Whether to drop an incomplete last batch of an epoch.
         seed: Seed of the order of the training pairs, >= 0.
         initial_competence: Share of the training pairs, easiest captions first, that the first epoch draws from, in

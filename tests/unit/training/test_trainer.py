@@ -13,8 +13,8 @@ from tangka_match.training.trainer import (
     KNOWN_ARGUMENTS,
     REFUSED_ARGUMENTS,
     build_trainer,
-    run_length,
     needs_loss_scaling,
+    run_length,
 )
 
 
