@@ -76,14 +76,8 @@ class HardBatches(pl.Callback):
 
     def _share(self, matcher: Matcher, strategy: Strategy) -> npt.NDArray[np.int64]:
         """Search in one process: all of them need the same neighbours, and would read the same features."""
-<<<<<<< HEAD
-        found: Any = self._find(matcher) if strategy.is_global_zero else None
-        shared: npt.NDArray[np.int64] = strategy.broadcast(found)
-        return shared
-=======
         found = self._find(matcher) if strategy.is_global_zero else np.empty((0, 0), np.int64)
         return strategy.broadcast(found)
->>>>>>> ddp18
 
     def _find(self, matcher: Matcher) -> npt.NDArray[np.int64]:
         started = perf_counter()
