@@ -7,7 +7,7 @@ RUNS   ?= runs
 FITTED  = $(wildcard checkpoints/best/*/best.ckpt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo search test fuzz lint docs bench format wandb-sync clean
+.PHONY: help setup demo search test fuzz lint docs bench gpu format wandb-sync clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,12 @@ docs: setup ## build the documentation site in site/, without a network
 
 bench: setup ## measure speed and memory against the targets, about 15 minutes; results go to experiments/benchmarks
 	PYTHONPATH=experiments $(BIN)/python -m benchmarks
+
+gpu: setup ## check and measure everything that needs an NVIDIA GPU, in about five minutes
+	$(BIN)/python -m pytest tests/integration/test_gpu.py
+	PYTHONPATH=experiments $(BIN)/python -m benchmarks.gpu
+	$(BIN)/python -m tangka_match.train +experiment=targeted trainer=gpu trainer.max_epochs=3
+	$(BIN)/python -m tangka_match.train model=sgraf_sgr loss=curriculum trainer=gpu trainer.max_epochs=3
 
 format: setup ## format the code
 	$(BIN)/ruff check --fix

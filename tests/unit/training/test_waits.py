@@ -4,76 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
 
-from helpers.random_pairs import random_pairs
-from helpers.small_matchers import SMALL, small_matcher
-from helpers.small_runs import small_data, small_module
+from helpers.lone_steps import PAIRS, batch_of, module_of, step
+from helpers.small_matchers import SMALL
+from helpers.small_runs import small_data
 from helpers.stub_matchers import PooledMatcher
 from helpers.waits import no_waits, on_meta
-from tangka_match.losses import (
-    AlignmentUniformityLoss,
-    BlendLoss,
-    CurriculumLoss,
-    HALLoss,
-    InfoNCELoss,
-    MomentumQueueLoss,
-    MultiPositiveInfoNCELoss,
-    SigmoidLoss,
-    SoftLabelLoss,
-    TripletMarginLoss,
-)
 from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.callbacks.guard import TrainingGuard
-from tangka_match.types import RegionTextBatch
 
-TOKENS_ONLY = {"scan_t2i", "scan_i2t", "cross_modal_transformer"}
-POOLED = {
-    "alignment_uniformity": AlignmentUniformityLoss,
-    "momentum_queue": lambda: MomentumQueueLoss(embed_dim=8, queue_size=12),
-}
-LOSSES = {
-    "info_nce": InfoNCELoss,
-    "multi_positive": MultiPositiveInfoNCELoss,
-    "soft_label": SoftLabelLoss,
-    "sigmoid": SigmoidLoss,
-    "hal": HALLoss,
-    "triplet": TripletMarginLoss,
-    "curriculum": lambda: CurriculumLoss(until=0.5),
-    "blend": lambda: BlendLoss({"a": InfoNCELoss(), "b": TripletMarginLoss()}, {"a": 1.0, "b": [0.0, 1.0]}),
-}
 CONTEXTS = ("vse", "scan_t2i")  # a loss sees scores, embeddings and words only
-PAIRS = [(model, loss) for model in SMALL for loss in LOSSES | ({} if model in TOKENS_ONLY else POOLED)]
-
-
-def batch_of(device="cpu"):
-    data = random_pairs(1, images=5, captions=5, words=7)
-    index, lengths = torch.arange(5), tuple(data.token_mask.sum(1).tolist())
-    tensors = (part.to(device) for part in (*data, index, index, index % 4))
-    return RegionTextBatch(*tensors, lengths=lengths)
-
-
-def module_of(model, loss, device="cpu", **settings):
-    """Return a module with a fake trainer, at a step that is not logged."""
-    matcher = small_matcher(model) if isinstance(model, str) else model
-    module = small_module(matcher, (LOSSES | POOLED)[loss](), **settings).to(device)
-    module.train()
-    module.trainer = SimpleNamespace(
-        world_size=1,
-        global_step=3,
-        current_epoch=0,
-        precision_plugin=None,
-        estimated_stepping_batches=100,
-        log_every_n_steps=50,
-    )
-    return module
-
-
-def step(module, batch):
-    loss = module.training_step(batch, 0)
-    loss.backward()
-    nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-    return loss
 
 
 @pytest.mark.parametrize(("model", "loss"), PAIRS)
