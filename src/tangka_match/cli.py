@@ -199,6 +199,12 @@ def usable_device(device: str) -> str:
     return device
 
 
+def allow_no_data(data: DictConfig) -> None:
+    """Set ``data.root`` to null if it is not set, for commands that can do without a data set."""
+    if OmegaConf.is_missing(data, "root"):
+        data.root = None
+
+
 def write_missing_data(data: DictConfig) -> None:
     """Write the demo set to ``data.root`` if ``data`` has a writer and the folder is empty or missing."""
     if data.get("writer") is not None:

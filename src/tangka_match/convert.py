@@ -58,9 +58,9 @@ def _to_published(settings: ConversionSettings) -> list[Path]:
     vocabulary = Vocabulary.from_dict(read_checkpoint(settings.source)[METADATA_KEY]["vocabulary"])
     _save(content, settings.out)
     vocabulary.save_json(words)
-    if vocabulary.characters:
+    if vocabulary.num_characters:
         say(
-            f"note         {count(vocabulary.characters, 'word')} of the vocabulary end in {CHARACTER_MARK}: "
+            f"note         {count(vocabulary.num_characters, 'word')} of the vocabulary end in {CHARACTER_MARK}: "
             "characters that stand for unknown words here; the published code never uses them, and reads unknown words "
             "as <unk>",
             style="yellow",
@@ -108,7 +108,13 @@ def _to_ours(settings: ConversionSettings) -> list[Path]:
                 f"text_model is not set: {source} holds a model with a text encoder; give the folder or hub name of "
                 "the encoder that it was fine-tuned from, such as bert-base-uncased: its pieces and config are read"
             )
-        text_model = settings.text_model if mapping.needs_text_model else None
+        if settings.text_model is not None and not mapping.needs_text_model:
+            raise ConfigError(
+                f"text_model={settings.text_model}: {source} holds a model without a pretrained text encoder; remove it"
+            )
+        if settings.vocab is not None and mapping.needs_text_model:
+            raise ConfigError(f"vocab={settings.vocab}: the words are the pieces of text_model; remove vocab")
+        text_model = settings.text_model
         vocabulary = _read_vocabulary(settings.vocab) if text_model is None else None
         converted = from_foreign(source, vocabulary, text_model=text_model, **arguments)
         say(f"mapping      {name}")

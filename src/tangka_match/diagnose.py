@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Annotated
 from omegaconf import DictConfig, OmegaConf
 from pydantic import AfterValidator, Field
 
-from tangka_match.cli import command, open_split, read_settings, say, usable_device, write_missing_data
+from tangka_match.cli import (
+    allow_no_data,
+    command,
+    open_split,
+    read_settings,
+    say,
+    usable_device,
+    write_missing_data,
+)
 from tangka_match.errors import ConfigError
 from tangka_match.settings import Ascending, OneOrMore, Settings, Text
 
@@ -74,8 +82,8 @@ def diagnose(config: DictConfig) -> None:
     from tangka_match.analysis.diagnosis.output import check_out
     from tangka_match.analysis.diagnosis.profile import check_profile
 
-    if config.get("similarity") is not None and OmegaConf.is_missing(config.data, "root"):
-        config.data.root = None
+    if config.get("similarity") is not None:
+        allow_no_data(config.data)
     settings = read_settings(config, DiagnosisSettings)
     _check_what_is_diagnosed(settings, config.data.root)
     check_out(settings.out)
@@ -150,13 +158,15 @@ def _check_what_is_diagnosed(settings: DiagnosisSettings, root: str | None) -> N
         return
     others = [name for name in ("run", "checkpoint", "folds") if getattr(settings, name) is not None]
     if others:
-        raise ConfigError(f"give similarity=<scores.npy> or {others[0]}=, not both; found {others[0]} as well")
+        raise ConfigError(f"similarity=<scores.npy> and {others[0]}= are both set; remove one of them")
     if root is not None and pairing:
         raise ConfigError(
             f"data.root={root} says which caption belongs to which image; remove {pairing[0]}, or data.root"
         )
     if root is None and settings.learning_curve:
         raise ConfigError("learning_curve=true trains on a data set: set data.root as well")
+    if root is None and settings.profile is not None:
+        raise ConfigError(f"profile={settings.profile} describes a data set: set data.root as well, or remove it")
 
 
 def _diagnose_matrix(settings: DiagnosisSettings) -> None:

@@ -10,10 +10,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from tangka_match.cli import command, open_split, read_settings, say, usable_device, write_missing_data
+from tangka_match.cli import (
+    allow_no_data,
+    command,
+    open_split,
+    read_settings,
+    say,
+    usable_device,
+    write_missing_data,
+)
 from tangka_match.errors import ConfigError
 from tangka_match.settings import OneOrMore, Settings
 
@@ -78,8 +86,8 @@ def evaluate(config: DictConfig) -> float:
     EvaluationSettings.model_rebuild(
         _types_namespace={"EvaluationProtocol": EvaluationProtocol, "CorrectionSettings": CorrectionSettings}
     )
-    if config.get("similarity") is not None and OmegaConf.is_missing(config.data, "root"):
-        config.data.root = None
+    if config.get("similarity") is not None:
+        allow_no_data(config.data)
     settings = read_settings(config, EvaluationSettings)
     _check_what_is_evaluated(settings)
     is_replaced = check_out(settings.out)

@@ -6,9 +6,17 @@ python -m tangka_match.export checkpoint=CHECKPOINT out=FOLDER [data.root=FOLDER
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from tangka_match.cli import check_is_new, command, open_split, read_settings, say, write_missing_data
+from tangka_match.cli import (
+    allow_no_data,
+    check_is_new,
+    command,
+    open_split,
+    read_settings,
+    say,
+    write_missing_data,
+)
 from tangka_match.files import folder_written_completely
 from tangka_match.settings import Settings
 
@@ -37,8 +45,7 @@ def export(config: DictConfig) -> None:
     from tangka_match.retrieval.export_folder import check_tokenizer, write_folder
     from tangka_match.retrieval.onnx_graphs import has_whole_score
 
-    if OmegaConf.is_missing(config.data, "root"):
-        config.data.root = None
+    allow_no_data(config.data)
     settings = read_settings(config, ExportSettings)
     check_is_new(settings.out)
     matcher = load(settings.checkpoint, batch_size=config.data.eval_batch_size)

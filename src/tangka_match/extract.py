@@ -45,6 +45,7 @@ def extract(config: DictConfig) -> None:
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     tower = load_tower(settings.encoder, settings.grid).to(device)
     say(f"regions      {tower.num_regions} × {tower.feature_dim:,} per picture")
+    record_encoder(settings.out, settings.encoder, tower)
     features = extract_split(
         tower,
         settings.images,
@@ -53,7 +54,6 @@ def extract(config: DictConfig) -> None:
         split=settings.split,
         batch_size=settings.batch_size,
     )
-    record_encoder(settings.out, settings.encoder, tower)
     say(f"written to   {features}")
     if settings.captions is None:
         say(f"pair it with python -m tangka_match.prepare features={features} captions=<file> out=<new folder>")

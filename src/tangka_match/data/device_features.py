@@ -14,12 +14,10 @@ from tangka_match.data.dataset import ImageDataset, collate_images
 from tangka_match.data.features import Features
 from tangka_match.data.regions import read_regions
 from tangka_match.data.split import Split
+from tangka_match.ops import GPU_MEMORY_SHARE, free_gpu_memory
 from tangka_match.types import ImageBatch, RegionTextBatch
 
 logger = logging.getLogger(__name__)
-
-GPU_MEMORY_SHARE = 0.4
-"""Largest share of a GPU's free memory that features may take; the rest is for the model."""
 
 MAX_WORKERS = 4
 """Most worker processes per process that ``num_workers="auto"`` starts."""
@@ -90,15 +88,14 @@ def keep_on_device(features: Features, device: torch.device, setting: bool | str
         features: Training features.
         device: Device of the training.
         setting: ``data.device_features``; ``"auto"`` keeps them on a GPU if they take at most ``GPU_MEMORY_SHARE`` of
-            its free memory. Memory that torch holds for reuse counts as free.
+            its free memory.
     """
     if setting != "auto":
         return bool(setting)
     if device.type != "cuda":
         return False
     size = features.num_images * features.num_regions * features.feature_dim * features.dtype.itemsize
-    reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    free = torch.cuda.mem_get_info(device)[0] + reusable
+    free = free_gpu_memory(device)
     if size <= GPU_MEMORY_SHARE * free:
         return True
     logger.warning(
@@ -119,14 +116,14 @@ def loading(
 
     Args:
         num_workers: ``data.num_workers``; ``"auto"`` starts processes if batches are read for a GPU, at most
-            ``MAX_WORKERS`` and one fewer than this process has cores.
+            ``MAX_WORKERS`` and one fewer than there are cores for each training process of this machine.
         pin_memory: ``data.pin_memory``; ``"auto"`` copies batches to page-locked memory in the same case.
         device: Device of the training.
         is_resident: Whether the features are on the device, so that batches hold indices only.
     """
     reads_for_gpu = device.type == "cuda" and not is_resident
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    spare = min(MAX_WORKERS, cores - 1) if reads_for_gpu else 0
+    spare = max(0, min(MAX_WORKERS, cores // max(1, torch.cuda.device_count()) - 1)) if reads_for_gpu else 0
     workers = spare if num_workers == "auto" else int(num_workers)
     return {
         "num_workers": workers,

@@ -17,8 +17,11 @@ MANY_ZEROS = 0.2
 """Share of zero bytes above which a text is UTF-16."""
 
 
-_SUPERSETS = {"gbk": "gb18030", "gb2312": "gb18030", "big5hkscs": "big5", "cp950": "big5"}
-"""Encodings, by Python's names -> the one among `CANDIDATES` that tells them apart from the others."""
+_SUPERSETS = {"gbk": "gb18030", "gb2312": "gb18030"}
+"""Encodings, by Python's names -> the one among `CANDIDATES` that tells them apart from the others.
+
+Extensions of Big5 (HKSCS, cp950) are not judged: Big5 lacks some of their characters.
+"""
 MIN_BYTES = 40
 """Shortest text whose encoding is judged: about 20 characters."""
 
@@ -38,10 +41,10 @@ def fitting_encoding(data: bytes, encoding: str) -> str | None:
     """
     name = codecs.lookup(encoding).name
     asked = _SUPERSETS.get(name, name)
-    if asked not in CANDIDATES[:2] or len(data) < MIN_BYTES:
+    if asked not in CANDIDATES[:2] or len(data) < MIN_BYTES or data.isascii():
         return None
-    likely = likely_encodings(data)
-    return None if asked in likely else likely[0]
+    likely = [name for name in likely_encodings(data) if name in CANDIDATES[:2]]
+    return None if asked in likely or not likely else likely[0]
 
 
 def likely_encodings(data: bytes) -> list[str]:

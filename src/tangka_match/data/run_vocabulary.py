@@ -48,18 +48,19 @@ def choose_vocabulary(
             "data.character_fallback=true has no effect: data.tokenizer has its own vocabulary and cuts unknown words "
             "itself; set data.character_fallback=false"
         )
-    elif character_fallback and not vocabulary.characters:
+    elif character_fallback and not vocabulary.num_characters:
         logger.warning(
-            "data.character_fallback=true has no effect: %s holds no characters (words %s), so unknown words become "
-            "<unk>; remove data.vocabulary_path to build a vocabulary with them, or set data.character_fallback=false",
+            "data.character_fallback=true has no effect: %s holds no single characters (entries %s), so unknown words "
+            "become <unk>; remove data.vocabulary_path to build a vocabulary with them, or set "
+            "data.character_fallback=false",
             path,
             mark,
         )
-    elif not character_fallback and vocabulary.characters:
+    elif not character_fallback and vocabulary.num_characters:
         logger.warning(
             "data.character_fallback=false, but %s %s: they are kept, and unknown words are encoded by them; set "
             "data.character_fallback=true, or do without this file",
             f"{path} holds" if path is not None else "the checkpoint of init_from holds",
-            f"{count(vocabulary.characters, 'character')} (words {mark})",
+            f"{count(vocabulary.num_characters, 'character')} (words {mark})",
         )
     return vocabulary

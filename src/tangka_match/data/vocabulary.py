@@ -91,7 +91,7 @@ class Vocabulary:
         return type(self)((*self._words[len(_SPECIALS) :], *more))
 
     @property
-    def characters(self) -> int:
+    def num_characters(self) -> int:
         """Number of characters that stand for unknown words."""
         return sum(word.endswith(CHARACTER_MARK) for word in self._words)
 

@@ -29,9 +29,8 @@ class DualEncoder(nn.Module):
         region_encoder: ``"linear"`` (linear layer plus two-layer perceptron) or ``"transformer"``.
         region_layers: Number of layers of the region Transformer.
         region_batch_norm: Whether the perceptron of ``"linear"`` contains batch norm, as published. In training, its
-            statistics cover the real regions of the images that are encoded together: a batch, a chunk with
-            ``training.chunk_size`` (whose running statistics are then updated twice), in all processes of a
-            run.
+            statistics cover the real regions of the images that are encoded together, of all processes: a batch, or
+            a chunk with ``training.chunk_size``, whose running statistics are then updated twice.
         image_pooling: ``"mean"``, ``"max"``, ``"k_max"`` or ``"gpo"``.
         text_encoder: ``"gru"`` or ``"lstm"`` (bidirectional, directions averaged) or ``"transformer"``.
         text_layers: Number of layers of the text encoder.

@@ -1,6 +1,6 @@
 """Base of the vision towers that encode pictures: input pixels, and a grid of cells with boxes."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tangka_match.errors import ConfigError
 
 
-class PictureTower(nn.Module):
+class PictureTower(nn.Module, ABC):
     """Encoder of pictures to region features.
 
     Args:

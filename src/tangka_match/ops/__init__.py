@@ -1,4 +1,4 @@
-"""Pure tensor functions: normalisation, masked reductions, pooling, attention, captions by length, process sums."""
+"""Tensor functions: normalisation, masked reductions, pooling, attention, captions by length, process sums."""
 
 from tangka_match.ops.attention import (
     attended_cosine,
@@ -7,10 +7,12 @@ from tangka_match.ops.attention import (
     word_region_attention,
 )
 from tangka_match.ops.numerics import (
+    GPU_MEMORY_SHARE,
     at_least_float32,
     autocast_dtype,
     bound_primitive_caches,
     dot_products,
+    free_gpu_memory,
     full_precision,
     l2_normalise,
     low_component_share,
@@ -31,6 +33,7 @@ from tangka_match.ops.sequences import (
 from tangka_match.ops.squared_difference import project_squared_difference
 
 __all__ = [
+    "GPU_MEMORY_SHARE",
     "LengthGroups",
     "at_least_float32",
     "attended_cosine",
@@ -38,6 +41,7 @@ __all__ = [
     "autocast_dtype",
     "bound_primitive_caches",
     "dot_products",
+    "free_gpu_memory",
     "full_precision",
     "group_by_length",
     "in_several_processes",

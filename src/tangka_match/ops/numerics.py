@@ -1,6 +1,7 @@
 """L2 normalisation, the precision of operations, oneDNN settings, and a two-Gaussian mixture."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,8 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+GPU_MEMORY_SHARE = 0.4
+"""Largest share of a GPU's free memory that features or encodings take to stay there; the rest is for the model."""
+
 _CACHE_CAPACITY = "128"
 _CACHE_VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")  # read by oneDNN, and by PyTorch for it
+_TF32_LOCK = threading.Lock()
+_TF32_BLOCKS: dict[object, bool] = {}  # blocks of `tf32` that have begun and not ended, in this order
+_TF32_BEFORE: list[bool] = [False, True]  # flags before the first of them
 _VARIANCE_FLOOR = 5e-4
 _MAX_ROUNDS = 200
 
@@ -82,7 +89,8 @@ def tf32(*, allowed: bool) -> Iterator[None]:
     """Allow or forbid TF32, NVIDIA's matrix products of float32 values with 10 bits of mantissa, within the block.
 
     By default torch uses it in cuDNN, so in recurrent layers, but not in other matrix products. Without a GPU nothing
-    changes.
+    changes. The flags belong to the process: of blocks that run at the same time in several threads, the last one to
+    begin decides, and the last one to end restores what was before the first.
 
     Args:
         allowed: Whether matrix products, convolutions and recurrent layers may use TF32.
@@ -90,13 +98,33 @@ def tf32(*, allowed: bool) -> Iterator[None]:
     if not torch.cuda.is_available():
         yield
         return
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
+    block = object()
+    with _TF32_LOCK:
+        _TF32_BLOCKS[block] = allowed
+        if len(_TF32_BLOCKS) == 1:
+            _TF32_BEFORE[:] = _tf32_flags()
+        _set_tf32(allowed, allowed)
     try:
-        matmul.allow_tf32 = cudnn.allow_tf32 = allowed
         yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+        with _TF32_LOCK:
+            del _TF32_BLOCKS[block]
+            left = list(_TF32_BLOCKS.values())
+            _set_tf32(*((left[-1], left[-1]) if left else _TF32_BEFORE))
+
+
+def _tf32_flags() -> tuple[bool, bool]:
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+def _set_tf32(in_products: bool, in_cudnn: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = in_products, in_cudnn
+
+
+def free_gpu_memory(device: torch.device) -> int:
+    """Return the bytes of a GPU's memory that tensors can take: free ones, and those that torch holds for reuse."""
+    reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + reusable
 
 
 @contextmanager

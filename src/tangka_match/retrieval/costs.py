@@ -1,7 +1,4 @@
-"""Time and memory of scoring, for the terminal and ``metrics.json``.
-
-A file of its own, because evaluation and search report the same figures.
-"""
+"""Time and memory of scoring, for the terminal and ``metrics.json``."""
 
 import resource
 import sys

@@ -19,6 +19,8 @@ from tangka_match.models.picture_grid import PictureTower
 from tangka_match.retrieval.picture_files import PICTURE_FAULTS, open_picture
 
 ENCODER_FILE = "encoder.json"
+_NO_PICTURES = {".bufr", ".emf", ".eps", ".grib", ".h5", ".hdf", ".mpeg", ".mpg", ".ps", ".wmf"}
+"""Files that Pillow only identifies, or needs another program for."""
 MAX_LISTED = 20
 """Maximum number of damaged pictures that a message lists."""
 
@@ -48,16 +50,18 @@ def read_captions(path: Path) -> dict[str, list[str]]:
 
 
 def find_pictures(images: Path) -> list[str]:
-    """List the picture files of a folder at any depth, by their names, as paths within the folder.
+    """List the picture files of a folder at any depth, except hidden ones, as paths within the folder.
 
     Raises:
         DataFormatError: If there are none.
     """
-    suffixes = Image.registered_extensions()
+    Image.init()
+    readable = {suffix for suffix, form in Image.EXTENSION.items() if form in Image.OPEN} - _NO_PICTURES
+    inside = (path.relative_to(images) for path in images.rglob("*") if path.is_file())
     names = sorted(
-        path.relative_to(images).as_posix()
-        for path in images.rglob("*")
-        if path.suffix.lower() in suffixes and not path.name.startswith(".")
+        path.as_posix()
+        for path in inside
+        if path.suffix.lower() in readable and not any(part.startswith(".") for part in path.parts)
     )
     if not names:
         raise DataFormatError(
@@ -67,10 +71,21 @@ def find_pictures(images: Path) -> list[str]:
 
 
 def record_encoder(out: Path, source: str, tower: PictureTower) -> None:
-    """Record the encoder of the features in ``encoder.json``, so that `own_pictures` encodes further pictures alike."""
+    """Record the encoder of the features in ``encoder.json``, so that `own_pictures` encodes further pictures alike.
+
+    Raises:
+        ConfigError: If the folder holds features of another encoder, or of the same one with other settings.
+    """
     known = str(Path(source).absolute()) if Path(source).exists() else source
     record = {"encoder": known, "grid": tower.grid, "input": tower.input_settings()}
-    write_text_completely(out / ENCODER_FILE, json.dumps(record, indent=1) + "\n")
+    path, text = out / ENCODER_FILE, json.dumps(record, indent=1) + "\n"
+    if path.exists() and any(out.glob("*_ims.npy")) and path.read_text("utf-8") != text:
+        raise ConfigError(
+            f"out: {path} says that {out} holds features of another encoder, or with other settings; all splits of a "
+            "data set need the same: give another out"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    write_text_completely(path, text)
 
 
 def extract_split(

@@ -74,7 +74,7 @@ def has_whole_score(matcher: TrainedMatcher) -> bool:
         raise CheckpointError(
             f"{type(model).__name__} scores each image with each caption, by regions and words; it has no encoders "
             "that could be used alone. Models that can be exported: cca, dual_encoder, vse_infinity, vse_plus_plus, "
-            "vse, bert_vse, pretrained_cca, chinese_clip, dual_path"
+            "vse, bert_vse, bert_vse_infinity, pretrained_cca, chinese_clip, dual_path"
         )
     with torch.no_grad():
         scores = model.similarity(images, texts)

@@ -82,4 +82,7 @@ class PictureEncoder:
             if isinstance(error, DataFormatError):
                 raise
             raise DataFormatError("not a picture that can be read; use PNG, JPEG or WebP") from error
-        return as_float16(self._tower([picture]))
+        features = as_float16(self._tower([picture]))
+        if not np.isfinite(features).all():
+            raise DataFormatError("the features of the picture are NaN or exceed float16 (65,504), so it has no scores")
+        return features

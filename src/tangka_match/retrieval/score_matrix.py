@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tangka_match.errors import ConfigError, ShapeError
+from tangka_match.ops import GPU_MEMORY_SHARE, free_gpu_memory
 from tangka_match.retrieval.encode import device_of, inference
 from tangka_match.types import Encoded, Matcher
 
@@ -15,9 +16,6 @@ MAX_ELEMENTS = 2**25
 
 _TENSORS_AT_ONCE = 32
 """Tensors of the size of a chunk that a GPU is taken to hold at once."""
-
-RESIDENT_SHARE = 0.4
-"""Share of the free memory of a GPU up to which all encoded images are kept there while they are scored."""
 
 CAPTION_CHUNK = 64
 """Captions per chunk, unless one image against them exceeds ``max_elements``."""
@@ -46,7 +44,7 @@ def score_matrix(
     chunks of short captions take more images at once. Chunking changes the scores by rounding only, as `Matcher`
     requires; rows and columns keep the order of the input.
 
-    On a GPU the encoded images are copied once, if they take at most ``RESIDENT_SHARE`` of its free memory, and the
+    On a GPU the encoded images are copied once, if they take at most ``GPU_MEMORY_SHARE`` of its free memory, and the
     scores of each chunk of captions are copied back at once. If its memory runs out, chunks are halved.
 
     Args:
@@ -96,7 +94,7 @@ def default_elements(device: torch.device) -> int:
     """
     if device.type != "cuda":
         return MAX_ELEMENTS
-    affordable = torch.cuda.mem_get_info(device)[0] // (4 * _TENSORS_AT_ONCE)
+    affordable = free_gpu_memory(device) // (4 * _TENSORS_AT_ONCE)
     return max(MAX_ELEMENTS, 1 << max(affordable, 1).bit_length() - 1)
 
 
@@ -137,7 +135,7 @@ class _Rows:
                 torch.cuda.empty_cache()
                 continue
             start += size
-        return torch.cat(found)
+        return torch.cat(found) if found else torch.empty(0, len(captions), device=self._target)
 
     def _chunk(self, start: int, size: int) -> Encoded:
         """Return images from row ``start`` on, without the padding that all of them share."""
@@ -146,11 +144,11 @@ class _Rows:
 
 
 def fits_on_gpu(encoded: Encoded, device: torch.device) -> bool:
-    """Whether a device is a GPU with enough free memory to keep encodings there (``RESIDENT_SHARE``)."""
+    """Whether a device is a GPU with enough free memory to keep encodings there (``GPU_MEMORY_SHARE``)."""
     if device.type != "cuda":
         return False
     size = sum(part.nbytes for part in (encoded.pooled, encoded.tokens, encoded.mask) if part is not None)
-    return size <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+    return size <= GPU_MEMORY_SHARE * free_gpu_memory(device)
 
 
 def _score(matcher: Matcher, images: Encoded, texts: Encoded) -> Float[Tensor, "I C"]:

@@ -21,7 +21,7 @@ class Teachers:
 
     Each teacher reads the captions with its own tokenizer and vocabulary; pairs are found by their index in the split.
     Every process encodes the split before its first step, on the device of the run. The encodings stay there if they
-    take at most ``RESIDENT_SHARE`` of its free memory, else in the memory of the host: a few KB per item for pooled
+    take at most ``GPU_MEMORY_SHARE`` of its free memory, else in the memory of the host: a few KB per item for pooled
     embeddings, up to 150 KB per image for 36 regions of 1,024 dimensions. Teachers are not saved in checkpoints and do
     not draw from the run's random generators.
 

@@ -46,7 +46,7 @@ class LossScaling(MixedPrecision):
         return {**super().state_dict(), "skipped": self.skipped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what ``state_dict`` returned."""
+        """Restore the scaler and the number of skipped steps."""
         self.skipped = int(state_dict.get("skipped", 0))
         super().load_state_dict({name: value for name, value in state_dict.items() if name != "skipped"})
 

@@ -119,15 +119,19 @@ def test_features_never_stay_on_a_cpu_by_themselves(tmp_path, array, memory, cap
 
 
 @pytest.mark.parametrize(
-    ("device", "is_resident", "cores", "expected"),
+    ("device", "is_resident", "machine", "expected"),
     [
-        (CPU, False, 16, (0, False)),
-        (GPU, True, 16, (0, False)),
-        (GPU, False, 16, (4, True)),
-        (GPU, False, 2, (1, True)),
+        (CPU, False, (16, 0), (0, False)),
+        (GPU, True, (16, 1), (0, False)),
+        (GPU, False, (16, 1), (4, True)),
+        (GPU, False, (2, 1), (1, True)),
+        (GPU, False, (16, 8), (1, True)),
+        (GPU, False, (8, 8), (0, True)),
     ],
 )
-def test_batches_that_are_read_for_a_gpu_have_workers(monkeypatch, device, is_resident, cores, expected):
+def test_batches_that_are_read_for_a_gpu_have_workers(monkeypatch, device, is_resident, machine, expected):
+    cores, gpus = machine
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(device_features.os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
     found = loading("auto", "auto", device, is_resident=is_resident)
     assert (found["num_workers"], found["pin_memory"]) == expected

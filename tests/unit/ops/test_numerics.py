@@ -169,3 +169,23 @@ def test_full_precision_turns_autocast_and_tf32_off(monkeypatch):
     with torch.autocast("cpu", torch.bfloat16), tf32(allowed=True), full_precision("cpu"):
         assert (ones @ ones).dtype == torch.float32
         assert tf32_flags() == (False, False)
+
+
+def test_tf32_stays_off_until_the_last_of_overlapping_blocks_ends(monkeypatch):
+    """As with two requests of the search page: the first to end must not let the other one compute with TF32."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    before, first, second = tf32_flags(), tf32(allowed=False), tf32(allowed=False)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert tf32_flags() == (False, False)
+    second.__exit__(None, None, None)
+    assert tf32_flags() == before
+
+
+def test_tf32_of_a_surrounding_block_is_restored(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with tf32(allowed=True):
+        with tf32(allowed=False):
+            assert tf32_flags() == (False, False)
+        assert tf32_flags() == (True, True)

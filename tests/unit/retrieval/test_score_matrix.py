@@ -1,3 +1,4 @@
+import importlib
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,8 @@ from tangka_match.metrics import retrieval_ranks
 from tangka_match.retrieval import score_matrix
 from tangka_match.retrieval.score_matrix import CAPTION_CHUNK, MAX_ELEMENTS, _Rows, default_elements, rank_scores
 from tangka_match.types import Encoded
+
+MODULE = importlib.import_module("tangka_match.retrieval.score_matrix")  # the package exports a function of this name
 
 
 def scores(seed, levels=1000):
@@ -195,12 +198,12 @@ class TestGpuMemory:
         ("free", "elements"), [(0, MAX_ELEMENTS), (2**33, 2**26), (24 * 10**9, 2**27), (24 * 10**9 + 2**20, 2**27)]
     )
     def test_chunks_grow_with_free_memory(self, monkeypatch, free, elements):
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 2 * free))
+        monkeypatch.setattr(MODULE, "free_gpu_memory", lambda device: free)
         assert default_elements(torch.device("cuda")) == elements
 
     @pytest.mark.parametrize(("free", "is_resident"), [(10**9, True), (1000, False)])
     def test_images_are_copied_at_once_if_they_fit(self, monkeypatch, free, is_resident):
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+        monkeypatch.setattr(MODULE, "free_gpu_memory", lambda device: free)
         copied = []
         monkeypatch.setattr(Encoded, "to", lambda self, device=None, dtype=None: copied.append(len(self)) or self)
         _Rows(MaxMeanMatcher(), sequences([3] * 8, seed=0), SimpleNamespace(type="cuda"))

@@ -12,7 +12,7 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 Tensors = list[Tensor] | tuple[Tensor, ...]
-AverageFunction = Callable[[Tensors, Tensors, Tensor], Tensors]
+AverageFunction = Callable[[Tensors, Tensors, Tensor], None]
 
 
 class Averaging(WeightAveraging):
@@ -24,8 +24,8 @@ class Averaging(WeightAveraging):
     afterwards.
 
     Args:
-        average: Function of the averages, the current values and the number of earlier updates; returns the new
-            averages. It gets all tensors of one dtype at once, so that a GPU runs a few kernels for all of them.
+        average: Function of the averages, which it changes, the current values and the number of earlier updates. It
+            gets all tensors of one dtype at once, so that a GPU runs a few kernels for all of them.
     """
 
     def __init__(self, average: AverageFunction) -> None:
@@ -51,20 +51,21 @@ class Averaging(WeightAveraging):
             self._swap_models(pl_module)
 
 
-def only_floating_point(average: AverageFunction) -> Callable[[Tensors, Tensors, Tensor], None]:
-    """Apply an average in place to floating-point tensors; integers and booleans, codes and counts, are copied.
+def only_floating_point(average: AverageFunction) -> AverageFunction:
+    """Apply an average to floating-point tensors only; integers and booleans, which are codes and counts, are copied.
 
     The mean of equal integers, rounded to float32 and truncated, can be one less: a word would get other characters.
 
     Args:
-        average: Function of the averages, the current values and the number of earlier updates; returns the new
-            averages.
+        average: Function of the averages, which it changes, the current values and the number of earlier updates.
     """
 
     @torch.no_grad()
     def update(averaged: Tensors, current: Tensors, updates: Tensor) -> None:
-        latest = average(averaged, current, updates) if averaged[0].is_floating_point() else current
-        torch._foreach_copy_(averaged, latest)
+        if averaged[0].is_floating_point():
+            average(averaged, current, updates)
+        else:
+            torch._foreach_copy_(averaged, current)
 
     return update
 
@@ -102,10 +103,11 @@ class MovingAveraging(Averaging):
         """Return the decay after ``updates`` earlier updates, without synchronising with a GPU."""
         return ((1 + updates) / (10 + updates)).clamp(max=self._decay) if self._warmup else self._decay
 
-    def _average(self, averaged: Tensors, current: Tensors, updates: Tensor) -> Tensors:
-        """Return the new averages after ``updates`` earlier steps."""
+    def _average(self, averaged: Tensors, current: Tensors, updates: Tensor) -> None:
+        """Update the averages after ``updates`` earlier steps."""
         decay = self._decay_at(updates)
-        return torch._foreach_add(torch._foreach_mul(averaged, decay), torch._foreach_mul(current, 1 - decay))
+        torch._foreach_mul_(averaged, decay)
+        torch._foreach_add_(averaged, torch._foreach_mul(current, 1 - decay))
 
 
 class TailAveraging(Averaging):
@@ -126,7 +128,9 @@ class TailAveraging(Averaging):
         """Compute the first step that is averaged."""
         self._first_step = round(self._begin * trainer.estimated_stepping_batches)
 
-    def _average(self, averaged: Tensors, current: Tensors, updates: Tensor) -> Tensors:
-        """Return the new averages after ``updates`` earlier steps."""
+    def _average(self, averaged: Tensors, current: Tensors, updates: Tensor) -> None:
+        """Update the averages after ``updates`` earlier steps."""
         members = (updates - self._first_step).clamp(min=0)
-        return torch._foreach_add(averaged, torch._foreach_div(torch._foreach_sub(current, averaged), members + 1))
+        change = torch._foreach_sub(current, averaged)
+        torch._foreach_div_(change, members + 1)
+        torch._foreach_add_(averaged, change)

@@ -1,5 +1,6 @@
 """Measures where the time of a run goes: data, forward and backward, optimizer, validation, checkpoints."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -88,7 +89,8 @@ class PhaseTimer(pl.Callback):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Report the time of a run that is stopped or fails."""
         if self._last is not None:
-            self._finish(trainer, pl_module)
+            with contextlib.suppress(RuntimeError):  # after an error of the GPU every call fails; the first one counts
+                self._finish(trainer, pl_module)
 
     def _mark(self, trainer: pl.Trainer, module: pl.LightningModule, phase: str) -> None:
         """Count the time since the last mark as that of a phase, less that of checkpoints written meanwhile."""
@@ -111,7 +113,7 @@ class PhaseTimer(pl.Callback):
         if device.type == "cuda":
             try:
                 self._busy.append(float(torch.cuda.utilization(device)))
-            except (ImportError, RuntimeError):  # NVIDIA's library is missing or does not answer
+            except Exception:  # NVIDIA's library is missing, or does not answer for this GPU: errors of several types
                 return
 
     def _finish(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

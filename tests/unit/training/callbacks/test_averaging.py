@@ -214,3 +214,11 @@ def test_average_takes_as_many_calls_for_many_tensors_as_for_few(average):
             average()._average(averaged, current, torch.tensor(5))
         counts.append(len(seen))
     assert counts[0] == counts[1]
+
+
+def test_averages_of_many_tensors_by_hand():
+    """Half of the old and half of the new; then the mean of three, of which two were averaged before."""
+    for average, expected in ((MovingAveraging(0.5), 2.0), (TailAveraging(0.5), 1 + 2 / 3)):
+        averaged, current = [torch.ones(2), torch.ones(3, 2)], [torch.full((2,), 3.0), torch.full((3, 2), 3.0)]
+        average._average(averaged, current, torch.tensor(2))
+        assert all(torch.allclose(tensor, torch.tensor(expected)) for tensor in averaged)

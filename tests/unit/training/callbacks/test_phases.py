@@ -108,6 +108,19 @@ def test_failed_run_reports_too(tmp_path):
     assert len(reports) == 1
 
 
+def test_error_of_the_gpu_is_not_replaced(tmp_path, monkeypatch):
+    """After a device-side assertion every further call of CUDA fails."""
+    timer = PhaseTimer(lambda time: None)
+    module, trainer = SimpleNamespace(device=torch.device("cpu")), SimpleNamespace(strategy=None)
+    timer.on_fit_start(trainer, module)
+
+    def fail(*args):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(timer, "_mark", fail)
+    timer.on_exception(trainer, module, ValueError("the first"))
+
+
 class GpuClock:
     """Stands for ``torch.cuda.Event``: a GPU that works ``busy`` seconds for each event and is never waited for."""
 
@@ -159,9 +172,14 @@ def test_events_on_a_gpu_are_read_at_logged_steps_only(monkeypatch):
     assert report.peak_memory_mib == 3.0
 
 
-def test_missing_library_of_the_gpu_is_no_failure(monkeypatch):
+class NVMLError(Exception):
+    """As in NVIDIA's library, where it derives from nothing else."""
+
+
+@pytest.mark.parametrize("error", [ModuleNotFoundError("pynvml"), NVMLError("Not Supported"), RuntimeError("driver")])
+def test_gpu_that_does_not_say_its_utilisation_is_no_failure(monkeypatch, error):
     def missing(device):
-        raise ModuleNotFoundError("pynvml")
+        raise error
 
     monkeypatch.setattr(torch.cuda, "utilization", missing)
     timer = PhaseTimer(lambda time: None)
