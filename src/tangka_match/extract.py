@@ -38,14 +38,14 @@ def extract(config: DictConfig) -> None:
 
     from tangka_match.models.chinese_clip import VisionTower
     from tangka_match.models.picture_towers import load_tower
-    from tangka_match.retrieval.extraction import extract_split, record_encoder
+    from tangka_match.retrieval.extraction import check_encoder, extract_split, record_encoder
     from tangka_match.retrieval.foreign import zero_shot_checkpoint
 
     settings = read_settings(config, ExtractionSettings, groups=("debug",))
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     tower = load_tower(settings.encoder, settings.grid).to(device)
     say(f"regions      {tower.num_regions} × {tower.feature_dim:,} per picture")
-    record_encoder(settings.out, settings.encoder, tower)
+    check_encoder(settings.out, settings.encoder, tower)
     features = extract_split(
         tower,
         settings.images,
@@ -54,6 +54,7 @@ def extract(config: DictConfig) -> None:
         split=settings.split,
         batch_size=settings.batch_size,
     )
+    record_encoder(settings.out, settings.encoder, tower)
     say(f"written to   {features}")
     if settings.captions is None:
         say(f"pair it with python -m tangka_match.prepare features={features} captions=<file> out=<new folder>")

@@ -79,7 +79,10 @@ def test_photographs_to_a_data_set_and_one_more_picture(tmp_path):
         stem = name.rpartition("/")[2].partition(".")[0]
         pixels = getattr(data, stem)()
         Image.fromarray(pixels.astype(np.uint16) * 257 if stem == "camera" else pixels).save(tmp_path / "photos" / name)
-    (tmp_path / "photos" / "notes.txt").write_text("not a picture", encoding="utf-8")
+    for name in ("notes.txt", "old_features.h5", "clip.mpg", ".thumbnails/small.png"):  # none is a picture of the set
+        (tmp_path / "photos" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "photos" / name).write_text("not a picture", encoding="utf-8")
+    (tmp_path / "photos" / "folder.jpg").mkdir()
     model, photos, out = write_vision_model(tmp_path / "dinov2", "dinov2"), tmp_path / "photos", tmp_path / "features"
     words = (f"encoder={model}", f"images={photos}", "split=all", "grid=2", "batch_size=3")
     done = run_cli_in_process(*words, f"out={out}", main=extract)
@@ -114,3 +117,16 @@ def test_the_former_setting_is_named(tmp_path):
     done = run_cli_in_process("clip=x", f"images={tmp_path}", f"out={tmp_path}/set", main=extract)
     assert done.code == 2
     assert "clip: there is no such setting. It is called encoder: write encoder=<value>" in done.stderr
+
+
+def test_splits_of_one_set_need_the_same_encoder(tmp_path, pictures):
+    """Two encoders of one shape would be mixed without a word."""
+    words = (f"images={pictures}", f"captions={tmp_path}/captions.tsv", f"out={tmp_path}/set", "grid=2")
+    for kind, split, code in (("vit", "train", 0), ("dinov2", "test", 2), ("vit", "test", 0)):
+        model = tmp_path / kind
+        if not model.exists():
+            write_vision_model(model, kind)
+        done = run_cli_in_process(f"encoder={model}", f"split={split}", *words, main=extract)
+        assert done.code == code, done.stderr
+        if code:
+            assert "holds features of another encoder" in done.stderr

@@ -70,22 +70,29 @@ def find_pictures(images: Path) -> list[str]:
     return names
 
 
-def record_encoder(out: Path, source: str, tower: PictureTower) -> None:
-    """Record the encoder of the features in ``encoder.json``, so that `own_pictures` encodes further pictures alike.
+def check_encoder(out: Path, source: str, tower: PictureTower) -> None:
+    """Check that the features of a folder, if it has some, are those of this encoder.
 
     Raises:
-        ConfigError: If the folder holds features of another encoder, or of the same one with other settings.
+        ConfigError: If they are of another encoder, or of the same one with other settings.
     """
-    known = str(Path(source).absolute()) if Path(source).exists() else source
-    record = {"encoder": known, "grid": tower.grid, "input": tower.input_settings()}
-    path, text = out / ENCODER_FILE, json.dumps(record, indent=1) + "\n"
-    if path.exists() and any(out.glob("*_ims.npy")) and path.read_text("utf-8") != text:
+    path = out / ENCODER_FILE
+    if path.exists() and path.read_text("utf-8") != _record(source, tower):
         raise ConfigError(
             f"out: {path} says that {out} holds features of another encoder, or with other settings; all splits of a "
             "data set need the same: give another out"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    write_text_completely(path, text)
+
+
+def record_encoder(out: Path, source: str, tower: PictureTower) -> None:
+    """Record the encoder of the features in ``encoder.json``, so that `own_pictures` encodes further pictures alike."""
+    write_text_completely(out / ENCODER_FILE, _record(source, tower))
+
+
+def _record(source: str, tower: PictureTower) -> str:
+    known = str(Path(source).absolute()) if Path(source).exists() else source
+    record = {"encoder": known, "grid": tower.grid, "input": tower.input_settings()}
+    return json.dumps(record, indent=1) + "\n"
 
 
 def extract_split(

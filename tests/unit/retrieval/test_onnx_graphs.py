@@ -84,10 +84,12 @@ def pretrained(name, folder):
     model = str(write_bert(folder))
     if name == "bert_vse":
         return PretrainedText(text_model=model, embed_dim=8, **sizes)
+    if name == "bert_vse_infinity":
+        return PretrainedText(text_model=model, embed_dim=8, pooling="gpo", **sizes)
     return PretrainedCCA(text_model=model, embed_dim=8, codebook_size=7, num_hashes=40, **sizes)
 
 
-@pytest.mark.parametrize("name", ["bert_vse", "pretrained_cca", "chinese_clip"])
+@pytest.mark.parametrize("name", ["bert_vse", "bert_vse_infinity", "pretrained_cca", "chinese_clip"])
 def test_scores_equal_those_of_models_with_a_pretrained_text_encoder(name, tmp_path):
     check_scores(pretrained(name, tmp_path / "pretrained"), tmp_path, words=len(PIECES))
 
