@@ -49,6 +49,7 @@ ROWS = {
     "cca, larger set": Row(["+experiment=cca", MIXED]),
     "best_pretrained": Row(["+experiment=best_pretrained", *ENCODER]),
     "best_pretrained, larger set": Row(["+experiment=best_pretrained", *ENCODER, MIXED]),
+    "vse_infinity, full set": Row([*VSE_INFINITY, "trainer.max_epochs=4"], "full"),
     "cca, full set": Row(["+experiment=cca"], "full"),
     "best_pretrained, full set": Row(["+experiment=best_pretrained", *ENCODER], "full"),
 }
