@@ -16,7 +16,7 @@ from tangka_match.errors import ConfigError
 from tangka_match.metric_names import HIGHER_IS_BETTER, RANK_STATISTICS, VAL_PREFIX
 from tangka_match.records.run_folder import RunFolder
 from tangka_match.retrieval.answers import Example, Examples
-from tangka_match.training.process import environment_variable
+from tangka_match.training.process_state import environment_variable
 from tangka_match.training.settings import LoggerSettings
 from tangka_match.training.wandb_environment import Mode, mode_of, name_or, project_of, tags_of
 

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 import pytest
 
 from tangka_match.errors import ConfigError
-from tangka_match.training import processes
-from tangka_match.training.processes import check_main_port
+from tangka_match.training import process_launcher
+from tangka_match.training.process_launcher import check_main_port
 
 
 def settings(devices=2, num_nodes=1):
@@ -49,7 +49,7 @@ def test_single_process_needs_no_port():
 @pytest.mark.usefixtures("taken")
 @pytest.mark.parametrize(("name", "value"), [("launcher", "torchrun"), ("is_main_process", False)])
 def test_port_that_this_process_does_not_open_is_not_checked(monkeypatch, name, value):
-    monkeypatch.setattr(processes, name, lambda: value)
+    monkeypatch.setattr(process_launcher, name, lambda: value)
     check_main_port(settings())
 
 
