@@ -1,3 +1,4 @@
+import errno
 import socket
 from types import SimpleNamespace
 
@@ -39,6 +40,18 @@ def test_free_port_is_accepted(monkeypatch):
         probe.bind(("", 0))
         monkeypatch.setenv("MASTER_PORT", str(probe.getsockname()[1]))
     check_main_port(settings())
+
+
+def test_port_is_checked_on_a_machine_without_ipv6(monkeypatch, taken):
+    class Ipv4Only(socket.socket):
+        def __init__(self, family=socket.AF_INET, *args):
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+            super().__init__(family, *args)
+
+    monkeypatch.setattr(socket, "socket", Ipv4Only)
+    with pytest.raises(ConfigError, match=f"MASTER_PORT={taken}: "):
+        check_main_port(settings())
 
 
 @pytest.mark.usefixtures("taken")
