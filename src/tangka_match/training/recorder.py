@@ -78,7 +78,9 @@ class Recorder:
                     f"To train longer: resume={folder.run_id} trainer.max_epochs=<more than before>"
                 )
             logger.warning(
-                "run %s has finished, but it lacks %s: best.ckpt is validated again", folder.run_id, ", ".join(missing)
+                "run %s has finished, but %s missing or damaged: best.ckpt is validated again",
+                folder.run_id,
+                ", ".join(missing) + (" is" if len(missing) == 1 else " are"),
             )
         if not folder.last.exists():
             written = [event["step"] for event in events if event["event"] == "checkpoint"]

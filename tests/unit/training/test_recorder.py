@@ -20,18 +20,26 @@ def _restore_process_state(monkeypatch):
     torch.use_deterministic_algorithms(False)
 
 
-@pytest.mark.parametrize("name", ["result.json", "ranks.csv", "curves.png", "meta.json"])
-def test_finished_run_writes_missing_outputs_again(tmp_path, caplog, name):
+@pytest.mark.parametrize(
+    ("name", "damaged"),
+    [("result.json", None), ("result.json", b"{"), ("ranks.csv", None), ("curves.png", None), ("meta.json", None)],
+)
+def test_finished_run_writes_missing_outputs_again(tmp_path, caplog, name, damaged):
     folder = train(small_plan(tmp_path)).folder
     path = (folder.checkpoints if name == "meta.json" else folder.path) / name
     before = path.read_bytes()
     path.unlink()
+    if damaged is not None:
+        path.write_bytes(damaged)
     weights = folder.last.read_bytes()
     with caplog.at_level("WARNING", "tangka_match"):
         train(small_plan(tmp_path), resume=folder)
     assert name == "curves.png" or path.read_bytes() == before
     assert (path.is_file(), folder.last.read_bytes() == weights) == (True, True)
-    assert f"it lacks {name}: best.ckpt is validated again" in (folder.path / "run.log").read_text("utf-8")
+    log = (folder.path / "run.log").read_text("utf-8")
+    assert f"has finished, but {name} is missing or damaged: best.ckpt is validated again" in log
+        folder.path / "run.log"
+    ).read_text("utf-8")
     assert [e["status"] for e in read_ledger(folder.ledger) if e["event"] == "end"] == ["finished"] * 2
 
 
