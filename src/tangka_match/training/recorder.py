@@ -155,21 +155,24 @@ class Recorder:
         Raises:
             SystemExit: With 143 on SIGTERM, with 130 on Ctrl-C.
         """
-        status = "failed"
-        try:
-            self._service = self._start_service()
-            with stop.recorded_by(lambda forced: self.note("end", status=forced)):
+        status: str | None = None  # until the work is over; the tracker may then take long to upload it
+        with stop.recorded_by(lambda forced: self.note("end", status=status or forced)):
+            try:
+                self._service = self._start_service()
                 yield
-            assert self.result is not None
-            status = "pruned" if self.result.pruned else "finished"
-        except SIGTERMException as end:
-            status = "stopped"
-            raise SystemExit(TERMINATED) from end
-        except (KeyboardInterrupt, SystemExit) as end:  # Lightning turns Ctrl-C into an exit with 1
-            status = "stopped"
-            raise SystemExit(INTERRUPTED) from end
-        finally:
-            self._close(status)
+                assert self.result is not None
+                status = "pruned" if self.result.pruned else "finished"
+            except SIGTERMException as end:
+                status = "stopped"
+                raise SystemExit(TERMINATED) from end
+            except (KeyboardInterrupt, SystemExit) as end:  # Lightning turns Ctrl-C into an exit with 1
+                status = "stopped"
+                raise SystemExit(INTERRUPTED) from end
+            except BaseException:
+                status = "failed"
+                raise
+            finally:
+                self._close(status or "failed")
 
     def note(self, event: str, **fields: Any) -> None:
         """Append an event to the ledger, on the main process only."""
