@@ -17,13 +17,11 @@ Events, each with ``time``:
 from dataclasses import dataclass, field
 from typing import Any, NotRequired
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # that of typing lacks what pydantic needs before Python 3.12
 
 from tangka_match.records.ledger import Ledger, parse_line
-from tangka_match.records.schema import Values, Whole
-
-OPEN = ConfigDict(strict=True, extra="allow")
+from tangka_match.records.schema import OPEN, Values, Whole
 
 
 @with_config(OPEN)
