@@ -8,6 +8,7 @@ from typing import Any
 import rich
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+from rich.markup import escape
 
 from tangka_match import load
 from tangka_match.config.launch import launch
@@ -142,7 +143,10 @@ def _run_seed(folder: SweepFolder, point: Point, settings: SweepSettings) -> dic
 
 
 def _run_each_seed(folder: SweepFolder, points: Sequence[Point], settings: SweepSettings, *, ensemble: bool) -> float:
-    known = folder.manifest.read().jobs
+    content = folder.manifest.read()
+    for damaged in content.damage():
+        rich.print(escape(damaged))
+    known = content.jobs
     ends: list[dict[str, Any]] = []
     for point in points:
         if point.number not in known:
