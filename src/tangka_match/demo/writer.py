@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tangka_match.demo.write import check_settings, write_demo_set
 from tangka_match.errors import ConfigError, DataFormatError
+from tangka_match.records.saved_files import read_mapping
 
 
 @dataclass(frozen=True)
