@@ -68,7 +68,7 @@ def test_model_against_itself_is_not_distinguishable(folders):
 
 def test_damaged_records_are_named(tmp_path):
     runs = [write_run(tmp_path, name, r1=r1, ranks=True) for name, r1 in (("one", 30.0), ("two", 50.0))]
-    words = ("a=one", "b=two", f"paths.runs={tmp_path}", "resamples=100")
+    words = ("a=one", "b=two", f"paths.runs={tmp_path}", "resamples=1000")
     assert "skipped" not in run_cli_in_process(*words, main=compare).stdout
     with (runs[1] / "ledger.jsonl").open("a") as file:
         file.write("damaged\n")
