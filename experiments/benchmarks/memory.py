@@ -12,7 +12,7 @@ from benchmarks.training_step import gradients
 from benchmarks.workload import OURS, encode, sgraf, without_dropout
 from tangka_match.ops import bound_primitive_caches
 from tangka_match.retrieval import score_matrix
-from tangka_match.training.process import keep_freed_memory
+from tangka_match.training.process_state import keep_freed_memory
 
 STEPS = 6
 

@@ -12,7 +12,7 @@ from benchmarks.workload import OURS, PUBLISHED, Way, draw_captions, draw_region
 from tangka_match.losses import TripletMarginLoss, positive_mask
 from tangka_match.models import SGRAF
 from tangka_match.ops import at_least_float32
-from tangka_match.training.process import keep_freed_memory
+from tangka_match.training.process_state import keep_freed_memory
 
 SMALL = 32
 """Batch size of the gradient comparison."""

@@ -97,11 +97,13 @@ def _read_ranks(a: list[Path], b: list[Path], settings: ComparisonSettings) -> _
     from tangka_match.analysis.comparison import in_one_order
     from tangka_match.analysis.folds import by_seed, check_same_folds, describe_folds, pool_ranks
     from tangka_match.analysis.runs.selection import is_fold
-    from tangka_match.records.run_files import read_run_files
-    from tangka_match.records.run_record import make_record
+    from tangka_match.records.run_files import LEDGER, read_run_files
+    from tangka_match.records.run_record import damage, make_record
 
     sources = list(dict.fromkeys([*a, *b]))
     records = {folder: make_record(read_run_files(folder)) for folder in sources if not _is_matrix(folder)}
+    for damaged in damage([record for folder, record in records.items() if (folder / LEDGER).exists()]):
+        say(damaged)
     if not any(is_fold(record) for record in records.values()):
         ranks, owners = in_one_order({source: _read_table(source, settings) for source in sources})
         seeds = [[ranks[source] for source in side] for side in (a, b)]

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from pydantic import ValidationError
 
 from tangka_match.cli import check_is_new, command, read_settings, say
-from tangka_match.errors import CheckpointError, ConfigError, count
+from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, count
 from tangka_match.files import written_completely
 from tangka_match.settings import Settings, Text
 
@@ -154,15 +154,14 @@ def read_mapping(path: Path) -> "WeightMapping":
     Raises:
         ConfigError: If the file cannot be read, or if an entry is missing, unknown or of the wrong type.
     """
-    import yaml
-
     from tangka_match.config.arguments import argument_faults
     from tangka_match.config.explain import describe_fault, raise_faults
+    from tangka_match.records import saved_files
     from tangka_match.retrieval.mapping import WeightMapping, shipped_mappings
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = saved_files.read_mapping(path)
+    except (OSError, DataFormatError) as error:
         known = ", ".join(shipped_mappings())
         raise ConfigError(
             f"mapping={path}: cannot be read as YAML or JSON ({error}); give a file, or the name of a shipped mapping: "

@@ -29,12 +29,13 @@ from tangka_match.errors import ConfigError
 from tangka_match.settings import Ascending, OneOrMore, Settings, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tangka_match.analysis.diagnosis.finding import Section
     from tangka_match.analysis.folds import FoldedSeed
     from tangka_match.data.feature_scan import FeatureScan
     from tangka_match.data.split import Split
+    from tangka_match.records.run_record import RunRecord
     from tangka_match.retrieval.trained_matcher import TrainedMatcher
 
 
@@ -100,7 +101,9 @@ def _diagnose_set(config: DictConfig, settings: DiagnosisSettings) -> None:
     from tangka_match.analysis.diagnosis.output import PAIR_FILES
     from tangka_match.analysis.diagnosis.sections import find_best_checkpoint, model_sections, training_section
     from tangka_match.data.feature_scan import scan_features
+    from tangka_match.records.run_files import read_run_files
     from tangka_match.records.run_folder import find_run
+    from tangka_match.records.run_record import make_record
 
     run = None if settings.run is None else find_run(Path(config.paths.runs), settings.run, "run")
     checkpoint = settings.checkpoint
@@ -122,6 +125,7 @@ def _diagnose_set(config: DictConfig, settings: DiagnosisSettings) -> None:
         of_model = model_sections(matcher, splits, scans, settings.split)
     sections = _diagnose_data(data, splits, scans, settings.split, profile or _profile_of_run(run, settings.split))
     if run is not None:
+        _say_what_is_damaged([make_record(read_run_files(run))])
         sections.append(training_section(run))
     sections += of_model + of_pairs
     if settings.learning_curve:
@@ -212,7 +216,16 @@ def _find_folds(names: list[str], runs: Path) -> "FoldedSeed":
     for name in names:
         is_folder = Path(name).name != name and (Path(name) / "config.yaml").is_file()
         folders += sweep_runs("folds", name, runs) or [Path(name) if is_folder else find_run(runs, name, "folds")]
-    return read_folds(folders)
+    seed = read_folds(folders)
+    _say_what_is_damaged(list(seed.runs.values()))
+    return seed
+
+
+def _say_what_is_damaged(runs: "Sequence[RunRecord]") -> None:
+    from tangka_match.records.run_record import damage
+
+    for damaged in damage(runs):
+        say(damaged)
 
 
 def _diagnose_folds(

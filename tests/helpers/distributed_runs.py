@@ -19,7 +19,7 @@ from tangka_match.metrics import retrieval_ranks, summarise
 from tangka_match.training import stopping
 from tangka_match.training.callbacks import AgreedStop, ExactResume, HardBatches, LastCheckpoint
 from tangka_match.training.encoding import validation_similarity
-from tangka_match.training.processes import connect
+from tangka_match.training.process_launcher import connect
 from tangka_match.training.stopping import StopRequest
 from tangka_match.training.trainer import strategy_for
 from tangka_match.types import Encoded

@@ -9,6 +9,7 @@ import torch
 
 from helpers.cli import run_cli_in_process
 from helpers.rank_tables import random_ranks, table_lines, write_folder
+from helpers.run_folders import write_run
 from tangka_match.compare import main as compare
 
 from .conftest import places
@@ -63,6 +64,17 @@ def test_model_against_itself_is_not_distinguishable(folders):
     done = run_cli_in_process(*sides(folders, ["a0"], ["a0"]), "resamples=1000", main=compare)
     assert verdict_of(done) == "no significant difference (difference 0.00, 95 % interval 0.0 … 0.0, p = 1.0)"
     assert "a and b both hold" in done.stdout
+
+
+def test_damaged_records_are_named(tmp_path):
+    runs = [write_run(tmp_path, name, r1=r1, ranks=True) for name, r1 in (("one", 30.0), ("two", 50.0))]
+    words = ("a=one", "b=two", f"paths.runs={tmp_path}", "resamples=1000")
+    assert "skipped" not in run_cli_in_process(*words, main=compare).stdout
+    with (runs[1] / "ledger.jsonl").open("a") as file:
+        file.write("damaged\n")
+    done = run_cli_in_process(*words, main=compare)
+    assert done.code == 0, done.stderr
+    assert "1 unreadable ledger line skipped: two/ledger.jsonl" in done.stdout
 
 
 def test_runs_are_found_by_id(demo_data, tmp_path):

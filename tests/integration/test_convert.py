@@ -150,8 +150,9 @@ def test_exception_faulty_mapping(theirs, tmp_path, change, message):
     assert not (tmp_path / "ours.ckpt").exists()
 
 
-def test_exception_unreadable_mapping(theirs, tmp_path):
-    (tmp_path / "map.yaml").write_text("weights: [", encoding="utf-8")
+@pytest.mark.parametrize("text", ["weights: [", "[" * 900, "a: &a [1]\nb: *a\n", "- 1\n"])
+def test_exception_unreadable_mapping(theirs, tmp_path, text):
+    (tmp_path / "map.yaml").write_text(text, encoding="utf-8")
     assert_one_message(
         run_cli_in_process(*theirs, f"mapping={tmp_path / 'map.yaml'}", main=convert), "map.yaml: cannot"
     )

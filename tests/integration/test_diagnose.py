@@ -271,6 +271,14 @@ def test_recall_profile_of_the_run_is_compared_with_the_ceiling(planted_out):
     assert ("ceiling", "profile_weak_model") in findings(content, "info")
 
 
+def test_damaged_records_of_the_run_are_named(clean_set, runs, tmp_path):
+    shutil.copytree(runs, tmp_path / "runs")
+    with next((tmp_path / "runs").glob("*/ledger.jsonl")).open("a") as file:
+        file.write("damaged\n")
+    words = (f"data.root={clean_set}", f"paths.runs={tmp_path / 'runs'}", "run=last", f"out={tmp_path / 'out'}")
+    assert "1 unreadable ledger line skipped: 2026" in diagnose(*words).stdout
+
+
 def test_recall_profile_of_the_run_is_not_used_for_another_split(clean_set, runs, tmp_path):
     diagnose(f"data.root={clean_set}", f"paths.runs={runs}", "run=last", "split=test", f"out={tmp_path / 'out'}")
     values = read(tmp_path / "out")["sections"]["ceiling"]["values"]

@@ -86,6 +86,23 @@ def test_failed_job_is_retried_and_does_not_stop_the_others(words, tmp_path, fai
     assert (jobs_of(other)[0].end["reused"], jobs_of(other)[0].end["runs"]) == (True, jobs_of(sweep)[3].end["runs"])
 
 
+@pytest.mark.parametrize("resumable", [True, False], ids=["resumable", "without last.ckpt"])
+def test_run_with_damaged_result_is_run_again(words, tmp_path, resumable):
+    grid = ("-m", *words, "seed=0,1")
+    assert run_cli_in_process(*grid).code == 0
+    (sweep,) = sweeps(tmp_path)
+    damaged = tmp_path / "runs" / jobs_of(sweep)[1].end["runs"][0]
+    (damaged / "result.json").write_text("[" * 100_000)
+    if not resumable:
+        next(tmp_path.glob(f"checkpoints/*/{damaged.name}/last.ckpt")).unlink()
+    done = run_cli_in_process(*grid)
+    assert (done.code, sweeps(tmp_path)) == (0, [sweep]), done
+    assert "2 jobs, 1 finished before, 1 to go" in done.stdout
+    (run,) = jobs_of(sweep)[1].end["runs"]
+    assert (run == damaged.name) is resumable
+    assert jobs_of(sweep)[1].end["metrics"].keys() == jobs_of(sweep)[0].end["metrics"].keys()
+
+
 def test_run_of_a_sweep_equals_a_single_run(words, tmp_path):
     assert run_cli_in_process("-m", *words, "seed=5").code == 0
     assert run_cli_in_process(*words, "seed=5", f"paths.checkpoints={tmp_path / 'single'}").code == 0

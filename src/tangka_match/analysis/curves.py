@@ -33,11 +33,6 @@ PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
-def read_curves(events: Iterable[Mapping[str, Any]], num_runs: int) -> dict[str, Curve]:
-    """Read the metric curves of a run with `metric_curves`, and thin them with `thin_curves`."""
-    return thin_curves(metric_curves(events, finite_only=True), num_runs)
-
-
 def thin_curves(curves: Mapping[str, MetricCurve], num_runs: int) -> dict[str, Curve]:
     """Thin the metric curves of a run for a report page.
 

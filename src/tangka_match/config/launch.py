@@ -18,7 +18,7 @@ from tangka_match.records.saved_files import read_mapping
 from tangka_match.records.schema import CONFIG
 from tangka_match.records.setting_names import ADDED_SETTINGS, COMMAND_KEYS
 from tangka_match.training.distributed import is_main_process, processes_started
-from tangka_match.training.process import environment_variable
+from tangka_match.training.process_state import environment_variable
 from tangka_match.training.result import RunResult
 from tangka_match.training.runner import train
 

@@ -1,6 +1,5 @@
 """Writer of the demo set for the data module: writes a missing set, and checks the settings of an existing one."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tangka_match.demo.write import check_settings, write_demo_set
 from tangka_match.errors import ConfigError, DataFormatError
+from tangka_match.records.saved_files import read_mapping
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,13 @@ def _is_filled(root: Path) -> bool:
 def _settings_in(path: Path) -> dict[str, Any]:
     """Read the settings of a demo set from its ``README.json``."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # not JSON, or not UTF-8
-        content = None
-    settings = content.get("settings") if isinstance(content, dict) else None
+        settings = read_mapping(path).get("settings")
+        reason = "no mapping 'settings'"
+    except DataFormatError as error:
+        settings, reason = None, str(error)
     if not isinstance(settings, dict):
         raise DataFormatError(
-            f"{path} does not contain the settings of a demo set; set data.root to another folder, or delete this one "
-            "if it is a damaged demo set."
+            f"{path} does not contain the settings of a demo set ({reason}); set data.root to another folder, or "
+            "delete this one if it is a damaged demo set."
         )
     return settings

@@ -23,7 +23,8 @@ class PastRun:
 
     Args:
         folder: Folder of the run.
-        status: ``finished``, ``pruned``, ``stopped``, ``failed``, or ``unknown`` if it was killed or is still running.
+        status: ``finished``, ``pruned``, ``stopped``, ``failed``, ``incomplete`` if it has finished but lacks outputs
+            that can be written again, or ``unknown`` if it was killed or is still running.
     """
 
     folder: RunFolder
@@ -31,7 +32,7 @@ class PastRun:
 
     def can_go_on(self) -> bool:
         """Whether the run can be resumed: it is unfinished or lacks outputs, and no process is running it."""
-        if self.status == "pruned" or (self.status == "finished" and not self.folder.missing_outputs()):
+        if self.status in ("pruned", "finished"):
             return False
         try:
             self.folder.lock().close()
@@ -72,8 +73,14 @@ def find_runs(runs: Path, config: dict[str, Any], fingerprint: str, code: CodeVe
             continue
         run_id = path.parent.name
         checkpoints = Path(saved["paths"]["checkpoints"]) / saved["name"] / run_id
+        folder = RunFolder(run_id, path.parent, checkpoints)
         status = str(last.get("status")) if last.get("event") == "end" else "unknown"
-        found.append(PastRun(RunFolder(run_id, path.parent, checkpoints), status))
+        if status == "finished" and folder.missing_outputs():
+            status = "incomplete"
+        elif status == "finished" and not folder.has_result():
+            logger.warning("%s: damaged or missing: this run is not reused", path.parent / "result.json")
+            continue
+        found.append(PastRun(folder, status))
     return found
 
 

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from tangka_match.errors import ConfigError, TrainingError
+from tangka_match.errors import ConfigError, DataFormatError, TrainingError
+from tangka_match.metric_names import PRIMARY_METRIC
 from tangka_match.records.run_files import LAST, choose_run
+from tangka_match.records.saved_files import read_mapping
+from tangka_match.records.schema import RESULT
 from tangka_match.records.setting_names import NON_DECISIVE_KEYS, with_first_names
 
 RUN_ID_VARIABLE = "TANGKA_MATCH_RUN_ID"
@@ -53,12 +56,22 @@ class RunFolder:
         return self.path / "curves.png"
 
     def missing_outputs(self) -> list[str]:
-        """Return the names of the files of a finished run that do not exist, but could be written again.
+        """Return the names of the files of a finished run that are missing, but could be written again.
 
-        A run whose ``last.ckpt`` was removed can write none of them.
+        A run whose ``last.ckpt`` was removed can write none of them. A damaged ``result.json`` counts as missing.
         """
-        outputs = (self.path / "result.json", self.ranks, self.curves, self.checkpoints / "meta.json")
-        return [path.name for path in outputs if not path.is_file()] if self.last.is_file() else []
+        if not self.last.is_file():
+            return []
+        result = [] if self.has_result() else ["result.json"]
+        others = (self.ranks, self.curves, self.checkpoints / "meta.json")
+        return result + [path.name for path in others if not path.is_file()]
+
+    def has_result(self) -> bool:
+        """Whether ``result.json`` holds the metrics of ``best.ckpt``, and is not damaged."""
+        try:
+            return PRIMARY_METRIC in read_mapping(self.path / "result.json", RESULT).get("val_metrics", {})
+        except (OSError, DataFormatError):
+            return False
 
     @property
     def best(self) -> Path:

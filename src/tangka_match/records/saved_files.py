@@ -19,8 +19,8 @@ MAX_BYTES = 1 << 20
 """Largest file that is read. Those that are written have a few kilobytes."""
 MAX_DEPTH = 50
 """Most levels of mappings and lists in each other."""
-MAX_LINE = 1000
-"""Longest line of YAML that is parsed unchecked: nesting of blocks takes at least one column a level."""
+MAX_UNCHECKED_LINE = 1000
+"""Longest line of YAML that is parsed unchecked: nesting without brackets takes at least one column per level."""
 MAX_INTEGER = 2**63
 # The C parser is ten times as fast, but some builds of PyYAML lack it.
 YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -61,7 +61,9 @@ def parse_yaml(text: str) -> Any:
         yaml.YAMLError: If it is not YAML.
     """
     # The C parser recurses into nested lists without a limit, and merging aliases can take exponential time.
-    if "*" in text or "&" in text or any(len(line) > MAX_LINE for line in text.splitlines()):
+    has_aliases = "*" in text or "&" in text
+    may_be_deep = text.count("[") + text.count("{") > MAX_DEPTH
+    if has_aliases or may_be_deep or any(len(line) > MAX_UNCHECKED_LINE for line in text.splitlines()):
         _check_events(text)
     return _plain(yaml.load(text, YamlLoader))  # noqa: S506 - a safe one
 

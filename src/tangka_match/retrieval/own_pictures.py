@@ -1,22 +1,36 @@
 """Encode pictures that are not in a data set like those that are, with the encoder that ``extract`` recorded."""
 
 import io
-import json
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from pydantic import TypeAdapter, with_config
+from typing_extensions import TypedDict  # that of typing lacks what pydantic needs before Python 3.12
 
 from tangka_match.data.split import Split
 from tangka_match.errors import ConfigError, DataFormatError
 from tangka_match.models.picture_grid import PictureTower
 from tangka_match.models.picture_towers import load_tower
+from tangka_match.records.saved_files import read_mapping
+from tangka_match.records.schema import OPEN
 from tangka_match.retrieval.extraction import ENCODER_FILE, as_float16
 from tangka_match.retrieval.picture_files import PICTURE_FAULTS, open_picture
 
 MAX_PIXELS = 50_000_000
 """Pixels of a picture; larger ones are refused before they are decoded."""
+
+
+@with_config(OPEN)
+class _Record(TypedDict):
+    encoder: str
+    grid: int
+    input: dict[str, Any]
+
+
+RECORD: TypeAdapter[Any] = TypeAdapter(_Record)
+"""Schema of the record that `extract` writes."""
 
 
 class PictureEncoder:
@@ -41,10 +55,10 @@ class PictureEncoder:
         if not path.exists():
             return None
         try:
-            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            source, grid, recorded = str(record["encoder"]), int(record["grid"]), dict(record["input"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path}: not a record of `extract` ({error!r}); remove it") from error
+            record = read_mapping(path, RECORD)
+        except (OSError, DataFormatError) as error:
+            raise ConfigError(f"{path}: not a record of `extract` ({error}); remove it") from error
+        source, grid, recorded = record["encoder"], record["grid"], record["input"]
         tower = load_tower(source, grid)
         now = tower.input_settings()
         if changed := [name for name in now if recorded.get(name) != now[name]]:

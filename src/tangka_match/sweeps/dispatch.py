@@ -8,6 +8,7 @@ from typing import Any
 import rich
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+from rich.markup import escape
 
 from tangka_match import load
 from tangka_match.config.launch import launch
@@ -131,18 +132,26 @@ def _run_seeds(config: DictConfig, settings: SweepSettings, overrides: tuple[str
             return _run_each_seed(sweep.folder, points, settings, ensemble=ensemble)
 
 
+def _run_seed(folder: SweepFolder, point: Point, settings: SweepSettings) -> dict[str, Any]:
+    """Run one seed, again if it crashed, and return its last ``end`` event."""
+    job = SweepJob(folder.sweep_id, point.number, tuple(point.shown))
+    end = run_job(folder, job, lambda: point.plans, any_commit=settings.any_commit)
+    for _ in range(settings.retries):
+        if is_retryable(end):
+            end = run_job(folder, job, lambda: point.plans, any_commit=settings.any_commit)
+    return end
+
+
 def _run_each_seed(folder: SweepFolder, points: Sequence[Point], settings: SweepSettings, *, ensemble: bool) -> float:
-    known = folder.manifest.read().jobs
+    content = folder.manifest.read()
+    for damaged in content.damage():
+        rich.print(escape(damaged))
+    known = content.jobs
     ends: list[dict[str, Any]] = []
     for point in points:
         if point.number not in known:
             folder.manifest.write("job", job=point.number, overrides=point.shown)
-        job = SweepJob(folder.sweep_id, point.number, tuple(point.shown))
-        run = partial(run_job, folder, job, partial(list, point.plans), any_commit=settings.any_commit)
-        end = run()
-        for _ in range(settings.retries):
-            if is_retryable(end):
-                end = run()
+        end = _run_seed(folder, point, settings)
         if end.get("full_disk"):
             raise TrainingError(f"job {point.number}: {end['error']}; {FULL_DISK_ADVICE}")
         ends.append(end)

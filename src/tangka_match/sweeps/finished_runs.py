@@ -1,9 +1,12 @@
 """Runs of a finished sweep, for the commands that take a sweep in place of a list of runs."""
 
+import logging
 from pathlib import Path
 
 from tangka_match.errors import ConfigError
 from tangka_match.sweeps.folder import SweepFolder
+
+logger = logging.getLogger(__name__)
 
 
 def sweep_runs(setting: str, name: str, runs: Path) -> list[Path]:
@@ -21,7 +24,10 @@ def sweep_runs(setting: str, name: str, runs: Path) -> list[Path]:
     found = next((place.resolve() for place in places if (place / "manifest.jsonl").is_file()), None)
     if found is None:
         return []
-    jobs = SweepFolder(found).manifest.read().jobs
+    content = SweepFolder(found).manifest.read()
+    for damaged in content.damage():
+        logger.warning(damaged)
+    jobs = content.jobs
     unfinished = [number for number, job in sorted(jobs.items()) if job.status != "finished"]
     if unfinished or not jobs:
         what = f"job {unfinished[0]} is {jobs[unfinished[0]].status}" if unfinished else "it has no jobs"

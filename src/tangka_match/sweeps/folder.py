@@ -61,6 +61,12 @@ class SweepFolder:
         """Whether a process is running the job."""
         return is_locked(self.job_folder(number) / ".lock")
 
+    def wait_for_job(self, number: int) -> None:
+        """Wait until no process is running the job."""
+        if self.is_held(number):
+            with self.hold_job(number):
+                logger.info("job %d has ended", number)
+
     @contextmanager
     def exclusive_step(self) -> Iterator[None]:
         """Exclude other processes while the next step of the sweep is decided."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import rich
 from rich.markup import escape
 from rich.table import Table
 
@@ -18,7 +19,7 @@ from tangka_match.analysis.folds import (
 from tangka_match.analysis.runs.selection import FOLD, is_fold, recipe_settings
 from tangka_match.metric_names import PRIMARY_METRIC
 from tangka_match.records.run_files import read_run_files
-from tangka_match.records.run_record import RunRecord, make_record
+from tangka_match.records.run_record import RunRecord, damage, make_record
 from tangka_match.records.setting_names import SEED_KEYS
 from tangka_match.sweeps.manifest import JobRecord
 from tangka_match.sweeps.tables import differing_overrides
@@ -71,6 +72,8 @@ def pool_jobs(jobs: Sequence[JobRecord], runs: Path) -> list[PooledRow]:
                 key = json.dumps([recipe_settings(run), run.seed], sort_keys=True, default=str)
                 shown = tuple(o for o in differing[job.number] if o.lstrip("+").partition("=")[0] not in _SHARED)
                 found.setdefault(key, (shown, []))[1].append(run)
+    for damaged in damage([run for _, members in found.values() for run in members]):
+        rich.print(escape(damaged))
     rows = []
     for shown, members in found.values():
         (seed,) = by_seed(members, "sweep")

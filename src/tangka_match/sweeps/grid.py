@@ -106,8 +106,8 @@ def _print_summary(sweep: OpenSweep) -> list[JobRecord]:
     if pooled:
         rich.print(pooled_table(pooled))
         sweep.folder.manifest.write("summary", pooled=[row.record() for row in pooled])
-    if content.corrupt:
-        rich.print(f"{escape(str(sweep.folder.manifest.path))}: {content.corrupt} damaged line(s) skipped")
+    for damaged in content.damage():
+        rich.print(escape(damaged))
     failed = describe_failures(jobs)
     if failed:
         raise TrainingError(

@@ -1,7 +1,6 @@
 """One job of a sweep: its runs are skipped, resumed or trained, and the manifest records the outcome."""
 
 import itertools
-import json
 import logging
 import statistics
 import time
@@ -13,11 +12,13 @@ from typing import Any
 import rich
 from rich.markup import escape
 
-from tangka_match.errors import DISK_FULL, CheckpointError, TangkaMatchError, TrainingError
+from tangka_match.errors import DISK_FULL, CheckpointError, DataFormatError, TangkaMatchError, TrainingError
 from tangka_match.records.environment import CodeVersion, code_version
 from tangka_match.records.ledger import read_ledger
 from tangka_match.records.past_runs import find_runs
 from tangka_match.records.run_folder import RunFolder
+from tangka_match.records.saved_files import read_mapping
+from tangka_match.records.schema import RESULT
 from tangka_match.sweeps.folder import SweepFolder, process_info
 from tangka_match.sweeps.manifest import COMPLETED
 from tangka_match.sweeps.tables import mean_and_std
@@ -75,9 +76,9 @@ def read_run_metrics(run: Path) -> dict[str, float]:
     """
     path = run / "result.json"
     try:
-        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        result = read_mapping(path, RESULT)
         metrics = {name: float(value) for name, value in result["val_metrics"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, DataFormatError, KeyError) as error:
         raise TrainingError(f"{path}: not the result of a run ({error}); delete the folder {run}") from error
     if "num_parameters" in result:
         metrics["parameters"] = float(result["num_parameters"])
@@ -149,7 +150,7 @@ def _run_plan(plan: RunPlan, job: SweepJob, code: CodeVersion | None) -> tuple[P
     plan.data.setup("fit")
     found = find_runs(plan.settings.paths.runs, plan.config, plan.data.fingerprint, code)
     for past in found:
-        if past.status == "finished" and not past.folder.missing_outputs():
+        if past.status == "finished":
             logger.info("run %s has the same settings, data and code and is finished", past.folder.run_id)
             return past.folder.path, "finished", False
     stopped = next((past.folder for past in found if past.can_go_on()), None)

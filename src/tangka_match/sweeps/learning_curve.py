@@ -123,7 +123,7 @@ def _finish_point(plan: RunPlan) -> _Point:
     plan.data.prepare_data()
     plan.data.setup("fit")
     past = find_runs(plan.settings.paths.runs, plan.config, plan.data.fingerprint, code_version())
-    finished = next((run.folder for run in past if run.status == "finished" and not run.folder.missing_outputs()), None)
+    finished = next((run.folder for run in past if run.status == "finished"), None)
     if finished is None:
         stopped = next((run.folder for run in past if run.can_go_on()), None)
         folder = train(plan, stopped).folder.path

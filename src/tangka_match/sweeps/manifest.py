@@ -15,15 +15,18 @@ Events, each with ``time``:
 """
 
 from dataclasses import dataclass, field
-from typing import Any, NotRequired
+from pathlib import Path
+from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # that of typing lacks what pydantic needs before Python 3.12
 
+from tangka_match.errors import count
 from tangka_match.records.ledger import Ledger, parse_line
-from tangka_match.records.schema import Values, Whole
+from tangka_match.records.schema import OPEN, Values, Whole
 
-OPEN = ConfigDict(strict=True, extra="allow")
+Epoch = Annotated[str, Field(pattern=r"^\d{1,9}$")]
+"""Number of an epoch as JSON writes a key."""
 
 
 @with_config(OPEN)
@@ -41,12 +44,20 @@ class _Job(TypedDict):
     params: NotRequired[dict[str, Any]]
 
 
-class _End(_Job):
-    status: str
+class _Completed(_Job):
+    status: Literal["finished", "pruned"]
+    runs: NotRequired[list[str]]
+    metrics: Values
+    std: NotRequired[Values]
+    reports: NotRequired[dict[Epoch, float]]
+
+
+class _Uncompleted(_Job):
+    status: Literal["failed", "stopped"]
     runs: NotRequired[list[str]]
     metrics: NotRequired[Values]
     std: NotRequired[Values]
-    reports: NotRequired[Values]
+    reports: NotRequired[dict[Epoch, float]]
     error: NotRequired[str]
 
 
@@ -54,7 +65,7 @@ SCHEMAS: dict[str, TypeAdapter[Any]] = {
     "sweep": TypeAdapter(_Sweep),
     "job": TypeAdapter(_Job),
     "start": TypeAdapter(_Job),
-    "end": TypeAdapter(_End),
+    "end": TypeAdapter(_Completed | _Uncompleted),
     "summary": TypeAdapter(dict[str, Any]),
 }
 """Schema of each kind of event: the fields that readers use."""
@@ -96,11 +107,17 @@ class ManifestContent:
         header: The ``sweep`` event.
         jobs: Jobs by number.
         corrupt: Number of damaged lines, which were skipped.
+        path: Manifest file.
     """
 
     header: dict[str, Any] = field(default_factory=dict)
     jobs: dict[int, JobRecord] = field(default_factory=dict)
     corrupt: int = 0
+    path: Path = Path("manifest.jsonl")
+
+    def damage(self) -> list[str]:
+        """Count the damaged lines and name the file, in one text; empty if there are none."""
+        return [f"{count(self.corrupt, 'unreadable line')} skipped: {self.path}"] if self.corrupt else []
 
 
 class Manifest(Ledger):
@@ -112,7 +129,7 @@ class Manifest(Ledger):
 
     def read(self) -> ManifestContent:
         """Read all events; damaged lines are skipped and counted."""
-        content = ManifestContent()
+        content = ManifestContent(path=self.path)
         if not self.path.exists():
             return content
         for line in self.path.read_bytes().splitlines():

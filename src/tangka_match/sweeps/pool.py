@@ -180,7 +180,8 @@ class LocalPool:
         rich.print(f"job {number} ended with {code} after {time.monotonic() - began:.0f} s")
         ended = JobReturn(overrides=list(overrides))
         ended.status = JobStatus.COMPLETED
-        error = last_error(output, written)
+        # A negative code is a signal that killed the process, whatever it had printed before.
+        error = last_error(output, written) if code > 0 else None
         ended.return_value = f"exit code {code}" if error is None else TrainingError(error)
         return ended
 

@@ -160,8 +160,8 @@ def _print_summary(folder: SweepFolder, study: Study, settings: SweepSettings) -
         rich.print(f"all {study.points} points of the search space have been tried")
     if best:
         rich.print(f"{what}: {', '.join(str(number) for number in sorted(best))}")
-    if content.corrupt:
-        rich.print(f"{escape(str(folder.manifest.path))}: {content.corrupt} damaged line(s) skipped")
+    for damaged in content.damage():
+        rich.print(escape(damaged))
     failed = describe_failures([job for job in jobs if job.status == "failed"])
     if failed:
         raise TrainingError(f"{len(failed)} of {len(jobs)} trials failed:\n  " + "\n  ".join(failed))

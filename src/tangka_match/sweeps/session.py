@@ -22,6 +22,7 @@ from tangka_match.sweeps.manifest import JobRecord
 
 LOCAL_LAUNCHERS = ("BasicLauncher", "LocalPoolLauncher", "LocalLauncher")
 """Launchers of Hydra, of this package and of submitit that run jobs on the machine of the command."""
+NO_RESULT = "the launcher has returned no result"
 FULL_DISK_ADVICE = "free space there and run the same command again: finished runs are kept"
 
 
@@ -120,14 +121,16 @@ class Session:
     def _launch(self, launcher: Launcher, folder: SweepFolder, batch: Mapping[int, list[str]]) -> None:
         before = {n: job.starts for n, job in folder.manifest.read().jobs.items()}
         overrides = [[*words, *_place_overrides(folder, number)] for number, words in batch.items()]
-        failure: object = "unknown"
+        failure: object = NO_RESULT
         returned: Sequence[JobReturn] = []
         try:
             returned = launcher.launch(overrides, initial_job_idx=min(batch))
         except TrainingError:
             raise
-        except Exception as error:  # submitit raises if a job was killed; the manifest holds the outcome of the others
+        except Exception as error:  # submitit asks for the results in order, and raises at the first killed job
             failure = error
+            for number in batch:
+                folder.wait_for_job(number)
         by_number = dict(zip(batch, returned, strict=False))
         jobs = folder.manifest.read().jobs
         for number in batch:
@@ -137,6 +140,7 @@ class Session:
                 if isinstance(value, OSError) and is_full_disk(value):
                     raise value
                 folder.manifest.write("end", job=number, **died_without_end(value))
+                failure = NO_RESULT  # the error is that of the first job without an end
             elif job.end.get("full_disk"):
                 raise TrainingError(f"job {number}: {job.end['error']}; {FULL_DISK_ADVICE}")
 

@@ -8,7 +8,7 @@ import math
 import random
 import secrets
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tangka_match.records.ledger import append_line, parse_line
+from tangka_match.errors import TrainingError, count
+from tangka_match.records.ledger import MAX_LINE, append_line, parse_line
 from tangka_match.sweeps.folder import OpenSweep, SweepFolder
 from tangka_match.sweeps.locks import acquire, is_locked, open_lock
 from tangka_match.sweeps.manifest import COMPLETED, JobRecord
@@ -67,8 +68,8 @@ class JournalFile(BaseJournalBackend):
         whole = fresh[: fresh.rfind(b"\n") + 1]
         self._offset += len(whole)
         for line in whole.splitlines():
-            log = parse_line(line)
-            if log is None or "op_code" not in log:
+            log = parse_line(line) if len(line) <= MAX_LINE else None
+            if log is None or type(log.get("op_code")) is not int:
                 self.corrupt += 1
             else:
                 self._read.append(log)
@@ -217,8 +218,14 @@ class Study:
         """Tell Optuna how a trial ended: its objectives, or that it was pruned or failed."""
         end = job.end or {}
         state = STATES.get(job.status, TrialState.FAIL)
-        values = [end["metrics"][name] for name in self._settings.objectives] if state == TrialState.COMPLETE else None
+        metrics = end.get("metrics", {})
+        if state == TrialState.COMPLETE and not self._has_objectives(metrics):
+            state = TrialState.FAIL
+        values = [metrics[name] for name in self._settings.objectives] if state == TrialState.COMPLETE else None
         self._study.tell(job.number, values, state=state, skip_if_finished=True)
+
+    def _has_objectives(self, metrics: Mapping[str, float]) -> bool:
+        return all(name in metrics for name in self._settings.objectives)
 
     def best(self) -> set[int]:
         """Return the number of the best trial, or with several objectives those of the Pareto front."""
@@ -235,12 +242,20 @@ class Study:
 
     def _open(self, sweep: OpenSweep) -> optuna.Study:
         journal = JournalFile(sweep.folder.journal)
-        study = self._load(journal)
+        try:
+            study = self._load(journal)
+            asked = [trial.number for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+        except Exception as error:  # Optuna does not check the fields of a line
+            if not sweep.alone:
+                raise TrainingError(
+                    f"{journal.path}: damaged ({error!r}); stop the other processes of the study and repeat the "
+                    "command: it rebuilds the journal from the manifest"
+                ) from error
+            logger.warning("%s: damaged (%r)", journal.path, error)
+            return self._rebuild([])
         if journal.corrupt:
-            logger.warning("%s: %d damaged line(s) skipped", journal.path, journal.corrupt)
-        if journal.corrupt and sweep.alone:
-            study = self._rebuild(study)
-        return study
+            logger.warning("%s skipped: %s", count(journal.corrupt, "unreadable line"), journal.path)
+        return self._rebuild(asked) if journal.corrupt and sweep.alone else study
 
     def _load(self, journal: JournalFile) -> optuna.Study:
         self._storage = JournalStorage(journal)
@@ -251,15 +266,18 @@ class Study:
             load_if_exists=True,
         )
 
-    def _rebuild(self, damaged: optuna.Study) -> optuna.Study:
-        """Rebuild the journal from the manifest: a lost line can shift the numbers of all later trials."""
+    def _rebuild(self, asked: Sequence[int]) -> optuna.Study:
+        """Rebuild the journal from the manifest: a lost line can shift the numbers of all later trials.
+
+        Args:
+            asked: Numbers of the trials that were started according to the damaged journal.
+        """
         jobs = self._folder.manifest.read().jobs
-        asked = [trial.number for trial in damaged.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
-        count = max([*asked, *jobs], default=-1) + 1
+        total = max([*asked, *jobs], default=-1) + 1
         kept = self._folder.journal.with_name(f"journal.damaged-{secrets.token_hex(2)}.log")
         self._folder.journal.rename(kept)
         study = self._load(JournalFile(self._folder.journal))
-        for number in range(count):
+        for number in range(total):
             study.add_trial(self._restored_trial(jobs.get(number)))
         logger.warning(
             "%s was rebuilt from the manifest; the damaged journal is kept as %s", self._folder.journal, kept.name
@@ -273,10 +291,10 @@ class Study:
         if job.params.keys() != names.keys():  # its manifest line is lost; a finite space repeats it
             lost = None if self.points is None else {STALE: True}
             return create_trial(state=TrialState.FAIL, user_attrs=lost)
-        if job.status not in COMPLETED:
+        metrics = job.end.get("metrics", {})
+        if job.status not in COMPLETED or (job.status == "finished" and not self._has_objectives(metrics)):
             return create_trial(state=TrialState.FAIL, params=job.params, distributions=names)
         reports = {int(epoch): value for epoch, value in job.end.get("reports", {}).items()}
-        metrics = job.end["metrics"]
         pruned = job.status == "pruned"
         values = list(reports.values())[-1:] if pruned else [metrics[name] for name in self._settings.objectives]
         return create_trial(

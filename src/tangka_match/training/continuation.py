@@ -5,6 +5,7 @@ It equals neither its parent nor a run that had this length from the start: what
 """
 
 import logging
+import re
 import shutil
 from typing import Any, NamedTuple
 
@@ -103,16 +104,14 @@ def check_continuation(parent: Parent, plan: RunPlan) -> None:
             f"go on longer: start a new run with its weights (init_from={parent.folder.last}), or train with a "
             "schedule of this project, such as scheduler=cosine"
         )
-    before, after = lr_ratio(plan, parent.step, parent.step), lr_ratio(plan, length.steps, parent.step)
     logger.info(
         "continuation of run %s at step %s of %s: the learning-rate schedule is that of the longer run from here on, "
-        "so the rate goes from %.3g to %.3g of its peak; loss schedules, too, are those of the longer run, and early "
+        "so the rate goes on at %.3g of its peak; loss schedules, too, are those of the longer run, and early "
         "stopping counts anew. The result is not that of one long run",
         parent.run_id,
         f"{parent.step:,}",
         f"{length.steps:,}",
-        before,
-        after,
+        lr_ratio(plan, length.steps, parent.step),
     )
 
 
@@ -128,8 +127,9 @@ def keeps_length(plan: RunPlan, steps: int, longer: int) -> bool:
     for total in (steps, longer):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
         schedules.append(plan.scheduler(optimizer, total_steps=total).state_dict())
-    # Texts, because a state may hold functions and tensors.
-    return repr(schedules[0]) != repr(schedules[1])
+    # Texts, because a state may hold functions and tensors; without addresses, which differ between equal objects.
+    first, second = (re.sub(r" at 0x[0-9a-f]+", "", repr(state)) for state in schedules)
+    return first != second
 
 
 def lr_ratio(plan: RunPlan, total_steps: int, step: int) -> float:

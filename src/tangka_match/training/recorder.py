@@ -78,7 +78,9 @@ class Recorder:
                     f"To train longer: resume={folder.run_id} trainer.max_epochs=<more than before>"
                 )
             logger.warning(
-                "run %s has finished, but it lacks %s: best.ckpt is validated again", folder.run_id, ", ".join(missing)
+                "run %s has finished, but %s missing or damaged: best.ckpt is validated again",
+                folder.run_id,
+                ", ".join(missing) + (" is" if len(missing) == 1 else " are"),
             )
         if not folder.last.exists():
             written = [event["step"] for event in events if event["event"] == "checkpoint"]
@@ -153,21 +155,24 @@ class Recorder:
         Raises:
             SystemExit: With 143 on SIGTERM, with 130 on Ctrl-C.
         """
-        status = "failed"
-        try:
-            self._service = self._start_service()
-            with stop.recorded_by(lambda forced: self.note("end", status=forced)):
+        status: str | None = None  # until the work is over; the tracker may then take long to upload it
+        with stop.recorded_by(lambda forced: self.note("end", status=status or forced)):
+            try:
+                self._service = self._start_service()
                 yield
-            assert self.result is not None
-            status = "pruned" if self.result.pruned else "finished"
-        except SIGTERMException as end:
-            status = "stopped"
-            raise SystemExit(TERMINATED) from end
-        except (KeyboardInterrupt, SystemExit) as end:  # Lightning turns Ctrl-C into an exit with 1
-            status = "stopped"
-            raise SystemExit(INTERRUPTED) from end
-        finally:
-            self._close(status)
+                assert self.result is not None
+                status = "pruned" if self.result.pruned else "finished"
+            except SIGTERMException as end:
+                status = "stopped"
+                raise SystemExit(TERMINATED) from end
+            except (KeyboardInterrupt, SystemExit) as end:  # Lightning turns Ctrl-C into an exit with 1
+                status = "stopped"
+                raise SystemExit(INTERRUPTED) from end
+            except BaseException:
+                status = "failed"
+                raise
+            finally:
+                self._close(status or "failed")
 
     def note(self, event: str, **fields: Any) -> None:
         """Append an event to the ledger, on the main process only."""

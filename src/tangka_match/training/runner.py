@@ -34,8 +34,8 @@ from tangka_match.training.plan import (
     length_warnings,
     planned_length,
 )
-from tangka_match.training.process import environment_variable, explained_out_of_memory, keep_freed_memory
-from tangka_match.training.processes import check_main_port, connect
+from tangka_match.training.process_launcher import check_main_port, connect
+from tangka_match.training.process_state import environment_variable, explained_out_of_memory, keep_freed_memory
 from tangka_match.training.recorder import Recorder, count_parameters
 from tangka_match.training.result import HeldOutResult, RunResult
 from tangka_match.training.stopping import StopRequest

@@ -1,8 +1,8 @@
 """Stopping a run by SIGTERM: at a batch that all of its processes agree on, within 30 seconds.
 
 Lightning's handler communicates with the other processes while these communicate about something else, and the run
-hangs (Lightning issue 20825). Here the handler only takes a note. During training the processes exchange their notes
-between batches; outside of it a process needs no other one and stops at once.
+hangs (Lightning issue 20825). Here the handler only records the signal. During training the processes exchange between
+batches whether they received it; outside of training a process needs no other one and stops at once.
 """
 
 import logging
@@ -25,7 +25,7 @@ TERMINATED = 128 + signal.SIGTERM
 GRACE_SECONDS = 25.0
 """From SIGTERM to the forced end of the process: Slurm and torchrun kill after 30 seconds."""
 CONNECTION_SECONDS = 5.0
-"""The same while the process waits for the others to start: nothing has been done yet."""
+"""From SIGTERM to the forced end while the processes still connect: nothing has been done yet."""
 VALIDATION_SECONDS = 10.0
 """From SIGTERM to the end of a validation that has not finished; ``last.ckpt`` is written after a validation."""
 CHILD_SECONDS = 10.0
@@ -96,7 +96,7 @@ class StopRequest:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Only take a note of SIGTERM within the block, where all processes stop together by `agree`.
+        """Only record SIGTERM within the block, where all processes stop together by `agree`.
 
         After an error the processes that this one has started are ended.
 
@@ -119,7 +119,7 @@ class StopRequest:
         self._children = children
 
     def agree(self, maximum: Callable[[list[float]], list[float]], *, now: bool = False) -> None:
-        """Exchange the notes of all processes, every n calls, so that about ``AGREEMENT_SECONDS`` pass between two.
+        """Exchange whether any process received SIGTERM, every n calls: about ``AGREEMENT_SECONDS`` apart.
 
         Args:
             maximum: Takes the maximum of each value over all processes.

@@ -1,6 +1,5 @@
 """A run on W&B: started with the id of the run, given its best checkpoint, and finished with its exit code."""
 
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,11 +11,12 @@ from pytorch_lightning.loggers import WandbLogger
 
 from tangka_match.data.layout import find_thumbnail
 from tangka_match.data.split import Split
-from tangka_match.errors import ConfigError
+from tangka_match.errors import ConfigError, DataFormatError
 from tangka_match.metric_names import HIGHER_IS_BETTER, RANK_STATISTICS, VAL_PREFIX
 from tangka_match.records.run_folder import RunFolder
+from tangka_match.records.saved_files import read_mapping
 from tangka_match.retrieval.answers import Example, Examples
-from tangka_match.training.process import environment_variable
+from tangka_match.training.process_state import environment_variable
 from tangka_match.training.settings import LoggerSettings
 from tangka_match.training.wandb_environment import Mode, mode_of, name_or, project_of, tags_of
 
@@ -206,13 +206,13 @@ def keep_best(service: WandbLogger, folder: RunFolder, examples: Examples, val: 
         # Artifacts are staged in the run folder and not in the user's home, so that a copied run folder can be synced.
         with environment_variable(DATA_VARIABLE, str((folder.path / "wandb").absolute())):
             run.log(examples_tables(examples, val))
-            metadata = json.loads((folder.path / "result.json").read_text("utf-8"))
+            metadata = read_mapping(folder.path / "result.json")
             artifact = wandb.Artifact(f"model-{folder.run_id}", "model", metadata=metadata)
             # Without `immutable` and `skip_cache` W&B copies the weights twice.
             file = _link(folder) if run.offline else folder.best
             artifact.add_file(str(file), name="best.ckpt", policy="immutable", skip_cache=True)
             run.log_artifact(artifact, aliases=["best"])
-    except (OSError, ValueError, wandb.Error) as error:
+    except (OSError, ValueError, DataFormatError, wandb.Error) as error:
         logger.warning("cannot log the best checkpoint and the examples to W&B: %s: %s", type(error).__name__, error)
 
 

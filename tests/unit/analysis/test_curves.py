@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tangka_match.analysis.curves import MAX_POINTS, MIN_POINTS, PAGE_POINTS, PANELS, draw_curves, read_curves, thin
+from tangka_match.analysis.curves import MAX_POINTS, MIN_POINTS, PAGE_POINTS, PANELS, draw_curves, thin, thin_curves
+from tangka_match.records.curves import metric_curves
 
 
 def events(count, names=("train/loss",)):
@@ -15,13 +16,13 @@ def events(count, names=("train/loss",)):
 
 
 def test_short_curve_keeps_every_point():
-    (steps, values) = read_curves(events(3), 1)["train/loss"]
+    (steps, values) = thin_curves(metric_curves(events(3)), 1)["train/loss"]
     assert (steps.tolist(), values.tolist()) == ([1, 2, 3], [0.0, 1.0, 2.0])
 
 
 def test_non_finite_values_are_left_out():
     found = [{"event": "metrics", "step": n, "values": {"a": v}} for n, v in enumerate([1.0, math.nan, math.inf, 2.0])]
-    assert read_curves([{"event": "start"}, *found], 1)["a"][0].tolist() == [1, 4]
+    assert thin_curves(metric_curves([{"event": "start"}, *found], finite_only=True), 1)["a"][0].tolist() == [1, 4]
 
 
 def test_thin_keeps_spikes_and_both_ends():
@@ -36,7 +37,7 @@ def test_thin_keeps_spikes_and_both_ends():
 
 @pytest.mark.parametrize(("runs", "names", "most"), [(1, 1, MAX_POINTS), (500, 10, 70), (5_000, 10, MIN_POINTS)])
 def test_curves_have_fewer_points_on_a_page_of_many_runs(runs, names, most):
-    curves = read_curves(events(2_000, [f"m{n}" for n in range(names)]), runs)
+    curves = thin_curves(metric_curves(events(2_000, [f"m{n}" for n in range(names)])), runs)
     assert all(most * 0.8 < len(steps) <= most for steps, _ in curves.values())
     assert most == MIN_POINTS or runs * names * most <= PAGE_POINTS
 

@@ -96,7 +96,7 @@ def test_folder_with_other_files_is_refused_and_not_changed(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"settings": 3}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"settings": 3}', "[" * 100_000])
 def test_damaged_readme_is_refused(root, content):
     (root / "README.json").write_text(content)
     with pytest.raises(DataFormatError, match=r"README\.json"):

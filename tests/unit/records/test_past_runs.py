@@ -29,6 +29,7 @@ def write_run(runs, run_id="20260101-000000-{}-aaaa", *, status="finished", conf
     }
     events = [first, *({"event": "metrics", "time": 0, "step": n, "epoch": 0, "values": {}} for n in range(300))]
     events += [{"event": "end", "time": 0, "status": status}] if status else []
+    (folder / "result.json").write_text('{"val_metrics": {"mean_r1": 3.5}}')
     (folder / "ledger.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     return folder
 
@@ -88,6 +89,26 @@ def test_run_with_damaged_config_is_not_found(tmp_path, text):
 def test_run_with_damaged_ledger_is_not_found(tmp_path, text):
     (write_run(tmp_path) / "ledger.jsonl").write_text(text)
     assert found(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"val_metrics": 3}', "[" * 100_000])
+def test_finished_run_with_damaged_result_is_not_found(tmp_path, caplog, text):
+    (write_run(tmp_path) / "result.json").write_text(text)
+    assert found(tmp_path) == []
+    assert "result.json: damaged or missing: this run is not reused" in caplog.text
+
+
+def test_finished_run_that_can_write_its_outputs_again_is_incomplete(tmp_path):
+    config = CONFIG | {"paths": {"checkpoints": str(tmp_path / "checkpoints")}}
+    folder = write_run(tmp_path / "runs", config=config)
+    checkpoints = tmp_path / "checkpoints" / "small" / folder.name
+    checkpoints.mkdir(parents=True)
+    for path in (checkpoints / "last.ckpt", checkpoints / "meta.json", folder / "ranks.csv", folder / "curves.png"):
+        path.touch()
+    assert found(tmp_path / "runs", config=config) == [("aaaa", "finished")]
+    (folder / "result.json").write_text("{")
+    (run,) = find_runs(tmp_path / "runs", config, "f", CODE)
+    assert (run.status, run.can_go_on()) == ("incomplete", True)
 
 
 def test_only_unfinished_and_unlocked_runs_can_be_resumed(tmp_path):

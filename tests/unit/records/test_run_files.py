@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from helpers.held_lock import held_lock
@@ -66,6 +69,15 @@ def test_damaged_file_is_reported_and_the_rest_is_read(tmp_path, name, content, 
     assert found.startswith(problem)
     assert len(files.history.clock.steps) > 10
     assert not (tmp_path / "pwned").exists()
+
+
+def test_brackets_on_many_short_lines_do_not_overflow_the_stack(tmp_path):
+    (tmp_path / "config.yaml").write_text("[\n" * 300_000)
+    code = "import pathlib, tangka_match.records.saved_files as s; s.read_mapping(pathlib.Path('config.yaml'))"
+    # A process of its own: without the check, it dies by a segmentation fault.
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "DataFormatError: config.yaml: more than 50 levels" in ended.stderr
 
 
 def test_run_that_has_just_started_has_no_problems(tmp_path):

@@ -48,7 +48,7 @@ def test_set_without_record_has_no_encoder(extracted):
     assert PictureEncoder.of(split) is None
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"encoder": "x", "grid": 2}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", "[" * 100_000, '{"encoder": "x", "grid": 2}'])
 def test_damaged_record_is_named(extracted, content):
     split, _ = extracted
     (split.captions_path.parent / "encoder.json").write_text(content)

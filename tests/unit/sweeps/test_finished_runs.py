@@ -15,12 +15,12 @@ def runs(tmp_path):
     for number in (0, 1):
         manifest.write("job", job=number, overrides=[f"data.fold={number}"])
         manifest.write("start", job=number)
-    manifest.write("end", job=0, status="finished", runs=["run-a", "run-b"])
+    manifest.write("end", job=0, status="finished", metrics={}, runs=["run-a", "run-b"])
     return tmp_path
 
 
 def end_second(runs, status):
-    SweepFolder(runs / "sweeps" / "mine").manifest.write("end", job=1, status=status, runs=["run-c"])
+    SweepFolder(runs / "sweeps" / "mine").manifest.write("end", job=1, status=status, metrics={}, runs=["run-c"])
 
 
 def test_runs_of_all_jobs_by_id_or_folder(runs):
@@ -28,6 +28,15 @@ def test_runs_of_all_jobs_by_id_or_folder(runs):
     expected = [runs / name for name in ("run-a", "run-b", "run-c")]
     assert sweep_runs("folds", "mine", runs) == expected
     assert sweep_runs("folds", str(runs / "sweeps" / "mine"), runs / "elsewhere") == expected
+
+
+def test_damaged_line_of_the_manifest_is_named(runs, caplog):
+    end_second(runs, "finished")
+    manifest = runs / "sweeps" / "mine" / "manifest.jsonl"
+    with manifest.open("a") as file:
+        file.write('{"event": "end", "job": 1}\n')
+    assert len(sweep_runs("folds", "mine", runs)) == 3
+    assert f"1 unreadable line skipped: {manifest}" in caplog.text
 
 
 @pytest.mark.parametrize("status", [None, "failed"])

@@ -16,7 +16,11 @@ def manifest(tmp_path):
 
 def test_status_goes_from_waiting_to_finished(manifest):
     seen = []
-    for event, fields in (("job", {"overrides": ["seed=1"]}), ("start", {}), ("end", {"status": "finished"})):
+    for event, fields in (
+        ("job", {"overrides": ["seed=1"]}),
+        ("start", {}),
+        ("end", {"status": "finished", "metrics": {}}),
+    ):
         manifest.write(event, job=3, **fields)
         seen.append(manifest.read().jobs[3].status)
     assert seen == ["waiting", "running", "finished"]
@@ -39,23 +43,31 @@ def test_retried_job_is_running_until_it_ends(manifest):
         b"\xff\xfe\x00",
         b"[1, 2]",
         b'{"event": "end", "job": 1}',
+        b'{"event": "end", "time": 1, "job": 1, "status": "finished", "runs": ["a"]}',
+        b'{"event": "end", "time": 1, "job": 1, "status": "unheard of", "metrics": {}}',
+        b'{"event": "end", "time": 1, "job": 1, "status": "pruned", "metrics": {}, "reports": {"last": 1.0}}',
         b'{"job": 1}',
         b'{"event": "job", "job": 1, "overrides": 5}',
     ],
 )
 def test_damaged_line_is_skipped_and_counted(manifest, damage):
-    manifest.write("end", job=0, status="finished")
+    manifest.write("end", job=0, status="finished", metrics={})
     with manifest.path.open("ab") as file:
         file.write(damage)  # without a newline, as a kill leaves it
-    manifest.write("end", job=2, status="pruned")
+    manifest.write("end", job=2, status="pruned", metrics={})
     content = manifest.read()
     assert content.corrupt == 1
+    assert content.damage() == [f"1 unreadable line skipped: {manifest.path}"]
     assert {number: job.status for number, job in content.jobs.items()} == {0: "finished", 2: "pruned"}
 
 
 def test_concurrent_writers_lose_no_event(manifest):
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda n: manifest.write("end", job=n, status="finished", text="x" * 5000), range(100)))
+        list(
+            threads.map(
+                lambda n: manifest.write("end", job=n, status="finished", metrics={}, text="x" * 5000), range(100)
+            )
+        )
     content = manifest.read()
     assert (len(content.jobs), content.corrupt) == (100, 0)
 

@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from tangka_match.errors import TrainingError
 from tangka_match.sweeps.gpus import GpuSlots
-from tangka_match.sweeps.pool import ProcessPool, last_error
+from tangka_match.sweeps.pool import LocalPool, ProcessPool, last_error
 
 SHOW = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ.get('CUDA_VISIBLE_DEVICES'))"
 SLEEP = "import sys, time; print('up', flush=True); time.sleep(99)"
@@ -107,3 +108,19 @@ def test_last_error_of_a_process(tmp_path, text, error):
     output = tmp_path / "output.log"
     output.write_text("ValueError: of an earlier try\n" + text)
     assert last_error(output, 30) == error
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"), [(1, "ValueError: the last error that was printed"), (-signal.SIGKILL, "exit code -9")]
+)
+def test_killed_job_is_not_explained_by_what_it_printed_before(tmp_path, monkeypatch, code, cause):
+    def run(self, words, output):
+        output.parent.mkdir(parents=True)
+        output.write_text("ValueError: the last error that was printed\n")
+        return code
+
+    monkeypatch.setattr(ProcessPool, "run", run)
+    config = OmegaConf.create({"trainer": {"accelerator": "cpu"}, "hydra": {"overrides": {"hydra": []}}})
+    pool = LocalPool(config, processes=1, gpus=None, trials_per_gpu=1)
+    (ended,) = pool.run_all([[f"sweep.folder='{tmp_path}'", "sweep.job=0"]])
+    assert str(ended._return_value) == cause

@@ -25,7 +25,10 @@ def test_journal_reads_lines_appended_by_other_processes(path):
     assert list(JournalFile(path).read_logs(0)) == [{"op_code": 1}, {"op_code": 2}, {"op_code": 3}]
 
 
-@pytest.mark.parametrize("damage", [b'{"op_code": 4', b"\xff\xfe", b"[]", b"{}"])
+OVERSIZED = b'{"op_code": 4, "name": "' + 300_000 * b"x" + b'"}'
+
+
+@pytest.mark.parametrize("damage", [b'{"op_code": 4', b"\xff\xfe", b"[]", b"{}", b'{"op_code": "4"}', OVERSIZED])
 def test_damaged_journal_line_is_skipped_and_counted_once(path, damage):
     journal = JournalFile(path)
     journal.append_logs([{"op_code": 1}])
@@ -149,6 +152,17 @@ def test_ended_trial_missing_in_optuna_is_told_and_not_stale(opened):
     assert study.reap_stale_trials() == []
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
     assert sweep.folder.manifest.read().jobs[0].status == "finished"
+
+
+def test_ended_trial_without_its_objective_is_told_as_failed(opened):
+    sweep, study = opened(n_trials=2)
+    trial = study.ask()
+    sweep.folder.manifest.write("job", job=0, overrides=trial.overrides, params=trial.params)
+    sweep.folder.manifest.write("end", job=0, status="finished", runs=["r"], metrics={"other": 1.0})
+    study.close()
+    sweep, study = opened(n_trials=2)
+    assert study.reap_stale_trials() == []
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL]
 
 
 def test_trials_of_a_running_process_are_not_stale(opened):
@@ -303,7 +317,8 @@ def test_report_of_a_removed_stale_trial_is_ignored(opened):
     assert report(sweep, trial, [1.0]) == [False]
 
 
-def test_journal_with_lost_line_is_rebuilt_from_the_manifest(opened):
+@pytest.mark.parametrize("damage", [b"\x00\x00 damaged\n", b'{"op_code": 4, "worker_id": "w"}\n', b'{"op_code": 99}\n'])
+def test_journal_with_lost_line_is_rebuilt_from_the_manifest(opened, damage):
     sweep, study = opened(n_trials=6)
     finish(sweep, study, study.ask(), reports={"0": 1.0})
     do(sweep, study, 2)
@@ -315,7 +330,7 @@ def test_journal_with_lost_line_is_rebuilt_from_the_manifest(opened):
     sweep.lock.close()
     lines = sweep.folder.journal.read_bytes().splitlines(keepends=True)
     (created,) = [n for n, line in enumerate(lines) if b'"op_code":4' in line][1:2]  # of trial 1
-    lines[created] = b"\x00\x00 damaged\n"
+    lines[created] = damage
     sweep.folder.journal.write_bytes(b"".join(lines))
     sweep, study = opened(n_trials=6)
     assert [(trial.number, trial.params, trial.state, trial.value) for trial in study.trials] == before

@@ -15,7 +15,7 @@ from tangka_match.records.past_runs import find_runs
 from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder
 from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
 from tangka_match.training import continuation, runner
-from tangka_match.training.continuation import lr_ratio, read_parent
+from tangka_match.training.continuation import keeps_length, lr_ratio, read_parent
 from tangka_match.training.optimisation import warmup_cosine
 from tangka_match.training.runner import train
 
@@ -54,7 +54,7 @@ def test_continuation_is_a_new_run_from_the_last_step(tmp_path, caplog):
     assert read_checkpoint(result.folder.last)[METADATA_KEY]["run_id"] == result.folder.run_id
     assert {path: path.read_bytes() for path in parent.checkpoints.iterdir()} == before
     assert "at step 6 of 12: the learning-rate schedule is that of the longer run" in caplog.text
-    assert "the rate goes from 0 to 0.5 of its peak" in caplog.text
+    assert "the rate goes on at 0.5 of its peak" in caplog.text
 
 
 def test_learning_rate_follows_the_longer_schedule(tmp_path):
@@ -136,6 +136,21 @@ def test_exception_schedule_whose_state_holds_the_length(tmp_path):
     with pytest.raises(ConfigError, match=r"schedule OneCycleLR holds the length .* \(init_from=.*last\.ckpt\)"):
         train(plan, parent=parent)
     assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+class HoldsFunction(torch.optim.lr_scheduler.LRScheduler):
+    """Schedule whose state holds a function, another object in each schedule."""
+
+    def __init__(self, optimizer, total_steps):
+        self.rate = lambda step: 1.0
+        super().__init__(optimizer)
+
+    def get_lr(self):
+        return [self.rate(self.last_epoch)]
+
+
+def test_schedule_whose_state_holds_a_function_does_not_keep_the_length(tmp_path):
+    assert not keeps_length(replace(small_plan(tmp_path), scheduler=HoldsFunction), 6, 12)
 
 
 def test_only_the_main_process_takes_the_lock_of_the_parent(tmp_path, monkeypatch):

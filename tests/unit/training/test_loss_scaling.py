@@ -28,7 +28,7 @@ class Overflow(pl.Callback):
 
 
 def fit(root, overflow, *others, resume=None, epochs=1):
-    """Train three steps an epoch on the CPU, where torch's scaler works as on a GPU."""
+    """Train three steps per epoch on the CPU, where torch's scaler works as on a GPU."""
     data, module = small_data(root), small_module(scheduler=partial(warmup_cosine, warmup_steps=0, final_ratio=0.0))
     scaling = LossScaling("cpu", torch.amp.GradScaler("cpu", init_scale=4.0))
     trainer = quiet_trainer(max_epochs=epochs, callbacks=[overflow, *others], plugins=[scaling], precision=None)

@@ -7,23 +7,13 @@ import time
 import pytest
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from helpers.forks import in_fork
 from tangka_match.training import stopping
 from tangka_match.training.stopping import MAX_BATCHES, StopRequest
 
 
 def terminate():
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def in_fork(work):
-    """Call ``work`` in a fork of this process; return its exit code."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def test_signal_outside_of_training_ends_the_run_once():

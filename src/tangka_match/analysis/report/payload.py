@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -56,10 +56,11 @@ class Report:
         return [run for recipe in self.recipes for run in recipe.runs]
 
 
-def report_blocks(report: Report, out: Path) -> dict[str, Any]:
+def report_blocks(report: Report, out: Path) -> dict[str, dict[str, Any] | Callable[[], dict[str, Any]]]:
     """Return the data blocks of the page by element id.
 
-    Curves have one block per metric, so that the page parses only those on display; functions make these blocks.
+    Curves have one block per metric, so that the page parses only those on display. A block of curves is a function
+    that builds it when the page is written, to save memory.
 
     Args:
         report: Content of the page.
@@ -71,7 +72,7 @@ def report_blocks(report: Report, out: Path) -> dict[str, Any]:
     columns = choose_columns(runs, differing)
     names = list(dict.fromkeys(name for run in runs for name in report.curves.get(run.path, {})))
     recipe_of = {run.path: number for number, recipe in enumerate(report.recipes) for run in recipe.runs}
-    blocks: dict[str, Any] = {
+    blocks: dict[str, dict[str, Any] | Callable[[], dict[str, Any]]] = {
         "report": {
             "root": str(report.root),
             "written": report.written,
@@ -93,7 +94,8 @@ def report_blocks(report: Report, out: Path) -> dict[str, Any]:
 def _curve_block(
     of_runs: Mapping[Path, Mapping[str, Curve]], numbers: Mapping[Path, int], name: str
 ) -> dict[str, list[list[float]]]:
-    """Return the curves of one metric by number of the run; as lists, all of them would take 30 MB."""
+    """Return the curves of one metric by number of the run."""
+    # Called when the page is written: as lists, the curves of all metrics would take 30 MB.
     return {str(numbers[path]): _curve(curves[name]) for path, curves in of_runs.items() if name in curves}
 
 

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytorch_lightning as pl
@@ -30,7 +31,7 @@ def connect(trainer: pl.Trainer, stop: StopRequest) -> None:
     signals: Any = _AgreedSignals(trainer, stop)
     trainer._signal_connector = signals
     # It would tell all processes at every batch what rank 0 has received, and wait for the device.
-    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing  # type: ignore[method-assign]
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
     strategy: Any = trainer.strategy
     if isinstance(strategy.launcher, _SubprocessScriptLauncher):
         old = strategy.launcher
@@ -55,8 +56,7 @@ def check_main_port(settings: TrainerSettings) -> None:
     if given is not None and not given.isdecimal():
         raise ConfigError(f"{PORT_VARIABLE}={given!r} must be the number of a port; unset it, or choose a free port")
     port = SLURMEnvironment().main_port if given is None else int(given)
-    family = socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
+    with _open_socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", port))
@@ -66,6 +66,13 @@ def check_main_port(settings: TrainerSettings) -> None:
                 f"because another run has it: set {PORT_VARIABLE} to a free port"
                 + ("" if started_by else ", or unset it, and a free one is chosen")
             ) from error
+
+
+def _open_socket() -> socket.socket:
+    """Open a socket of IPv6, which torch prefers, or of IPv4 if the machine lacks the other."""
+    with suppress(OSError):  # ``socket.has_ipv6`` tells only what Python was built with
+        return socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    return socket.socket(socket.AF_INET, socket.SOCK_STREAM)
 
 
 class _WatchedLauncher(_SubprocessScriptLauncher):
@@ -104,7 +111,3 @@ class _AgreedSignals:
 
     def teardown(self) -> None:
         """Keep the handler of `StopRequest`, too."""
-
-
-def _nothing() -> None:
-    """Do nothing."""

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from tangka_match.errors import TrainingError
-from tangka_match.training.process import explained_out_of_memory, keep_freed_memory
+from tangka_match.training.process_state import explained_out_of_memory, keep_freed_memory
 
 FREED_MEMORY_SCRIPT = """
 import os, sys, torch
-from tangka_match.training.process import keep_freed_memory
+from tangka_match.training.process_state import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 def resident():

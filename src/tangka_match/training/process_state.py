@@ -1,4 +1,8 @@
-"""Process-wide state: environment variables, and the memory allocator of the C library."""
+"""State of the whole process.
+
+`environment_variable` sets a variable for a block, `keep_freed_memory` changes the memory allocator of the C library,
+and `explained_out_of_memory` says what to do when the memory of a GPU runs out.
+"""
 
 import ctypes
 import os

@@ -1,11 +1,12 @@
+import errno
 import socket
 from types import SimpleNamespace
 
 import pytest
 
 from tangka_match.errors import ConfigError
-from tangka_match.training import processes
-from tangka_match.training.processes import check_main_port
+from tangka_match.training import process_launcher
+from tangka_match.training.process_launcher import check_main_port
 
 
 def settings(devices=2, num_nodes=1):
@@ -41,6 +42,18 @@ def test_free_port_is_accepted(monkeypatch):
     check_main_port(settings())
 
 
+def test_port_is_checked_on_a_machine_without_ipv6(monkeypatch, taken):
+    class Ipv4Only(socket.socket):
+        def __init__(self, family=socket.AF_INET, *args):
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+            super().__init__(family, *args)
+
+    monkeypatch.setattr(socket, "socket", Ipv4Only)
+    with pytest.raises(ConfigError, match=f"MASTER_PORT={taken}: "):
+        check_main_port(settings())
+
+
 @pytest.mark.usefixtures("taken")
 def test_single_process_needs_no_port():
     check_main_port(settings(devices=1))
@@ -49,7 +62,7 @@ def test_single_process_needs_no_port():
 @pytest.mark.usefixtures("taken")
 @pytest.mark.parametrize(("name", "value"), [("launcher", "torchrun"), ("is_main_process", False)])
 def test_port_that_this_process_does_not_open_is_not_checked(monkeypatch, name, value):
-    monkeypatch.setattr(processes, name, lambda: value)
+    monkeypatch.setattr(process_launcher, name, lambda: value)
     check_main_port(settings())
 
 
