@@ -9,6 +9,8 @@ from tangka_match.errors import ConfigError
 
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job.chdir")
 """Settings of Hydra that move its output or its working directory."""
+UNCHANGED = {"hydra.run.dir": (".",), "hydra.job.chdir": ("false", "null")}
+"""Values that move nothing: Lightning gives ``hydra.run.dir="."`` to the processes that it starts."""
 UNUSED_FOLDER = (
     "Hydra's folders are not used. A run is written to paths.runs and paths.checkpoints, a sweep to "
     "<paths.runs>/sweeps/<sweep.name>, other commands write to out, and relative paths begin at the folder in which "
@@ -72,7 +74,7 @@ def checked_words(words: Sequence[str]) -> list[str]:
 
 def _moves_a_folder(override: str) -> bool:
     name, _, value = override.lstrip("+~").partition("=")
-    return name in FOLDERS and not (name == "hydra.job.chdir" and value.lower() in ("false", "null"))
+    return name in FOLDERS and value.strip("'\"").lower() not in UNCHANGED.get(name, ())
 
 
 def check_folders(hydra: DictConfig, sweep_root: str | None = None) -> None:

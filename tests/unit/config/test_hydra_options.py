@@ -17,6 +17,7 @@ from tangka_match.errors import ConfigError
         (["--help", "hydra.run.dir=x"], ["--help", "hydra.run.dir=x"]),
         (["hydra.job.chdir=false", "seed=1"], ["hydra.job.chdir=false", "seed=1"]),
         (["-sc", "install=bash"], ["-sc", "install=bash"]),
+        (['hydra.run.dir="."', "hydra.job.name=x"], ['hydra.run.dir="."', "hydra.job.name=x"]),
     ],
 )
 def test_options_come_first(words, expected):
