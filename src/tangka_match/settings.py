@@ -18,9 +18,10 @@ Example:
     Example(runs=['20260101'], seeds=[0, 1, 2])
 """
 
+import json
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
 
 
 class Settings(BaseModel):
@@ -28,15 +29,15 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    @model_validator(mode="before")
+    @field_validator("*", mode="before")
     @classmethod
-    def _are_no_booleans(cls, values: Any) -> Any:
+    def _is_no_boolean(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse what pydantic would convert to 1 and 0."""
-        for name, field in cls.model_fields.items() if isinstance(values, dict) else ():
-            types = _types_in(field.annotation)
-            if not {bool, Any} & types and {int, float} & types and _holds_boolean(values.get(name)):
-                raise ValueError(f"{name}={str(values[name]).lower()}: a boolean is not a number")
-        return values
+        types = _types_in(cls.model_fields[str(info.field_name)].annotation)
+        if not {bool, Any} & types and {int, float} & types and _holds_boolean(value):
+            says = "is a boolean, not a number" if isinstance(value, bool) else "holds a boolean, not only numbers"
+            raise ValueError(f"{json.dumps(value, ensure_ascii=False, default=str)} {says}")
+        return value
 
 
 def _types_in(annotation: Any) -> set[Any]:
