@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from tangka_match.errors import TrainingError
 from tangka_match.sweeps.gpus import GpuSlots
-from tangka_match.sweeps.pool import ProcessPool, last_error
+from tangka_match.sweeps.pool import LocalPool, ProcessPool, last_error
 
 SHOW = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ.get('CUDA_VISIBLE_DEVICES'))"
 SLEEP = "import sys, time; print('up', flush=True); time.sleep(99)"
@@ -70,6 +71,19 @@ def test_end_all_ends_a_job_that_waits_for_the_gpu_of_another_sweep(tmp_path):
     thread.join(10)
     assert ends == ["stopped"]
     held.file.close()
+
+
+def test_jobs_get_the_config_of_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train", "-m", "-cp", "mine", "seed=1,2", "--config-name", "other"])
+    started = []
+    monkeypatch.setattr(ProcessPool, "run", lambda self, words, output: started.append(words) or 0)
+    log = tmp_path / "jobs" / "0" / "output.log"
+    log.parent.mkdir(parents=True)
+    log.touch()
+    config = OmegaConf.create({"trainer": {"accelerator": "cpu"}, "hydra": {"overrides": {"hydra": []}}})
+    pool = LocalPool(config, processes=1, gpus=None, trials_per_gpu=1)
+    pool.run_all([["sweep.job=0", f"sweep.folder={tmp_path}"]])
+    assert started[0][:4] == ["-m", "tangka_match.train", "--config-path=mine", "--config-name=other"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals the death of a parent process")
