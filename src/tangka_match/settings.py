@@ -18,10 +18,10 @@ Example:
     Example(runs=['20260101'], seeds=[0, 1, 2])
 """
 
-import json
+from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
 
 
 class Settings(BaseModel):
@@ -29,15 +29,28 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    @field_validator("*", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _is_no_boolean(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse what pydantic would convert to 1 and 0."""
-        types = _types_in(cls.model_fields[str(info.field_name)].annotation)
-        if not {bool, Any} & types and {int, float} & types and _holds_boolean(value):
-            says = "is a boolean, not a number" if isinstance(value, bool) else "holds a boolean, not only numbers"
-            raise ValueError(f"{json.dumps(value, ensure_ascii=False, default=str)} {says}")
-        return value
+    def _mark_booleans(cls, values: Any) -> Any:
+        """Keep pydantic from converting a boolean to 1 or 0: its field refuses the mark, as it refuses text."""
+        if not isinstance(values, dict):
+            return values
+        marked = dict(values)
+        for name in cls.model_fields.keys() & values.keys():
+            types = _types_in(cls.model_fields[name].annotation)
+            if not {bool, Any} & types and {int, float} & types:
+                marked[name] = _marked(values[name])
+        return marked
+
+
+@dataclass(frozen=True)
+class _Boolean:
+    """Boolean where numbers are expected; shown as in YAML."""
+
+    value: bool
+
+    def __repr__(self) -> str:
+        return str(self.value).lower()
 
 
 def _types_in(annotation: Any) -> set[Any]:
@@ -50,9 +63,17 @@ def _types_in(annotation: Any) -> set[Any]:
     return {annotation} if not parts else {name for part in parts for name in _types_in(part)}
 
 
-def _holds_boolean(value: Any) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return isinstance(value, bool) or any(map(_holds_boolean, inner))
+def _marked(value: Any) -> Any:
+    """Return a value with its booleans marked.
+
+    >>> _marked({"sizes": [1, False]})
+    {'sizes': [1, false]}
+    """
+    if isinstance(value, dict):
+        return {key: _marked(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_marked, value))
+    return _Boolean(value) if isinstance(value, bool) else value
 
 
 def _as_text(value: Any) -> Any:

@@ -33,7 +33,7 @@ FAULTS = [
     ("training.monitor=val/r1", r"training\.monitor: 'val/r1' is not a metric .*; allowed: val/mean_r1, val/rsum, "),
     ("+callbacks.early_stopping.foo=1", r"callbacks\.early_stopping\.foo: .*EarlyStopping takes no such argument"),
     ("+callbacks.mine._target_=torch.None", r"callbacks\.mine\._target_='torch\.None': there is no such class"),
-    ("trainer.max_epochs=true", r"trainer\.max_epochs: true is a boolean, not a number"),
+    ("trainer.max_epochs=true", r"trainer\.max_epochs=true: Input should be a valid integer"),
     ("seed=1.0", r"seed=1\.0: Input should be a valid integer"),
     ("seed='1'", r"seed='1': Input should be a valid integer"),
     ("+callbacks.mine=1", r"callbacks\.mine=1: give the callback's class as callbacks\.mine\._target_="),
