@@ -18,6 +18,7 @@ Example:
     Example(runs=['20260101'], seeds=[0, 1, 2])
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
@@ -30,13 +31,26 @@ class Settings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _are_no_booleans(cls, values: Any) -> Any:
-        """Refuse what pydantic would convert to 1 and 0."""
-        for name, field in cls.model_fields.items() if isinstance(values, dict) else ():
-            types = _types_in(field.annotation)
-            if not {bool, Any} & types and {int, float} & types and _holds_boolean(values.get(name)):
-                raise ValueError(f"{name}={str(values[name]).lower()}: a boolean is not a number")
-        return values
+    def _mark_booleans(cls, values: Any) -> Any:
+        """Keep pydantic from converting a boolean to 1 or 0: its field refuses the mark, as it refuses text."""
+        if not isinstance(values, dict):
+            return values
+        marked = dict(values)
+        for name in cls.model_fields.keys() & values.keys():
+            types = _types_in(cls.model_fields[name].annotation)
+            if not {bool, Any} & types and {int, float} & types:
+                marked[name] = _marked(values[name])
+        return marked
+
+
+@dataclass(frozen=True)
+class _Boolean:
+    """Boolean where numbers are expected; shown as in YAML."""
+
+    value: bool
+
+    def __repr__(self) -> str:
+        return str(self.value).lower()
 
 
 def _types_in(annotation: Any) -> set[Any]:
@@ -49,9 +63,17 @@ def _types_in(annotation: Any) -> set[Any]:
     return {annotation} if not parts else {name for part in parts for name in _types_in(part)}
 
 
-def _holds_boolean(value: Any) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return isinstance(value, bool) or any(map(_holds_boolean, inner))
+def _marked(value: Any) -> Any:
+    """Return a value with its booleans marked.
+
+    >>> _marked({"sizes": [1, False]})
+    {'sizes': [1, false]}
+    """
+    if isinstance(value, dict):
+        return {key: _marked(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_marked, value))
+    return _Boolean(value) if isinstance(value, bool) else value
 
 
 def _as_text(value: Any) -> Any:

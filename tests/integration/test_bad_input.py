@@ -192,7 +192,10 @@ SETTING_FAULTS = [
     (("+data.batch_szie=4",), r"data\.batch_szie: .* takes no such argument\. Did you mean batch_size"),
     (("+trainer.max_epoch=4",), r"trainer\.max_epoch: there is no such setting\. Did you mean max_epochs"),
     (("+lerning_rate=4",), r"lerning_rate: there is no such setting"),
-    (("model=vsee",), r"model=vsee: there is no conf/model/vsee\.yaml\. Did you mean vse\? Allowed: bert_vse, cca"),
+    (
+        ("model=vsee",),
+        r"model=vsee: there is no conf/model/vsee\.yaml\. Did you mean vse\? Allowed: bert_vse, bert_vse_inf",
+    ),
     (("optimizer.lr=abc",), r"optimizer\.lr='abc': torch\.optim\.AdamW takes float"),
     (("optimizer.lr=-1",), r"optimizer: torch\.optim\.AdamW refuses .*'lr': -1.*Invalid learning rate: -1"),
     (("loss.margin=-2",), r"loss: margin=-2 is outside \[0, inf\]"),
@@ -237,7 +240,7 @@ def test_exception_gpu_requested_without_a_gpu(root, tmp_path):
 def test_exception_wandb_online_without_login(root, tmp_path):
     logged_out = {"HOME": str(tmp_path), "WANDB_API_KEY": "", "NETRC": str(tmp_path / "none")}
     done = run_cli_subprocess(*SMALL, *places(tmp_path), "logger=wandb_online", env=logged_out, cwd=tmp_path)
-    assert_one_message(done, r"W&B did not start \(No API key .*run `wandb login` .* or use logger=wandb,")
+    assert_one_message(done, r"W&B did not start \(online: No API key .*`wandb login` .* set logger\.offline=true,")
 
 
 def test_malicious_vocabulary_is_not_run(root, tmp_path):

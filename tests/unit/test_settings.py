@@ -48,8 +48,17 @@ def test_ascending_sorts_and_refuses_repeated_values():
         build(seeds=[1, 1])
 
 
-@pytest.mark.parametrize("values", [{"size": True}, {"sizes": [1, False]}, {"share": True}, {"size": 1, "flag": 1.5}])
-def test_exception_booleans_are_not_numbers(values):
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"size": True}, r"(?s)1 validation error.*\nsize\n.*valid integer .*input_value=true"),
+        ({"sizes": [1, False]}, r"\nsizes\.1\n.*valid integer .*input_value=false"),
+        ({"share": True}, r"\nshare\n.*valid number .*input_value=true"),
+        ({"size": 1, "flag": 1.5}, r"\nflag\.bool\n"),
+        ({"size": True, "share": "a", "more": 1}, r"(?s)3 validation errors.*\nsize\n.*\nshare\n.*\nmore\n"),
+    ],
+)
+def test_exception_booleans_are_not_numbers(values, message):
     class Example(Settings):
         size: Annotated[int, Field(ge=0)] | None = None
         sizes: list[int] = Field(default_factory=list)
@@ -57,5 +66,5 @@ def test_exception_booleans_are_not_numbers(values):
         flag: bool | int = False
 
     assert Example(flag=True, size=1).flag is True
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError, match=message):
         Example(**values)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from tangka_match.config.explain import nearest
 from tangka_match.errors import ConfigError
@@ -41,7 +41,7 @@ def argument_faults(name: str, node: dict[str, Any], filled_later: set[str]) -> 
     target = node.get("_target_", "")
     try:
         callable_ = locate(target)
-        parameters = _parameters(callable_)
+        known = parameters(callable_)
     except ConfigError as error:
         return [f"{name}._target_={target!r}: {error}"]
     faults = [
@@ -50,18 +50,18 @@ def argument_faults(name: str, node: dict[str, Any], filled_later: set[str]) -> 
         if key in node and not fits(node[key])
     ]
     given = {key: value for key, value in node.items() if not key.startswith("_")}
-    settable = [key for key in parameters if key not in filled_later]
+    settable = [key for key in known if key not in filled_later]
     faults += [
         f"{name}.{key}: {target} takes no such argument.{nearest(key, settable)}"
-        for key in sorted(set(given) - set(parameters))
+        for key in sorted(set(given) - set(known))
     ]
     faults += [
         f"{name}.{key}: {target} needs it, and it is not set"
         for key in settable
-        if parameters[key].default is inspect.Parameter.empty and key not in given
+        if known[key].default is inspect.Parameter.empty and key not in given
     ]
     types = _types(callable_)
-    for key in parameters:
+    for key in known:
         value = given.get(key)
         if isinstance(value, dict) and "_target_" in value:
             faults += argument_faults(f"{name}.{key}", value, set())
@@ -139,7 +139,12 @@ def accepts(callable_: Callable[..., Any], name: str, value: Any) -> bool:
     return name not in types or _fits(value, types[name])
 
 
-def _parameters(callable_: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+def parameters(callable_: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a class or function by name.
+
+    Raises:
+        ConfigError: If Python cannot tell them, as of ``builtins.dict``.
+    """
     try:
         return inspect.signature(callable_).parameters
     except (TypeError, ValueError) as error:
@@ -148,7 +153,10 @@ def _parameters(callable_: Callable[..., Any]) -> Mapping[str, inspect.Parameter
 
 def _types(callable_: Callable[..., Any]) -> dict[str, Any]:
     source = callable_.__init__ if inspect.isclass(callable_) else callable_
-    return typing.get_type_hints(source)
+    try:
+        return typing.get_type_hints(source)
+    except (AttributeError, NameError, SyntaxError, TypeError):  # imported for type checkers only, or no function
+        return {}
 
 
 def _fits(value: Any, expected: Any) -> bool:
@@ -157,6 +165,8 @@ def _fits(value: Any, expected: Any) -> bool:
         TypeAdapter(expected, config=ANY_TYPE).validate_json(json.dumps(value), strict=True)
     except ValidationError:
         return False
+    except PydanticUserError:  # a type that pydantic cannot check
+        return True
     return True
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
-from tangka_match.config.arguments import accepts, argument_faults, locate, with_registered_names
+from tangka_match.config.arguments import accepts, argument_faults, locate, parameters, with_registered_names
 from tangka_match.config.explain import describe_fault, nearest, raise_faults
 from tangka_match.errors import ConfigError
 from tangka_match.records.setting_names import NON_RUN_KEYS, with_current_targets
@@ -115,11 +115,10 @@ def _null_arguments(node: dict[str, Any]) -> set[str]:
         return set()
     try:
         target = locate(node.get("_target_", ""))
+        known = parameters(target)
     except ConfigError:
         return set()
-    required = {
-        name for name, p in inspect.signature(target).parameters.items() if p.default is inspect.Parameter.empty
-    }
+    required = {name for name, parameter in known.items() if parameter.default is inspect.Parameter.empty}
     return {name for name in required & set(node) if node[name] is None and not accepts(target, name, None)}
 
 

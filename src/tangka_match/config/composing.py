@@ -1,5 +1,6 @@
 """Overrides that Hydra refuses with a bare Python error, or with the wrong one."""
 
+import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from hydra.errors import HydraException
 from tangka_match.config.conf_folder import group_options
 from tangka_match.errors import ConfigError
 
-PACKAGES = tuple(str(Path(package.__path__[0])) for package in (hydra, omegaconf))
+PACKAGES = tuple(f"{package.__path__[0]}{os.sep}" for package in (hydra, omegaconf))
 BARE_ERRORS = (AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What Hydra and OmegaConf raise where an override does not fit the config that it is applied to."""
 

@@ -9,11 +9,14 @@ from tangka_match.errors import ConfigError
 
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job.chdir")
 """Settings of Hydra that move its output or its working directory."""
+UNCHANGED = {"hydra.run.dir": (".",), "hydra.job.chdir": ("false", "null")}
+"""Values that move nothing: Lightning gives ``hydra.run.dir="."`` to the processes that it starts."""
 UNUSED_FOLDER = (
     "Hydra's folders are not used. A run is written to paths.runs and paths.checkpoints, a sweep to "
     "<paths.runs>/sweeps/<sweep.name>, other commands write to out, and relative paths begin at the folder in which "
     "the command starts: remove it, and set paths.runs, paths.checkpoints, sweep.name or out"
 )
+INFO = ("--info", "-i")
 COMPLETIONS = ("install=", "uninstall=", "query=")
 
 
@@ -43,6 +46,11 @@ def checked_words(words: Sequence[str]) -> list[str]:
         "--shell-completion": given.shell_completion,
     }
     chosen = [option for option, is_given in modes.items() if is_given]
+    if given.experimental_rerun is not None:
+        raise ConfigError(
+            f"--experimental-rerun {given.experimental_rerun} reads a pickle, which can run any code, and is not "
+            "supported; repeat a run with the command in environment.json of its run folder"
+        )
     if given.help or given.hydra_help:
         chosen = []
     elif given.resolve and given.cfg is None:
@@ -67,12 +75,35 @@ def checked_words(words: Sequence[str]) -> list[str]:
             left.pop(0)
         else:
             options.append(word)
-    return options if given.hydra_help else [*options, *overrides]
+    return options if given.hydra_help else [*_info_with_value(options, given.info), *overrides]
+
+
+def _info_with_value(options: list[str], info: str | None) -> list[str]:
+    """Join ``--info`` and its optional value: without one, Hydra would take the next word for it."""
+    return [
+        f"--info={info}" if word in INFO else word
+        for position, word in enumerate(options)
+        if not (word == info and position and options[position - 1] in INFO)
+    ]
+
+
+def config_options(words: Sequence[str]) -> list[str]:
+    """Return the options that choose another config or another folder of configs.
+
+    Args:
+        words: Arguments of the command line.
+
+    >>> config_options(["-m", "seed=1,2", "-cd", "mine", "--config-name=other"])
+    ['--config-name=other', '--config-dir=mine']
+    """
+    given = get_args_parser().parse_intermixed_args(list(words))
+    named = {"path": given.config_path, "name": given.config_name, "dir": given.config_dir}
+    return [f"--config-{option}={value}" for option, value in named.items() if value is not None]
 
 
 def _moves_a_folder(override: str) -> bool:
     name, _, value = override.lstrip("+~").partition("=")
-    return name in FOLDERS and not (name == "hydra.job.chdir" and value.lower() in ("false", "null"))
+    return name in FOLDERS and value.strip("'\"").lower() not in UNCHANGED.get(name, ())
 
 
 def check_folders(hydra: DictConfig, sweep_root: str | None = None) -> None:

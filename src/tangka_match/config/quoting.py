@@ -19,7 +19,7 @@ TEXT_SETTINGS = frozenset(
         *("entity", "project", "title", "groupby", "objective", "logarithmic"),
         *("features", "captions", "encoding", "splits", "columns.image", "columns.text", "columns.split"),
         *("query", "queries", "rerank", "host", "allowed_hosts", "index.folder", "index.uri", "index.token"),
-        *("clip", "images", "source", "vocab", "mapping"),
+        *("encoder", "clip", "images", "source", "vocab", "text_model", "mapping"),
     }
 )
 """Settings of all commands that hold text or a path."""

@@ -168,7 +168,8 @@ def check_seed_is_used(config: DictConfig, overrides: Iterable[str]) -> None:
     given = [override for override in overrides if override.lstrip("+").startswith("seed=")]
     if given and config.seeds is not None:
         raise ConfigError(
-            f"{given[-1]} has no effect beside seeds={config.seeds}: remove one of the two, or seeds=null"
+            f"{given[-1]} has no effect beside seeds={config.seeds}: remove one of them "
+            "(seeds=null removes those of an experiment)"
         )
 
 

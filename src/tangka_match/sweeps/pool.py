@@ -17,6 +17,7 @@ import rich
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
+from tangka_match.config.hydra_options import config_options
 from tangka_match.errors import ConfigError, TrainingError
 from tangka_match.sweeps.gpus import STOPPING, GpuSlots, visible_gpus
 
@@ -147,7 +148,7 @@ class LocalPool:
         self.slots = processes or (len(gpu_slots) if gpu_slots is not None else max(1, cores // 2))
         self._pool = ProcessPool(threads=max(1, cores // self.slots), gpu_slots=gpu_slots)
         self._hydra = list(config.hydra.overrides.hydra)
-        self._config_options = _config_options()
+        self._config_options = config_options(sys.argv[1:])
 
     def run_all(self, jobs: Sequence[Sequence[str]]) -> list[JobReturn]:
         """Run jobs, ``slots`` at a time; Ctrl-C and SIGTERM end the jobs before this process."""
@@ -203,18 +204,6 @@ def last_error(output: Path, begin: int) -> str | None:
 def _single_run_overrides(overrides: Sequence[str]) -> list[str]:
     """Return overrides without those that make the command a sweep."""
     return [override for override in overrides if not override.startswith(SWEEP_OPTIONS)]
-
-
-def _config_options() -> list[str]:
-    """Return the options of the command line that name a config or its folder."""
-    words = sys.argv[1:]
-    found: list[str] = []
-    for position, word in enumerate(words):
-        if word in ("--config-dir", "-cd", "--config-name", "-cn") and position + 1 < len(words):
-            found += [word, words[position + 1]]
-        elif word.startswith(("--config-dir=", "--config-name=")):
-            found.append(word)
-    return found
 
 
 @contextmanager

@@ -180,7 +180,7 @@ class RunSettings(Settings):
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     tags: tuple[str, ...]
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)]  # saved as it is, and read without conversion
     init_from: Path | None
     paths: PathSettings
     augmentation: AugmentationSettings

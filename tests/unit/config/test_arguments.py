@@ -18,6 +18,8 @@ GOOD = [
     ADAMW | {"_partial_": True, "lr": 1, "betas": [0.9, 0.99]},
     COSINE,
     {"_target_": "tangka_match.losses.CurriculumLoss", "margin": [0.1, 0.2], "hard_negatives": 1},
+    {"_target_": "torch.optim.lr_scheduler.CyclicLR", "base_lr": 0.1, "max_lr": 1},  # with names for type checkers
+    {"_target_": "pytorch_lightning.callbacks.RichProgressBar", "theme": {}},  # a dataclass
 ]
 PARTS = {"nce": {"_target_": "tangka_match.losses.InfoNCELoss"}, "hal": {"_target_": "tangka_match.losses.HALLoss"}}
 BLEND = {"_target_": "tangka_match.losses.BlendLoss", "parts": PARTS, "weights": {"nce": 1, "hal": [0, 1.0]}}

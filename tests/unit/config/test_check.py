@@ -4,6 +4,7 @@ from omegaconf import OmegaConf
 from helpers.configs import compose_config
 from tangka_match.config.check import active_callbacks, check_config
 from tangka_match.errors import ConfigError
+from tangka_match.records.schema import CONFIG
 
 FAULTS = [
     ("seed=-1", r"seed=-1: Input should be greater than or equal to 0"),
@@ -32,6 +33,9 @@ FAULTS = [
     ("training.monitor=val/r1", r"training\.monitor: 'val/r1' is not a metric .*; allowed: val/mean_r1, val/rsum, "),
     ("+callbacks.early_stopping.foo=1", r"callbacks\.early_stopping\.foo: .*EarlyStopping takes no such argument"),
     ("+callbacks.mine._target_=torch.None", r"callbacks\.mine\._target_='torch\.None': there is no such class"),
+    ("trainer.max_epochs=true", r"trainer\.max_epochs=true: Input should be a valid integer"),
+    ("seed=1.0", r"seed=1\.0: Input should be a valid integer"),
+    ("seed='1'", r"seed='1': Input should be a valid integer"),
     ("+callbacks.mine=1", r"callbacks\.mine=1: give the callback's class as callbacks\.mine\._target_="),
 ]
 
@@ -74,6 +78,38 @@ def test_all_faults_are_listed():
         check_config(compose_config("seed=-1", "model.embed_dim=abc", "optimizer.lr=abc", "trainer.devices=2", "+a=1"))
     found = [line.strip().split(":")[0] for line in str(caught.value).splitlines()[1:]]
     assert found == ["a", "model.embed_dim='abc'", "optimizer.lr='abc'", "seed=-1", "trainer"]
+
+
+def test_boolean_hides_no_other_fault():
+    with pytest.raises(ConfigError) as caught:
+        check_config(compose_config("trainer.max_epochs=true", "trainer.precision=fp8", "trainer.max_steps=abc"))
+    found = [line.strip() for line in str(caught.value).splitlines()[1:]]
+    assert [line.split("=")[0].split(":")[0] for line in found] == [
+        "trainer.precision",
+        "trainer.max_epochs",
+        "trainer.max_steps",
+    ]
+
+
+ODD = [
+    *("seed=1.0", "seed='1'", "seed=4294967295", "tags=a", "tags=[1]", "tags=[a]", "tags=[]"),
+    *("name=1", "name=1.0", "name=a.b", "name=null", "paths.runs=1", "paths.runs='1'", "trainer.max_epochs='1'"),
+]
+
+
+@pytest.mark.parametrize("override", ODD)
+def test_accepted_config_can_be_read_from_the_records(override):
+    """Records are read without conversion: what is trained with must not look damaged afterwards."""
+    try:
+        _, plain = check_config(compose_config(override))
+    except ConfigError:
+        return
+    CONFIG.validate_python(plain)
+
+
+def test_null_of_a_callback_whose_arguments_cannot_be_known():
+    with pytest.raises(ConfigError, match=r"callbacks\.x\._target_='builtins\.dict': its arguments cannot be known"):
+        check_config(compose_config("+callbacks.x._target_=builtins.dict", "+callbacks.x.a=null"))
 
 
 def test_settings_are_typed_and_config_is_plain():

@@ -4,7 +4,7 @@ from omegaconf import OmegaConf
 from helpers.bad_input import assert_one_message, contents
 from helpers.cli import run_cli_in_process
 from tangka_match.cli import command
-from tangka_match.config.hydra_options import check_folders, checked_words
+from tangka_match.config.hydra_options import check_folders, checked_words, config_options
 from tangka_match.errors import ConfigError
 
 
@@ -17,10 +17,27 @@ from tangka_match.errors import ConfigError
         (["--help", "hydra.run.dir=x"], ["--help", "hydra.run.dir=x"]),
         (["hydra.job.chdir=false", "seed=1"], ["hydra.job.chdir=false", "seed=1"]),
         (["-sc", "install=bash"], ["-sc", "install=bash"]),
+        (["seed=1", "--info"], ["--info=all", "seed=1"]),
+        (["-i", "plugins", "seed=1"], ["--info=plugins", "seed=1"]),
+        (["-cd", "all", "seed=1", "-i", "all"], ["-cd", "all", "--info=all", "seed=1"]),
+        (["--info", "-cd", "all", "seed=1"], ["--info=all", "-cd", "all", "seed=1"]),
+        (['hydra.run.dir="."', "hydra.job.name=x"], ['hydra.run.dir="."', "hydra.job.name=x"]),
     ],
 )
 def test_options_come_first(words, expected):
     assert checked_words(words) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["-cp", "a", "seed=1", "-cn", "b", "-m"], ["--config-path=a", "--config-name=b"]),
+        (["seed=1", "--config-path=a", "--config-dir", "c"], ["--config-path=a", "--config-dir=c"]),
+        (["-m", "seed=1,2"], []),
+    ],
+)
+def test_all_options_that_name_a_config_are_found(words, expected):
+    assert config_options(words) == expected
 
 
 CONTRADICTIONS = [
@@ -28,6 +45,7 @@ CONTRADICTIONS = [
     (["--package", "model"], r"--package model .* needs --cfg job"),
     (["-m", "--cfg", "job"], r"-m and --cfg: .*leave out -m"),
     (["--info", "all", "-m"], r"-m and --info: only one of them"),
+    (["--experimental-rerun", "x.pickle"], r"--experimental-rerun x\.pickle reads a pickle"),
     (["--shell-completion"], r"--shell-completion needs one of install=<shell>"),
     (["hydra.run.dir=x"], r"hydra\.run\.dir=x: .* set paths\.runs"),
     (["-m", "+hydra.sweep.dir=x", "hydra.sweep.subdir=y"], r"\+hydra\.sweep\.dir=x hydra\.sweep\.subdir=y: "),

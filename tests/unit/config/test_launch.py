@@ -208,7 +208,8 @@ def test_resume_of_an_unknown_run_lists_the_newest_runs(saved):
     ("text", "message"),
     [
         ("seed: [", "cannot be read as YAML"),
-        ("", "not the config of a run, it lacks name, tags, seed"),
+        ("", "not the config of a run (config.yaml: not a mapping)"),
+        ("name: a\nseed: 1\n", "not the config of a run, it lacks tags, init_from, paths"),
         ("- a\n- b", "not the config of a run"),
         ("word", "not the config of a run"),
     ],

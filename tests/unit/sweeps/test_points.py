@@ -4,7 +4,14 @@ from omegaconf import OmegaConf
 from helpers.configs import compose_config
 from helpers.precomp import write_dataset
 from tangka_match.errors import ConfigError
-from tangka_match.sweeps.points import check_ensemble, check_points, check_seeds, plan_runs, read_sweep_settings
+from tangka_match.sweeps.points import (
+    check_ensemble,
+    check_points,
+    check_seed_is_used,
+    check_seeds,
+    plan_runs,
+    read_sweep_settings,
+)
 
 SMALL = ("+experiment=debug", "data=precomp", "data.batch_size=4", "scheduler.warmup_steps=1")
 
@@ -93,6 +100,15 @@ def test_seeds_may_be_unset_or_a_single_integer():
 def test_invalid_sweep_settings_are_refused(override, message):
     with pytest.raises(ConfigError, match=message):
         read_sweep_settings(compose_config(override))
+
+
+@pytest.mark.parametrize("given", ["seed=5", "+seed=5"])
+def test_exception_seed_beside_seeds(given):
+    config = compose_config("seeds=[0,1]")
+    check_seed_is_used(config, ["seeds=[0,1]"])
+    says = r"seed=5 has no effect beside seeds=\[0, 1\]: remove one of them \(seeds=null removes those of an experiment"
+    with pytest.raises(ConfigError, match=says):
+        check_seed_is_used(config, [given, "seeds=[0,1]"])
 
 
 def test_plan_runs_does_not_change_the_config(compose):

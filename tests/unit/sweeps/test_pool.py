@@ -73,6 +73,19 @@ def test_end_all_ends_a_job_that_waits_for_the_gpu_of_another_sweep(tmp_path):
     held.file.close()
 
 
+def test_jobs_get_the_config_of_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train", "-m", "-cp", "mine", "seed=1,2", "--config-name", "other"])
+    started = []
+    monkeypatch.setattr(ProcessPool, "run", lambda self, words, output: started.append(words) or 0)
+    log = tmp_path / "jobs" / "0" / "output.log"
+    log.parent.mkdir(parents=True)
+    log.touch()
+    config = OmegaConf.create({"trainer": {"accelerator": "cpu"}, "hydra": {"overrides": {"hydra": []}}})
+    pool = LocalPool(config, processes=1, gpus=None, trials_per_gpu=1)
+    pool.run_all([["sweep.job=0", f"sweep.folder={tmp_path}"]])
+    assert started[0][:4] == ["-m", "tangka_match.train", "--config-path=mine", "--config-name=other"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals the death of a parent process")
 def test_job_ends_when_the_process_of_the_pool_is_killed(tmp_path):
     log = tmp_path / "log"
