@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tangka_match.data.tokenizer import CaptionTokenizer, JiebaTokenizer, PieceTokenizer
+from tangka_match.data.tokenizer import JiebaTokenizer, PieceTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError
 from tangka_match.hub import read_config
@@ -125,7 +125,7 @@ def from_foreign(
 
     Args:
         source: File written by ``torch.save``.
-        vocabulary: Vocabulary that the model was trained with; not read with ``text_model``.
+        vocabulary: Vocabulary that the model was trained with; ``None`` with ``text_model``.
         model: Hyper-parameters of our model, including ``_target_``.
         weights: Map from their weight names to ours, or to ``None`` to drop a weight. A name that ends in ``.*``
             matches all weights with that prefix; exact names take precedence.
@@ -135,8 +135,7 @@ def from_foreign(
             with the position in the list: ``0.fc.weight``.
         tokenizer: Arguments of ``JiebaTokenizer``; the defaults if ``None``.
         max_tokens: Maximum tokens per caption, including ``<start>`` and ``<end>``.
-        text_model: Folder or hub name of the pretrained text encoder that the model was fine-tuned from, whose config
-            and word pieces are read; ``None`` if the model has none.
+        text_model: Folder or hub name of the pretrained text encoder that was fine-tuned, for its config and pieces.
 
     Returns:
         Checkpoint dict for ``torch.save``, readable by ``tangka_match.load``.
@@ -146,24 +145,16 @@ def from_foreign(
         CheckpointError: If the file is missing, damaged or refused, or the mapping does not give every weight of the
             model exactly once in its shape; the message lists all faults.
     """
-    content = load_with_stand_ins(source)[0]
-    theirs = weights_at(content, state)
-    if theirs is None:
-        known = ", ".join(name or "''" for name in weight_groups(content)) or "(the file holds none)"
-        raise CheckpointError(f"{source}: no weights at state={state!r}; weights are at: {known}")
-    cutter: CaptionTokenizer
-    if text_model is None:
-        assert vocabulary is not None
-        cutter = JiebaTokenizer(**(tokenizer or {}))
-    else:
-        pieces = PieceTokenizer(text_model)
-        cutter, vocabulary, max_tokens = pieces, pieces.vocabulary, min(max_tokens, pieces.max_tokens)
+    theirs = _read_weights(source, state)
+    cutter = JiebaTokenizer(**(tokenizer or {})) if text_model is None else PieceTokenizer(text_model)
+    if text_model is not None:
+        vocabulary, max_tokens = cutter.vocabulary, min(max_tokens, cutter.max_tokens or max_tokens)
         model = {**model, "text_model": None, "text_config": read_config(text_model)}
-        theirs = _in_our_order(source, theirs, read_rows(text_model, len(vocabulary)))
+        theirs = _in_our_order(source, theirs, read_rows(text_model, len(vocabulary or ())))
+    assert vocabulary is not None
     matcher = build_matcher(model, vocab_size=len(vocabulary), feature_dim=feature_dim, num_regions=num_regions)
     assert isinstance(matcher, nn.Module)
-    ours = matcher.state_dict()
-    taken = _take(source, theirs, ours, weights)
+    taken = _take(source, theirs, ours := matcher.state_dict(), weights)
     metadata = make_metadata(
         name="converted",
         run_id=source.name,
@@ -177,6 +168,15 @@ def from_foreign(
         data_fingerprint="",
     )
     return as_checkpoint({key: taken.get(key, ours[key]) for key in ours}, metadata)
+
+
+def _read_weights(source: Path, state: str) -> Weights:
+    content = load_with_stand_ins(source)[0]
+    found = weights_at(content, state)
+    if found is None:
+        known = ", ".join(name or "''" for name in weight_groups(content)) or "(the file holds none)"
+        raise CheckpointError(f"{source}: no weights at state={state!r}; weights are at: {known}")
+    return found
 
 
 def _in_our_order(source: Path, theirs: Weights, rows: Tensor) -> Weights:

@@ -71,11 +71,10 @@ def score_matrix(
         if size is not None and size < 1:
             raise ConfigError(f"{name}={size} must be >= 1; leave it out to have it chosen")
     target = device_of(matcher, _vectors(images).device) if device is None else torch.device(device)
-    result = torch.empty(len(images), len(texts), device=output)
+    result, done = torch.empty(len(images), len(texts), device=output), 0
     limit = default_elements(target) if max_elements is None else max_elements
     with inference(matcher, target, dtype):
         rows = _Rows(matcher, images, target)
-        done = 0
         for columns in _caption_chunks(images, texts, caption_chunk, limit):
             captions = _trim(texts[columns]).to(target)
             budget = limit // (len(columns) * _pair_elements(images, captions))
