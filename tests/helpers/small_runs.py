@@ -11,7 +11,7 @@ from helpers.precomp import write_dataset
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.losses import TripletMarginLoss
-from tangka_match.retrieval.metadata import METADATA_FORMAT
+from tangka_match.retrieval.metadata import make_metadata
 from tangka_match.training.augmentation import RegionWordDrop
 from tangka_match.training.callbacks import EarlyStopping, MovingAveraging, TailAveraging, ValidationLines
 from tangka_match.training.loss_hooks import momentum_hooks
@@ -21,6 +21,18 @@ from tangka_match.training.plan import RunPlan
 from tangka_match.training.settings import AugmentationSettings, RunSettings, TrainingSettings
 
 STEPS_PER_EPOCH = 3
+METADATA = make_metadata(
+    name="small",
+    run_id="small",
+    model={"_target_": "helpers.stub_matchers.PooledMatcher"},
+    vocabulary={"word2idx": {}},
+    vocabulary_fingerprint="words",
+    tokenizer={},
+    max_tokens=80,
+    num_regions=4,
+    feature_dim=8,
+    data_fingerprint="data",
+)
 BATCH_SIZE = 4
 NO_AUGMENTATION = dict.fromkeys(AugmentationSettings.model_fields, 0.0)
 TRAINER = {
@@ -157,7 +169,7 @@ def small_module(
         "scheduler": partial(warmup_constant, warmup_steps=0),
         "augmentation": RegionWordDrop(0.0, 0.0),
         "validation": ValidationSet(rows, texts, val_block),
-        "metadata": {"format": METADATA_FORMAT},
+        "metadata": METADATA,
         "hooks": momentum_hooks(matcher, loss),
     }
     return MatchingModule(matcher, loss, **arguments | settings)

@@ -52,6 +52,7 @@ ADDED_SETTINGS: dict[str, Any] = {
     "data.fold_val_share": 0.1,
     "training.monitor": "val/mean_r1",
     "training.compile": False,
+    "training.tf32": True,
     "trainer.accumulate_grad_batches": 1,
     "trainer.limit_train_batches": None,
     "trainer.overfit_batches": 0,
@@ -88,6 +89,9 @@ A setting at its default is excluded from the hash, and a saved config without i
 group is its complete composed content, with unresolved interpolations and without `ADDED_ARGUMENTS`.
 """
 
+CHANGED_DEFAULTS: dict[str, tuple[Any, Any]] = {"data.num_workers": ("auto", 0), "data.pin_memory": ("auto", False)}
+"""Dotted name of a setting without effect on results -> its default, and that of version 0.1, which is hashed."""
+
 _FIRST_TARGETS = {new: old for old, new in MOVED_TARGETS.items()}
 _MISSING = object()
 
@@ -104,7 +108,8 @@ def with_current_targets(node: Any) -> Any:
 def with_first_names(config: dict[str, Any]) -> dict[str, Any]:
     """Return a copy of a plain config as version 0.1 would have written it.
 
-    Moved targets and renamed settings get their names of version 0.1; added settings are removed at their default.
+    Moved targets and renamed settings get their names of version 0.1, and changed defaults their values; added settings
+    are removed at their default.
 
     >>> with_first_names({"training": {"compile": False, "guard": True}})
     {'training': {'guard': True}}
@@ -113,6 +118,9 @@ def with_first_names(config: dict[str, Any]) -> dict[str, Any]:
     for name, default in (ADDED_ARGUMENTS | ADDED_SETTINGS).items():
         if _get(first, name) == default:
             _pop(first, name)
+    for name, (default, first_default) in CHANGED_DEFAULTS.items():
+        if _get(first, name) == default:
+            _set(first, name, first_default)
     for old, new in RENAMED_SETTINGS.items():
         if (value := _pop(first, new)) is not _MISSING:
             _set(first, old, value)

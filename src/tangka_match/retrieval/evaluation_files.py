@@ -24,6 +24,8 @@ FILES = ("similarity.npy", "ranks.csv", "metrics.json")
 PARTIAL = {name: f".partial-{name}" for name in FILES}
 COLUMNS = ("direction", "query", "image", "rank", "best_wrong", "score_correct", "score_wrong")
 REQUIRED_COLUMNS = COLUMNS[:4]
+_MOST_DIGITS = 12
+"""Digits of the largest rank that is read; a longer number is damage."""
 WRITE_AGAIN = "write it again with tangka_match.evaluate"
 
 
@@ -177,8 +179,8 @@ def _parse(row: dict[str, str | None], where: str) -> tuple[Query, int]:
         raise DataFormatError(
             f"{where} has direction {direction!r}; allowed: {' and '.join(DIRECTIONS)}; {WRITE_AGAIN}"
         )
-    if not rank.isdecimal() or int(rank) < 1:
-        raise DataFormatError(f"{where} has rank {rank!r}; allowed: whole numbers from 1; {WRITE_AGAIN}")
+    if not rank.isdecimal() or len(rank) > _MOST_DIGITS or int(rank) < 1:
+        raise DataFormatError(f"{where} has rank {rank[:40]!r}; allowed: whole numbers from 1; {WRITE_AGAIN}")
     return Query(direction, query, image), int(rank)
 
 

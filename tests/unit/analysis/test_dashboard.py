@@ -8,6 +8,7 @@ from wandb_workspaces.workspaces import Workspace
 
 from helpers.configs import compose_config
 from tangka_match.analysis.dashboard import build_dashboard, push_dashboard, view_of
+from tangka_match.dashboard import LOGARITHMIC
 from tangka_match.errors import ConfigError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "dashboard.json"
@@ -38,7 +39,9 @@ def panels_of(view):
 def test_view_of_default_settings_equals_golden():
     """After an intended change, write ``without_ids(view)`` to the file again and inspect the difference."""
     config = compose_config(config_name="dashboard")
-    view = view_of(build_dashboard(**{name: config[name] for name in SMALL}))
+    logarithmic = [name for name in config["parameters"] if name in LOGARITHMIC]
+    given = {name: config[name] for name in SMALL} | {"project": "tangka_match", "logarithmic": logarithmic}
+    view = view_of(build_dashboard(**given))
     assert without_ids(view) == json.loads(GOLDEN.read_text("utf-8"))
 
 

@@ -363,6 +363,7 @@ class TestDeviceFeatures:
     def test_all_images_are_not_read_again(self, root, monkeypatch):
         _, data = batches_trained_on(root, device_features=True)
         read = list(set_up(root).image_batches())
+        data.train_dataloader()  # the end of training has released the features
         monkeypatch.setattr(dataset, "read_regions", None)
         for ours, theirs in zip(data.image_batches(), read, strict=True):
             assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(ours, theirs, strict=True))

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.small_runs import small_plan
+from helpers.small_runs import METADATA, small_plan
 from helpers.stub_matchers import PooledMatcher
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError, ConfigError
 from tangka_match.records.ledger import read_ledger
 from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder
-from tangka_match.retrieval.metadata import METADATA_FORMAT, METADATA_KEY, read_checkpoint
+from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
 from tangka_match.training import runner
 from tangka_match.training.callbacks import ValidationLines
 from tangka_match.training.initial_weights import InitialWeights, word_axes_of
@@ -44,12 +44,7 @@ def numbered(model):
 
 
 def write(path, model=None, target="a.Model", vocabulary=OLD):
-    metadata = {
-        "format": METADATA_FORMAT,
-        "run_id": "r1",
-        "model": {"_target_": target},
-        "vocabulary": vocabulary.to_dict(),
-    }
+    metadata = METADATA | {"run_id": "r1", "model": {"_target_": target}, "vocabulary": vocabulary.to_dict()}
     weights = {} if model is None else {f"matcher.{name}": value for name, value in model.state_dict().items()}
     torch.save({"state_dict": {**weights, "loss.logit_scale": torch.ones(1)}, METADATA_KEY: metadata}, path)
     return path

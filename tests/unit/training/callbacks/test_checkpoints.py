@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from helpers.small_runs import quiet_trainer, small_data, small_module
+from helpers.small_runs import METADATA, quiet_trainer, small_data, small_module
 from tangka_match.errors import TrainingError
 from tangka_match.metrics import retrieval_metrics
 from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
@@ -97,7 +97,7 @@ def test_file_is_a_checkpoint_of_this_project(tmp_path):
     events_of(tmp_path, 100, max_epochs=1)
     checkpoint = read_checkpoint(tmp_path / "last.ckpt")
     assert checkpoint["global_step"] == 3
-    assert checkpoint[METADATA_KEY] == {"format": 1}
+    assert checkpoint[METADATA_KEY] == METADATA
 
 
 @pytest.mark.parametrize(
