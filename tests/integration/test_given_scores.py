@@ -134,10 +134,14 @@ def test_diagnose_of_constant_scores_says_so(tmp_path, monkeypatch):
     ("words", "message"),
     [
         (("similarity=a.npy",), "which caption belongs to which image? Set captions_per_image=5"),
-        (("similarity=a.npy", "run=last"), "give similarity=<scores.npy> or run=, not both"),
+        (("similarity=a.npy", "run=last"), "similarity=<scores.npy> and run= are both set; remove one of them"),
         (("similarity=a.npy", "data.root=set", "ids=ids.txt"), "data.root=set says which caption"),
         (("captions_per_image=5", "data.root=set"), "captions_per_image belongs to similarity=<scores.npy>"),
         (("similarity=a.npy", "captions_per_image=5", "learning_curve=true"), "set data.root as well"),
+        (
+            ("similarity=a.npy", "captions_per_image=5", "profile=profile.json"),
+            "profile=profile.json describes a data set",
+        ),
     ],
 )
 def test_diagnose_refuses_contradictions(matrices, tmp_path, words, message):

@@ -22,12 +22,12 @@ def choose(own=None, path=None, *, fallback=False, kept=()):
 
 def test_built_vocabulary_keeps_words_without_a_note(caplog):
     assert choose(kept=["佛"]).words[4:] == ("男人", "走路", "女人", "佛")
-    assert choose(fallback=True).characters == 5
+    assert choose(fallback=True).num_characters == 5
     assert caplog.messages == []
 
 
 def test_characters_of_another_checkpoint_are_noted(caplog):
-    assert choose(kept=["男人", "佛@@", "母@@"]).characters == 2
+    assert choose(kept=["男人", "佛@@", "母@@"]).num_characters == 2
     (message,) = caplog.messages
     assert message.startswith(
         "data.character_fallback=false, but the checkpoint of init_from holds 2 characters (words ending in @@)"
@@ -45,7 +45,7 @@ def test_characters_of_a_file_are_noted(saved, caplog):
 def test_fallback_without_characters_in_the_file_is_noted(saved, caplog):
     choose(path=saved("男人", "走路", "女人"), fallback=True)
     assert "data.character_fallback=true has no effect" in caplog.text
-    assert "vocab.json holds no characters (words ending in @@), so unknown words become <unk>" in caplog.text
+    assert "vocab.json holds no single characters (entries ending in @@), so unknown words become <unk>" in caplog.text
 
 
 def test_fallback_with_the_vocabulary_of_a_tokenizer_is_noted(caplog):
