@@ -138,10 +138,7 @@ def test_diagnose_of_constant_scores_says_so(tmp_path, monkeypatch):
         (("similarity=a.npy", "data.root=set", "ids=ids.txt"), "data.root=set says which caption"),
         (("captions_per_image=5", "data.root=set"), "captions_per_image belongs to similarity=<scores.npy>"),
         (("similarity=a.npy", "captions_per_image=5", "learning_curve=true"), "set data.root as well"),
-        (
-            ("similarity=a.npy", "captions_per_image=5", "profile=profile.json"),
-            "profile=profile.json describes a data set",
-        ),
+        (("similarity=a.npy", "captions_per_image=5", "profile=[30,60,70]"), "describes a data set: set data.root"),
     ],
 )
 def test_diagnose_refuses_contradictions(matrices, tmp_path, words, message):
