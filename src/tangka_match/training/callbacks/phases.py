@@ -32,20 +32,18 @@ class PhaseTimer(pl.Callback):
         self._report = report
         self._seconds = dict.fromkeys(PHASES, 0.0)
         self._busy: list[float] = []
-        self._last: Moment | None = None
+        self._began = time.perf_counter()  # the hooks of other callbacks, such as a closed-form fit, come first
+        self._last: Moment | None = None  # set when the first batch is about to be read
         self._unread: list[tuple[str, Moment, float]] = []  # phase, its end, seconds of checkpoints written in it
         self._written = 0.0
         self._has_stepped = False
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """End the phase ``start``."""
+        self._seconds["start"] += time.perf_counter() - self._began
         if pl_module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pl_module.device)
         self._last = _now(pl_module.device)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """End the phase ``start``."""
-        self._mark(trainer, pl_module, "start")
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

@@ -48,6 +48,8 @@ def timed_fit(root, *others, epochs=1, **options):
 @pytest.mark.parametrize(
     ("hook", "expected"),
     [
+        ("setup", {"start": 1.0}),
+        ("on_fit_start", {"start": 1.0}),
         ("on_train_start", {"start": 1.0}),
         ("on_train_epoch_start", {"data": 1.0}),
         ("on_train_batch_start", {"data": 3.0}),
@@ -112,7 +114,7 @@ def test_error_of_the_gpu_is_not_replaced(tmp_path, monkeypatch):
     """After a device-side assertion every further call of CUDA fails."""
     timer = PhaseTimer(lambda time: None)
     module, trainer = SimpleNamespace(device=torch.device("cpu")), SimpleNamespace(strategy=None)
-    timer.on_fit_start(trainer, module)
+    timer.on_train_start(trainer, module)
 
     def fail(*args):
         raise RuntimeError("CUDA error: device-side assert triggered")
@@ -152,12 +154,12 @@ def test_events_on_a_gpu_are_read_at_logged_steps_only(monkeypatch):
     }.items():
         monkeypatch.setattr(cuda, name, stand_in)
     reports = []
+    monkeypatch.setattr(time, "perf_counter", iter([5.0, 7.0]).__next__)
     timer = PhaseTimer(reports.append)
     module = SimpleNamespace(device=torch.device("cuda"))
     trainer = SimpleNamespace(
         strategy=SimpleNamespace(checkpoint_io=None), log_every_n_steps=2, global_step=0, estimated_stepping_batches=9
     )
-    timer.on_fit_start(trainer, module)
     timer.on_train_start(trainer, module)
     for step in (1, 2):
         timer.on_train_batch_start(trainer, module, None, 0)
@@ -167,7 +169,7 @@ def test_events_on_a_gpu_are_read_at_logged_steps_only(monkeypatch):
         assert any(moment.is_read for moment in GpuClock.moments) == (step == 2)
     timer.on_fit_end(trainer, module)
     (report,) = reports
-    assert report.seconds == {"start": 1.0, "data": 2.0, "forward and backward": 2.0, "optimizer": 2.0, "other": 1.0}
+    assert report.seconds == {"start": 2.0, "data": 2.0, "forward and backward": 2.0, "optimizer": 2.0, "other": 1.0}
     assert report.gpu_busy == 15.0
     assert report.peak_memory_mib == 3.0
 
