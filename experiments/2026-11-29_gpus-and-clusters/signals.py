@@ -33,6 +33,9 @@ from tangka_match.retrieval.metadata import read_checkpoint
 from tangka_match.sweeps import dispatch  # noqa: F401 - as above
 from tangka_match.train import main
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+from helpers.equal_states import same
+
 WORDS = (
     "+experiment=debug",
     "trainer=ddp_cpu",
@@ -180,18 +183,6 @@ def state(folder: Path) -> dict[str, Any]:
     metrics = [e for e in read_ledger(ledger) if e["event"] == "metrics" and "train/loss" in e["values"]]
     found["losses"] = {e["step"]: e["values"]["train/loss"] for e in metrics}
     return found
-
-
-def same(one: Any, other: Any) -> bool:
-    """Return whether two nested states are equal, tensors bitwise."""
-    match one:
-        case dict():
-            return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-        case list() | tuple():
-            return len(one) == len(other) and all(map(same, one, other))
-        case torch.Tensor():
-            return torch.equal(one, other)
-    return one == other
 
 
 def measure(processes: int, tries: int, out: Path, *, resume: bool) -> None:

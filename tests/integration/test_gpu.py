@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from helpers.cli import run_cli_subprocess
+from helpers.equal_states import same
 from helpers.lone_steps import batch_of, module_of, step
 from helpers.random_pairs import random_pairs
 from helpers.small_matchers import SMALL, small_matcher
@@ -14,7 +15,7 @@ from tangka_match.retrieval import encode_caption_batches, encode_image_batches,
 from tangka_match.types import CaptionBatch, ImageBatch
 
 from .conftest import places
-from .test_resume import RUN, STATES, checkpoint, same, start_and_stop
+from .test_resume import RUN, STATES, checkpoint, start_and_stop
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 CUDA = torch.device("cuda")

@@ -8,9 +8,9 @@ import sys
 import time
 
 import pytest
-import torch
 
 from helpers.cli import run_cli_subprocess
+from helpers.equal_states import same
 from tangka_match.records.ledger import read_ledger
 from tangka_match.retrieval.metadata import read_checkpoint
 
@@ -89,18 +89,6 @@ def test_stopped_and_resumed_run_equals_an_uninterrupted_one(uninterrupted, demo
         for state in STATES:
             assert same(expected[state], resumed[state]), f"{state} of {name}.ckpt"
     assert _losses(uninterrupted) == _losses(tmp_path)
-
-
-def same(one, other):
-    """Return whether two nested states are equal, tensors bitwise."""
-    match one:
-        case dict():
-            return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-        case list() | tuple():
-            return len(one) == len(other) and all(map(same, one, other))
-        case torch.Tensor():
-            return torch.equal(one, other)
-    return one == other
 
 
 def _losses(folder):

@@ -182,8 +182,10 @@ def _libraries() -> Any:
     """Import what writes graphs; return onnxruntime.
 
     Raises:
-        ConfigError: If a package is missing.
+        ConfigError: If a package is missing, or PyTorch is older than 2.8.
     """
+    if not hasattr(torch.onnx, "ops"):
+        raise ConfigError(f"export needs torch>=2.8 for recurrent layers; found {torch.__version__}")
     try:
         for name in ("onnx", "onnxscript"):
             import_module(name)

@@ -126,3 +126,10 @@ def test_an_encoder_that_cannot_be_traced_is_named(tmp_path):
 def test_a_missing_package_is_named(tmp_path):
     with mock.patch.dict(sys.modules, onnxscript=None), pytest.raises(ConfigError, match=r"onnxscript.*\[export\]"):
         write_graph(trained(small_matcher("cca")), IMAGE, tmp_path)
+
+
+def test_torch_without_operators_for_graphs_is_named(tmp_path, monkeypatch):
+    """They came with torch 2.8."""
+    monkeypatch.delattr(torch.onnx, "ops")
+    with pytest.raises(ConfigError, match=r"export needs torch>=2\.8 for recurrent layers; found"):
+        write_graph(trained(small_matcher("cca")), IMAGE, tmp_path)
