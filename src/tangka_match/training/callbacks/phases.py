@@ -40,10 +40,9 @@ class PhaseTimer(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """End the phase ``start``."""
-        self._seconds["start"] += time.perf_counter() - self._began
         if pl_module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pl_module.device)
-        self._last = _now(pl_module.device)
+        self._end_start(pl_module.device)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -81,7 +80,9 @@ class PhaseTimer(pl.Callback):
         self._finish(trainer, pl_module)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Report the time since the last epoch."""
+        """Report the time since the last epoch; of a resumed run whose training was over, that of its start."""
+        if self._last is None:
+            self._end_start(pl_module.device)
         self._finish(trainer, pl_module)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -89,6 +90,10 @@ class PhaseTimer(pl.Callback):
         if self._last is not None:
             with contextlib.suppress(RuntimeError):  # after an error of the GPU every call fails; the first one counts
                 self._finish(trainer, pl_module)
+
+    def _end_start(self, device: torch.device) -> None:
+        self._seconds["start"] += time.perf_counter() - self._began
+        self._last = _now(device)
 
     def _mark(self, trainer: pl.Trainer, module: pl.LightningModule, phase: str) -> None:
         """Count the time since the last mark as that of a phase, less that of checkpoints written meanwhile."""

@@ -65,6 +65,11 @@ def test_time_is_counted_where_it_is_spent(tmp_path, clock, hook, expected):
     assert seconds == expected
 
 
+def test_resumed_run_whose_training_was_over_counts_its_start(tmp_path, clock):
+    seconds, _, _ = timed_fit(tmp_path, clock.slow("setup"), epochs=0)
+    assert seconds == {"start": 1.0}
+
+
 def test_optimizer_step_is_its_own_phase(tmp_path, clock, monkeypatch):
     step = torch.optim.SGD.step
 
