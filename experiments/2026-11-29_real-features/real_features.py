@@ -40,6 +40,10 @@ class Row(NamedTuple):
 ENCODER = ["model.text_model=<encoder>", "data.tokenizer.prefix='query: '"]
 INFO_NCE = ["loss=info_nce", "loss.temperature=0.1", "loss.learn_temperature=false"]
 VSE_INFINITY = ["model=vse_infinity", *INFO_NCE, "optimizer=adamw", "scheduler=cosine"]
+SGRAF = [
+    "loss=curriculum", "optimizer=adamw", "optimizer.lr=2e-4", "scheduler=cosine", "trainer.precision=bf16-mixed",
+    "training.checkpoint_every_n_steps=60",
+]  # fmt: skip
 MIXED = "data.mix=[{root: <full>, share: 0.5}]"
 ROWS = {
     "targeted": Row(["+experiment=targeted"]),
@@ -50,12 +54,19 @@ ROWS = {
     "best_pretrained": Row(["+experiment=best_pretrained", *ENCODER]),
     "best_pretrained, larger set": Row(["+experiment=best_pretrained", *ENCODER, MIXED]),
     "vse_infinity, full set": Row([*VSE_INFINITY, "trainer.max_epochs=4"], "full"),
+    "vse_infinity, full set, 2 epochs": Row([*VSE_INFINITY, "trainer.max_epochs=2"], "full"),
+    "sgraf_sgr, full set, 2 epochs": Row(["model=sgraf_sgr", *SGRAF, "trainer.max_epochs=2"], "full"),
+    "sgraf_saf, full set, 2 epochs": Row(["model=sgraf_saf", *SGRAF, "trainer.max_epochs=2"], "full"),
     "cca, full set": Row(["+experiment=cca"], "full"),
     "best_pretrained, full set": Row(["+experiment=best_pretrained", *ENCODER], "full"),
 }
 ENSEMBLES = {
     "mean of cca and vse_infinity": ("cca", "vse_infinity"),
     "mean of best_pretrained and vse_infinity": ("best_pretrained", "vse_infinity"),
+    "mean of sgraf_sgr and sgraf_saf, full set, 2 epochs": (
+        "sgraf_sgr, full set, 2 epochs",
+        "sgraf_saf, full set, 2 epochs",
+    ),
     "mean of best_pretrained, vse_infinity and targeted": ("best_pretrained", "vse_infinity", "targeted"),
 }
 """Rows whose scores are averaged, seed by seed, after division by their standard deviation."""
@@ -102,8 +113,9 @@ def measure(name: str, seed: int, folders: dict[str, Path | None], work: Path) -
     where = work / out.name
     log = work / f"{out.name}.log"
     if not any((where / "runs").glob("*/result.json")):
-        paths = [f"paths.runs={where}/runs", f"paths.checkpoints={where}/checkpoints"]
-        run("tangka_match.train", *filled, *paths, "logger=none", "trainer.progress_bar=false", log=log)
+        begun = [path.parent.name for path in (where / "checkpoints").glob("*/*/last.ckpt")]
+        task = [f"resume={begun[0]}"] if begun else [*filled, "logger=none", "trainer.progress_bar=false"]
+        run("tangka_match.train", *task, f"paths.runs={where}/runs", f"paths.checkpoints={where}/checkpoints", log=log)
     record = read_run(max((where / "runs").glob("*/result.json")).parent)
     (checkpoint,) = (where / "checkpoints").glob(f"*/{record['run_id']}/best.ckpt")
     root = folders[ROWS[name].trained_on]
