@@ -3,8 +3,8 @@
 - ``overrides``: random command lines, composed from the real ``conf/`` and stopped where the work would begin;
 - ``files``: damaged files of every kind, read as commands read them;
 - ``records``: named damage to one run of three, and what ``runs`` and ``report`` do with the others;
-- ``kills``: SIGKILL during training, then ``resume=last``;
-- ``full_disk``: a demo set on a file system of 2 MB (needs the right to mount).
+- ``kills``: SIGKILL during training, then ``resume=last``; the weights are compared with those of an unbroken run;
+- ``full_disks``: every command that writes, on file systems of several sizes (needs the right to mount).
 
 A finding is an exception that is none of ours, or an exit code that is neither 0 nor 2. An older commit is attacked
 through ``PYTHONPATH=<its worktree>/src``.
@@ -18,7 +18,6 @@ import itertools
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -37,6 +36,8 @@ if importlib.util.find_spec("tangka_match.config.composing") is None:  # an olde
     older.composing_explained = lambda words: contextlib.nullcontext()
     sys.modules[older.__name__] = older
 
+import numpy as np
+import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from helpers.damaged_files import KINDS, unexpected
@@ -65,7 +66,7 @@ HURT = {
 def main() -> None:
     """Run all attacks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in (("overrides", 2000), ("files", 200), ("kills", 4), ("seed", 0)):
+    for name, default in (("overrides", 2000), ("files", 200), ("kills", 20), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     counts: dict[str, Any] = {}
@@ -74,7 +75,7 @@ def main() -> None:
         ("files", lambda: files(options.files)),
         ("records", records),
         ("kills", lambda: kills(options.kills)),
-        ("full_disk", full_disk),
+        ("full_disks", full_disks),
     ):
         counts[name] = attack()
         print(json.dumps({name: counts[name]}, ensure_ascii=False), flush=True)
@@ -138,36 +139,88 @@ def records() -> dict[str, str]:
 
 
 def kills(number: int) -> dict[str, int]:
-    """Kill trainings at random moments; count those that ``resume=last`` finishes."""
-    draws, finished = random.Random(0), 0  # noqa: S311 - not a secret
-    for _ in range(number):
-        with tempfile.TemporaryDirectory() as folder:
-            places = [f"paths.{name}={folder}/{name}" for name in ("data", "runs", "checkpoints")]
-            words = ["+experiment=debug", "logger=csv", "trainer.max_steps=-1", "trainer.max_epochs=3", *places]
-            process = subprocess.Popen(_program("train", *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            while process.poll() is None and not list(Path(folder).glob("checkpoints/*/*/last.ckpt")):
-                time.sleep(0.1)
+    """Kill trainings at random moments; count those that ``resume=last`` finishes, and those with the same weights."""
+    draws, finished, equal = random.Random(0), 0, 0  # noqa: S311 - not a secret
+    with tempfile.TemporaryDirectory() as name:
+        unbroken = Path(name) / "unbroken"
+        _run("train", *_training(unbroken))
+        for attempt in range(number):
+            folder = Path(name) / str(attempt)
+            process = subprocess.Popen(
+                _program("train", *_training(folder)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            while process.poll() is None and not list(folder.glob("checkpoints/*/*/last.ckpt")):
+                time.sleep(0.05)
             time.sleep(draws.random())
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
+            process.kill()
             process.wait()
-            done = _run("train", "resume=last", *places)
+            done = _run("train", "resume=last", *_places(folder))
             finished += done.returncode == 0 or "this run has finished" in done.stderr
-    return {"killed": number, "finished": finished}
+            equal += _same_weights(folder, unbroken)
+    return {"killed": number, "finished": finished, "equal_weights": equal}
 
 
-def full_disk() -> str:
-    """Write the demo set on a file system that is too small; return how it ended."""
-    with tempfile.TemporaryDirectory() as folder:
-        mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder]
-        if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
-            return "not run: needs the right to mount"
-        try:
-            done = _run("demo_data", f"paths.data={folder}")
-            left = [path.name for path in Path(folder).rglob("*")]
-            return f"{_end(done)}, {len(left)} files left"
-        finally:
-            subprocess.run(["umount", "--lazy", folder], check=True)  # noqa: S607
+def _training(folder: Path) -> list[str]:
+    return [
+        "+experiment=debug", "trainer.max_steps=-1", "trainer.max_epochs=30", "training.checkpoint_every_n_steps=1",
+        *_places(folder),
+    ]  # fmt: skip
+
+
+def _places(folder: Path) -> list[str]:
+    return [f"paths.{name}={folder}/{name}" for name in ("data", "runs", "checkpoints")]
+
+
+def _same_weights(*folders: Path) -> bool:
+    """Whether the last checkpoints of two trainings hold the same weights, bit by bit."""
+    one, other = (
+        torch.load(next(folder.glob("checkpoints/*/*/last.ckpt")), weights_only=True)["state_dict"]
+        for folder in folders
+    )
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def full_disks() -> dict[str, dict[str, str]]:
+    """Let every command that writes meet file systems of several sizes; return how it ended, and what it left."""
+    said: dict[str, dict[str, str]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _run("train", "+experiment=debug", *_places(folder))
+        (checkpoint,) = folder.glob("checkpoints/*/*/best.ckpt")
+        data = f"data.root={folder}/data/demo_small"
+        captions = folder / "captions.csv"
+        captions.write_text("image,text\n" + "".join(f"{n}.jpg,绿度母 {n}\n" for n in range(200)), "utf-8")
+        (folder / "queries.txt").write_text("绿度母\n" * 2000, "utf-8")
+        np.save(folder / "features.npy", np.ones((200, 36, 64), dtype=np.float16))
+        disk = folder / "disk"
+        writers = {
+            "demo_data": ["data=demo_small", f"data.root={disk}/set"],
+            "train": ["+experiment=debug", f"paths.data={folder}/data", f"paths.runs={disk}/runs",
+                      f"paths.checkpoints={disk}/checkpoints"],
+            "evaluate": [f"checkpoint={checkpoint}", data, f"out={disk}/out"],
+            "diagnose": [f"checkpoint={checkpoint}", data, f"out={disk}/out"],
+            "search": [f"checkpoint={checkpoint}", data, f"queries={folder}/queries.txt", f"out={disk}/answers.csv"],
+            "export": [f"checkpoint={checkpoint}", f"out={disk}/out"],
+            "report": [f"runs={folder}/runs", f"out={disk}/report.html"],
+            "prepare": [f"features={folder}/features.npy", f"captions={captions}", "splits=[0.8,0.1,0.1]",
+                        f"out={disk}/set"],
+        }  # fmt: skip
+        for command, words in writers.items():
+            said[command] = {size: _on_small_disk(disk, size, command, words) for size in ("8k", "64k", "512k", "4m")}
+    return said
+
+
+def _on_small_disk(disk: Path, size: str, command: str, words: list[str]) -> str:
+    disk.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        return "not run: needs the right to mount"
+    try:
+        end = _end(_run(command, *words))
+        partial = [path.name for path in disk.rglob("*") if "partial" in path.name]
+        return f"{end}, left {partial}" if partial else end
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # noqa: S607
 
 
 def _program(command: str, *words: str) -> list[str]:

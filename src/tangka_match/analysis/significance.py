@@ -55,8 +55,8 @@ LEVEL, ALPHA = 0.95, 0.05
 SEARCH_RADIUS, BISECTIONS = 20.0, 24
 """Range, in standard errors, in which the ends of an interval are searched, and bisection steps."""
 
-CHUNK_ELEMENTS = 2**21
-"""Elements per chunk of draws (resamples x images), 16 MB per copy."""
+CHUNK_ELEMENTS = 2**18
+"""Elements per chunk of draws (resamples x images), 2 MB per copy."""
 
 DIRECTION_METRICS = (*(f"r{k}" for k in CUTOFFS), "mean_rank")
 QUERY_METRICS = tuple(f"{direction}_{name}" for direction in DIRECTIONS for name in DIRECTION_METRICS)
