@@ -322,9 +322,8 @@ def _gather_captions(
 ) -> tuple[Float[Tensor, "C D"], list[Float[Tensor, "_c _l D"]]]:
     """Return the pooled captions, group by group, and the words of each group; missing words are zero."""
     assert texts.pooled is not None and texts.tokens is not None and texts.mask is not None
-    tokens = texts.tokens.to(dtype)
-    words = [real_words(tokens, texts.mask, *group) for group in zip(*groups, strict=True)]
-    return texts.pooled.to(dtype)[torch.cat(list(groups.columns))], words
+    pooled = texts.pooled.to(dtype)[torch.cat(list(groups.columns))]
+    return pooled, real_words(texts.tokens.to(dtype), texts.mask, groups)
 
 
 def _global_nodes(weights: _Weights, images: _Images, pooled: Float[Tensor, "C D"]) -> Float[Tensor, "I C S"]:
