@@ -1,6 +1,6 @@
 """Refusal of every operation for which the host of a GPU would have to wait, on a CPU."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -20,14 +20,18 @@ WAITING = {
 READING = ("cpu", "item", "numpy", "tolist")
 
 
+def reads_a_mask(name: str, args: Sequence[Any]) -> bool:
+    """Whether an operation indexes with a mask, whose number of true elements the host would wait for."""
+    indices = args[1] if name in ("index", "index_put", "index_put_", "_index_put_impl_") else ()
+    return any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in indices)
+
+
 class NoWaits(TorchDispatchMode):
     """Fails where the result of an operation on a device is needed by the host."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
-        indices = args[1] if name in ("index", "index_put", "index_put_", "_index_put_impl_") else ()
-        mask = any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in indices)
-        assert name not in WAITING and not mask, f"{func} makes the host wait"
+        assert name not in WAITING and not reads_a_mask(name, args), f"{func} makes the host wait"
         return func(*args, **(kwargs or {}))
 
 

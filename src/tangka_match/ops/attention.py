@@ -59,7 +59,7 @@ def unit_context_weights(
         squared = (weights * (gram @ weights)).sum(dim=1, keepdim=True)
         is_zero = squared <= 0
         norm = squared.masked_fill(is_zero, 1).sqrt()
-        return weights * (1 / (norm + eps)).masked_fill(is_zero, 0)
+        return weights * (norm + eps).reciprocal().masked_fill(is_zero, 0)
 
 
 def attended_cosine(

@@ -42,7 +42,7 @@ def l2_normalise(x: Float[Tensor, "*shape"], dim: int = -1, eps: float = 1e-8) -
     """
     wide = at_least_float32(x)
     norm = torch.linalg.vector_norm(wide, dim=dim, keepdim=True)
-    scale = (1 / (norm + eps)).masked_fill(norm == 0, 0)
+    scale = (norm + eps).reciprocal().masked_fill(norm == 0, 0)
     return (wide * scale).to(x.dtype)
 
 

@@ -49,8 +49,8 @@ def masked_softmax(
         >>> masked_softmax(torch.tensor([0.0, 0.0, 99.0]), torch.tensor([True, True, False]))
         tensor([0.5000, 0.5000, 0.0000])
     """
-    lowest = torch.finfo(logits.dtype).min
-    return logits.masked_fill(~mask, lowest).softmax(dim=dim).masked_fill(~mask, 0)
+    barred = ~mask
+    return logits.masked_fill(barred, torch.finfo(logits.dtype).min).softmax(dim=dim).masked_fill(barred, 0)
 
 
 def attention_pool(

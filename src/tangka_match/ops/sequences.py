@@ -109,25 +109,25 @@ def _group_ends(ascending: npt.NDArray[np.int64], max_groups: int | None) -> lis
 
 
 def real_words(
-    tokens: Float[Tensor, "C T D"],
-    token_mask: Bool[Tensor, "C T"],
-    columns: Int[Tensor, " c"],
-    length: int,
-    mask: Bool[Tensor, "c L"] | None = None,
-) -> Float[Tensor, "c L D"]:
-    """Return the real words of captions of a group, which may be anywhere in the mask; see `LengthGroups`.
+    tokens: Float[Tensor, "C T D"], token_mask: Bool[Tensor, "C T"], groups: LengthGroups
+) -> list[Float[Tensor, "_c _l D"]]:
+    """Return the real words of the captions of each group, which may be anywhere in the mask.
 
     Args:
         tokens: Words of all captions.
         token_mask: ``True`` where a word is real.
-        columns: Captions of the group.
-        length: Words of its longest caption.
-        mask: Words of each of its captions; the others become zero. ``None`` if all have ``length`` words.
+        groups: The captions grouped by length; words that a caption of a group lacks become zero.
     """
     # A stable sort of the mask finds the real positions without synchronising with a GPU.
-    positions = (~token_mask[columns]).to(torch.uint8).argsort(dim=1, stable=True)[:, :length]
-    words = tokens[columns[:, None], positions]
-    return words if mask is None else words.masked_fill(~mask[:, :, None], 0)
+    positions = (~token_mask).to(torch.uint8).argsort(dim=1, stable=True)
+    words = [
+        tokens[columns[:, None], positions[columns, :length]]
+        for columns, length in zip(groups.columns, groups.lengths, strict=True)
+    ]
+    return [
+        part if mask is None else part.masked_fill(~mask[:, :, None], 0)
+        for part, mask in zip(words, groups.masks, strict=True)
+    ]
 
 
 def real_positions(token_mask: Bool[Tensor, "C T"], lengths: Lengths | None = None) -> Int[Tensor, " W"]:

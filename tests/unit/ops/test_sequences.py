@@ -35,8 +35,9 @@ def test_restore_inverts_the_grouping(data):
 
 def test_real_words_of_captions_with_gaps():
     tokens = torch.arange(12.0).view(4, 3, 1)
-    assert real_words(tokens, MASK, torch.tensor([0, 2]), 2).flatten().tolist() == [0, 1, 6, 8]
-    assert real_words(tokens, MASK, torch.tensor([3]), 1).flatten().tolist() == [11]
+    single, double = real_words(tokens, MASK, group_by_length(MASK))
+    assert single.flatten().tolist() == [3, 11]
+    assert double.flatten().tolist() == [0, 1, 6, 8]
 
 
 def test_sinusoidal_positions_equal_the_formula():
@@ -86,5 +87,5 @@ def test_few_groups_have_the_least_padding(lengths, most):
 def test_words_that_a_shorter_caption_lacks_are_zero():
     tokens, mask = torch.ones(2, 3, 2), torch.tensor([[True, True, True], [False, True, False]])
     groups = group_by_length(mask, max_groups=1)
-    words = real_words(tokens, mask, groups.columns[0], groups.lengths[0], groups.masks[0])
+    (words,) = real_words(tokens, mask, groups)
     assert words[:, :, 0].tolist() == [[1, 0, 0], [1, 1, 1]]

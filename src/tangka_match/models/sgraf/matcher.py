@@ -163,10 +163,9 @@ class SGRAF(nn.Module):
         assert texts.tokens is not None and texts.mask is not None
         weights = images.tokens.new_zeros(len(images), *texts.mask.shape, images.mask.shape[1])
         groups = group_by_length(texts.mask)
-        for columns, length in zip(groups.columns, groups.lengths, strict=True):
-            words = real_words(texts.tokens, texts.mask, columns, length)
+        for columns, words in zip(groups.columns, real_words(texts.tokens, texts.mask, groups), strict=True):
             attention = word_region_attention(words, images.tokens, images.mask)
-            weights[:, columns, :length] = attention.permute(0, 2, 3, 1)
+            weights[:, columns, : words.shape[1]] = attention.permute(0, 2, 3, 1)
         return WordAttention(weights, "word-to-region attention of SGRAF, on which all local similarities are based")
 
     def load_published_state(self, states: Sequence[Mapping[str, Tensor]]) -> None:

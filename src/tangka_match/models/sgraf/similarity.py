@@ -251,7 +251,7 @@ class SimilarityEncoder(nn.Module):
             texts.lengths,
             max_groups=None if on_cpu else GROUPS_ON_GPU,
         )
-        captions = _gather_captions(texts, groups, dtype)
+        pooled, captions = _gather_captions(texts, groups, dtype)
         weights = self._prepare(dtype)
         # Groups hold the words of a caption one after the other, wherever they are in the mask.
         node_mask = functional.pad(texts.mask.sort(dim=1, descending=True).values, (1, 0), value=True)
@@ -259,7 +259,10 @@ class SimilarityEncoder(nn.Module):
         reasoned: dict[str, list[Tensor]] = {head: [] for head in self._heads()}
         for start in range(0, len(images), step):
             block = _gather_images(images[start : start + step], dtype)
-            nodes: Iterable[Tensor] = (_nodes(weights, block, group) for group in captions)
+            overall = _global_nodes(weights, block, pooled).split([len(columns) for columns in groups.columns], dim=1)
+            nodes: Iterable[Tensor] = (
+                _nodes(weights, block, node, words) for node, words in zip(overall, captions, strict=True)
+            )
             if self.reasoning != "sgr":
                 nodes = list(nodes)
                 reasoned["saf"].append(groups.restore(self.SAF_module(groups, nodes, node_mask)))
@@ -299,13 +302,6 @@ class _Images(NamedTuple):
     gram: Float[Tensor, "I R R"]
 
 
-class _Captions(NamedTuple):
-    """Captions of about the same length; missing words are zero."""
-
-    pooled: Float[Tensor, "c D"]
-    words: Float[Tensor, "c L D"]
-
-
 def _read_out(layer: nn.Linear, vectors: Float[Tensor, "I C S"]) -> Float[Tensor, "I C"]:
     # In half precision, different scores would tie.
     with torch.autocast(vectors.device.type, enabled=False):
@@ -321,22 +317,26 @@ def _gather_images(images: Encoded, dtype: torch.dtype) -> _Images:
     return _Images(images.pooled.to(dtype), images.tokens.to(dtype), images.mask, gram)
 
 
-def _gather_captions(texts: Encoded, groups: LengthGroups, dtype: torch.dtype) -> list[_Captions]:
+def _gather_captions(
+    texts: Encoded, groups: LengthGroups, dtype: torch.dtype
+) -> tuple[Float[Tensor, "C D"], list[Float[Tensor, "_c _l D"]]]:
+    """Return the pooled captions, group by group, and the words of each group; missing words are zero."""
     assert texts.pooled is not None and texts.tokens is not None and texts.mask is not None
-    pooled, tokens = texts.pooled.to(dtype), texts.tokens.to(dtype)
-    return [
-        _Captions(pooled[columns], real_words(tokens, texts.mask, columns, length, words))
-        for columns, length, words in zip(*groups, strict=True)
-    ]
+    pooled = texts.pooled.to(dtype)[torch.cat(list(groups.columns))]
+    return pooled, real_words(texts.tokens.to(dtype), texts.mask, groups)
 
 
-def _nodes(weights: _Weights, images: _Images, captions: _Captions) -> Float[Tensor, "I c Q S"]:
-    """Compute the similarity vectors of each pair: node 0 is global, the others belong to the words."""
-    regions, words = images.regions, captions.words.flatten(0, 1)
-    attention = unit_context_weights(
-        word_region_attention(captions.words, regions, images.mask).flatten(2), images.gram
-    )
-    local = project_squared_difference(attention.mT.to(regions.dtype), regions, words, *weights.local)
-    ones = regions.new_ones(len(regions), len(captions.pooled), 1)
-    overall = project_squared_difference(ones, images.pooled[:, None, :], captions.pooled, *weights.overall)
-    return l2_normalise(torch.cat([overall[:, :, None, :], local.unflatten(1, captions.words.shape[:2])], dim=2))
+def _global_nodes(weights: _Weights, images: _Images, pooled: Float[Tensor, "C D"]) -> Float[Tensor, "I C S"]:
+    """Compute the similarity vectors of whole images and captions."""
+    ones = pooled.new_ones(len(images.pooled), len(pooled), 1)
+    return project_squared_difference(ones, images.pooled[:, None, :], pooled, *weights.overall)
+
+
+def _nodes(
+    weights: _Weights, images: _Images, overall: Float[Tensor, "I c S"], words: Float[Tensor, "c L D"]
+) -> Float[Tensor, "I c Q S"]:
+    """Compute the similarity vectors of each pair of a group: node 0 is global, the others belong to the words."""
+    regions = images.regions
+    attention = unit_context_weights(word_region_attention(words, regions, images.mask).flatten(2), images.gram)
+    local = project_squared_difference(attention.mT.to(regions.dtype), regions, words.flatten(0, 1), *weights.local)
+    return l2_normalise(torch.cat([overall[:, :, None, :], local.unflatten(1, words.shape[:2])], dim=2))

@@ -1,20 +1,12 @@
-from collections import Counter
-
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from helpers.kernels import Kernels
 from helpers.waits import on_meta
 from tangka_match.models import SGRAF
 from tangka_match.models.sgraf import similarity
 
 LENGTHS = (3, 7, 4, 5, 9, 5, 3, 6)
-ALLOCATIONS_AND_VIEWS = {
-    "alias", "as_strided", "detach", "empty", "empty_like", "empty_strided", "expand", "new_empty",
-    "new_empty_strided", "permute", "select", "slice", "split", "split_with_sizes", "squeeze", "t", "transpose",
-    "unsqueeze", "_unsafe_view", "view",
-}  # fmt: skip
-"""Operations that run no kernel on a GPU."""
 
 
 def model(reasoning, **sizes):
@@ -54,19 +46,6 @@ def test_few_groups_have_the_scores_and_gradients_of_equal_lengths(monkeypatch, 
     torch.testing.assert_close(scores, expected, rtol=0, atol=1e-7)
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-5, atol=1e-7, msg=name)
-
-
-class Kernels(TorchDispatchMode):
-    """Counts the operations that a GPU runs a kernel for."""
-
-    def __init__(self):
-        super().__init__()
-        self.counts = Counter()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func.overloadpacket.__name__
-        self.counts[name] += name not in ALLOCATIONS_AND_VIEWS
-        return func(*args, **(kwargs or {}))
 
 
 def kernels_of_scoring(reasoning):
