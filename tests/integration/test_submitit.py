@@ -84,8 +84,9 @@ def test_job_is_requeued_by_the_signal_before_its_time_limit(demo_data, tmp_path
     events = read_ledger(ledger)
     stopped = next(i for i, event in enumerate(events) if event["event"] == "end")
     steps = [event["step"] for event in events if event["event"] == "metrics" and "train/loss" in event["values"]]
-    assert events[stopped]["status"] == "stopped"
-    assert events[stopped - 1]["step"] == len([e for e in events[:stopped] if "train/loss" in e.get("values", ())])
+    saved, end = events[stopped - 1 : stopped + 1]
+    assert (saved["event"], end["status"]) == ("checkpoint", "stopped")
+    assert saved["step"] == len([event for event in events[:stopped] if "train/loss" in event.get("values", ())])
     assert events[-1]["status"] == "finished"
     assert steps == list(range(60))
 
