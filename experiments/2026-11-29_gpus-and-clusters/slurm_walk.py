@@ -3,7 +3,7 @@
     python experiments/2026-11-29_gpus-and-clusters/slurm_walk.py out=slurm_walk.json
 
 1. A command of two processes where Slurm has started one is refused.
-2. A sweep of two jobs is submitted with a limit of one minute per job. submitit sends its signal 30 seconds before the
+2. A sweep of two jobs is submitted with a limit of two minutes per job. submitit sends its signal 30 seconds before the
    limit; the job that is still running stops, is requeued, and continues its run.
 3. The result of that run is compared with the same run without a sweep and without a limit, bitwise.
 """
@@ -31,7 +31,7 @@ WORDS = (
     "data.batch_size=8",
     "data.writer.thumbnails=false",
 )
-EPOCHS = (1, 16)
+EPOCHS = (1, 30)
 SALLOC = {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train", "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "1"}
 
 
@@ -59,7 +59,7 @@ def refused(base: Path) -> dict[str, Any]:
 
 def swept(base: Path) -> dict[str, Any]:
     """Sweep over a short and a long run, of which the long one reaches its time limit."""
-    launcher = ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=1")
+    launcher = ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=2")
     epochs = f"trainer.max_epochs={','.join(map(str, EPOCHS))}"
     code, output, seconds = train("-m", *WORDS, epochs, *launcher, *places(base, "sweep"))
     runs = {}
