@@ -22,7 +22,7 @@ from .conftest import places as cli_places
 
 PROCESS = "submitit.core._submit"
 DOCS = Path(__file__).parents[2] / "docs" / "sweeps.md"
-SLURM_ONLY = ("hydra.launcher.partition",)
+SLURM_ONLY = ("hydra.launcher.partition", "hydra.launcher.max_num_timeout")
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def words(tmp_path):
 def test_documented_command_is_valid_for_slurm():
     words = re.findall(r"hydra[./]launcher\S*=\S+", DOCS.read_text("utf-8"))
     slurm = [word for word in words if "trials_per_gpu" not in word and "local_pool" not in word]
-    assert len(slurm) == 4
+    assert len(slurm) == 5
     compose_config("+experiment=debug", *slurm)
 
 
