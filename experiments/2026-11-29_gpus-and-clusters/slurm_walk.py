@@ -40,7 +40,11 @@ def train(*words: str, environment: dict[str, str] | None = None) -> tuple[int, 
     began = time.monotonic()
     command = [sys.executable, "-m", "tangka_match.train", *words]
     done = subprocess.run(
-        command, env={**os.environ, **(environment or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        command,
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
     )
     return done.returncode, done.stdout.decode(), round(time.monotonic() - began, 1)
 

@@ -64,7 +64,14 @@ def test_job_is_requeued_by_the_signal_before_its_time_limit(demo_data, tmp_path
     with (tmp_path / "output").open("w") as output:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "tangka_match.train", "-m", "+experiment=debug", "hydra/launcher=submitit_local"),
+                *(
+                    sys.executable,
+                    "-m",
+                    "tangka_match.train",
+                    "-m",
+                    "+experiment=debug",
+                    "hydra/launcher=submitit_local",
+                ),
                 *("hydra.launcher.timeout_min=9", "seed=0", *words, *cli_places(demo_data, tmp_path)),
             ],
             stdout=output,

@@ -148,7 +148,9 @@ def outlive_signals(worker: int) -> None:
         return
     ignored = {signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
     signal.pthread_sigmask(signal.SIG_BLOCK, ignored)
-    threading.Thread(target=_wait_for_parent, args=(ignored, os.getppid()), daemon=True, name=f"signals-{worker}").start()
+    threading.Thread(
+        target=_wait_for_parent, args=(ignored, os.getppid()), daemon=True, name=f"signals-{worker}"
+    ).start()
 
 
 def _wait_for_parent(ignored: set[signal.Signals], parent: int) -> None:

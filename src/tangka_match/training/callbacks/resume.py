@@ -51,10 +51,10 @@ def restore_random_state(state: dict[str, Any]) -> None:
 def fix_buckets(model: DistributedDataParallel) -> None:
     """Put the gradients of a model into the buckets in which DDP sums them over the processes in all steps.
 
-    The place of a gradient in its bucket decides in which order its values are summed. DDP orders the buckets anew after
-    the first step, by the order in which gradients were computed, so the first step of a resumed run would sum in
-    another order than the same step of an uninterrupted run. With this order, fixed before the first step, less of
-    the communication overlaps with the backward pass.
+    The place of a gradient in its bucket decides in which order its values are summed. After the first step DDP orders
+    the buckets anew, by when gradients were computed, so the first step of a resumed run would sum in another order
+    than the same step of an uninterrupted run. With this order, fixed before the first step, less of the communication
+    overlaps with the backward pass.
 
     Args:
         model: Model of which no step has been taken. All processes must call this function.
