@@ -31,7 +31,7 @@ WORDS = (
     "data.batch_size=8",
     "data.writer.thumbnails=false",
 )
-EPOCHS = (1, 30)
+EPOCHS = (1, 24)
 SALLOC = {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train", "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "1"}
 
 
