@@ -2,7 +2,8 @@
 
     python experiments/2026-11-29_gpus-and-clusters/signals.py processes=2 tries=20 out=signals_2.json
 
-``resume=no`` leaves out the resumed runs and the comparison.
+``resume=no`` leaves out the resumed runs and the comparison. Given again with more ``tries`` and the same ``out``, the
+command continues after the tries that are in the file.
 
 The processes are started as torchrun starts them, but forked from this one, so that torch is imported once. Like
 torchrun, it ends the others by SIGTERM when one has ended; unlike it, it waits for 45 seconds before it kills them. In
@@ -165,7 +166,7 @@ def attempt(plan: Plan, words: list[str], processes: int, folder: Path) -> dict[
 def run(words: list[str], processes: int, run_id: str, folder: Path) -> None:
     """Train until the end."""
     pids = start(words, processes, run_id, folder / "log.txt")
-    codes = wait(pids, 300.0)
+    codes = wait(pids, 600.0)
     if set(codes.values()) != {0} or len(codes) < len(pids):
         for pid in set(pids) - codes.keys():
             os.kill(pid, signal.SIGKILL)
@@ -185,6 +186,20 @@ def state(folder: Path) -> dict[str, Any]:
     return found
 
 
+def differences(expected: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """Return whether two states are bitwise equal, and how far losses and weights are apart."""
+    losses, other_losses = expected["losses"], found["losses"]
+    weights, other_weights = (states["last"]["state_dict"] for states in (expected, found))
+    return {
+        "nothing_lost": same(expected, found),
+        "steps_compared": len(losses) if losses.keys() == other_losses.keys() else None,
+        "largest_loss_difference": max(abs(losses[step] - other_losses.get(step, float("inf"))) for step in losses),
+        "largest_weight_difference": max(
+            (weights[name].double() - other_weights[name].double()).abs().max().item() for name in weights
+        ),
+    }
+
+
 def measure(processes: int, tries: int, out: Path, *, resume: bool) -> None:
     """Make all tries, write them after each one, and print a summary."""
     torch.set_num_threads(1)
@@ -202,16 +217,16 @@ def measure(processes: int, tries: int, out: Path, *, resume: bool) -> None:
     if resume:
         run([*common, *places(base / "unbroken")], processes, "unbroken", base / "unbroken")
     expected = state(base / "unbroken") if resume else {}
-    rows = []
-    for number, plan in enumerate(plans(tries)):
+    rows = json.loads(out.read_text("utf-8"))["tries"] if out.exists() else []
+    for number, plan in list(enumerate(plans(tries)))[len(rows) :]:
         folder = base / str(number)
         folder.mkdir()
-        row = attempt(plan, [*common, *places(folder)], processes, folder)
-        row["nothing_lost"] = None
+        load = os.getloadavg()[0]
+        row = {**attempt(plan, [*common, *places(folder)], processes, folder), "load": load, "nothing_lost": None}
         try:
             if resume:
                 run(["resume=stopped", *places(folder)[:1]], processes, "stopped", folder)
-                row["nothing_lost"] = same(expected, state(folder))
+                row |= differences(expected, state(folder))
         except (RuntimeError, ValueError) as error:
             row["nothing_lost"], row["error"] = False, str(error)
         print(json.dumps(row), flush=True)

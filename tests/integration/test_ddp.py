@@ -43,7 +43,31 @@ def test_continuation_is_stopped_in_both_processes(demo_data, tmp_path):
     (parent / "config.yaml").write_text(changed, encoding="utf-8")
 
     words = ("resume=last", "trainer.max_epochs=500", "trainer.max_steps=-1", f"paths.runs={tmp_path / 'runs'}")
-    with (tmp_path / "output").open("w") as output:
+    process = started(tmp_path, *words)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    assert_all_have_stopped(process, tmp_path)
+
+    (folder,) = (path for path in (tmp_path / "runs").iterdir() if path != parent)
+    assert read_ledger(folder / "ledger.jsonl")[0]["parent"]["run_id"] == parent.name
+    assert_nothing_is_lost(folder, tmp_path)
+
+
+@pytest.mark.parametrize("trainer", ["cpu", "ddp_cpu"])
+def test_signal_that_data_workers_get_too(demo_data, tmp_path, trainer):
+    """``scancel`` and Slurm's time limit signal every process of a job."""
+    words = ("trainer.max_epochs=500", "trainer.max_steps=-1", "trainer.log_every_n_steps=1", "data.num_workers=2")
+    process = started(tmp_path, "+experiment=debug", f"trainer={trainer}", *words, *places(demo_data, tmp_path))
+    os.killpg(process.pid, signal.SIGTERM)
+    output = assert_all_have_stopped(process, tmp_path)
+    assert "Traceback" not in output
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert_nothing_is_lost(folder, tmp_path)
+
+
+def started(folder, *words):
+    """Start ``train`` in a process group of its own, and wait until the ledger of a run has the ninth step."""
+    with (folder / "output").open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "tangka_match.train", *words],
             stdout=output,
@@ -52,20 +76,26 @@ def test_continuation_is_stopped_in_both_processes(demo_data, tmp_path):
         )
     deadline = time.monotonic() + 180
     trained = re.compile(r'"event": "metrics", .*"step": 8\b')
-    while not any(trained.search(path.read_text("utf-8")) for path in tmp_path.glob("runs/*/ledger.jsonl")):
-        assert process.poll() is None, (tmp_path / "output").read_text()
+    while not any(trained.search(path.read_text("utf-8")) for path in folder.glob("runs/*/ledger.jsonl")):
+        assert process.poll() is None, (folder / "output").read_text()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 143, (tmp_path / "output").read_text()
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)  # no process of its group is left
+    return process
 
-    (folder,) = (path for path in (tmp_path / "runs").iterdir() if path != parent)
-    events = read_ledger(folder / "ledger.jsonl")
+
+def assert_all_have_stopped(process, folder):
+    """Check that no process of the group is left within 30 seconds; return their output."""
+    code = process.wait(timeout=30)
+    output = (folder / "output").read_text()
+    assert code == 143, output
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    return output
+
+
+def assert_nothing_is_lost(run, folder):
+    events = read_ledger(run / "ledger.jsonl")
     assert events[-1]["status"] == "stopped"
-    assert events[0]["parent"]["run_id"] == parent.name
-    (last,) = (tmp_path / "checkpoints").glob(f"*/{folder.name}/last.ckpt")
+    (last,) = (folder / "checkpoints").glob(f"*/{run.name}/last.ckpt")
     logged = [event["step"] for event in events if event["event"] == "metrics"]
     assert read_checkpoint(last)["global_step"] == logged[-1] + 1

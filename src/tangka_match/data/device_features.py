@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
@@ -129,4 +131,31 @@ def loading(
         "num_workers": workers,
         "persistent_workers": workers > 0,
         "pin_memory": reads_for_gpu if pin_memory == "auto" else bool(pin_memory),
+        "worker_init_fn": outlive_signals if workers > 0 else None,
     }
+
+
+def outlive_signals(worker: int) -> None:
+    """Let a worker process of a ``DataLoader`` go on after signals that ask the job to stop, until its parent ends it.
+
+    Slurm signals all processes of a job. The training needs batches until it has stopped, and an error would end it if
+    a worker died. Workers would also inherit submitit's handler, which requeues the job.
+
+    Args:
+        worker: Number of the worker.
+    """
+    if not hasattr(signal, "sigwaitinfo"):  # macOS, which has no clusters
+        return
+    ignored = {signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ignored)
+    threading.Thread(
+        target=_wait_for_parent, args=(ignored, os.getppid()), daemon=True, name=f"signals-{worker}"
+    ).start()
+
+
+def _wait_for_parent(ignored: set[signal.Signals], parent: int) -> None:
+    """End this process when ``parent`` sends it SIGTERM, as ``multiprocessing`` does; torch's handler does the same."""
+    while True:
+        received = signal.sigwaitinfo(ignored)
+        if received.si_signo == signal.SIGTERM and received.si_pid == parent:
+            os._exit(0)

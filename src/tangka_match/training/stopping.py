@@ -3,6 +3,9 @@
 Lightning's handler communicates with the other processes while these communicate about something else, and the run
 hangs (Lightning issue 20825). Here the handler only records the signal. During training the processes exchange between
 batches whether they received it; outside of training a process needs no other one and stops at once.
+
+submitit installs a handler of the signal that Slurm sends before the time limit of a job. It would requeue the job and
+end the process at once, within a step. Here the run is stopped as by SIGTERM, and the handler called after it.
 """
 
 import logging
@@ -15,7 +18,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
+from typing import Any
 
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
@@ -35,15 +40,16 @@ AGREEMENT_SECONDS = 2.0
 MAX_BATCHES = 100
 """Upper bound of the batches between two agreements."""
 
+_REQUEUING_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 _POLL_SECONDS = 0.2
 _STOP_LISTENING = b"\0"
 
 
 class StopRequest:
-    """SIGTERM as one run in one or several processes sees it.
+    """SIGTERM, or the signal before a time limit, as one run in one or several processes sees it.
 
     Attributes:
-        received: Whether this process has got the signal.
+        received: Whether this process has got such a signal.
         agreed: Whether any process had got it at the last agreement.
         ends_validation: Whether the signal of any process was then older than ``VALIDATION_SECONDS``.
         is_connected: Whether the processes have found each other.
@@ -53,16 +59,19 @@ class StopRequest:
         self.received = self.agreed = self.ends_validation = self.is_connected = False
         self._received_at = 0.0
         self._is_training = False
+        self._requeue: Callable[[], object] = lambda: None
         self._children: Sequence[subprocess.Popen[bytes]] = ()
         self._end: Callable[[str], None] = lambda status: None
         self._batches, self._interval, self._last_agreement = 0, 1, time.monotonic()
 
     @contextmanager
     def listening(self) -> Iterator["StopRequest"]:
-        """Handle SIGTERM within the block; only the main thread of a process can.
+        """Handle SIGTERM within the block, and SIGUSR1 and SIGUSR2 if they have a handler, which is called after it.
+
+        Only the main thread of a process can handle signals.
 
         Raises:
-            SIGTERMException: On SIGTERM outside of `training`.
+            SIGTERMException: On such a signal outside of `training`.
         """
         if threading.current_thread() is not threading.main_thread():
             yield self
@@ -71,19 +80,24 @@ class StopRequest:
         # process within one; the system writes the number of the signal to this socket at once.
         reader, writer = socket.socketpair()
         writer.setblocking(False)
-        handler = signal.signal(signal.SIGTERM, self._receive)
+        handled = [signal.SIGTERM, *(number for number in _REQUEUING_SIGNALS if callable(signal.getsignal(number)))]
+        handlers = {number: signal.getsignal(number) for number in handled}
+        for number in handled:
+            signal.signal(number, partial(self._receive, handlers[number]))
         descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         watch = threading.Thread(target=self._watch, args=(reader,), daemon=True, name="stop-watch")
         watch.start()
         try:
             yield self
         finally:
-            signal.signal(signal.SIGTERM, handler)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
             signal.set_wakeup_fd(descriptor)
             writer.send(_STOP_LISTENING)
             watch.join()
             reader.close()
             writer.close()
+            self._requeue()
 
     @contextmanager
     def recorded_by(self, end: Callable[[str], None]) -> Iterator[None]:
@@ -136,7 +150,9 @@ class StopRequest:
         self._interval = max(1, min(int(AGREEMENT_SECONDS / max(slowest, 1e-6)), MAX_BATCHES))
         self._batches, self._last_agreement = 0, time_of_agreement
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, handler: Any, number: int, frame: FrameType | None) -> None:
+        if number != signal.SIGTERM:
+            self._requeue = partial(handler, number, None)
         if self.received:
             return  # the run is being ended already
         self.received, self._received_at = True, time.monotonic()

@@ -1,12 +1,15 @@
 import logging
+import signal
+import subprocess
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from helpers.precomp import write_precomp
 from tangka_match.data import device_features
-from tangka_match.data.device_features import DeviceFeatures, keep_on_device, loading
+from tangka_match.data.device_features import DeviceFeatures, keep_on_device, loading, outlive_signals
 from tangka_match.data.split import load_split
 from tangka_match.errors import DataFormatError
 from tangka_match.types import RegionTextBatch
@@ -140,9 +143,33 @@ def test_batches_that_are_read_for_a_gpu_have_workers(monkeypatch, device, is_re
 
 def test_given_numbers_are_obeyed():
     given = {"num_workers": 3, "persistent_workers": True, "pin_memory": False}
-    assert loading(3, False, GPU, is_resident=False) == given
+    assert loading(3, False, GPU, is_resident=False) == given | {"worker_init_fn": outlive_signals}
     assert loading(0, True, CPU, is_resident=True) == {
         "num_workers": 0,
         "persistent_workers": False,
         "pin_memory": True,
+        "worker_init_fn": None,
     }
+
+
+@pytest.mark.parametrize("name", ["TERM", "USR1", "USR2"])
+def test_workers_go_on_after_a_signal_to_all_processes_of_a_job(name):
+    loader = DataLoader(range(40), None, num_workers=2, worker_init_fn=outlive_signals)
+    batches = iter(loader)
+    found = [next(batches), next(batches)]  # both workers have started
+    workers = [str(worker.pid) for worker in batches._workers]
+    subprocess.run(["/bin/sh", "-c", f"kill -{name} {' '.join(workers)}"], check=True)  # not sent by their parent
+    assert found + list(batches) == list(range(40))
+
+
+def test_workers_end_when_their_parent_asks():
+    batches = iter(DataLoader(range(4), None, num_workers=1, worker_init_fn=outlive_signals))
+    next(batches)
+    (worker,) = batches._workers
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler reports the end of a worker as an error
+    try:
+        worker.terminate()
+        worker.join(timeout=20)
+        assert worker.exitcode == 0
+    finally:
+        signal.signal(signal.SIGCHLD, before)

@@ -36,6 +36,38 @@ def test_signal_in_training_waits_for_its_end():
         assert (stop.received, stop.agreed, after) == (True, False, ["still training"])
 
 
+@pytest.mark.parametrize("numbers", [(signal.SIGUSR2,), (signal.SIGTERM, signal.SIGUSR2, signal.SIGUSR2)])
+def test_job_is_requeued_once_after_its_run_has_stopped(numbers):
+    """submitit's handler ends the process, too; Slurm sends SIGTERM as well where it preempts a job."""
+    seen = []
+
+    def requeue(number, frame):
+        seen.append(f"requeued by {number}")
+        raise SystemExit(144)
+
+    before = signal.signal(signal.SIGUSR2, requeue)
+    try:
+        with pytest.raises(SystemExit) as caught, StopRequest().listening() as stop:
+            try:
+                with stop.training():
+                    for number in numbers:
+                        os.kill(os.getpid(), number)
+                    seen.append("still training")
+            finally:
+                seen.append("stopped")
+        assert signal.getsignal(signal.SIGUSR2) is requeue
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert seen == ["still training", "stopped", f"requeued by {signal.SIGUSR2}"]
+    assert caught.value.code == 144
+
+
+def test_signals_without_a_handler_keep_their_meaning():
+    before = signal.getsignal(signal.SIGUSR1)
+    with StopRequest().listening():
+        assert signal.getsignal(signal.SIGUSR1) is before
+
+
 def test_processes_agree_when_one_has_got_the_signal():
     seen = []
 

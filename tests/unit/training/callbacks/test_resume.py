@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from helpers.small_checkpoints import write_checkpoint
 from helpers.small_runs import Stop, StoppedError, quiet_trainer, small_data, small_module
@@ -14,7 +16,7 @@ from tangka_match.data.samplers import ResumableBatchSampler
 from tangka_match.errors import CheckpointError
 from tangka_match.losses import MomentumQueueLoss, ScoreDistillationLoss
 from tangka_match.training.callbacks import ExactResume, LastCheckpoint
-from tangka_match.training.callbacks.resume import random_state, restore_random_state
+from tangka_match.training.callbacks.resume import fix_buckets, random_state, restore_random_state
 from tangka_match.training.distillation import Distillation, Teachers
 
 
@@ -216,3 +218,64 @@ def test_checkpoint_without_a_position_is_refused():
     resume = ExactResume(ResumableBatchSampler(num_pairs=12, batch_size=4))
     with pytest.raises(CheckpointError, match="lacks the position in the data"):
         resume.on_load_checkpoint(SimpleNamespace(callbacks=[], global_rank=0), None, {})
+
+
+class Branches(nn.Module):
+    """Model whose parameters get their gradients in another order than they are registered in."""
+
+    def __init__(self):
+        super().__init__()
+        self.last, self.first, self.middle = (nn.Parameter(torch.ones(size)) for size in (3, 5, 7))
+
+    def forward(self, x):
+        return (((x * self.first.sum()).tanh() * self.middle.sum()).tanh() * self.last.sum()).tanh()
+
+
+@pytest.fixture
+def gloo(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+def order_of_gradients(model):
+    """Return the sizes of the gradients in the buckets of three steps, in the order in which they are summed."""
+    steps = []
+
+    def note(state, bucket):
+        steps[-1] += [len(gradient) for gradient in bucket.gradients()]
+        future = torch.futures.Future()
+        future.set_result(bucket.buffer())
+        return future
+
+    model.register_comm_hook(None, note)
+    for _ in range(3):
+        steps.append([])
+        model(torch.ones(())).backward()
+    return steps
+
+
+@pytest.mark.usefixtures("gloo")
+def test_gradients_are_summed_in_the_same_order_in_all_steps():
+    """DDP changes the order after the first step, so that the first step of a resumed run would sum in another."""
+    first, second, third = order_of_gradients(DistributedDataParallel(Branches()))
+    assert (first != second) and second == third
+    model = DistributedDataParallel(Branches())
+    fix_buckets(model)
+    first, second, third = order_of_gradients(model)
+    assert first == second == third
+
+
+@pytest.mark.usefixtures("gloo")
+@pytest.mark.parametrize(
+    ("device", "deterministic", "processes", "expected"),
+    [("cpu", False, 4, True), ("cpu", False, 2, False), ("cuda", False, 4, False), ("cuda", True, 4, True)],
+)
+def test_order_of_sums_is_fixed_where_they_can_be_exact(monkeypatch, device, deterministic, processes, expected):
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: deterministic)
+    model = DistributedDataParallel(Branches())
+    trainer = SimpleNamespace(world_size=processes, strategy=SimpleNamespace(model=model))
+    ExactResume(None).on_train_start(trainer, SimpleNamespace(device=torch.device(device)))
+    first, second, _ = order_of_gradients(model)
+    assert (first == second) is expected
