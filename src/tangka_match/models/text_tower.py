@@ -42,6 +42,7 @@ class TextTower(nn.Module):
         self.thaw_at = thaw_at
         self.frozen = thaw_at > 0
         self.transformer = _build(config, vocab_size)
+        self.transformer.set_attn_implementation("sdpa")  # which takes the mask of `forward`
         self.train()  # Lightning does not change modes
 
     @classmethod
@@ -78,7 +79,9 @@ class TextTower(nn.Module):
         Parameters of a frozen encoder get no gradient (``None``), so that the optimizer skips them.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return self.transformer(input_ids=token_ids, attention_mask=token_mask.long()).last_hidden_state
+            # A mask over pairs is used as it is; of a two-dimensional one transformers asks the device if all are words.
+            pairs = token_mask[:, None, None, :].expand(-1, -1, token_mask.shape[1], -1)
+            return self.transformer(input_ids=token_ids, attention_mask=pairs).last_hidden_state
 
     def set_progress(self, progress: float) -> None:
         """Freeze or thaw, depending on the completed share of the run."""
