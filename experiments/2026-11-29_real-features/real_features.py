@@ -41,8 +41,8 @@ ENCODER = ["model.text_model=<encoder>", "data.tokenizer.prefix='query: '"]
 INFO_NCE = ["loss=info_nce", "loss.temperature=0.1", "loss.learn_temperature=false"]
 VSE_INFINITY = ["model=vse_infinity", *INFO_NCE, "optimizer=adamw", "scheduler=cosine"]
 SGRAF = [
-    "loss=curriculum", "optimizer=adamw", "optimizer.lr=2e-4", "scheduler=cosine", "trainer.precision=bf16-mixed",
-    "training.checkpoint_every_n_steps=60",
+    "loss=curriculum", "optimizer=adamw", "optimizer.lr=2e-4", "scheduler=cosine",
+    "training.checkpoint_every_n_steps=40",
 ]  # fmt: skip
 MIXED = "data.mix=[{root: <full>, share: 0.5}]"
 ROWS = {

@@ -9,15 +9,13 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from benchmarks.rows import Row
 from benchmarks.timing import take_turns
-from benchmarks.workload import FEATURES, REGIONS, vse
+from benchmarks.workload import FEATURES, REGIONS, triplet_loss, vse
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.data.features import SAMPLED_ROWS
-from tangka_match.losses import InfoNCELoss, positive_mask
 from tangka_match.types import RegionTextBatch
 
 BATCH, BATCHES = 128, 10
@@ -120,8 +118,7 @@ def step(model: nn.Module, batch: RegionTextBatch) -> Tensor:
     """Run one training step, forward and backward."""
     images = model.encode_images(batch.regions.float(), batch.region_mask)
     texts = model.encode_texts(batch.token_ids, batch.token_mask)
-    items = torch.arange(BATCH)
-    loss = InfoNCELoss()(model.similarity(images, texts), positive_mask(items, items), 0.0).total
+    loss = triplet_loss(model.similarity(images, texts))
     model.zero_grad()
     loss.backward()
     return loss

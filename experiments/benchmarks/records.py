@@ -69,7 +69,7 @@ def _write_ranks(folder: Path, number: int) -> None:
     lines = ["direction,query,image,rank,best_wrong,score_correct,score_wrong"]
     for direction in ("i2t", "t2i"):
         lines += [
-            f"{direction},{query},{query},{draws.randint(1, 363)},{draws.randrange(363)},{draws.random()},{draws.random()}"
+            f"{direction},{query},{query},{draws.randint(1, 363)},{draws.randrange(363)},0.5,{draws.random()}"
             for query in range(363)
         ]
     (folder / "ranks.csv").write_text("\n".join(lines) + "\n", "utf-8")

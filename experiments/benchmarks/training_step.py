@@ -8,10 +8,8 @@ from torch import Tensor
 
 from benchmarks.rows import Row
 from benchmarks.timing import ratios, take_turns
-from benchmarks.workload import OURS, PUBLISHED, Way, draw_captions, draw_regions, sgraf, without_dropout
-from tangka_match.losses import TripletMarginLoss, positive_mask
+from benchmarks.workload import OURS, PUBLISHED, Way, draw_captions, draw_regions, sgraf, triplet_loss, without_dropout
 from tangka_match.models import SGRAF
-from tangka_match.ops import at_least_float32
 from tangka_match.training.process_state import keep_freed_memory
 
 SMALL = 32
@@ -59,10 +57,8 @@ def gradients(model: SGRAF, way: Way, batch: int, half: bool = False, seed: int 
         regions, region_mask = draw_regions(batch, seed=seed)
         images = model.encode_images(regions.to(next(model.parameters()).dtype), region_mask)
         texts = way.encode_texts(model, *draw_captions(batch, seed=seed))
-        scores = at_least_float32(way.similarity(model, images, texts))
-    items = torch.arange(batch)
-    loss = TripletMarginLoss(hard_negatives=0)(scores, positive_mask(items, items), 0.0).total
-    return list(torch.autograd.grad(loss, list(model.parameters())))
+        scores = way.similarity(model, images, texts)
+    return list(torch.autograd.grad(triplet_loss(scores), list(model.parameters())))
 
 
 def largest_error(found: list[Tensor], expected: list[Tensor]) -> float:

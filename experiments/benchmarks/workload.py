@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from benchmarks.slow_sgraf import Stack, slow_scores
+from tangka_match.losses import LossInputs, TripletMarginLoss, positive_mask
 from tangka_match.models import CCA, SGRAF, VSE, DualEncoder
 from tangka_match.models.layers import average_directions
-from tangka_match.ops import l2_normalise
+from tangka_match.ops import at_least_float32, l2_normalise
 from tangka_match.retrieval import score_matrix
 from tangka_match.types import Encoded
 
@@ -85,6 +86,12 @@ def encode(model: nn.Module, images: int, captions: int) -> tuple[Encoded, Encod
     ids, mask = draw_captions(captions)
     pieces = zip(ids.split(SHARD), mask.split(SHARD), strict=True)
     return Encoded.concatenate(parts), Encoded.concatenate([model.encode_texts(*piece) for piece in pieces])
+
+
+def triplet_loss(scores: Tensor) -> Tensor:
+    """Compute the mean triplet loss over all negatives of a batch of matching pairs, in float32 at least."""
+    items = torch.arange(len(scores), device=scores.device)
+    return TripletMarginLoss(hard_negatives=0)(LossInputs(at_least_float32(scores), positive_mask(items, items))).total
 
 
 def slow_similarity(model: SGRAF, images: Encoded, texts: Encoded) -> Tensor:
