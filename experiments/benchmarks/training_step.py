@@ -10,6 +10,7 @@ from benchmarks.rows import Row
 from benchmarks.timing import ratios, take_turns
 from benchmarks.workload import OURS, PUBLISHED, Way, draw_captions, draw_regions, sgraf, triplet_loss, without_dropout
 from tangka_match.models import SGRAF
+from tangka_match.ops import computes_bfloat16
 from tangka_match.training.process_state import keep_freed_memory
 
 SMALL = 32
@@ -25,13 +26,18 @@ def training_rows(reasoning: str, batch: int, rounds: int) -> list[Row]:
         "float32": partial(gradients, model, OURS, batch),
         "bfloat16": partial(gradients, model, OURS, batch, half=True),
     }
+    if not computes_bfloat16(torch.device("cpu")):
+        del steps["bfloat16"]
     timings = take_turns(steps, rounds, warm_up=False)
     name = f"{reasoning.upper()} step, batch {batch}"
-    goals = (2.5, 4.0) if reasoning == "sgr" else (None, None)
+    goals = {"float32": 2.5, "bfloat16": 4.0} if reasoning == "sgr" else {}
     return [
         *(Row(f"{name}, {key}", "s", timing.seconds) for key, timing in timings.items()),
-        Row(f"{name}, float32 / loop", "x", ratios(timings["loop"], timings["float32"]), goals[0]),
-        Row(f"{name}, bfloat16 / loop", "x", ratios(timings["loop"], timings["bfloat16"]), goals[1]),
+        *(
+            Row(f"{name}, {kind} / loop", "x", ratios(timings["loop"], timings[kind]), goals.get(kind))
+            for kind in ("float32", "bfloat16")
+            if kind in timings
+        ),
         *_gradient_rows(model, f"{reasoning.upper()} gradients, batch {SMALL}"),
     ]
 

@@ -120,11 +120,14 @@ def _evaluate_checkpoints(data: DictConfig, settings: EvaluationSettings, paths:
     import torch
 
     from tangka_match import load
+    from tangka_match.ops import computes_bfloat16
     from tangka_match.retrieval.evaluation import Extras, evaluate_split
     from tangka_match.retrieval.evaluation_files import write_evaluation
 
     write_missing_data(data)
     dtype = {"32": torch.float32, "bf16": torch.bfloat16}[settings.precision]
+    if settings.precision == "bf16" and not computes_bfloat16(torch.device(settings.device)):
+        say(f"precision=bf16 is slower than precision=32 on {settings.device}, which has no bfloat16 instructions")
     matchers = [load(path, device=settings.device, batch_size=data.eval_batch_size, dtype=dtype) for path in paths]
     split = open_split(data, settings.split)
     extras = Extras(

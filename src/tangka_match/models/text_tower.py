@@ -79,7 +79,7 @@ class TextTower(nn.Module):
         Parameters of a frozen encoder get no gradient (``None``), so that the optimizer skips them.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            # A mask over pairs is used as it is; of a two-dimensional one transformers asks the device if all are words.
+            # A mask over pairs is used as it is; for one over words transformers asks the device if all are real.
             pairs = token_mask[:, None, None, :].expand(-1, -1, token_mask.shape[1], -1)
             return self.transformer(input_ids=token_ids, attention_mask=pairs).last_hidden_state
 

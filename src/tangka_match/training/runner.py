@@ -13,7 +13,7 @@ from torch import Tensor
 from tangka_match.data.split import Split
 from tangka_match.data.tokenizer import tokenizer_from_settings
 from tangka_match.metrics import Ranks, confidence_intervals, retrieval_ranks, summarise
-from tangka_match.ops import bound_primitive_caches, tf32
+from tangka_match.ops import bound_primitive_caches, computes_bfloat16, tf32
 from tangka_match.records.run_folder import RUN_ID_VARIABLE, RunFolder, config_hash, create_run_folder
 from tangka_match.records.run_log import log_to, quiet_libraries
 from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
@@ -163,6 +163,7 @@ def _fit(
     length = planned_length(plan, trainer.world_size)
     for warning in length_warnings(plan, length):
         logger.warning(warning)
+    _warn_of_emulation(plan.settings.trainer.precision, trainer.strategy.root_device)
     data.set_total_epochs(length.epochs)
     data.batch_sampler.repeats_first_epoch = bool(settings.overfit_batches)
     if plan.settings.training.compile:
@@ -172,6 +173,17 @@ def _fit(
     check_steps_taken(trainer)
     guard.conclude(trainer.global_step)
     return _validate_best(plan, module, recorder, trainer, guard, pruned=pruning is not None and pruning.pruned)
+
+
+def _warn_of_emulation(precision: str, device: torch.device) -> None:
+    if precision == "bf16-mixed" and not computes_bfloat16(device):
+        kind, other = ("GPU", ", or 16-mixed") if device.type == "cuda" else ("CPU", "")
+        logger.warning(
+            "trainer.precision=bf16-mixed: this %s has no bfloat16 instructions, and emulating them is slower than "
+            "float32, on a CPU many times: set trainer.precision=32-true%s",
+            kind,
+            other,
+        )
 
 
 def _validate_best(

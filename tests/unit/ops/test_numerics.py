@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch.distributions import Normal
 from tangka_match.ops import (
     at_least_float32,
     bound_primitive_caches,
+    computes_bfloat16,
     full_precision,
     l2_normalise,
     low_component_share,
@@ -189,3 +191,20 @@ def test_tf32_of_a_surrounding_block_is_restored(monkeypatch):
         with tf32(allowed=False):
             assert tf32_flags() == (False, False)
         assert tf32_flags() == (True, True)
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_bfloat16_of_a_gpu(monkeypatch, capability, expected):
+    """NVIDIA GPUs compute it since Ampere; torch's own default counts emulation as support."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(major=capability[0]))
+    assert computes_bfloat16(torch.device("cuda")) is expected
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the flags of the CPU are read from /proc/cpuinfo")
+def test_bfloat16_of_a_cpu_without_avx512():
+    flags = Path("/proc/cpuinfo").read_text().split()
+    if "avx512bw" in flags or "asimd" in flags:
+        pytest.skip("this CPU may have bfloat16 instructions")
+    assert not computes_bfloat16(torch.device("cpu"))

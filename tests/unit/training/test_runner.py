@@ -383,3 +383,18 @@ def test_wandb_group_is_the_sweep(tmp_path, monkeypatch):
     train(small_plan(tmp_path, max_epochs=1))
     train(small_plan(tmp_path, max_epochs=1), job=SweepJob("s", 0, ()))
     assert groups == ["small", "s"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "said"),
+    [
+        ("bf16-mixed", "cpu", "set trainer.precision=32-true"),
+        ("bf16-mixed", "cuda", "set trainer.precision=32-true, or 16-mixed"),
+        ("bf16-mixed", "mps", None),
+        ("32-true", "cpu", None),
+    ],
+)
+def test_emulated_bfloat16_is_a_warning(monkeypatch, caplog, precision, device, said):
+    monkeypatch.setattr(runner, "computes_bfloat16", lambda device: device.type == "mps")
+    runner._warn_of_emulation(precision, torch.device(device))
+    assert [record.getMessage().endswith(said) for record in caplog.records] == ([True] if said else [])
