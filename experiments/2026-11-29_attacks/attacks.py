@@ -162,7 +162,7 @@ def kills(number: int) -> dict[str, int]:
 
 def _training(folder: Path) -> list[str]:
     return [
-        "+experiment=debug", "trainer.max_steps=-1", "trainer.max_epochs=30", "training.checkpoint_every_n_steps=1",
+        "+experiment=debug", "trainer.max_steps=-1", "trainer.max_epochs=8", "training.checkpoint_every_n_steps=1",
         *_places(folder),
     ]  # fmt: skip
 
