@@ -18,6 +18,7 @@ import itertools
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -140,7 +141,7 @@ def records() -> dict[str, str]:
 
 def kills(number: int) -> dict[str, int]:
     """Kill trainings at random moments; count those that ``resume=last`` finishes, and those with the same weights."""
-    draws, finished, equal = random.Random(0), 0, 0  # noqa: S311 - not a secret
+    draws, killed, finished, equal = random.Random(0), 0, 0, 0  # noqa: S311 - not a secret
     with tempfile.TemporaryDirectory() as name:
         unbroken = Path(name) / "unbroken"
         _run("train", *_training(unbroken))
@@ -153,11 +154,11 @@ def kills(number: int) -> dict[str, int]:
                 time.sleep(0.05)
             time.sleep(draws.random())
             process.kill()
-            process.wait()
+            killed += process.wait() == -signal.SIGKILL  # otherwise it had ended
             done = _run("train", "resume=last", *_places(folder))
             finished += done.returncode == 0 or "this run has finished" in done.stderr
             equal += _same_weights(folder, unbroken)
-    return {"killed": number, "finished": finished, "equal_weights": equal}
+    return {"trained": number, "killed": killed, "finished": finished, "equal_weights": equal}
 
 
 def _training(folder: Path) -> list[str]:
@@ -173,15 +174,15 @@ def _places(folder: Path) -> list[str]:
 
 def _same_weights(*folders: Path) -> bool:
     """Whether the last checkpoints of two trainings hold the same weights, bit by bit."""
-    one, other = (
-        torch.load(next(folder.glob("checkpoints/*/*/last.ckpt")), weights_only=True)["state_dict"]
-        for folder in folders
-    )
+    files = [file for folder in folders for file in folder.glob("checkpoints/*/*/last.ckpt")]
+    if len(files) != len(folders):
+        return False
+    one, other = (torch.load(file, weights_only=True)["state_dict"] for file in files)
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def full_disks() -> dict[str, dict[str, str]]:
-    """Let every command that writes meet file systems of several sizes; return how it ended, and what it left."""
+    """Run every command that writes on file systems of several sizes; return how it ended, and which files it left."""
     said: dict[str, dict[str, str]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -217,8 +218,8 @@ def _on_small_disk(disk: Path, size: str, command: str, words: list[str]) -> str
         return "not run: needs the right to mount"
     try:
         end = _end(_run(command, *words))
-        partial = [path.name for path in disk.rglob("*") if "partial" in path.name]
-        return f"{end}, left {partial}" if partial else end
+        left = sorted({path.name for path in disk.rglob("*") if path.is_file()})
+        return end if end == "ok" or not left else f"{end}, left {', '.join(left)}"
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)  # noqa: S607
 
@@ -228,7 +229,7 @@ def _program(command: str, *words: str) -> list[str]:
 
 
 def _run(command: str, *words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(_program(command, *words), capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(_program(command, *words), capture_output=True, text=True, check=False, timeout=900)
 
 
 def _end(done: "subprocess.CompletedProcess[str]") -> str:

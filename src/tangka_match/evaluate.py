@@ -127,7 +127,7 @@ def _evaluate_checkpoints(data: DictConfig, settings: EvaluationSettings, paths:
     write_missing_data(data)
     dtype = {"32": torch.float32, "bf16": torch.bfloat16}[settings.precision]
     if settings.precision == "bf16" and not computes_bfloat16(torch.device(settings.device)):
-        say(f"precision=bf16 is slower than precision=32 on {settings.device}, which has no bfloat16 instructions")
+        say(f"precision=bf16 is slower than precision=32 here: {settings.device} has no bfloat16 instructions")
     matchers = [load(path, device=settings.device, batch_size=data.eval_batch_size, dtype=dtype) for path in paths]
     split = open_split(data, settings.split)
     extras = Extras(

@@ -12,6 +12,7 @@ import tangka_match
 from helpers.cli import run_cli_in_process
 from tangka_match.data.split import load_split
 from tangka_match.evaluate import main as evaluate
+from tangka_match.ops import computes_bfloat16
 
 from .conftest import places
 
@@ -120,6 +121,7 @@ def test_corrected_and_near_duplicate_metrics_are_reported_beside_the_raw_ones(r
     assert found["near_duplicates"]["threshold"] == 0.05
     assert found["near_duplicates"]["i2t_r1"] >= found["i2t_r1"]
     assert (found["precision"], found["bank"]["size"]) == ("bf16", 50)
+    assert ("precision=bf16 is slower" in done.stdout) is not computes_bfloat16(torch.device("cpu"))
     again = run_cli_in_process(*words, main=evaluate)
     assert "(the earlier evaluation there is replaced)" in again.stdout
     assert "corrected" not in json.loads((out / "metrics.json").read_text("utf-8"))

@@ -85,14 +85,17 @@ def dot_products(x: Float[Tensor, "N D"], y: Float[Tensor, "M D"]) -> Float[Tens
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Return whether a device has instructions for bfloat16.
+    """Return whether matrix products in bfloat16 are not emulated on a device.
 
-    Without them torch emulates bfloat16, which is far slower than float32: a training step of SAF took 32 times as long
-    on a CPU with AVX2 only. NVIDIA GPUs have them since Ampere (compute capability 8.0).
+    Emulated ones are far slower than those in float32: a training step of SAF took 32 times as long on a CPU with AVX2
+    only. NVIDIA GPUs compute bfloat16 since Ampere (compute capability 8.0). A CPU with AVX-512 counts as capable, also
+    if oneDNN has to convert to float32.
     """
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return True
 
 
 @contextmanager

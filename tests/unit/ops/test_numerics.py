@@ -2,7 +2,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -195,11 +194,14 @@ def test_tf32_of_a_surrounding_block_is_restored(monkeypatch):
 
 @pytest.mark.parametrize(("capability", "expected"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
 def test_bfloat16_of_a_gpu(monkeypatch, capability, expected):
-    """NVIDIA GPUs compute it since Ampere; torch's own default counts emulation as support."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(major=capability[0]))
-    assert computes_bfloat16(torch.device("cuda")) is expected
+    """NVIDIA GPUs compute it since Ampere; of two GPUs the one that is asked for counts."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda gpu: capability if gpu.index == 1 else (7, 0))
+    assert computes_bfloat16(torch.device("cuda:1")) is expected
+
+
+def test_bfloat16_without_onednn(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert not computes_bfloat16(torch.device("cpu"))
 
 
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the flags of the CPU are read from /proc/cpuinfo")

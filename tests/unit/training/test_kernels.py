@@ -18,10 +18,10 @@ def kernels(reasoning):
 
 
 @pytest.mark.parametrize("reasoning", ["sgr", "saf"])
-def test_sgraf_runs_at_most_half_of_the_kernels_that_it_had(monkeypatch, reasoning):
+def test_sgraf_runs_at_most_two_fifths_of_the_kernels_that_it_had(monkeypatch, reasoning):
     found = kernels(reasoning)
     assert found.counts["recurrent layer"] == 2  # forward and backward
-    assert found.counts.total() <= KERNELS_BEFORE[reasoning] / 2, found.counts.most_common(20)
+    assert found.counts.total() <= 0.4 * KERNELS_BEFORE[reasoning], found.counts.most_common(20)
     assert not found.waits
     monkeypatch.setattr(similarity, "GROUPS_ON_GPU", None)  # equal lengths only, as before
     assert kernels(reasoning).counts.total() > KERNELS_BEFORE[reasoning] / 2
