@@ -132,7 +132,7 @@ def loading(
         "num_workers": workers,
         "persistent_workers": workers > 0,
         "pin_memory": reads_for_gpu if pin_memory == "auto" else bool(pin_memory),
-        # Instead of Lightning's function, which seeds each worker of each process: reading batches draws nothing at random.
+        # Instead of Lightning's function, which seeds each worker by rank: reading batches draws nothing at random.
         "worker_init_fn": outlive_signals if workers > 0 else None,
     }
 
