@@ -83,7 +83,7 @@ class StopRequest:
         writer.setblocking(False)
         handled = [signal.SIGTERM, *(number for number in _REQUEUING_SIGNALS if callable(signal.getsignal(number)))]
         self._handlers = {number: signal.getsignal(number) for number in handled}
-        for number in handled:
+        for number in self._handlers:
             signal.signal(number, self._receive)
         descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         watch = threading.Thread(target=self._watch, args=(reader,), daemon=True, name="stop-watch")
