@@ -3,7 +3,7 @@
     python experiments/2026-11-29_gpus-and-clusters/signals.py processes=2 tries=20 out=signals_2.json
 
 ``resume=no`` leaves out the resumed runs and the comparison. Given again with more ``tries`` and the same ``out``, the
-command continues after the tries that are in the file.
+command continues after the tries that are in the file. Each try names the commit that it was made with.
 
 The processes are started as torchrun starts them, but forked from this one, so that torch is imported once. Like
 torchrun, it ends the others by SIGTERM when one has ended; unlike it, it waits for 45 seconds before it kills them. In
@@ -29,6 +29,7 @@ import matplotlib.pyplot as plt  # noqa: F401 - imported once, before the proces
 import torch
 
 from tangka_match.config import build
+from tangka_match.records.environment import git_commit
 from tangka_match.records.ledger import read_ledger
 from tangka_match.retrieval.metadata import read_checkpoint
 from tangka_match.sweeps import dispatch  # noqa: F401 - as above
@@ -202,6 +203,10 @@ def differences(expected: dict[str, Any], found: dict[str, Any]) -> dict[str, An
 
 def measure(processes: int, tries: int, out: Path, *, resume: bool) -> None:
     """Make all tries, write them after each one, and print a summary."""
+    kept = json.loads(out.read_text("utf-8")) if out.exists() else {"processes": processes, "tries": []}
+    if kept["processes"] != processes:
+        raise SystemExit(f"{out} holds tries of processes={kept['processes']}, not {processes}: choose another out")
+    rows, commit = kept["tries"], git_commit()
     torch.set_num_threads(1)
     build.draw_curves = lambda events, path: path.write_bytes(b"")  # takes as long as the training
     loaded = jieba.Tokenizer().gen_pfdict(jieba.Tokenizer().get_dict_file())
@@ -217,12 +222,12 @@ def measure(processes: int, tries: int, out: Path, *, resume: bool) -> None:
     if resume:
         run([*common, *places(base / "unbroken")], processes, "unbroken", base / "unbroken")
     expected = state(base / "unbroken") if resume else {}
-    rows = json.loads(out.read_text("utf-8"))["tries"] if out.exists() else []
     for number, plan in list(enumerate(plans(tries)))[len(rows) :]:
         folder = base / str(number)
         folder.mkdir()
         load = os.getloadavg()[0]
-        row = {**attempt(plan, [*common, *places(folder)], processes, folder), "load": load, "nothing_lost": None}
+        row = attempt(plan, [*common, *places(folder)], processes, folder)
+        row |= {"commit": commit, "load": load, "nothing_lost": None}
         try:
             if resume:
                 run(["resume=stopped", *places(folder)[:1]], processes, "stopped", folder)

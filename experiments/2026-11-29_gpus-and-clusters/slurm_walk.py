@@ -77,7 +77,8 @@ def swept(base: Path) -> dict[str, Any]:
                 if event["event"] == "end"
             ],
         }
-    logs = [path.read_text("utf-8") for path in base.glob("sweep/runs/sweeps/*/.submitit/*/*.err")]
+    folders = list(base.glob("sweep/runs/sweeps/*/.submitit/*"))
+    logs = [path.read_text("utf-8") for end in ("err", "out") for at in folders for path in at.glob(f"*.{end}")]
     lines = [re.sub(r"^.*?(INFO|WARNING):", "", line) for text in logs for line in text.splitlines()]
     said = [line for line in lines if "Caught signal" in line or "Requeued" in line]
     summary = [line for line in output.splitlines() if "jobs finished" in line]

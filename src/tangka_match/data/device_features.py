@@ -1,6 +1,7 @@
 """How training features reach the device: kept there as a whole, or read by worker processes batch by batch."""
 
 import logging
+import multiprocessing
 import os
 import signal
 import threading
@@ -131,6 +132,7 @@ def loading(
         "num_workers": workers,
         "persistent_workers": workers > 0,
         "pin_memory": reads_for_gpu if pin_memory == "auto" else bool(pin_memory),
+        # Instead of Lightning's function, which seeds each worker by rank: reading batches draws nothing at random.
         "worker_init_fn": outlive_signals if workers > 0 else None,
     }
 
@@ -148,9 +150,9 @@ def outlive_signals(worker: int) -> None:
         return
     ignored = {signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
     signal.pthread_sigmask(signal.SIG_BLOCK, ignored)
-    threading.Thread(
-        target=_wait_for_parent, args=(ignored, os.getppid()), daemon=True, name=f"signals-{worker}"
-    ).start()
+    parent = multiprocessing.parent_process()  # not ``os.getppid``, which may be multiprocessing's fork server
+    assert parent is not None
+    threading.Thread(target=_wait_for_parent, args=(ignored, parent.pid), daemon=True, name=f"signals-{worker}").start()
 
 
 def _wait_for_parent(ignored: set[signal.Signals], parent: int) -> None:

@@ -44,6 +44,8 @@ def run_job(
 
     Raises:
         SystemExit: If Ctrl-C or SIGTERM stopped the job.
+        Exception: If submitit's signal stopped the job, and submitit could not or would not requeue it; submitit
+            records that the job has ended.
     """
     began = time.monotonic()
     outcome: dict[str, Any] = {"status": "stopped", "runs": []}
@@ -53,6 +55,9 @@ def run_job(
         try:
             outcome = _run_seeds(job, make_plans(), any_commit=any_commit)
         except Exception as error:
+            if _follows_a_stop(error):
+                outcome["error"] = _one_line(error)
+                raise
             outcome = _failure(error)
         finally:
             seconds = round(time.monotonic() - began, 3)
@@ -186,6 +191,12 @@ def _step_seconds(run: Path) -> dict[str, float]:
         if after["step"] > before["step"]
     ]
     return {"step_seconds": statistics.median(rates)} if rates else {}
+
+
+def _follows_a_stop(error: BaseException) -> bool:
+    """Whether an error was raised while a stopped run was leaving, by the handler that is called after it."""
+    context = error.__context__
+    return context is not None and (isinstance(context, SystemExit) or _follows_a_stop(context))
 
 
 def _failure(error: Exception) -> dict[str, Any]:

@@ -28,11 +28,11 @@ logger = logging.getLogger(__name__)
 
 TERMINATED = 128 + signal.SIGTERM
 GRACE_SECONDS = 25.0
-"""From SIGTERM to the forced end of the process: Slurm and torchrun kill after 30 seconds."""
+"""From the signal to the forced end of the process: after SIGTERM, Slurm and torchrun kill after 30 seconds."""
 CONNECTION_SECONDS = 5.0
-"""From SIGTERM to the forced end while the processes still connect: nothing has been done yet."""
+"""From the signal to the forced end while the processes still connect: nothing has been done yet."""
 VALIDATION_SECONDS = 10.0
-"""From SIGTERM to the end of a validation that has not finished; ``last.ckpt`` is written after a validation."""
+"""From the signal to the end of a validation that has not finished; ``last.ckpt`` is written after a validation."""
 CHILD_SECONDS = 10.0
 """From the death of another process to the forced end of this one, which may wait for it without end."""
 AGREEMENT_SECONDS = 2.0
@@ -59,6 +59,7 @@ class StopRequest:
         self.received = self.agreed = self.ends_validation = self.is_connected = False
         self._received_at = 0.0
         self._is_training = False
+        self._handlers: dict[int, Any] = {}
         self._requeue: Callable[[], object] = lambda: None
         self._children: Sequence[subprocess.Popen[bytes]] = ()
         self._end: Callable[[str], None] = lambda status: None
@@ -81,16 +82,16 @@ class StopRequest:
         reader, writer = socket.socketpair()
         writer.setblocking(False)
         handled = [signal.SIGTERM, *(number for number in _REQUEUING_SIGNALS if callable(signal.getsignal(number)))]
-        handlers = {number: signal.getsignal(number) for number in handled}
-        for number in handled:
-            signal.signal(number, partial(self._receive, handlers[number]))
+        self._handlers = {number: signal.getsignal(number) for number in handled}
+        for number in self._handlers:
+            signal.signal(number, self._receive)
         descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         watch = threading.Thread(target=self._watch, args=(reader,), daemon=True, name="stop-watch")
         watch.start()
         try:
             yield self
         finally:
-            for number, handler in handlers.items():
+            for number, handler in self._handlers.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(descriptor)
             writer.send(_STOP_LISTENING)
@@ -150,25 +151,29 @@ class StopRequest:
         self._interval = max(1, min(int(AGREEMENT_SECONDS / max(slowest, 1e-6)), MAX_BATCHES))
         self._batches, self._last_agreement = 0, time_of_agreement
 
-    def _receive(self, handler: Any, number: int, frame: FrameType | None) -> None:
-        if number != signal.SIGTERM:
-            self._requeue = partial(handler, number, None)
-        if self.received:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self._note_handler(number)
+        if self.received or self.agreed:
             return  # the run is being ended already
         self.received, self._received_at = True, time.monotonic()
         if not self._is_training:
             raise SIGTERMException(TERMINATED)
 
+    def _note_handler(self, number: int) -> None:
+        if number != signal.SIGTERM:
+            self._requeue = partial(self._handlers[number], number, None)
+
     def _watch(self, reader: socket.socket) -> None:
-        """End the process if it has not ended in time after SIGTERM, or after the death of a child."""
+        """End the process if it has not ended in time after one of the signals, or after the death of a child."""
         requested, lost, status = float("inf"), float("inf"), "stopped"
         while True:
             ready, _, _ = select.select([reader], [], [], _POLL_SECONDS)
             numbers, now = reader.recv(1024) if ready else b"", time.monotonic()
             if _STOP_LISTENING in numbers:
                 return
-            if signal.SIGTERM in numbers:
+            for number in self._handlers.keys() & set(numbers):
                 requested = min(requested, now)
+                self._note_handler(number)  # the main thread may never come to it
             codes = [child.poll() for child in self._children] if self._is_training else []
             if any(codes) and now < lost:
                 lost = now
@@ -187,7 +192,14 @@ class StopRequest:
         for child in self._children:
             child.kill()
         self._end(status)
-        os._exit(TERMINATED if status == "stopped" else 1)
+        code: object = TERMINATED if status == "stopped" else 1
+        try:
+            self._requeue()
+        except SystemExit as end:  # submitit's executor on one machine requeues by this code
+            code = end.code
+        except Exception as error:
+            logger.warning("the job is not requeued: %s", error)
+        os._exit(code if isinstance(code, int) else 1)
 
 
 def _end_processes(children: Sequence["subprocess.Popen[bytes]"]) -> None:

@@ -162,8 +162,11 @@ def test_workers_go_on_after_a_signal_to_all_processes_of_a_job(name):
     assert found + list(batches) == list(range(40))
 
 
-def test_workers_end_when_their_parent_asks():
-    batches = iter(DataLoader(range(4), None, num_workers=1, worker_init_fn=outlive_signals))
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_workers_end_when_their_parent_asks(method):
+    """With a fork server, the default of Linux from Python 3.14 on, another process has started them."""
+    loader = DataLoader(range(4), None, num_workers=1, worker_init_fn=outlive_signals, multiprocessing_context=method)
+    batches = iter(loader)
     next(batches)
     (worker,) = batches._workers
     before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler reports the end of a worker as an error

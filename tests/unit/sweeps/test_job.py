@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 
 import pytest
 
@@ -6,6 +8,7 @@ from tangka_match.errors import ConfigError, TrainingError
 from tangka_match.sweeps.folder import open_sweep
 from tangka_match.sweeps.job import died_without_end, is_full_disk, is_retryable, read_run_metrics, run_job
 from tangka_match.training.plan import SweepJob
+from tangka_match.training.stopping import StopRequest
 
 
 def write_run(folder, times):
@@ -66,6 +69,28 @@ def test_settings_refused_in_the_job_are_its_error(tmp_path):
     end = folder.manifest.read().jobs[3].end
     assert end["error"] == "ConfigError: ema_decay and swa_begin contradict each other"
     assert not is_retryable(end)
+
+
+def test_job_that_is_stopped_but_not_requeued_is_no_failure(tmp_path):
+    """submitit's handler, called when the run has stopped, refuses to requeue; or ``scontrol`` fails."""
+    folder = open_sweep(tmp_path, None, "study", {}).folder
+
+    def refuse(number, frame):
+        raise RuntimeError("Job not requeued because: timed-out too many times.")
+
+    def make_plans():
+        with StopRequest().listening():
+            os.kill(os.getpid(), signal.SIGUSR2)
+
+    before = signal.signal(signal.SIGUSR2, refuse)
+    try:
+        with pytest.raises(RuntimeError, match="timed-out too many times"):  # submitit records it
+            run_job(folder, SweepJob("s", 3, ()), make_plans, any_commit=False)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    end = folder.manifest.read().jobs[3].end
+    assert end["status"] == "stopped"
+    assert end["error"] == "RuntimeError: Job not requeued because: timed-out too many times."
 
 
 def test_process_that_ended_before_its_run_keeps_its_error():

@@ -36,6 +36,22 @@ def test_signal_in_training_waits_for_its_end():
         assert (stop.received, stop.agreed, after) == (True, False, ["still training"])
 
 
+def test_late_signal_does_not_interrupt_the_records_of_a_stop_that_others_asked_for():
+    seen = []
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: seen.append("requeued"))
+    try:
+        with StopRequest().listening() as stop:
+            with pytest.raises(SIGTERMException), stop.training():
+                stop.agree(lambda values: [1.0, 0.0, values[2]], now=True)
+                raise SIGTERMException(143)  # as Lightning's loops do
+            terminate()
+            os.kill(os.getpid(), signal.SIGUSR2)
+            seen.append("end recorded")
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert seen == ["end recorded", "requeued"]
+
+
 @pytest.mark.parametrize("numbers", [(signal.SIGUSR2,), (signal.SIGTERM, signal.SIGUSR2, signal.SIGUSR2)])
 def test_job_is_requeued_once_after_its_run_has_stopped(numbers):
     """submitit's handler ends the process, too; Slurm sends SIGTERM as well where it preempts a job."""
@@ -115,6 +131,30 @@ def test_process_that_cannot_stop_is_ended_in_time(tmp_path, monkeypatch, connec
 
     assert in_fork(work) == 143
     assert (tmp_path / "end").read_text() == "stopped"
+
+
+@pytest.mark.parametrize("reaches_main_thread", [True, False])
+@pytest.mark.parametrize(("error", "code"), [(SystemExit(44), 44), (OSError("no scontrol"), 143)])
+def test_job_that_cannot_stop_is_requeued_and_ended_in_time(tmp_path, monkeypatch, error, code, reaches_main_thread):
+    monkeypatch.setattr(stopping, "GRACE_SECONDS", 0.1)
+
+    def requeue(number, frame):
+        (tmp_path / "requeued").write_text((tmp_path / "end").read_text())
+        raise error
+
+    def work():
+        signal.signal(signal.SIGUSR2, requeue)
+        with StopRequest().listening() as stop, stop.recorded_by((tmp_path / "end").write_text), stop.training():
+            stop.is_connected = True
+            if not reaches_main_thread:
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+            os.kill(os.getpid(), signal.SIGUSR2)
+            time.sleep(5)
+
+    began = time.monotonic()
+    assert in_fork(work) == code
+    assert time.monotonic() - began < 4
+    assert (tmp_path / "requeued").read_text() == "stopped"
 
 
 @pytest.mark.parametrize(
