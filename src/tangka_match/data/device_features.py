@@ -141,23 +141,24 @@ def outlive_signals(worker: int) -> None:
     """Let a worker process of a ``DataLoader`` go on after signals that ask the job to stop, until its parent ends it.
 
     Slurm signals all processes of a job. The training needs batches until it has stopped, and an error would end it if
-    a worker died. Workers would also inherit submitit's handler, which requeues the job.
+    a worker died. Workers would also inherit submitit's handler, which requeues the job. A thread that a library starts
+    in a forked worker, as gRPC does while a channel is open, may take SIGTERM first; the worker then ends.
 
     Args:
         worker: Number of the worker.
     """
     if not hasattr(signal, "sigwaitinfo"):  # macOS, which has no clusters
         return
-    ignored = {signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ignored)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     parent = multiprocessing.parent_process()  # not ``os.getppid``, which may be multiprocessing's fork server
     assert parent is not None
-    threading.Thread(target=_wait_for_parent, args=(ignored, parent.pid), daemon=True, name=f"signals-{worker}").start()
+    threading.Thread(target=_wait_for_parent, args=(parent.pid,), daemon=True, name=f"signals-{worker}").start()
 
 
-def _wait_for_parent(ignored: set[signal.Signals], parent: int) -> None:
+def _wait_for_parent(parent: int) -> None:
     """End this process when ``parent`` sends it SIGTERM, as ``multiprocessing`` does; torch's handler does the same."""
-    while True:
-        received = signal.sigwaitinfo(ignored)
-        if received.si_signo == signal.SIGTERM and received.si_pid == parent:
-            os._exit(0)
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        continue
+    os._exit(0)

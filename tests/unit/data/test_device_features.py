@@ -154,7 +154,10 @@ def test_given_numbers_are_obeyed():
 
 @pytest.mark.parametrize("name", ["TERM", "USR1", "USR2"])
 def test_workers_go_on_after_a_signal_to_all_processes_of_a_job(name):
-    loader = DataLoader(range(40), None, num_workers=2, worker_init_fn=outlive_signals)
+    # A fork server has no threads of libraries that other tests use: gRPC starts some in each forked process.
+    loader = DataLoader(
+        range(40), None, num_workers=2, worker_init_fn=outlive_signals, multiprocessing_context="forkserver"
+    )
     batches = iter(loader)
     found = [next(batches), next(batches)]  # both workers have started
     workers = [str(worker.pid) for worker in batches._workers]
