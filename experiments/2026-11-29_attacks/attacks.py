@@ -42,6 +42,7 @@ import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from helpers.damaged_files import KINDS, unexpected
+from helpers.equal_states import same
 from helpers.run_folders import write_run
 
 LETTERS = "abcdefghijklmnopqrstuvwxy"
@@ -177,8 +178,7 @@ def _same_weights(*folders: Path) -> bool:
     files = [file for folder in folders for file in folder.glob("checkpoints/*/*/last.ckpt")]
     if len(files) != len(folders):
         return False
-    one, other = (torch.load(file, weights_only=True)["state_dict"] for file in files)
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    return same(*(torch.load(file, weights_only=True)["state_dict"] for file in files))
 
 
 def full_disks() -> dict[str, dict[str, str]]:

@@ -79,7 +79,17 @@ def kernels_of_step(matcher: nn.Module, loss: nn.Module) -> Kernels:
         validation=ValidationSet(torch.arange(1), torch.arange(1), 1),
         metadata={},
     ).train()
-    module.trainer = SimpleNamespace(
+    module.trainer = lone_trainer()
+    batch = draw_batch(matcher.feature_dim)
+    with Kernels() as kernels, _as_on_a_gpu(kernels):
+        module.training_step(batch, 0).backward()
+        nn.utils.clip_grad_norm_(module.parameters(), 2.0, foreach=True)
+    return kernels
+
+
+def lone_trainer() -> SimpleNamespace:
+    """Return what a training step reads of Lightning's trainer, at a step that is not logged."""
+    return SimpleNamespace(
         world_size=1,
         global_step=3,
         current_epoch=0,
@@ -87,11 +97,6 @@ def kernels_of_step(matcher: nn.Module, loss: nn.Module) -> Kernels:
         estimated_stepping_batches=100,
         log_every_n_steps=50,
     )
-    batch = draw_batch(matcher.feature_dim)
-    with Kernels() as kernels, _as_on_a_gpu(kernels):
-        module.training_step(batch, 0).backward()
-        nn.utils.clip_grad_norm_(module.parameters(), 2.0, foreach=True)
-    return kernels
 
 
 def draw_batch(feature_dim: int) -> RegionTextBatch:

@@ -1,12 +1,12 @@
 """Single training steps of every model with every loss, without Lightning's trainer, on any device."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from helpers.kernels import lone_trainer
 from helpers.random_pairs import random_pairs
 from helpers.small_matchers import SMALL, small_matcher
 from helpers.small_runs import small_module
@@ -56,14 +56,7 @@ def module_of(model: str | nn.Module, loss: str, device: torch.device | str = "c
     matcher = small_matcher(model) if isinstance(model, str) else model
     module = small_module(matcher, (LOSSES | POOLED)[loss](), **settings).to(device)
     module.train()
-    module.trainer = SimpleNamespace(
-        world_size=1,
-        global_step=3,
-        current_epoch=0,
-        precision_plugin=None,
-        estimated_stepping_batches=100,
-        log_every_n_steps=50,
-    )
+    module.trainer = lone_trainer()
     return module
 
 
