@@ -3,8 +3,10 @@
 import io
 import logging
 import os
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -67,3 +69,24 @@ def run_cli_subprocess(
         check=False,
     )
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def start_training(folder: Path, *words: str) -> "subprocess.Popen[bytes]":
+    """Start ``train`` in a process group of its own, and wait until the ledger of a run in ``folder/runs`` has step 8.
+
+    Its output goes to ``folder/output``.
+    """
+    with (folder / "output").open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tangka_match.train", *words],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + 180
+    trained = re.compile(r'"event": "metrics", .*"step": 8\b')
+    while not any(trained.search(path.read_text("utf-8")) for path in folder.glob("runs/*/ledger.jsonl")):
+        assert process.poll() is None, (folder / "output").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return process

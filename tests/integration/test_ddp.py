@@ -4,14 +4,11 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
-import time
 
 import pytest
 import torch
 
-from helpers.cli import run_cli_in_process
+from helpers.cli import run_cli_in_process, start_training
 from tangka_match.records.ledger import read_ledger
 from tangka_match.retrieval.metadata import read_checkpoint
 
@@ -43,7 +40,7 @@ def test_continuation_is_stopped_in_both_processes(demo_data, tmp_path):
     (parent / "config.yaml").write_text(changed, encoding="utf-8")
 
     words = ("resume=last", "trainer.max_epochs=500", "trainer.max_steps=-1", f"paths.runs={tmp_path / 'runs'}")
-    process = started(tmp_path, *words)
+    process = start_training(tmp_path, *words)
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
     assert_all_have_stopped(process, tmp_path)
@@ -57,30 +54,12 @@ def test_continuation_is_stopped_in_both_processes(demo_data, tmp_path):
 def test_signal_that_data_workers_get_too(demo_data, tmp_path, trainer):
     """``scancel`` and Slurm's time limit signal every process of a job."""
     words = ("trainer.max_epochs=500", "trainer.max_steps=-1", "trainer.log_every_n_steps=1", "data.num_workers=2")
-    process = started(tmp_path, "+experiment=debug", f"trainer={trainer}", *words, *places(demo_data, tmp_path))
+    process = start_training(tmp_path, "+experiment=debug", f"trainer={trainer}", *words, *places(demo_data, tmp_path))
     os.killpg(process.pid, signal.SIGTERM)
     output = assert_all_have_stopped(process, tmp_path)
     assert "Traceback" not in output
     (folder,) = (tmp_path / "runs").iterdir()
     assert_nothing_is_lost(folder, tmp_path)
-
-
-def started(folder, *words):
-    """Start ``train`` in a process group of its own, and wait until the ledger of a run has the ninth step."""
-    with (folder / "output").open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tangka_match.train", *words],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    deadline = time.monotonic() + 180
-    trained = re.compile(r'"event": "metrics", .*"step": 8\b')
-    while not any(trained.search(path.read_text("utf-8")) for path in folder.glob("runs/*/ledger.jsonl")):
-        assert process.poll() is None, (folder / "output").read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return process
 
 
 def assert_all_have_stopped(process, folder):

@@ -3,16 +3,13 @@
 import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from helpers.bad_input import SMALL, assert_one_message, places
-from helpers.cli import run_cli_in_process
+from helpers.cli import run_cli_in_process, start_training
 from helpers.configs import compose_config
 from helpers.precomp import write_dataset
 from tangka_match.records.ledger import read_ledger
@@ -61,28 +58,10 @@ def test_job_is_requeued_by_the_signal_before_its_time_limit(demo_data, tmp_path
     """submitit ends it with the code that its executor starts again; the same run is then continued."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     words = ("trainer.max_epochs=3", "trainer.max_steps=-1", "trainer.log_every_n_steps=1", "data.batch_size=8")
-    with (tmp_path / "output").open("w") as output:
-        process = subprocess.Popen(
-            [
-                *(
-                    sys.executable,
-                    "-m",
-                    "tangka_match.train",
-                    "-m",
-                    "+experiment=debug",
-                    "hydra/launcher=submitit_local",
-                ),
-                *("hydra.launcher.timeout_min=9", "seed=0", *words, *cli_places(demo_data, tmp_path)),
-            ],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    deadline = time.monotonic() + 180
-    trained = re.compile(r'"event": "metrics", .*"step": 8\b')
-    while not any(trained.search(path.read_text("utf-8")) for path in tmp_path.glob("runs/*/ledger.jsonl")):
-        assert process.poll() is None, (tmp_path / "output").read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    process = start_training(
+        tmp_path, "-m", "+experiment=debug", "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=9", "seed=0",
+        *words, *cli_places(demo_data, tmp_path),
+    )  # fmt: skip
     (job,) = (path.parent for path in Path("/proc").glob("[0-9]*/cmdline") if is_job(path, tmp_path))
     os.kill(int(job.name), signal.SIGUSR2)
     assert process.wait(timeout=180) == 0, (tmp_path / "output").read_text()
