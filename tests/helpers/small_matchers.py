@@ -37,6 +37,7 @@ SMALL = {
     ),
     "vse_plus_plus": lambda: VSEPlusPlus(**DATA, embed_dim=8, word_dim=5),
     "cca": lambda: CCA(**DATA, embed_dim=8, codebook_size=7, num_hashes=40),
+    "cca_hubs": lambda: CCA(**DATA, embed_dim=6, codebook_size=7, num_hashes=40, hub_weight=0.5),
 }
 
 
@@ -50,7 +51,9 @@ def small_matcher(name: str, seed: int = 0) -> torch.nn.Module:
             buffer.copy_(0.2 * torch.randn(buffer.shape, generator=generator))
         elif key.endswith("running_var"):
             buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
-        elif key.startswith(("statistics.", "bag.")):
+        elif key.endswith("_is_real"):
+            buffer[:50] = True
+        elif key.startswith(("statistics.", "bag.", "hubs.")):
             buffer.copy_(torch.rand(buffer.shape, generator=generator))
         elif key.endswith("characters"):
             buffer.copy_(torch.randint(0, 22, buffer.shape, generator=generator))

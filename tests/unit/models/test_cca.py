@@ -4,6 +4,7 @@ import torch
 from tangka_match.errors import ConfigError, DataFormatError, ShapeError
 from tangka_match.metrics import retrieval_ranks, summarise
 from tangka_match.models import CCA
+from tangka_match.retrieval.hubness import nnn
 from tangka_match.types import FittedMatcher, Matcher, PairedCaptions
 
 CONCEPTS, FEATURES = 12, 24
@@ -20,8 +21,9 @@ def planted(count, seed):
     return regions, torch.ones(count, 5, dtype=torch.bool), ids, torch.ones(count, 5, dtype=torch.bool)
 
 
-def small():
-    return CCA(vocab_size=4 + CONCEPTS, feature_dim=FEATURES, embed_dim=16, codebook_size=16, num_hashes=64, rank=60)
+def small(**settings):
+    sizes = {"embed_dim": 16, "codebook_size": 16, "num_hashes": 64, "rank": 60}
+    return CCA(vocab_size=4 + CONCEPTS, feature_dim=FEATURES, **sizes, **settings)
 
 
 def fit(model, data, captions_per_image=1):
@@ -79,6 +81,34 @@ def test_fit_depends_on_the_seed_and_keeps_the_generator_state():
         weights.append(model.image_projection.detach())
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+def test_hub_correction_is_that_of_the_training_pairs():
+    """The fit differs in its banks only, and these rank as `nnn` with all training captions and images does."""
+    data, (regions, region_mask, ids, token_mask) = planted(120, seed=0), planted(30, seed=1)
+    models = []
+    for settings in ({}, {"hub_weight": 0.5}):
+        torch.manual_seed(0)
+        models.append(small(**settings))
+        fit(models[-1], data)
+    plain, corrected = models
+    torch.testing.assert_close(plain.image_projection, corrected.image_projection)
+    with torch.no_grad():
+        images, texts = plain.encode_images(regions, region_mask), plain.encode_texts(ids, token_mask)
+        scores = plain.similarity(images, texts)
+        bank_i2t = plain.similarity(plain.encode_images(*data[:2]), texts)
+        bank_t2i = plain.similarity(images, plain.encode_texts(*data[2:])).T
+        found = corrected.similarity(
+            corrected.encode_images(regions, region_mask), corrected.encode_texts(ids, token_mask)
+        )
+    for one, expected in ((found, nnn(scores, bank_i2t, 0.5, 32)), (found.T, nnn(scores.T, bank_t2i, 0.5, 32))):
+        difference = one - expected
+        torch.testing.assert_close(difference, difference[:, :1].expand_as(difference), atol=1e-5, rtol=0)
+
+
+def test_a_negative_hub_weight_is_refused():
+    with pytest.raises(ConfigError, match="hub_weight is -1"):
+        small(hub_weight=-1)
 
 
 def test_fit_refuses_too_few_images():

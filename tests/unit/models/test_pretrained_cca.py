@@ -6,7 +6,9 @@ from torch import nn
 
 from helpers.tiny_pretrained import CHARACTERS, PIECES, write_bert
 from tangka_match.data.tokenizer import PieceTokenizer
+from tangka_match.errors import ConfigError
 from tangka_match.models import CCA, PretrainedCCA
+from tangka_match.models.gaussian_kernel import COMPONENTS
 from tangka_match.models.registry import build_matcher
 from tangka_match.types import FittedMatcher, Matcher, PairedCaptions, PretrainedMatcher
 
@@ -64,9 +66,19 @@ def test_fit_centres_sentences_and_scales_them_to_unit_mean_square(folder, token
     torch.testing.assert_close(view.square().sum(1).mean(), torch.tensor(1.0))
 
 
-def test_both_parts_of_the_text_view_are_fitted(folder, tokenizer):
+def test_kernel_features_are_centred_and_weigh_twice_as_much(folder, tokenizer):
+    model, data = build(folder, sentence_kernel="gaussian").eval(), pairs(tokenizer)
+    fit(model, tokenizer, data)
+    with torch.no_grad():
+        view = (model.kernel(model._sentences(*data[2:])) - model.sentence_mean) * model.sentence_scale
+    torch.testing.assert_close(view.mean(0), torch.zeros(COMPONENTS), atol=1e-4, rtol=0)
+    torch.testing.assert_close(view.square().sum(1).mean(), torch.tensor(2.0))
+
+
+@pytest.mark.parametrize("kernel", ["linear", "gaussian"])
+def test_both_parts_of_the_text_view_are_fitted(folder, tokenizer, kernel):
     """Without the sentence part, or without the bag, the embeddings change."""
-    model, data = build(folder).eval(), pairs(tokenizer)
+    model, data = build(folder, sentence_kernel=kernel).eval(), pairs(tokenizer)
     fit(model, tokenizer, data)
     whole = embed(model, *data[2:])
     for name in ("sentence_projection", "text_projection"):
@@ -77,14 +89,15 @@ def test_both_parts_of_the_text_view_are_fitted(folder, tokenizer):
         weight.data.copy_(kept)
 
 
+class Constant(nn.Module):
+    width = 16
+
+    def forward(self, token_ids, token_mask):
+        return torch.ones(*token_ids.shape, 16)
+
+
 def test_without_sentence_vectors_it_is_cca(folder, tokenizer):
     """Constant states have no variance, so that only the bag is left."""
-
-    class Constant(nn.Module):
-        width = 16
-
-        def forward(self, token_ids, token_mask):
-            return torch.ones(*token_ids.shape, 16)
 
     data = pairs(tokenizer)
     model = build(folder, rank=60).eval()  # the full rank: nothing depends on the random start of the decomposition
@@ -102,8 +115,22 @@ def test_without_sentence_vectors_it_is_cca(folder, tokenizer):
     torch.testing.assert_close(*scores, atol=1e-3, rtol=0)
 
 
-def test_captions_do_not_depend_on_padding(folder, tokenizer):
-    model, data = build(folder).eval(), pairs(tokenizer)
+def test_a_kernel_of_equal_sentence_vectors_adds_nothing(folder, tokenizer):
+    model = build(folder, sentence_kernel="gaussian").eval()
+    model.text_tower = Constant()
+    fit(model, tokenizer, pairs(tokenizer))
+    assert model.sentence_scale == 0
+    assert model.sentence_projection.isfinite().all()
+
+
+def test_refused_kernel(folder):
+    with pytest.raises(ConfigError, match="sentence_kernel is 'cubic'; it must be one of linear, gaussian"):
+        build(folder, sentence_kernel="cubic")
+
+
+@pytest.mark.parametrize("kernel", ["linear", "gaussian"])
+def test_captions_do_not_depend_on_padding(folder, tokenizer, kernel):
+    model, data = build(folder, sentence_kernel=kernel).eval(), pairs(tokenizer)
     fit(model, tokenizer, data)
     ids = data[2][:2]
     padded = nn.functional.pad(ids, (0, 3))
@@ -122,10 +149,18 @@ def test_the_encoder_stays_as_it_was(folder, tokenizer):
     assert all(torch.equal(before[name], value) for name, value in model.text_tower.state_dict().items())
 
 
-def test_a_checkpoint_needs_no_folder(folder, tokenizer):
-    model, data = build(folder).eval(), pairs(tokenizer)
+@pytest.mark.parametrize("settings", [{}, {"sentence_kernel": "gaussian", "hub_weight": 0.5}])
+def test_a_checkpoint_needs_no_folder(folder, tokenizer, settings):
+    model, data = build(folder, **settings).eval(), pairs(tokenizer)
     fit(model, tokenizer, data)
-    spec = {"embed_dim": 8, "codebook_size": 8, "num_hashes": 64, "rank": 30, **model.checkpoint_arguments()}
+    spec = {
+        "embed_dim": 8,
+        "codebook_size": 8,
+        "num_hashes": 64,
+        "rank": 30,
+        **settings,
+        **model.checkpoint_arguments(),
+    }
     loaded = build_matcher(
         {"_target_": "tangka_match.models.PretrainedCCA", **spec},
         vocab_size=len(PIECES),
