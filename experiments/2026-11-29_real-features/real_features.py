@@ -1,7 +1,7 @@
 """Recipes on the features of a real CNN (f8kcn): train, score test5, print the table; resumes where it stopped.
 
     python experiments/2026-11-29_real-features/real_features.py WORK --small f8kcn_small [--full f8kcn_full] \
-        [--encoder me5_small_zh] [--rows "cca;targeted"] [--seeds 0,1,2]
+        [--demo demo] [--encoder me5_small_zh] [--rows "cca;targeted"] [--seeds 0,1,2]
 
 WORK takes the run folders and checkpoints. A final run leaves `runs/<row>-<seed>/` beside this file: `run.json`
 (command, commit, machine, seconds), `ranks.csv` and `scores.npy` (test5, float16). It is not trained again while its
@@ -44,22 +44,35 @@ SGRAF = [
     "loss=curriculum", "optimizer=adamw", "optimizer.lr=2e-4", "scheduler=cosine",
     "training.checkpoint_every_n_steps=40",
 ]  # fmt: skip
-MIXED = "data.mix=[{root: <full>, share: 0.5}]"
+LARGER = "data.mix=[{root: <full>, share: 0.5}]"
+DEMO = "data.mix=[{root: <demo>, share: 0.5}]"
+PRETRAINED = ["+experiment=best_pretrained", *ENCODER]
 ROWS = {
     "targeted": Row(["+experiment=targeted"]),
     "vse_infinity": Row([*VSE_INFINITY, "trainer.max_epochs=12"]),
     "cca, words only": Row(["+experiment=cca", "data.character_fallback=false"]),
     "cca": Row(["+experiment=cca"]),
-    "cca, larger set": Row(["+experiment=cca", MIXED]),
-    "best_pretrained": Row(["+experiment=best_pretrained", *ENCODER]),
-    "best_pretrained, larger set": Row(["+experiment=best_pretrained", *ENCODER, MIXED]),
+    "cca, larger set": Row(["+experiment=cca", LARGER]),
+    "best": Row(["+experiment=best"]),
+    "best, larger set": Row(["+experiment=best", LARGER]),
+    "best, demo set": Row(["+experiment=best", DEMO]),
+    "best_pretrained, no correction, linear": Row([*PRETRAINED, "model.hub_weight=0", "model.sentence_kernel=linear"]),
+    "best_pretrained, no correction": Row([*PRETRAINED, "model.hub_weight=0"]),
+    "best_pretrained, linear": Row([*PRETRAINED, "model.sentence_kernel=linear"]),
+    "best_pretrained": Row(PRETRAINED),
+    "best_pretrained, larger set": Row([*PRETRAINED, LARGER]),
     "vse_infinity, full set": Row([*VSE_INFINITY, "trainer.max_epochs=4"], "full"),
     "vse_infinity, full set, 2 epochs": Row([*VSE_INFINITY, "trainer.max_epochs=2"], "full"),
     "sgraf_sgr, full set, 2 epochs": Row(["model=sgraf_sgr", *SGRAF, "trainer.max_epochs=2"], "full"),
     "sgraf_saf, full set, 2 epochs": Row(["model=sgraf_saf", *SGRAF, "trainer.max_epochs=2"], "full"),
     "cca, full set": Row(["+experiment=cca"], "full"),
-    "best_pretrained, full set": Row(["+experiment=best_pretrained", *ENCODER], "full"),
+    "best, full set": Row(["+experiment=best"], "full"),
+    "best_pretrained, full set": Row(PRETRAINED, "full"),
 }
+for pairs in (500, 727, 1455, 2182):  # the learning curve: 17, 25, 50 and 75 % of 2,910
+    for experiment in ("cca", "best"):
+        share = f"data.train_share={pairs / 2910:.4f}"
+        ROWS[f"{experiment}, {pairs} pairs"] = Row([f"+experiment={experiment}", share])
 ENSEMBLES = {
     "mean of cca and vse_infinity": ("cca", "vse_infinity"),
     "mean of best_pretrained and vse_infinity": ("best_pretrained", "vse_infinity"),
@@ -78,11 +91,12 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--small", type=Path, help="folder of f8kcn_small")
     parser.add_argument("--full", type=Path, help="folder of f8kcn_full")
+    parser.add_argument("--demo", type=Path, help="folder of the demo set")
     parser.add_argument("--encoder", type=Path, help="folder of the text encoder")
     parser.add_argument("--rows", default=";".join(ROWS))
     parser.add_argument("--seeds", default="0,1,2")
     options = parser.parse_args()
-    folders = {"small": options.small, "full": options.full, "encoder": options.encoder}
+    folders = {"small": options.small, "full": options.full, "demo": options.demo, "encoder": options.encoder}
     for name in filter(None, options.rows.split(";")):
         for seed in map(int, options.seeds.split(",")):
             measure(name, seed, folders, options.work.absolute())
