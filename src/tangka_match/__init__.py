@@ -38,6 +38,7 @@ _HOMES = {
         "SigmoidLoss",
         "SoftLabelLoss",
         "TripletMarginLoss",
+        "WordPredictionLoss",
     ),
     "tangka_match.metrics": (
         "Ranks",

@@ -20,7 +20,14 @@ PUBLIC = {
         "retrieval_ranks",
     ),
     *("AlignmentUniformityLoss", "BlendLoss", "CurriculumLoss", "HALLoss", "InfoNCELoss", "LossInputs", "LossTerms"),
-    *("MomentumQueueLoss", "MultiPositiveInfoNCELoss", "SigmoidLoss", "SoftLabelLoss", "TripletMarginLoss"),
+    *(
+        "MomentumQueueLoss",
+        "MultiPositiveInfoNCELoss",
+        "SigmoidLoss",
+        "SoftLabelLoss",
+        "TripletMarginLoss",
+        "WordPredictionLoss",
+    ),
 }
 
 

@@ -20,6 +20,7 @@ from tangka_match.losses import (
     MultiPositiveInfoNCELoss,
     SigmoidLoss,
     SoftLabelLoss,
+    WordPredictionLoss,
     needs_context,
     positive_mask,
 )
@@ -62,6 +63,7 @@ STEPS = {
     "soft_label": (PooledMatcher, SoftLabelLoss),
     "alignment_uniformity": (PooledMatcher, AlignmentUniformityLoss),
     "momentum_queue": (PooledMatcher, partial(MomentumQueueLoss, embed_dim=4, queue_size=7, key_momentum=0.5)),
+    "word_prediction": (PooledMatcher, partial(WordPredictionLoss, embed_dim=4, num_words=9)),
 }
 """Factories of a matcher and a loss."""
 

@@ -21,6 +21,7 @@ from tangka_match.losses import (
     SigmoidLoss,
     SoftLabelLoss,
     TripletMarginLoss,
+    WordPredictionLoss,
 )
 from tangka_match.training.module import MatchingModule
 from tangka_match.types import RegionTextBatch
@@ -29,6 +30,7 @@ TOKENS_ONLY = {"scan_t2i", "scan_i2t", "cross_modal_transformer"}
 POOLED: dict[str, Callable[[], nn.Module]] = {
     "alignment_uniformity": AlignmentUniformityLoss,
     "momentum_queue": lambda: MomentumQueueLoss(embed_dim=8, queue_size=12),
+    "word_prediction": lambda: WordPredictionLoss(embed_dim=8, num_words=40),
 }
 LOSSES: dict[str, Callable[[], nn.Module]] = {
     "info_nce": InfoNCELoss,

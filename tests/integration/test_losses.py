@@ -18,11 +18,13 @@ LOSSES = {
     "hal": (),
     "alignment_uniformity": (),
     "momentum_queue": (),
+    "word_prediction": (),
     "blend": QUEUE,
 }
 PARTS = {
     "alignment_uniformity": {"alignment", "uniformity"},
     "blend": {"info_nce", "uniform_alignment", "uniform_uniformity", "queue"},
+    "word_prediction": {"info_nce", "words"},
 }
 
 

@@ -24,6 +24,7 @@ from tangka_match.losses.schedules import Schedule, apply_schedules
 from tangka_match.losses.sigmoid import SigmoidLoss, sigmoid_loss
 from tangka_match.losses.soft_label import SoftLabelLoss, soft_label_loss
 from tangka_match.losses.triplet_margin import TripletMarginLoss, triplet_margin_loss
+from tangka_match.losses.word_prediction import WordPredictionLoss, word_prediction_loss
 
 __all__ = [
     "AlignmentUniformityLoss",
@@ -47,6 +48,7 @@ __all__ = [
     "SigmoidLoss",
     "SoftLabelLoss",
     "TripletMarginLoss",
+    "WordPredictionLoss",
     "alignment_loss",
     "apply_schedules",
     "check_pooled",
@@ -61,4 +63,5 @@ __all__ = [
     "soft_label_loss",
     "triplet_margin_loss",
     "uniformity_loss",
+    "word_prediction_loss",
 ]

@@ -33,7 +33,7 @@ def test_errors_of_all_classes_are_reported_together():
     assert found == ["model: VS", "loss: mar", "optimizer", "scheduler"]
 
 
-@pytest.mark.parametrize("loss", ["alignment_uniformity", "momentum_queue", "blend"])
+@pytest.mark.parametrize("loss", ["alignment_uniformity", "momentum_queue", "word_prediction", "blend"])
 @pytest.mark.parametrize("model", ["scan_t2i", "cross_modal_transformer"])
 def test_loss_on_pooled_embeddings_needs_a_model_with_pooled_embeddings(model, loss):
     with pytest.raises(ConfigError, match=r"  loss: loss \w+ compares one vector per image .* this model has none"):
@@ -41,7 +41,7 @@ def test_loss_on_pooled_embeddings_needs_a_model_with_pooled_embeddings(model, l
     build_plan(compose_config("model=vse", f"loss={loss}"))
 
 
-@pytest.mark.parametrize("loss", ["alignment_uniformity", "momentum_queue", "blend"])
+@pytest.mark.parametrize("loss", ["alignment_uniformity", "momentum_queue", "word_prediction", "blend"])
 def test_loss_on_pooled_embeddings_needs_scores_that_compare_them(loss):
     with pytest.raises(ConfigError, match=r"  loss: loss \w+ compares one vector .* the scores of SGRAF do not"):
         build_plan(compose_config("model=sgraf_saf", f"loss={loss}"))
