@@ -12,6 +12,7 @@ from helpers.stub_matchers import MaxMeanMatcher, PooledMatcher
 from helpers.two_processes import Gatherer
 from tangka_match.losses import (
     AlignmentUniformityLoss,
+    BlendLoss,
     HALLoss,
     InfoNCELoss,
     LossContext,
@@ -53,6 +54,13 @@ class NormedRegions(nn.Module):
         return self.saf.similarity(images, texts)
 
 
+def named_words() -> BlendLoss:
+    """Word prediction beside a loss that trains the text encoder; with the same weights in every process."""
+    torch.manual_seed(0)
+    parts = {"nce": InfoNCELoss(), "words": WordPredictionLoss(embed_dim=4, num_words=9)}
+    return BlendLoss(parts, {"nce": 1.0, "words": 0.5})
+
+
 STEPS = {
     "pooled": (PooledMatcher, InfoNCELoss),
     "sequences": (MaxMeanMatcher, InfoNCELoss),
@@ -63,7 +71,7 @@ STEPS = {
     "soft_label": (PooledMatcher, SoftLabelLoss),
     "alignment_uniformity": (PooledMatcher, AlignmentUniformityLoss),
     "momentum_queue": (PooledMatcher, partial(MomentumQueueLoss, embed_dim=4, queue_size=7, key_momentum=0.5)),
-    "word_prediction": (PooledMatcher, partial(WordPredictionLoss, embed_dim=4, num_words=9)),
+    "word_prediction": (PooledMatcher, named_words),
 }
 """Factories of a matcher and a loss."""
 
