@@ -40,6 +40,7 @@ class Row(NamedTuple):
 ENCODER = ["model.text_model=<encoder>", "data.tokenizer.prefix='query: '"]
 INFO_NCE = ["loss=info_nce", "loss.temperature=0.1", "loss.learn_temperature=false"]
 VSE_INFINITY = ["model=vse_infinity", *INFO_NCE, "optimizer=adamw", "scheduler=cosine"]
+WORDS = ["loss=word_prediction", *(word.replace("loss.", "loss.parts.info_nce.") for word in INFO_NCE[1:])]
 SGRAF = [
     "loss=curriculum", "optimizer=adamw", "optimizer.lr=2e-4", "scheduler=cosine",
     "training.checkpoint_every_n_steps=40",
@@ -47,16 +48,24 @@ SGRAF = [
 LARGER = "data.mix=[{root: <full>, share: 0.5}]"
 DEMO = "data.mix=[{root: <demo>, share: 0.5}]"
 PRETRAINED = ["+experiment=best_pretrained", *ENCODER]
+NEITHER = ["model.hub_weight=0", "model.sentence_kernel=linear"]
 ROWS = {
     "targeted": Row(["+experiment=targeted"]),
     "vse_infinity": Row([*VSE_INFINITY, "trainer.max_epochs=12"]),
+    "vse_infinity, word prediction": Row([*VSE_INFINITY, *WORDS, "trainer.max_epochs=12"]),
+    "vse_infinity, distilled": Row(
+        [*VSE_INFINITY, "distillation=score", "distillation.teachers=[<teacher>]", "trainer.max_epochs=12"]
+    ),
     "cca, words only": Row(["+experiment=cca", "data.character_fallback=false"]),
     "cca": Row(["+experiment=cca"]),
     "cca, larger set": Row(["+experiment=cca", LARGER]),
+    "cca, 500 pairs": Row(["+experiment=cca", "data.train_share=0.1718"]),
     "best": Row(["+experiment=best"]),
+    "best, 500 pairs": Row(["+experiment=best", "data.train_share=0.1718"]),
     "best, larger set": Row(["+experiment=best", LARGER]),
     "best, demo set": Row(["+experiment=best", DEMO]),
-    "best_pretrained, no correction, linear": Row([*PRETRAINED, "model.hub_weight=0", "model.sentence_kernel=linear"]),
+    "best_pretrained, no correction, linear": Row([*PRETRAINED, *NEITHER]),
+    "best_pretrained, no correction, linear, larger set": Row([*PRETRAINED, *NEITHER, LARGER]),
     "best_pretrained, no correction": Row([*PRETRAINED, "model.hub_weight=0"]),
     "best_pretrained, linear": Row([*PRETRAINED, "model.sentence_kernel=linear"]),
     "best_pretrained": Row(PRETRAINED),
@@ -67,14 +76,13 @@ ROWS = {
     "sgraf_saf, full set, 2 epochs": Row(["model=sgraf_saf", *SGRAF, "trainer.max_epochs=2"], "full"),
     "cca, full set": Row(["+experiment=cca"], "full"),
     "best, full set": Row(["+experiment=best"], "full"),
+    "best_pretrained, no correction, linear, full set": Row([*PRETRAINED, *NEITHER], "full"),
     "best_pretrained, full set": Row(PRETRAINED, "full"),
 }
-for pairs in (500, 727, 1455, 2182):  # the learning curve: 17, 25, 50 and 75 % of 2,910
-    for experiment in ("cca", "best"):
-        share = f"data.train_share={pairs / 2910:.4f}"
-        ROWS[f"{experiment}, {pairs} pairs"] = Row([f"+experiment={experiment}", share])
+"""Recipes by name. Rows ``…, no correction, linear`` were run when that was the setting of `best_pretrained`."""
 ENSEMBLES = {
     "mean of cca and vse_infinity": ("cca", "vse_infinity"),
+    "mean of best and vse_infinity": ("best", "vse_infinity"),
     "mean of best_pretrained and vse_infinity": ("best_pretrained", "vse_infinity"),
     "mean of sgraf_sgr and sgraf_saf, full set, 2 epochs": (
         "sgraf_sgr, full set, 2 epochs",
@@ -83,6 +91,8 @@ ENSEMBLES = {
     "mean of best_pretrained, vse_infinity and targeted": ("best_pretrained", "vse_infinity", "targeted"),
 }
 """Rows whose scores are averaged, seed by seed, after division by their standard deviation."""
+SEEDS_OF_ENSEMBLE = range(5)
+"""Seeds of `best` that `best_ensemble` averages."""
 
 
 def main() -> None:
@@ -123,7 +133,8 @@ def measure(name: str, seed: int, folders: dict[str, Path | None], work: Path) -
     if done.exists() and json.loads(done.read_text("utf-8"))["command"] == words:
         return
     print(f"{name}, seed {seed} ...", flush=True)
-    filled = [fill(word, folders) for word in words]
+    teachers = sorted((work / f"best-{seed}" / "checkpoints").glob("*/*/best.ckpt"))
+    filled = [fill(word, {**folders, "teacher": teachers[-1] if teachers else None}) for word in words]
     where = work / out.name
     log = work / f"{out.name}.log"
     if not any((where / "runs").glob("*/result.json")):
@@ -147,11 +158,11 @@ def measure(name: str, seed: int, folders: dict[str, Path | None], work: Path) -
 
 
 def fill(word: str, folders: dict[str, Path | None]) -> str:
-    """Replace a placeholder by the folder of this machine."""
+    """Replace a placeholder by the folder or file of this machine."""
     for name, folder in folders.items():
         if f"<{name}>" in word:
             if folder is None:
-                raise SystemExit(f"{word}: give --{name}")
+                raise SystemExit(f"{word}: " + ("run `best` first" if name == "teacher" else f"give --{name}"))
             return word.replace(f"<{name}>", str(folder.absolute()))
     return word
 
@@ -177,6 +188,8 @@ def table() -> dict[str, dict[str, Any]]:
         seeds = set.intersection(*(set(scores.get(part, {})) for part in parts))
         for seed in sorted(seeds):
             scores.setdefault(name, {})[seed] = torch.stack([standardise(scores[part][seed]) for part in parts]).mean(0)
+    if set(scores.get("best", {})) >= set(SEEDS_OF_ENSEMBLE):
+        scores["best_ensemble"] = {0: torch.stack([scores["best"][seed] for seed in SEEDS_OF_ENSEMBLE]).mean(0)}
     return {name: row(by_seed, said.get(name, {})) for name, by_seed in scores.items()}
 
 
