@@ -35,6 +35,7 @@ ADDED_ARGUMENTS: dict[str, Any] = {
     "loss.reduction": "mean",
     "model.region_batch_norm": False,
     "model.clip": "relu",
+    "model.hub_weight": 0.0,
     "data.tokenizer.prefix": "",
     "callbacks.moving_average.warmup": True,
 }
