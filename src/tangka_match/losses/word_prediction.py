@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tangka_match.errors import ConfigError
-from tangka_match.losses.base import ContextualLoss, LossInputs, LossTerms
+from tangka_match.losses.base import ContextualLoss, LossContext, LossInputs, LossTerms
 from tangka_match.losses.components import check_pairs, check_range, pooled_embeddings, required_context
 from tangka_match.ops import masked_mean
 
@@ -23,7 +23,7 @@ def word_prediction_loss(
     Args:
         logits: Scores of W words for each image.
         token_ids: Words of the caption of each image, in [0, W).
-        token_mask: ``True`` where a word is real; at least one per caption.
+        token_mask: ``True`` where a word counts; a caption without any adds nothing.
 
     Example:
         >>> word_prediction_loss(torch.zeros(1, 4), torch.tensor([[1, 2]]), torch.tensor([[True, True]]))  # log 4
@@ -35,7 +35,7 @@ def word_prediction_loss(
 class WordPredictionLoss(ContextualLoss):
     """Cross-entropy of a linear prediction of the caption's words from the pooled image embedding.
 
-    It gives the image encoder a target for every word, where a loss on scores only has one for the caption as a whole.
+    The first and the last token of a caption, its start and end, do not count. The task gives the image encoder a target for every word, where a loss on scores only has one for the caption as a whole.
 
     Requirements:
         A matcher with pooled embeddings of ``embed_dim`` dimensions.
@@ -74,14 +74,19 @@ class WordPredictionLoss(ContextualLoss):
                 f"loss WordPredictionLoss: embed_dim is {self.head.in_features}, but this model's pooled embeddings "
                 f"have {images.shape[1]} dimensions; set it to {images.shape[1]}"
             )
-        words = context.token_ids % self.head.out_features
-        total = word_prediction_loss(self.head(images).float(), words, context.token_mask)
+        words, mask = self._words(context)
+        total = word_prediction_loss(self.head(images).float(), words, mask)
         return LossTerms(total, {"word_prediction": total.detach()}, {})
 
     def collapse_value(self, inputs: LossInputs) -> float:
         """Return the loss of equal embeddings at best: the entropy of the words of the batch."""
-        context = required_context(self, inputs)
-        words, mask = context.token_ids % self.head.out_features, context.token_mask
-        weights = (mask / mask.sum(dim=1, keepdim=True)).double() / len(mask)
-        shares = weights.new_zeros(self.head.out_features).index_add_(0, words.flatten(), weights.flatten())
-        return float(-torch.special.xlogy(shares, shares).sum())
+        words, mask = self._words(required_context(self, inputs))
+        weights = (mask / mask.sum(dim=1, keepdim=True).clamp(min=1)).double() / len(mask)
+        targets = weights.new_zeros(self.head.out_features).index_add_(0, words.flatten(), weights.flatten())
+        return float(-torch.special.xlogy(targets, targets / targets.sum()).sum())
+
+    def _words(self, context: LossContext) -> tuple[Int[Tensor, "B T"], Bool[Tensor, "B T"]]:
+        """Return the output of every word, and a mask of the words without the start and the end of the caption."""
+        inner = context.token_mask & context.token_mask.roll(-1, dims=1)
+        inner[:, 0] = inner[:, -1] = False
+        return context.token_ids % self.head.out_features, inner

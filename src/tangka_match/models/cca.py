@@ -126,7 +126,8 @@ class CCA(nn.Module):
         self.image_projection.copy_(first)
         self._set_text_projection(second)
         if self.hubs is not None:
-            self.hubs.fit(l2_normalise(views.first @ first), l2_normalise(views.second @ second), generator)
+            vectors = l2_normalise(views.first @ first), l2_normalise(views.second @ second)
+            self.hubs.fit(*vectors, generator, views.both_weights())
         return {"image_ridge": ridges[0], "text_ridge": ridges[1]}
 
     def _fit_texts(self, captions: PairedCaptions, generator: torch.Generator) -> Tensor:

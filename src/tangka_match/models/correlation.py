@@ -132,14 +132,18 @@ class PairedViews:
         weights = None if self.weights is None else self.weights[pairs]
         return PairedViews(self.first[rows], self.second.index_select(0, pairs), owners, weights)
 
+    def both_weights(self) -> tuple[Float[Tensor, " M"], Float[Tensor, " N"]]:
+        """Return the weight of each row of the first view, the sum over its pairs, and of each pair."""
+        weights = torch.ones(len(self.owners)) if self.weights is None else self.weights
+        return torch.zeros(len(self.first), dtype=weights.dtype).index_add_(0, self.owners, weights), weights
+
     def spectra(self, rank: int, generator: torch.Generator) -> tuple[Spectrum, Spectrum]:
         """Decompose both weighted views.
 
         In both decompositions, ``left`` has one row per row of the first view. For the second view, each row is the
         weighted sum over the pairs that share it, which is sufficient for ``correlate``.
         """
-        weights = torch.ones(len(self.owners)) if self.weights is None else self.weights
-        counts = torch.zeros(len(self.first), dtype=weights.dtype).index_add_(0, self.owners, weights)
+        counts, weights = self.both_weights()
         first = Spectrum.of(weigh(self.first, counts), rank, generator)
         second = Spectrum.of(weigh(self.second, self.weights), rank, generator)
         shares = (weights / counts[self.owners].clamp(min=1e-30)).sqrt().to(second.left.dtype)

@@ -1,5 +1,7 @@
 """Hubness correction inside of a model: two more dimensions of each vector hold how close it is to everything."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,6 +25,7 @@ class HubCorrection(nn.Module):
     corrected image vector and a corrected caption vector is :math:`\cos(i, c) - w h_i - w h_c`. Each query sees the
     same constant added to all answers, so both directions rank as with `retrieval.hubness.nnn`, and no other test query
     is involved.
+    The banks hold vectors as they are at the time of the fit, so that the correction fits only small changes afterwards.
     Chowdhury et al., "Nearest Neighbor Normalization Improves Multimodal Retrieval", EMNLP 2024, arXiv 2410.24114.
 
     Args:
@@ -30,7 +33,7 @@ class HubCorrection(nn.Module):
         weight: Weight :math:`w` of the correction.
 
     Raises:
-        ConfigError: If ``weight`` is not above 0.
+        ConfigError: If ``weight`` is not above 0, or infinite.
     """
 
     image_bank: Tensor
@@ -42,7 +45,7 @@ class HubCorrection(nn.Module):
 
     def __init__(self, dim: int, weight: float | int) -> None:
         super().__init__()
-        if not weight > 0:
+        if not 0 < weight < math.inf:
             raise ConfigError(f"hub_weight is {weight!r}; it must be 0 (no correction) or above, usually 0.25 to 1")
         self.weight = weight
         for side in ("image", "text"):
@@ -61,10 +64,25 @@ class HubCorrection(nn.Module):
         return _append(vectors, torch.full_like(hubness, _CONSTANT), -self.weight / _CONSTANT * hubness)
 
     @torch.no_grad()
-    def fit(self, images: Float[Tensor, "I D"], texts: Float[Tensor, "C D"], generator: torch.Generator) -> None:
-        """Fill the banks with L2-normalised vectors of training images and captions; draw from larger sets."""
-        for side, vectors in (("image", images), ("text", texts)):
-            drawn = vectors[torch.randperm(len(vectors), generator=generator)[:BANK_SIZE]]
+    def fit(
+        self,
+        images: Float[Tensor, "I D"],
+        texts: Float[Tensor, "C D"],
+        generator: torch.Generator,
+        weights: tuple[Float[Tensor, " I"], Float[Tensor, " C"]] | None = None,
+    ) -> None:
+        """Fill the banks with vectors of training images and captions.
+
+        Args:
+            images: L2-normalised vectors of the images.
+            texts: L2-normalised vectors of the captions.
+            generator: Random generator of the draw from sets that are larger than a bank.
+            weights: Weights of images and captions in this draw; ``None`` = 1 each.
+        """
+        for side, vectors, weight in zip(("image", "text"), (images, texts), weights or (None, None), strict=True):
+            weight = torch.ones(len(vectors)) if weight is None else weight.clamp(min=1e-12)  # all may be drawn
+            chosen = torch.multinomial(weight, min(len(vectors), BANK_SIZE), replacement=False, generator=generator)
+            drawn = vectors[chosen]
             getattr(self, f"{side}_bank").zero_()[: len(drawn)] = drawn
             getattr(self, f"{side}_is_real").zero_()[: len(drawn)] = True
         for mean, bank, real, others, others_real in (

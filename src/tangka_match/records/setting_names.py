@@ -36,6 +36,7 @@ ADDED_ARGUMENTS: dict[str, Any] = {
     "model.region_batch_norm": False,
     "model.clip": "relu",
     "model.hub_weight": 0.0,
+    "model.sentence_kernel": "linear",
     "data.tokenizer.prefix": "",
     "callbacks.moving_average.warmup": True,
 }

@@ -51,6 +51,24 @@ class TestModule:
         assert context.images.pooled.grad.any()
         assert context.texts.pooled.grad is None
 
+    def test_start_and_end_do_not_count(self):
+        """Nor does padding: other tokens there change nothing, other words do."""
+        loss = WordPredictionLoss(embed_dim=4, num_words=50)
+        context = random_context(5)._replace(
+            token_ids=torch.arange(30).reshape(5, 6), token_mask=torch.arange(6).expand(5, 6) < 5
+        )
+        before = loss(inputs(context)).total
+        for place in range(6):
+            ids = context.token_ids.clone()
+            ids[:, place] += 17
+            changed = not torch.equal(loss(inputs(context._replace(token_ids=ids))).total, before)
+            assert changed == (place in (1, 2, 3)), place
+
+    def test_captions_without_words_add_nothing(self):
+        context = random_context(5)._replace(token_mask=torch.tensor([[True, True, False, False, False]]).expand(5, 5))
+        loss = WordPredictionLoss(embed_dim=4, num_words=50)(inputs(context))
+        assert loss.total == 0
+
     def test_larger_ids_share_outputs(self):
         context, loss = random_context(5), WordPredictionLoss(embed_dim=4, num_words=7)
         shifted = context._replace(token_ids=context.token_ids + 7)

@@ -62,6 +62,15 @@ def test_larger_sets_are_sampled():
     assert not torch.equal(hubs.image_bank, many[:BANK_SIZE])
 
 
+def test_larger_sets_are_sampled_by_weight():
+    """A tenth of the items has all the weight, so that only these fill the bank."""
+    many = vectors(10 * BANK_SIZE, 0)
+    weights = torch.arange(len(many)) % 10 == 0
+    hubs = HubCorrection(DIM, WEIGHT)
+    hubs.fit(many, vectors(3, 1), torch.Generator().manual_seed(0), (weights.float(), torch.ones(3)))
+    torch.testing.assert_close(hubs.image_bank.sort(dim=0).values, many[weights].sort(dim=0).values)
+
+
 def test_a_second_fit_forgets_the_first():
     hubs = fitted(vectors(50, 0), vectors(60, 1))
     hubs.fit(vectors(7, 2), vectors(8, 3), torch.Generator().manual_seed(0))
@@ -85,7 +94,7 @@ def test_no_gradient_through_the_correction():
     torch.testing.assert_close(images.grad, texts.sum(dim=0).expand(4, -1))
 
 
-@pytest.mark.parametrize("weight", [-0.5, float("nan")])
+@pytest.mark.parametrize("weight", [-0.5, float("nan"), float("inf")])
 def test_refused_weights(weight):
     with pytest.raises(ConfigError, match="hub_weight is"):
         HubCorrection(DIM, weight)
