@@ -25,7 +25,7 @@ class HubCorrection(nn.Module):
     corrected image vector and a corrected caption vector is :math:`\cos(i, c) - w h_i - w h_c`. Each query sees the
     same constant added to all answers, so both directions rank as with `retrieval.hubness.nnn`, and no other test query
     is involved.
-    The banks hold vectors as they are at the time of the fit, so that the correction fits only small changes afterwards.
+    The banks keep the vectors of the fit, so that the correction suits only small changes of the model afterwards.
     Chowdhury et al., "Nearest Neighbor Normalization Improves Multimodal Retrieval", EMNLP 2024, arXiv 2410.24114.
 
     Args:
@@ -79,8 +79,9 @@ class HubCorrection(nn.Module):
             generator: Random generator of the draw from sets that are larger than a bank.
             weights: Weights of images and captions in this draw; ``None`` = 1 each.
         """
-        for side, vectors, weight in zip(("image", "text"), (images, texts), weights or (None, None), strict=True):
-            weight = torch.ones(len(vectors)) if weight is None else weight.clamp(min=1e-12)  # all may be drawn
+        for side, vectors, given in zip(("image", "text"), (images, texts), weights or (None, None), strict=True):
+            # Not 0: all items of a set that is smaller than a bank are drawn.
+            weight = torch.ones(len(vectors)) if given is None else given.clamp(min=1e-12)
             chosen = torch.multinomial(weight, min(len(vectors), BANK_SIZE), replacement=False, generator=generator)
             drawn = vectors[chosen]
             getattr(self, f"{side}_bank").zero_()[: len(drawn)] = drawn
