@@ -35,8 +35,8 @@ def word_prediction_loss(
 class WordPredictionLoss(ContextualLoss):
     """Cross-entropy of a linear prediction of the caption's words from the pooled image embedding.
 
-    The first and the last token of a caption, its start and end, do not count. The task gives the image encoder a target
-    for every word, where a loss on scores only has one for the caption as a whole.
+    The first and the last token of a caption, its start and end, do not count. The task gives the image encoder a
+    target for every word, where a loss on scores only has one for the caption as a whole.
 
     Requirements:
         A matcher with pooled embeddings of ``embed_dim`` dimensions.
