@@ -207,6 +207,16 @@ class AuxiliaryPooling(Protocol):
 
 
 @runtime_checkable
+class CorrectedMatcher(Protocol):
+    """Matcher whose pooled vectors end with ``correction_dims`` components that correct scores, 0 or more.
+
+    They belong to the score of an image with a caption, and say nothing about the likeness of two images.
+    """
+
+    correction_dims: int
+
+
+@runtime_checkable
 class WholePictureMatcher(Protocol):
     """Matcher that declares the first region of an image to be the whole picture.
 

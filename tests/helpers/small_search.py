@@ -22,7 +22,14 @@ VSE = {
     "attention_dim": 4,
 }
 SCAN = {"_target_": "tangka_match.models.SCAN", "direction": "t2i", "smooth": 9.0, "embed_dim": 8, "word_dim": 6}
-MODELS = {"dual": DUAL, "vse": VSE, "scan": SCAN, "saf": SAF}
+HUBS = {
+    "_target_": "tangka_match.models.CCA",
+    "embed_dim": 8,
+    "codebook_size": 5,
+    "num_hashes": 40,
+    "hub_weight": 0.5,
+}
+MODELS = {"dual": DUAL, "vse": VSE, "scan": SCAN, "saf": SAF, "hubs": HUBS}
 
 
 def write_split(root: Path, images: int = 30, **options: Any) -> Split:

@@ -61,6 +61,7 @@ class CCA(nn.Module):
         self.image_projection = nn.Parameter(INITIAL_SCALE * torch.randn(self.statistics.output_dim, embed_dim))
         self.text_projection = nn.Parameter(INITIAL_SCALE * torch.randn(vocab_size + num_hashes, embed_dim))
         self.hubs = HubCorrection(embed_dim, hub_weight) if hub_weight else None
+        self.correction_dims = 2 if hub_weight else 0
 
     def encode_images(self, regions: Float[Tensor, "I R F"], region_mask: Bool[Tensor, "I R"]) -> Encoded:
         """Encode images as vectors, ``pooled``: L2-normalised, or with two more dimensions for the hub correction.

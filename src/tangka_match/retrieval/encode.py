@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from jaxtyping import Int
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from tangka_match.errors import DataFormatError
 from tangka_match.ops import bound_primitive_caches, tf32
-from tangka_match.types import CaptionBatch, Encoded, ImageBatch, Matcher
+from tangka_match.types import CaptionBatch, CorrectedMatcher, Encoded, ImageBatch, Matcher
 
 
 @contextmanager
@@ -45,6 +46,14 @@ def device_of(matcher: Matcher, otherwise: torch.device) -> torch.device:
     """Return the device of the matcher's parameters, or ``otherwise`` if it has none."""
     parameter = next(matcher.parameters(), None) if isinstance(matcher, nn.Module) else None
     return otherwise if parameter is None else parameter.device
+
+
+def drop_correction(matcher: Matcher, encoded: Encoded) -> Encoded:
+    """Return the vectors without the components that correct scores, to compare images with images."""
+    dims = matcher.correction_dims if isinstance(matcher, CorrectedMatcher) else 0
+    if encoded.pooled is None or dims == 0:
+        return encoded
+    return replace(encoded, pooled=encoded.pooled[:, :-dims])
 
 
 def encode_image_batches(

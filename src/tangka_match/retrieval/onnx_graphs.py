@@ -126,7 +126,7 @@ def write_graph(matcher: TrainedMatcher, side: Side, folder: Path) -> int:
         with torch.no_grad():
             expected = encoder(*inputs)
         (found,) = session.run(None, {side.values: inputs[0].numpy(), side.mask: inputs[1].numpy()})
-        # Vectors are L2-normalised: no score changes by more than the vector does.
+        # Norms are about 1: a score changes by about as much as the vector, or less.
         distance = float(np.linalg.norm(found - expected.numpy(), axis=1).max())
         if not distance <= TOLERANCE:
             raise CheckpointError(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tangka_match.data.split import Split
 from tangka_match.errors import ConfigError, DataFormatError
+from tangka_match.retrieval.encode import drop_correction
 from tangka_match.retrieval.nearest import Engine, ExactSearch, Hits, best_rows
 from tangka_match.retrieval.rescoring import PROBES, Rescorer, Scoring, picture_vectors, scoring_of
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
@@ -159,7 +160,7 @@ class Searcher:
 
     def similar_to(self, regions: Regions, top: int) -> Hits:
         """Find the images closest to one that is not in the split, (1, R, F)."""
-        return ExactSearch(self._pictures).search(picture_vectors(self.base.matcher.encode_images(regions)), top)
+        return ExactSearch(self._pictures).search(self._picture_vectors(self.base.matcher.encode_images(regions)), top)
 
     def captions(self, row: int, top: int) -> Hits:
         """Find the captions of the split that fit an image best.
@@ -220,7 +221,10 @@ class Searcher:
 
     @cached_property
     def _pictures(self) -> npt.NDArray[np.float32]:
-        return picture_vectors(self.base.index.encoded)
+        return self._picture_vectors(self.base.index.encoded)
+
+    def _picture_vectors(self, images: Encoded) -> npt.NDArray[np.float32]:
+        return picture_vectors(drop_correction(self.base.matcher.matcher, images))
 
     @cached_property
     def _captions(self) -> Encoded:

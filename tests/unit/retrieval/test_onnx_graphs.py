@@ -14,11 +14,21 @@ from tangka_match.data.tokenizer import JiebaTokenizer
 from tangka_match.data.vocabulary import Vocabulary
 from tangka_match.errors import CheckpointError, ConfigError
 from tangka_match.models import ChineseCLIP, PretrainedCCA, PretrainedText
+from tangka_match.ops import l2_normalise
 from tangka_match.retrieval.metadata import make_metadata
 from tangka_match.retrieval.onnx_graphs import IMAGE, TEXT, has_whole_score, write_graph
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 
-WHOLE = ("dual_path", "gru_gpo", "lstm_k_max", "transformers_mean", "characters_max", "vse_plus_plus", "cca")
+WHOLE = (
+    "dual_path",
+    "gru_gpo",
+    "lstm_k_max",
+    "transformers_mean",
+    "characters_max",
+    "vse_plus_plus",
+    "cca",
+    "cca_hubs",
+)
 SIZES = {"feature_dim": FEATURE_DIM, "num_regions": NUM_REGIONS}
 
 
@@ -86,10 +96,17 @@ def pretrained(name, folder):
         return PretrainedText(text_model=model, embed_dim=8, **sizes)
     if name == "bert_vse_infinity":
         return PretrainedText(text_model=model, embed_dim=8, pooling="gpo", **sizes)
-    return PretrainedCCA(text_model=model, embed_dim=8, codebook_size=7, num_hashes=40, **sizes)
+    settings = {"sentence_kernel": "gaussian", "hub_weight": 0.5} if name == "pretrained_cca_kernel" else {}
+    matcher = PretrainedCCA(text_model=model, embed_dim=8, codebook_size=7, num_hashes=40, **sizes, **settings)
+    if settings:
+        matcher.kernel.fit(torch.randn(60, matcher.text_tower.width), torch.Generator())
+        matcher.hubs.fit(*(l2_normalise(torch.randn(50, 8)) for _ in range(2)), torch.Generator())
+    return matcher
 
 
-@pytest.mark.parametrize("name", ["bert_vse", "bert_vse_infinity", "pretrained_cca", "chinese_clip"])
+@pytest.mark.parametrize(
+    "name", ["bert_vse", "bert_vse_infinity", "pretrained_cca", "pretrained_cca_kernel", "chinese_clip"]
+)
 def test_scores_equal_those_of_models_with_a_pretrained_text_encoder(name, tmp_path):
     check_scores(pretrained(name, tmp_path / "pretrained"), tmp_path, words=len(PIECES))
 

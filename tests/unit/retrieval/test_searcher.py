@@ -11,7 +11,7 @@ from tangka_match.retrieval.nearest import ExactSearch, Hits
 from tangka_match.retrieval.protocols import EvaluationProtocol
 from tangka_match.retrieval.searcher import Searcher
 
-KINDS = {"dual": "product", "vse": "pooled first", "scan": "whole gallery", "saf": "whole gallery"}
+KINDS = {"dual": "product", "hubs": "product", "vse": "pooled first", "scan": "whole gallery", "saf": "whole gallery"}
 
 
 @pytest.fixture
@@ -104,6 +104,15 @@ def test_similar_images_exclude_the_image_itself(tmp_path, split):
     found = made.similar(3, 5)
     np.testing.assert_allclose(found.scores[0], np.sort(cosines)[::-1][:5], atol=1e-6)
     assert 3 not in found.rows[0]
+
+
+def test_a_correction_of_scores_does_not_make_images_alike(tmp_path, split):
+    """The two last components are left out; with them all cosines would be higher."""
+    made = make_searcher(tmp_path, split, "hubs")
+    vectors = made.base.index.encoded.pooled[:, :8]
+    cosines = torch.nn.functional.cosine_similarity(vectors, vectors[3:4])
+    found = made.similar(3, 39)
+    np.testing.assert_allclose(found.scores[0], cosines[found.rows[0]], atol=1e-6)
 
 
 def test_words_say_what_the_model_knows(tmp_path, split):

@@ -29,6 +29,7 @@ from tangka_match.errors import count
 from tangka_match.metric_names import CUTOFFS, PRIMARY_METRIC
 from tangka_match.metric_names import DIRECTION_LABELS as DIRECTIONS
 from tangka_match.metrics import confidence_intervals, summarise
+from tangka_match.retrieval.encode import drop_correction
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 
 MAX_PLOTTED = 50_000
@@ -52,7 +53,8 @@ def diagnose_model(
         (f"{words} R@1 / R@5 / R@10 on {scored.split.name}", _percent(recalls, direction))
         for direction, words in DIRECTIONS.items()
     ]
-    space = measure_space(scored.images, scored.texts, scored.similarity, scored.owners)
+    images, texts = (drop_correction(matcher.matcher, encoded) for encoded in (scored.images, scored.texts))
+    space = measure_space(images, texts, scored.similarity, scored.owners)
     values: dict[str, Any] = {"split": scored.split.name, "metrics": recalls}
     collapsed = judge_collapse(scored)
     if collapsed is not None:

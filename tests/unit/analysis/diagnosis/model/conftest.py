@@ -21,7 +21,8 @@ VSE = {"_target_": "tangka_match.models.VSE", "embed_dim": 8, "word_dim": 4, "ls
     "pooling_dim": 4,
     "attention_dim": 4,
 }
-MODELS = {"vse": VSE, "dual_path": DUAL}
+HUBS = {"_target_": "tangka_match.models.CCA", "embed_dim": 8, "codebook_size": 5, "num_hashes": 40, "hub_weight": 0.5}
+MODELS = {"vse": VSE, "dual_path": DUAL, "hubs": HUBS}
 
 
 @pytest.fixture(scope="session")
