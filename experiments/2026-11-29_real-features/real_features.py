@@ -47,21 +47,20 @@ SGRAF = [
 ]  # fmt: skip
 LARGER = "data.mix=[{root: <full>, share: 0.5}]"
 DEMO = "data.mix=[{root: <demo>, share: 0.5}]"
+TEACHER = "distillation.teachers=[<teacher>]"
 PRETRAINED = ["+experiment=best_pretrained", *ENCODER]
 NEITHER = ["model.hub_weight=0", "model.sentence_kernel=linear"]
 ROWS = {
     "targeted": Row(["+experiment=targeted"]),
     "vse_infinity": Row([*VSE_INFINITY, "trainer.max_epochs=12"]),
     "vse_infinity, word prediction": Row([*VSE_INFINITY, *WORDS, "trainer.max_epochs=12"]),
-    "vse_infinity, distilled": Row(
-        [*VSE_INFINITY, "distillation=score", "distillation.teachers=[<teacher>]", "trainer.max_epochs=12"]
-    ),
     "cca, words only": Row(["+experiment=cca", "data.character_fallback=false"]),
     "cca": Row(["+experiment=cca"]),
     "cca, larger set": Row(["+experiment=cca", LARGER]),
     "cca, 500 pairs": Row(["+experiment=cca", "data.train_share=0.1718"]),
     "best": Row(["+experiment=best"]),
     "best, 500 pairs": Row(["+experiment=best", "data.train_share=0.1718"]),
+    "vse_infinity, distilled": Row([*VSE_INFINITY, "distillation=score", TEACHER, "trainer.max_epochs=12"]),
     "best, larger set": Row(["+experiment=best", LARGER]),
     "best, demo set": Row(["+experiment=best", DEMO]),
     "best_pretrained, no correction, linear": Row([*PRETRAINED, *NEITHER]),
@@ -79,7 +78,7 @@ ROWS = {
     "best_pretrained, no correction, linear, full set": Row([*PRETRAINED, *NEITHER], "full"),
     "best_pretrained, full set": Row(PRETRAINED, "full"),
 }
-"""Recipes by name. Rows ``…, no correction, linear`` were run when that was the setting of `best_pretrained`."""
+"""Recipes by name. ``…, no correction, linear`` was run when that was `best_pretrained`; see ``command_then``."""
 ENSEMBLES = {
     "mean of cca and vse_infinity": ("cca", "vse_infinity"),
     "mean of best and vse_infinity": ("best", "vse_infinity"),
@@ -133,16 +132,7 @@ def measure(name: str, seed: int, folders: dict[str, Path | None], work: Path) -
     if done.exists() and json.loads(done.read_text("utf-8"))["command"] == words:
         return
     print(f"{name}, seed {seed} ...", flush=True)
-    teachers = sorted((work / f"best-{seed}" / "checkpoints").glob("*/*/best.ckpt"))
-    filled = [fill(word, {**folders, "teacher": teachers[-1] if teachers else None}) for word in words]
-    where = work / out.name
-    log = work / f"{out.name}.log"
-    if not any((where / "runs").glob("*/result.json")):
-        begun = [path.parent.name for path in (where / "checkpoints").glob("*/*/last.ckpt")]
-        task = [f"resume={begun[0]}"] if begun else [*filled, "logger=none", "trainer.progress_bar=false"]
-        run("tangka_match.train", *task, f"paths.runs={where}/runs", f"paths.checkpoints={where}/checkpoints", log=log)
-    record = read_run(max((where / "runs").glob("*/result.json")).parent)
-    (checkpoint,) = (where / "checkpoints").glob(f"*/{record['run_id']}/best.ckpt")
+    record, checkpoint, log = train(name, seed, folders, work)
     root = folders[ROWS[name].trained_on]
     evaluation = work / f"{out.name}-test5"
     run(
@@ -157,12 +147,33 @@ def measure(name: str, seed: int, folders: dict[str, Path | None], work: Path) -
     done.write_text(text + "\n", "utf-8")
 
 
+def train(name: str, seed: int, folders: dict[str, Path | None], work: Path) -> tuple[dict[str, Any], Path, Path]:
+    """Train a row with a seed, or continue; return its record, its checkpoint and its log."""
+    words = command_of(name, seed)
+    where = work / folder_of(name, seed).name
+    log = where.with_name(f"{where.name}.log")
+    command = where / "command.json"
+    if command.exists() and json.loads(command.read_text("utf-8")) != words:
+        raise SystemExit(f"{where} holds a run of another command (command.json): remove the folder")
+    if not any((where / "runs").glob("*/result.json")):
+        where.mkdir(parents=True, exist_ok=True)
+        command.write_text(json.dumps(words), "utf-8")
+        teacher = train("best", seed, folders, work)[1] if TEACHER in words else None
+        filled = [fill(word, {**folders, "teacher": teacher}) for word in words]
+        begun = [path.parent.name for path in (where / "checkpoints").glob("*/*/last.ckpt")]
+        task = [f"resume={begun[0]}"] if begun else [*filled, "logger=none", "trainer.progress_bar=false"]
+        run("tangka_match.train", *task, f"paths.runs={where}/runs", f"paths.checkpoints={where}/checkpoints", log=log)
+    record = read_run(max((where / "runs").glob("*/result.json")).parent)
+    (checkpoint,) = (where / "checkpoints").glob(f"*/{record['run_id']}/best.ckpt")
+    return record, checkpoint, log
+
+
 def fill(word: str, folders: dict[str, Path | None]) -> str:
     """Replace a placeholder by the folder or file of this machine."""
     for name, folder in folders.items():
         if f"<{name}>" in word:
             if folder is None:
-                raise SystemExit(f"{word}: " + ("run `best` first" if name == "teacher" else f"give --{name}"))
+                raise SystemExit(f"{word}: give --{name}")
             return word.replace(f"<{name}>", str(folder.absolute()))
     return word
 
