@@ -39,6 +39,7 @@ class Row(NamedTuple):
 
 ENCODER = ["model.text_model=<encoder>", "data.tokenizer.prefix='query: '"]
 INFO_NCE = ["loss=info_nce", "loss.temperature=0.1", "loss.learn_temperature=false"]
+BASE = ["model=vse_infinity", "optimizer=adamw", "scheduler=cosine"]
 VSE_INFINITY = ["model=vse_infinity", *INFO_NCE, "optimizer=adamw", "scheduler=cosine"]
 WORDS = ["loss=word_prediction", *(word.replace("loss.", "loss.parts.info_nce.") for word in INFO_NCE[1:])]
 SGRAF = [
@@ -53,7 +54,7 @@ NEITHER = ["model.hub_weight=0", "model.sentence_kernel=linear"]
 ROWS = {
     "targeted": Row(["+experiment=targeted"]),
     "vse_infinity": Row([*VSE_INFINITY, "trainer.max_epochs=12"]),
-    "vse_infinity, word prediction": Row([*VSE_INFINITY, *WORDS, "trainer.max_epochs=12"]),
+    "vse_infinity, word prediction": Row([*BASE, *WORDS, "trainer.max_epochs=12"]),
     "cca, words only": Row(["+experiment=cca", "data.character_fallback=false"]),
     "cca": Row(["+experiment=cca"]),
     "cca, larger set": Row(["+experiment=cca", LARGER]),
