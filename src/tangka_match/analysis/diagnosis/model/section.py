@@ -53,8 +53,7 @@ def diagnose_model(
         (f"{words} R@1 / R@5 / R@10 on {scored.split.name}", _percent(recalls, direction))
         for direction, words in DIRECTIONS.items()
     ]
-    images, texts = (drop_correction(matcher.matcher, encoded) for encoded in (scored.images, scored.texts))
-    space = measure_space(images, texts, scored.similarity, scored.owners)
+    space = _measure_space(matcher, scored)
     values: dict[str, Any] = {"split": scored.split.name, "metrics": recalls}
     collapsed = judge_collapse(scored)
     if collapsed is not None:
@@ -97,6 +96,11 @@ def diagnose_model(
     # SVG symbols must precede their use, but which thumbnails are used is known only after all other blocks are drawn.
     blocks.insert(0, album.symbols())
     return [Section("model", "Model", facts, findings, charts, values, blocks), worst, attention]
+
+
+def _measure_space(matcher: TrainedMatcher, scored: ScoredByModel) -> Space | None:
+    images, texts = (drop_correction(matcher.matcher, encoded) for encoded in (scored.images, scored.texts))
+    return measure_space(images, texts, scored.similarity, scored.owners)
 
 
 def diagnose_scores(scored: Scored) -> list[Section]:
