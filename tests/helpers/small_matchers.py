@@ -4,6 +4,7 @@ import torch
 
 from helpers.random_pairs import FEATURE_DIM, NUM_REGIONS, VOCAB_SIZE
 from tangka_match.models import CCA, SCAN, SGRAF, VSE, CrossModalTransformer, DualEncoder, DualPath, VSEPlusPlus
+from tangka_match.ops import l2_normalise
 
 DATA = {"vocab_size": VOCAB_SIZE, "feature_dim": FEATURE_DIM, "num_regions": NUM_REGIONS}
 
@@ -51,6 +52,8 @@ def small_matcher(name: str, seed: int = 0) -> torch.nn.Module:
             buffer.copy_(0.2 * torch.randn(buffer.shape, generator=generator))
         elif key.endswith("running_var"):
             buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
+        elif key.endswith("_bank"):
+            buffer.copy_(l2_normalise(torch.randn(buffer.shape, generator=generator)))
         elif key.endswith("_is_real"):
             buffer[:50] = True
         elif key.startswith(("statistics.", "bag.", "hubs.")):
