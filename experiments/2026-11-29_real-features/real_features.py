@@ -201,7 +201,11 @@ def table() -> dict[str, dict[str, Any]]:
         for seed in sorted(seeds):
             scores.setdefault(name, {})[seed] = torch.stack([standardise(scores[part][seed]) for part in parts]).mean(0)
     if set(scores.get("best", {})) >= set(SEEDS_OF_ENSEMBLE):
-        scores["best_ensemble"] = {0: torch.stack([scores["best"][seed] for seed in SEEDS_OF_ENSEMBLE]).mean(0)}
+        mean = torch.stack([scores["best"][seed] for seed in SEEDS_OF_ENSEMBLE]).mean(0)
+        scores["best_ensemble"] = {0: mean}
+        kept = folder_of("best_ensemble", 0)  # for `compare`
+        kept.mkdir(exist_ok=True)
+        np.save(kept / "scores.npy", mean.numpy().astype(np.float16))
     return {name: row(by_seed, said.get(name, {})) for name, by_seed in scores.items()}
 
 

@@ -121,6 +121,7 @@ def _evaluate_checkpoints(data: DictConfig, settings: EvaluationSettings, paths:
 
     from tangka_match import load
     from tangka_match.ops import computes_bfloat16
+    from tangka_match.retrieval.encode import corrects_scores
     from tangka_match.retrieval.evaluation import Extras, evaluate_split
     from tangka_match.retrieval.evaluation_files import write_evaluation
 
@@ -129,8 +130,8 @@ def _evaluate_checkpoints(data: DictConfig, settings: EvaluationSettings, paths:
     if settings.precision == "bf16" and not computes_bfloat16(torch.device(settings.device)):
         say(f"precision=bf16 is slower than precision=32 here: {settings.device} has no bfloat16 instructions")
     matchers = [load(path, device=settings.device, batch_size=data.eval_batch_size, dtype=dtype) for path in paths]
-    if settings.hubness and any(getattr(matcher.matcher, "correction_dims", 0) for matcher in matchers):
-        say(f"hubness={settings.hubness}: applied on top of the correction inside of the model (model.hub_weight)")
+    if settings.hubness and any(corrects_scores(matcher.matcher) for matcher in matchers):
+        say(f"hubness={settings.hubness} is applied on top of the correction inside of the model (model.hub_weight)")
     split = open_split(data, settings.split)
     extras = Extras(
         corrections=settings.hubness,

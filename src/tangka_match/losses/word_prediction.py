@@ -13,12 +13,13 @@ from tangka_match.ops import masked_mean
 def word_prediction_loss(
     logits: Float[Tensor, "B W"], token_ids: Int[Tensor, "B T"], token_mask: Bool[Tensor, "B T"]
 ) -> Float[Tensor, ""]:
-    r"""Compute the multi-label cross-entropy :math:`-\frac{1}{B} \sum_b \frac{1}{|C_b|} \sum_{w \in C_b} \log p_b(w)`.
+    r"""Compute the cross-entropy of words, :math:`-\frac{1}{B} \sum_b \frac{1}{|C_b|} \sum_{w \in C_b} \log p_b(w)`.
 
     :math:`p_b` is the softmax of row b, and :math:`C_b` the words of caption b. Frequent words weigh most, because they
     occur most.
 
-    Source: Joulin et al., "Learning Visual Features from Large Weakly Supervised Data", arXiv:1511.02251, sec. 3.1.
+    After the multi-class logistic loss of Joulin et al., "Learning Visual Features from Large Weakly Supervised Data",
+    arXiv:1511.02251.
 
     Args:
         logits: Scores of W words for each image.

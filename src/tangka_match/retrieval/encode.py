@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeGuard
 
 import torch
 from jaxtyping import Int
@@ -48,12 +49,16 @@ def device_of(matcher: Matcher, otherwise: torch.device) -> torch.device:
     return otherwise if parameter is None else parameter.device
 
 
+def corrects_scores(matcher: Matcher) -> TypeGuard[CorrectedMatcher]:
+    """Return whether the vectors of a matcher hold a correction of its scores."""
+    return isinstance(matcher, CorrectedMatcher) and matcher.correction_dims > 0
+
+
 def drop_correction(matcher: Matcher, encoded: Encoded) -> Encoded:
     """Return the vectors without the components that correct scores, to compare images with images."""
-    dims = matcher.correction_dims if isinstance(matcher, CorrectedMatcher) else 0
-    if encoded.pooled is None or dims == 0:
+    if encoded.pooled is None or not corrects_scores(matcher):
         return encoded
-    return replace(encoded, pooled=encoded.pooled[:, :-dims])
+    return replace(encoded, pooled=encoded.pooled[:, : -matcher.correction_dims])
 
 
 def encode_image_batches(

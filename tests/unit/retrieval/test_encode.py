@@ -2,11 +2,12 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.small_matchers import small_matcher
 from helpers.stub_matchers import MaxMeanMatcher, PooledMatcher
 from tangka_match.errors import DataFormatError
 from tangka_match.retrieval import encode_caption_batches, encode_image_batches
-from tangka_match.retrieval.encode import device_of, inference
-from tangka_match.types import CaptionBatch, ImageBatch
+from tangka_match.retrieval.encode import corrects_scores, device_of, drop_correction, inference
+from tangka_match.types import CaptionBatch, Encoded, ImageBatch
 
 
 def image_batch(index, regions=3, dtype=torch.float32):
@@ -112,3 +113,14 @@ def test_device_of_returns_device_of_parameters():
     matcher = nn.Linear(2, 2, device="meta")
     assert device_of(matcher, CPU).type == "meta"
     assert device_of(nn.Identity(), CPU) == CPU
+
+
+def test_only_a_model_with_a_correction_has_components_to_drop():
+    encoded = Encoded(pooled=torch.arange(12.0).reshape(2, 6))
+    plain, corrected = small_matcher("cca"), small_matcher("cca_hubs")
+    assert not corrects_scores(plain)
+    assert corrects_scores(corrected)
+    assert drop_correction(plain, encoded) is encoded
+    assert drop_correction(corrected, encoded).pooled.tolist() == [[0, 1, 2, 3], [6, 7, 8, 9]]
+    tokens = Encoded(tokens=torch.zeros(1, 2, 3), mask=torch.ones(1, 2, dtype=torch.bool))
+    assert drop_correction(corrected, tokens) is tokens
