@@ -49,12 +49,20 @@ SGRAF = [
 LARGER = "data.mix=[{root: <full>, share: 0.5}]"
 DEMO = "data.mix=[{root: <demo>, share: 0.5}]"
 TEACHER = "distillation.teachers=[<teacher>]"
+SENTENCES = ["distillation=sentences", "distillation.text_model=<encoder>", "distillation.text_prefix='query: '"]
+BERT = ["model=bert_vse", *ENCODER, "data/tokenizer=pieces", *VSE_INFINITY[1:], "trainer.max_epochs=12"]
 PRETRAINED = ["+experiment=best_pretrained", *ENCODER]
 NEITHER = ["model.hub_weight=0", "model.sentence_kernel=linear"]
 ROWS = {
     "targeted": Row(["+experiment=targeted"]),
     "vse_infinity": Row([*VSE_INFINITY, "trainer.max_epochs=12"]),
     "vse_infinity, word prediction": Row([*BASE, *WORDS, "trainer.max_epochs=12"]),
+    "vse_infinity, soft labels": Row([*VSE_INFINITY, *SENTENCES, "trainer.max_epochs=12"]),
+    "vse_infinity, filtered negatives": Row(
+        [*VSE_INFINITY, *SENTENCES, "distillation.weight=0", "distillation.same_above=0.8", "trainer.max_epochs=12"]
+    ),
+    "bert_vse, frozen": Row([*BERT, "model.thaw_at=1"]),
+    "bert_vse, thawed": Row([*BERT, "model.thaw_at=0.25"]),
     "cca, words only": Row(["+experiment=cca", "data.character_fallback=false"]),
     "cca": Row(["+experiment=cca"]),
     "cca, larger set": Row(["+experiment=cca", LARGER]),

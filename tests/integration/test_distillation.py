@@ -1,11 +1,15 @@
 """Distillation from two teachers with different vocabularies, from the command line."""
 
 import json
+import shutil
 
 import pytest
+import torch
 
 from helpers.cli import run_cli_in_process
+from helpers.tiny_pretrained import write_bert
 from tangka_match.evaluate import main as evaluate
+from tangka_match.retrieval.metadata import read_checkpoint
 
 from .conftest import places
 
@@ -36,12 +40,32 @@ def test_student_of_two_teachers_is_evaluated_without_them(train, demo_data, tmp
     assert json.loads(next(out.rglob("metrics.json")).read_text("utf-8"))
 
 
+def test_student_of_a_text_encoder_is_evaluated_without_it(train, demo_data, tmp_path):
+    bert = write_bert(tmp_path / "bert")
+    sentences = ("distillation=sentences", f"distillation.text_model={bert}", "distillation.same_above=0.9")
+    for words in (sentences, sentences, ()):
+        done = train(*TINY, *words, "name=student")
+        assert done.code == 0, done.stderr
+    shutil.rmtree(bert)
+    first, again, plain = (
+        read_checkpoint(path)["state_dict"] for path in sorted(tmp_path.glob("checkpoints/student/*/best.ckpt"))
+    )
+    assert first.keys() == plain.keys()  # nothing of the encoder
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not all(torch.equal(first[key], plain[key]) for key in first)
+    data, out = f"data.root={demo_data / 'demo_small'}", tmp_path / "out"
+    checkpoint = min(tmp_path.glob("checkpoints/student/*/best.ckpt"))
+    evaluated = run_cli_in_process(f"checkpoint={checkpoint}", data, "split=test", f"out={out}", main=evaluate)
+    assert evaluated.code == 0, evaluated.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("distillation=score", "distillation.teachers=[nowhere.ckpt]"), "nowhere.ckpt: no such file"),
         (("distillation=rank",), "distillation.teachers is empty"),
         (("distillation.teachers=[nowhere.ckpt]",), "distillation=none: choose distillation=score"),
+        (("distillation=sentences",), "distillation.text_model"),
     ],
 )
 def test_missing_teachers_are_reported(demo_data, tmp_path, words, message):

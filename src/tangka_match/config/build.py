@@ -191,7 +191,7 @@ def _check_callback(name: str, callback: object, averages: list[str]) -> None:
 
 
 def _teacher_faults(distillation: DistillationSettings) -> list[str]:
-    if distillation.loss is not None and not distillation.teachers:
+    if distillation.loss is not None and not distillation.teachers and distillation.text_model is None:
         return [
             "distillation.teachers is empty: give the checkpoints of the teachers "
             "(distillation.teachers=[a.ckpt,b.ckpt]), or set distillation=none"

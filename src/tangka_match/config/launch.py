@@ -39,7 +39,7 @@ PATHS = (
     "data.exclude",
     "data.tokenizer.user_dictionaries",
 )
-FOLDERS_OR_NAMES = ("model.text_model", "data.tokenizer.source")
+FOLDERS_OR_NAMES = ("model.text_model", "distillation.text_model", "data.tokenizer.source")
 """Settings that hold a folder or a name on the Hugging Face hub; only folders become absolute."""
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 TEXT_SETTINGS = frozenset(
     {
-        *("name", "tags", "resume", "init_from", "training.monitor", "distillation.teachers"),
+        *("name", "tags", "resume", "init_from", "training.monitor"),
+        *("distillation.teachers", "distillation.text_model", "distillation.text_prefix"),
         *("paths.data", "paths.runs", "paths.checkpoints", "logger.project", "logger.entity"),
         *("data.root", "data.exclude", "data.vocabulary_path", "data.word_vectors_path"),
         *("data.tokenizer.source", "data.tokenizer.user_dictionaries", "model.text_model"),

@@ -11,7 +11,6 @@ from tangka_match.models.cca import CCA, INITIAL_SCALE
 from tangka_match.models.gaussian_kernel import COMPONENTS, GaussianKernel
 from tangka_match.models.layers import check_choice, check_sizes
 from tangka_match.models.text_tower import TextTower, resolve_config
-from tangka_match.ops import at_least_float32, masked_mean
 from tangka_match.types import PairedCaptions
 
 _CAPTIONS_PER_BATCH = 64
@@ -90,14 +89,11 @@ class PretrainedCCA(CCA):
     def _project_texts(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C D"]:
         # Half precision would lose the differences between sentence vectors, whose cosines are all above 0.7 for E5.
         with torch.autocast(token_ids.device.type, enabled=False):
-            sentences = self._sentences(token_ids, token_mask)
+            sentences = self.text_tower.sentences(token_ids, token_mask)
             if self.kernel is not None:
                 sentences = self.kernel(sentences)
             sentences = (sentences - self.sentence_mean) * self.sentence_scale
             return super()._project_texts(token_ids, token_mask) + sentences @ self.sentence_projection
-
-    def _sentences(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C H"]:
-        return at_least_float32(masked_mean(self.text_tower(token_ids, token_mask), token_mask))
 
     def _fit_texts(self, captions: PairedCaptions, generator: torch.Generator) -> Tensor:
         bag = super()._fit_texts(captions, generator)
@@ -106,7 +102,7 @@ class PretrainedCCA(CCA):
             mask = captions.token_mask[start : start + _CAPTIONS_PER_BATCH]
             longest = int(mask.sum(dim=1).max())  # of this batch, not of the whole set
             ids = captions.token_ids[start : start + _CAPTIONS_PER_BATCH]
-            parts.append(self._sentences(ids[:, :longest], mask[:, :longest]))
+            parts.append(self.text_tower.sentences(ids[:, :longest], mask[:, :longest]))
         sentences = torch.cat(parts)
         if self.kernel is not None:
             self.kernel.fit(sentences, generator)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tangka_match.errors import ConfigError
 from tangka_match.hub import TEXT_TYPES, WordPieces, library, load_model, read_config
+from tangka_match.ops import at_least_float32, masked_mean
 
 _CLASSES = {"bert": "BertModel", "ernie": "ErnieModel", "chinese_clip": "ChineseCLIPModel"}
 _TEXT_CLASSES = {**_CLASSES, "chinese_clip": "ChineseCLIPTextModel"}
@@ -82,6 +83,10 @@ class TextTower(nn.Module):
             # A mask over pairs is used as it is; for one over words transformers asks the device if all are real.
             pairs = token_mask[:, None, None, :].expand(-1, -1, token_mask.shape[1], -1)
             return self.transformer(input_ids=token_ids, attention_mask=pairs).last_hidden_state
+
+    def sentences(self, token_ids: Int[Tensor, "C T"], token_mask: Bool[Tensor, "C T"]) -> Float[Tensor, "C H"]:
+        """Encode captions as sentence vectors, the mean over all word pieces, start and end included."""
+        return at_least_float32(masked_mean(self(token_ids, token_mask), token_mask))
 
     def set_progress(self, progress: float) -> None:
         """Freeze or thaw, depending on the completed share of the run."""

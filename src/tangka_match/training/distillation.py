@@ -12,6 +12,7 @@ from tangka_match.retrieval import score_matrix
 from tangka_match.retrieval.score_matrix import fits_on_gpu
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 from tangka_match.training.loss_hooks import LossHook, TrainingStep
+from tangka_match.training.sentence_teacher import SentenceTeacher
 from tangka_match.training.settings import DistillationSettings
 from tangka_match.types import Encoded
 
@@ -28,12 +29,15 @@ class Teachers:
     Args:
         paths: Checkpoint files.
         split: The opened training split.
+        sentences: One more teacher, which knows the captions only: its score of image i and caption c is the cosine of
+            the caption of pair i and caption c.
 
     Raises:
         CheckpointError: If a file is missing, damaged or unsafe, or its model does not take this split's features.
     """
 
-    def __init__(self, paths: Sequence[Path], split: Split) -> None:
+    def __init__(self, paths: Sequence[Path], split: Split, sentences: SentenceTeacher | None = None) -> None:
+        self.sentences = sentences
         with torch.random.fork_rng(devices=[]):  # a model is initialised at random before its weights are loaded
             self._matchers = [TrainedMatcher.load(path) for path in paths]
         for teacher in self._matchers:
@@ -51,13 +55,16 @@ class Teachers:
         """
         if not self._encoded:
             self._encoded = [self._encode(teacher, device) for teacher in self._matchers]
+        parts = [
+            score_matrix(teacher.matcher, _select(images, image_index), _select(texts, caption_index), output=device)
+            for teacher, (images, texts) in zip(self._matchers, self._encoded, strict=True)
+        ]
+        if self.sentences is not None:
+            parts.append(self.sentences.cosines(caption_index, device))
         total = torch.zeros(len(image_index), len(caption_index), device=device)
-        for teacher, (images, texts) in zip(self._matchers, self._encoded, strict=True):
-            scores = score_matrix(
-                teacher.matcher, _select(images, image_index), _select(texts, caption_index), output=device
-            )
+        for scores in parts:
             total += (scores - scores.mean()) / scores.std(correction=0).clamp(min=1e-12)
-        return total / len(self._matchers)
+        return total / len(parts)
 
     def _encode(self, teacher: TrainedMatcher, device: torch.device) -> tuple[Encoded, Encoded]:
         assert isinstance(teacher.matcher, nn.Module)
@@ -84,14 +91,27 @@ class Distillation(LossHook):
         teachers: The teachers.
         loss: Loss between the student's and the teachers' scores.
         weight: Weight of the distillation loss; the matching loss has weight 1.
+        same_above: Cosine of sentence vectors above which two captions say the same, so that their pairs are no
+            negatives of each other in the matching loss; needs teachers with a `SentenceTeacher`.
     """
 
     name = "distillation"
 
-    def __init__(self, teachers: Teachers, loss: DistillationLoss, weight: float) -> None:
+    def __init__(
+        self, teachers: Teachers, loss: DistillationLoss, weight: float, same_above: float | None = None
+    ) -> None:
         self._teachers = teachers
         self._loss = loss
         self._weight = weight
+        self._same_above = same_above
+
+    def before_loss(self, inputs: LossInputs, step: TrainingStep) -> LossInputs:
+        """Mark pairs whose captions say the same as positives."""
+        if self._same_above is None:
+            return inputs
+        assert self._teachers.sentences is not None, "same_above needs a SentenceTeacher"
+        cosines = self._teachers.sentences.cosines(step.caption_index, inputs.similarity.device)
+        return inputs._replace(positives=inputs.positives | (cosines > self._same_above))
 
     def after_loss(self, terms: LossTerms, inputs: LossInputs, step: TrainingStep) -> LossTerms:
         """Add the term ``distillation``."""
@@ -111,9 +131,15 @@ class Distillation(LossHook):
 def load_distillation(
     settings: DistillationSettings, loss: DistillationLoss | None, split: Split
 ) -> Distillation | None:
-    """Load the teachers and encode the training split with each; ``None`` without a distillation loss.
+    """Load the teachers; ``None`` without a distillation loss.
 
     Raises:
         CheckpointError: If a teacher is missing, damaged or unsafe, or does not take the features of the split.
+        ConfigError: If the pretrained text encoder cannot be read.
     """
-    return None if loss is None else Distillation(Teachers(settings.teachers, split), loss, settings.weight)
+    if loss is None:
+        return None
+    sentences = (
+        None if settings.text_model is None else SentenceTeacher(settings.text_model, settings.text_prefix, split)
+    )
+    return Distillation(Teachers(settings.teachers, split, sentences), loss, settings.weight, settings.same_above)

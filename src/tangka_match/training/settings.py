@@ -104,6 +104,9 @@ class DistillationSettings(Settings):
     """Teachers and the weight of their loss; see ``conf/distillation``. ``loss`` is built by its ``_target_``."""
 
     teachers: tuple[Path, ...]
+    text_model: str | None = None
+    text_prefix: str = ""
+    same_above: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     weight: Annotated[float, Field(ge=0.0)]
     loss: dict[str, Any] | None
 
@@ -112,6 +115,13 @@ class DistillationSettings(Settings):
         if self.teachers and self.loss is None:
             raise ValueError(
                 "distillation.teachers is set, but distillation=none: choose distillation=score or distillation=rank"
+            )
+        if self.text_model is not None and self.loss is None:
+            raise ValueError("distillation.text_model is set, but distillation=none: choose distillation=sentences")
+        if self.same_above is not None and self.text_model is None:
+            raise ValueError(
+                f"distillation.same_above={self.same_above} compares captions by sentence vectors: choose "
+                "distillation=sentences and give distillation.text_model"
             )
         return self
 

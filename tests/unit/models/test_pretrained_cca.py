@@ -61,7 +61,7 @@ def test_fit_centres_sentences_and_scales_them_to_unit_mean_square(folder, token
     model, data = build(folder).eval(), pairs(tokenizer)
     fit(model, tokenizer, data)
     with torch.no_grad():
-        view = (model._sentences(*data[2:]) - model.sentence_mean) * model.sentence_scale
+        view = (model.text_tower.sentences(*data[2:]) - model.sentence_mean) * model.sentence_scale
     torch.testing.assert_close(view.mean(0), torch.zeros(16), atol=1e-5, rtol=0)
     torch.testing.assert_close(view.square().sum(1).mean(), torch.tensor(1.0))
 
@@ -70,7 +70,7 @@ def test_kernel_features_are_centred_and_weigh_twice_as_much(folder, tokenizer):
     model, data = build(folder, sentence_kernel="gaussian").eval(), pairs(tokenizer)
     fit(model, tokenizer, data)
     with torch.no_grad():
-        view = (model.kernel(model._sentences(*data[2:])) - model.sentence_mean) * model.sentence_scale
+        view = (model.kernel(model.text_tower.sentences(*data[2:])) - model.sentence_mean) * model.sentence_scale
     torch.testing.assert_close(view.mean(0), torch.zeros(COMPONENTS), atol=1e-4, rtol=0)
     torch.testing.assert_close(view.square().sum(1).mean(), torch.tensor(2.0))
 
@@ -92,8 +92,8 @@ def test_both_parts_of_the_text_view_are_fitted(folder, tokenizer, kernel):
 class Constant(nn.Module):
     width = 16
 
-    def forward(self, token_ids, token_mask):
-        return torch.ones(*token_ids.shape, 16)
+    def sentences(self, token_ids, token_mask):
+        return torch.ones(len(token_ids), 16)
 
 
 def test_without_sentence_vectors_it_is_cca(folder, tokenizer):
