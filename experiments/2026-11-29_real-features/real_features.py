@@ -46,6 +46,7 @@ SGRAF = [
     "loss=curriculum", "optimizer=adamw", "optimizer.lr=2e-4", "scheduler=cosine",
     "training.checkpoint_every_n_steps=40",
 ]  # fmt: skip
+FAST = [word.replace("2e-4", "1e-3") for word in SGRAF]
 LARGER = "data.mix=[{root: <full>, share: 0.5}]"
 DEMO = "data.mix=[{root: <demo>, share: 0.5}]"
 TEACHER = "distillation.teachers=[<teacher>]"
@@ -80,8 +81,13 @@ ROWS = {
     "best_pretrained, larger set": Row([*PRETRAINED, LARGER]),
     "vse_infinity, full set": Row([*VSE_INFINITY, "trainer.max_epochs=4"], "full"),
     "vse_infinity, full set, 2 epochs": Row([*VSE_INFINITY, "trainer.max_epochs=2"], "full"),
+    "vse_infinity, rate 1e-3, full set, 2 epochs": Row(
+        [*VSE_INFINITY, "optimizer.lr=1e-3", "trainer.max_epochs=2"], "full"
+    ),
     "sgraf_sgr, full set, 2 epochs": Row(["model=sgraf_sgr", *SGRAF, "trainer.max_epochs=2"], "full"),
     "sgraf_saf, full set, 2 epochs": Row(["model=sgraf_saf", *SGRAF, "trainer.max_epochs=2"], "full"),
+    "sgraf_sgr, rate 1e-3, full set, 2 epochs": Row(["model=sgraf_sgr", *FAST, "trainer.max_epochs=2"], "full"),
+    "sgraf_saf, rate 1e-3, full set, 2 epochs": Row(["model=sgraf_saf", *FAST, "trainer.max_epochs=2"], "full"),
     "cca, full set": Row(["+experiment=cca"], "full"),
     "best, full set": Row(["+experiment=best"], "full"),
     "best_pretrained, no correction, linear, full set": Row([*PRETRAINED, *NEITHER], "full"),
@@ -95,6 +101,10 @@ ENSEMBLES = {
     "mean of sgraf_sgr and sgraf_saf, full set, 2 epochs": (
         "sgraf_sgr, full set, 2 epochs",
         "sgraf_saf, full set, 2 epochs",
+    ),
+    "mean of sgraf_sgr and sgraf_saf, rate 1e-3, full set, 2 epochs": (
+        "sgraf_sgr, rate 1e-3, full set, 2 epochs",
+        "sgraf_saf, rate 1e-3, full set, 2 epochs",
     ),
     "mean of best_pretrained, vse_infinity and targeted": ("best_pretrained", "vse_infinity", "targeted"),
 }
