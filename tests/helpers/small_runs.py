@@ -96,7 +96,14 @@ def small_settings(
             "init_from": init_from,
             "paths": {"data": root / "data", "runs": root / "runs", "checkpoints": root / "checkpoints"},
             "augmentation": NO_AUGMENTATION,
-            "distillation": {"teachers": [], "weight": 0.0, "loss": None},
+            "distillation": {
+                "teachers": [],
+                "text_model": None,
+                "text_prefix": "",
+                "same_above": None,
+                "weight": 0.0,
+                "loss": None,
+            },
             "training": {
                 "monitor": monitor,
                 "early_stopping_patience": early_stopping_patience,

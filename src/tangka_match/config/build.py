@@ -18,10 +18,12 @@ from tangka_match.config.explain import raise_faults
 from tangka_match.data.datamodule import SetWriter
 from tangka_match.data.tokenizer import check_restorable
 from tangka_match.errors import ConfigError, TangkaMatchError
+from tangka_match.hub import read_config
 from tangka_match.losses import check_pooled
 from tangka_match.models.registry import check_loadable
 from tangka_match.training.build import check_compiler
 from tangka_match.training.callbacks import check_neighbours
+from tangka_match.training.distillation import check_same_above
 from tangka_match.training.distributed import launcher, processes_started
 from tangka_match.training.noisy_pairs import check_weighable
 from tangka_match.training.optimisation import check_prefixes
@@ -128,6 +130,7 @@ def _build_once(build: dict[str, Callable[..., Any]], plain: dict[str, Any]) -> 
         if matchers:
             check_pooled(loss, matchers[0])
         check_weighable(loss, plain["training"]["noisy_pairs_from"])
+        check_same_above(loss, plain["distillation"]["same_above"])
 
     def build_optimizer() -> torch.optim.Optimizer:
         return build["optimizer"]()([torch.nn.Parameter(torch.zeros(1, 1))])
@@ -193,14 +196,21 @@ def _check_callback(name: str, callback: object, averages: list[str]) -> None:
 def _teacher_faults(distillation: DistillationSettings) -> list[str]:
     if distillation.loss is not None and not distillation.teachers and distillation.text_model is None:
         return [
-            "distillation.teachers is empty: give the checkpoints of the teachers "
-            "(distillation.teachers=[a.ckpt,b.ckpt]), or set distillation=none"
+            "distillation.teachers is empty, and distillation.text_model is not set: give the checkpoints of the "
+            "teachers (distillation.teachers=[a.ckpt,b.ckpt]), a pretrained text encoder (distillation=sentences "
+            "distillation.text_model=<folder>), or set distillation=none"
         ]
-    return [
+    faults = [
         f"distillation.teachers: {path}: no such file; give the best.ckpt of a trained model"
         for path in distillation.teachers
         if not path.is_file()
     ]
+    if distillation.text_model is not None:
+        try:
+            read_config(distillation.text_model)
+        except ConfigError as error:
+            faults.append(f"distillation.text_model: {error}")
+    return faults
 
 
 def _device_faults(trainer: TrainerSettings) -> list[str]:

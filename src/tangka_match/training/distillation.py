@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from tangka_match.data.split import Split
-from tangka_match.losses import DistillationLoss, LossInputs, LossTerms
+from tangka_match.errors import ConfigError
+from tangka_match.losses import ContextualLoss, DistillationLoss, LossInputs, LossTerms
 from tangka_match.retrieval import score_matrix
 from tangka_match.retrieval.score_matrix import fits_on_gpu
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
@@ -90,9 +91,11 @@ class Distillation(LossHook):
     Args:
         teachers: The teachers.
         loss: Loss between the student's and the teachers' scores.
-        weight: Weight of the distillation loss; the matching loss has weight 1.
-        same_above: Cosine of sentence vectors above which two captions say the same, so that their pairs are no
-            negatives of each other in the matching loss; needs teachers with a `SentenceTeacher`.
+        weight: Weight of the distillation loss; the matching loss has weight 1. 0 = the teachers' scores are not used.
+        same_above: Cosine of the centred sentence vectors above which the pairs of two captions are marked as positives
+            of each other, as if the captions were equal: InfoNCE, the triplet loss and HAL leave them out of the
+            negatives, while losses with several positives pull them together. ``None`` = never. Needs a
+            `SentenceTeacher`.
     """
 
     name = "distillation"
@@ -115,6 +118,8 @@ class Distillation(LossHook):
 
     def after_loss(self, terms: LossTerms, inputs: LossInputs, step: TrainingStep) -> LossTerms:
         """Add the term ``distillation``."""
+        if self._weight == 0:
+            return terms
         taught = self._teachers.score(step.image_index, step.caption_index, inputs.similarity.device)
         value = self._loss(inputs.similarity, taught)
         return LossTerms(
@@ -129,17 +134,37 @@ class Distillation(LossHook):
 
 
 def load_distillation(
-    settings: DistillationSettings, loss: DistillationLoss | None, split: Split
+    settings: DistillationSettings, loss: DistillationLoss | None, split: Split, sets: Sequence[Split]
 ) -> Distillation | None:
     """Load the teachers; ``None`` without a distillation loss.
+
+    Args:
+        settings: Teachers, weight, and the threshold of captions that say the same.
+        loss: Loss between the student's and the teachers' scores.
+        split: All pairs to train on.
+        sets: The sets that ``split`` joins.
 
     Raises:
         CheckpointError: If a teacher is missing, damaged or unsafe, or does not take the features of the split.
         ConfigError: If the pretrained text encoder cannot be read.
+        DataFormatError: If a caption has no word piece of that encoder.
     """
     if loss is None:
         return None
-    sentences = (
-        None if settings.text_model is None else SentenceTeacher(settings.text_model, settings.text_prefix, split)
-    )
+    sentences = None
+    if settings.text_model is not None:
+        sentences = SentenceTeacher(settings.text_model, settings.text_prefix, sets)
     return Distillation(Teachers(settings.teachers, split, sentences), loss, settings.weight, settings.same_above)
+
+
+def check_same_above(loss: object, same_above: float | None) -> None:
+    """Check that a threshold of captions that say the same reaches all negatives of the loss.
+
+    Raises:
+        ConfigError: If the loss has a queue of negatives, which is not compared with the captions of the batch.
+    """
+    if same_above is not None and isinstance(loss, ContextualLoss) and loss.key_momentum is not None:
+        raise ConfigError(
+            f"distillation.same_above={same_above} compares the captions of a batch, but {type(loss).__name__} has "
+            "more negatives in its queue: choose another loss, or set distillation.same_above=null"
+        )

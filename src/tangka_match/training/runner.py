@@ -80,7 +80,9 @@ def _train(
     plan.data.setup("fit")
     check_schedule(plan)
     check_negatives(plan, processes_started())
-    distillation = load_distillation(plan.settings.distillation, plan.distillation_loss, plan.data.train)
+    distillation = load_distillation(
+        plan.settings.distillation, plan.distillation_loss, plan.data.train, plan.data.train_sets
+    )
     word_axes = {} if start is None else check_start(start, plan)
     if origin is not None:
         check_continuation(origin, plan)

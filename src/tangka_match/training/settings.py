@@ -104,9 +104,9 @@ class DistillationSettings(Settings):
     """Teachers and the weight of their loss; see ``conf/distillation``. ``loss`` is built by its ``_target_``."""
 
     teachers: tuple[Path, ...]
-    text_model: str | None = None
-    text_prefix: str = ""
-    same_above: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    text_model: str | None
+    text_prefix: str
+    same_above: OpenShare | None
     weight: Annotated[float, Field(ge=0.0)]
     loss: dict[str, Any] | None
 
@@ -118,6 +118,11 @@ class DistillationSettings(Settings):
             )
         if self.text_model is not None and self.loss is None:
             raise ValueError("distillation.text_model is set, but distillation=none: choose distillation=sentences")
+        if self.text_prefix and self.text_model is None:
+            raise ValueError(
+                f"distillation.text_prefix={self.text_prefix!r} is for an encoder: give distillation.text_model, or "
+                'set distillation.text_prefix=""'
+            )
         if self.same_above is not None and self.text_model is None:
             raise ValueError(
                 f"distillation.same_above={self.same_above} compares captions by sentence vectors: choose "

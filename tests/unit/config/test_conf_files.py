@@ -81,8 +81,11 @@ def test_group_file_composes_and_passes_the_checks(path):
     written.pop("defaults", None)
     group = OmegaConf.create({path.parent.name: written})
     assert OmegaConf.merge(composed, group) == composed
-    is_unset = path.parent.name == "model" and OmegaConf.is_missing(composed.model, "text_model")
-    unset = ["model.text_model=somewhere"] if is_unset else []
+    unset = [
+        f"{name}.text_model=x"
+        for name in ("model", "distillation")
+        if OmegaConf.is_missing(composed[name], "text_model")
+    ]
     check_config(compose_config(f"{path.parent.name}={path.stem}", "++data.root=somewhere", *unset))
 
 

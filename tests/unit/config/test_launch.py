@@ -77,11 +77,12 @@ def test_local_models_become_absolute_and_hub_names_are_kept(tmp_path, monkeypat
         {
             "model": {"text_model": "bert"},
             "data": {"word_vectors_path": "vectors.txt", "tokenizer": {"source": "${model.text_model}"}},
-            "distillation": {"teachers": ["a.ckpt", "b.ckpt"]},
+            "distillation": {"teachers": ["a.ckpt", "b.ckpt"], "text_model": "bert"},
         }
     )
     keep_absolute_paths(config)
     assert config.model.text_model == config.data.tokenizer.source == str(tmp_path / "bert")
+    assert config.distillation.text_model == str(tmp_path / "bert")
     assert config.data.word_vectors_path == str(tmp_path / "vectors.txt")
     assert config.distillation.teachers == [str(tmp_path / "a.ckpt"), str(tmp_path / "b.ckpt")]
     config.model.text_model = "hfl/chinese-macbert-base"

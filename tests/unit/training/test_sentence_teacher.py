@@ -8,8 +8,8 @@ from helpers.small_checkpoints import SAF, write_checkpoint
 from helpers.small_runs import small_data
 from helpers.tiny_pretrained import write_bert
 from tangka_match.errors import ConfigError
-from tangka_match.losses import InfoNCELoss, LossInputs, ScoreDistillationLoss, positive_mask
-from tangka_match.training.distillation import Distillation, Teachers
+from tangka_match.losses import InfoNCELoss, LossInputs, MomentumQueueLoss, ScoreDistillationLoss, positive_mask
+from tangka_match.training.distillation import Distillation, Teachers, check_same_above
 from tangka_match.training.sentence_teacher import SentenceTeacher
 from tangka_match.training.settings import DistillationSettings
 
@@ -24,7 +24,12 @@ def bert(tmp_path):
 
 @pytest.fixture
 def teacher(bert):
-    return SentenceTeacher(str(bert), "", SimpleNamespace(captions=CAPTIONS, captions_path="train_caps.txt"))
+    return SentenceTeacher(str(bert), "", [captions(*CAPTIONS)])
+
+
+def captions(*texts):
+    """A split of which only the captions are read."""
+    return SimpleNamespace(captions=texts, num_captions=len(texts), captions_path="train_caps.txt")
 
 
 def centred_cosines(bert, captions):
@@ -45,16 +50,35 @@ def test_cosines_are_those_of_transformers(bert, teacher):
 
 
 def test_prefix_is_a_part_of_every_caption(bert):
-    split = SimpleNamespace(captions=CAPTIONS, captions_path="train_caps.txt")
-    found = SentenceTeacher(str(bert), "中", split).cosines(torch.arange(6), CPU)
+    found = SentenceTeacher(str(bert), "中", [captions(*CAPTIONS)]).cosines(torch.arange(6), CPU)
     torch.testing.assert_close(found, centred_cosines(bert, ["中" + c for c in CAPTIONS]), atol=1e-5, rtol=1e-5)
 
 
 def test_random_generator_and_gradients_are_left_alone(bert):
     before = torch.get_rng_state()
-    teacher = SentenceTeacher(str(bert), "", SimpleNamespace(captions=CAPTIONS, captions_path="train_caps.txt"))
+    teacher = SentenceTeacher(str(bert), "", [captions(*CAPTIONS)])
     assert not teacher.cosines(torch.arange(3), CPU).requires_grad
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_each_set_is_centred_on_its_own_mean(bert):
+    sets = [CAPTIONS[:3], [*CAPTIONS[3:], "云下", "左", "绿度母"]]
+    teacher = SentenceTeacher(str(bert), "", [captions(*texts) for texts in sets])
+    found = teacher.cosines(torch.arange(9), CPU)
+    torch.testing.assert_close(found[:3, :3], centred_cosines(bert, sets[0]), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found[3:, 3:], centred_cosines(bert, sets[1]), atol=1e-5, rtol=1e-5)
+
+
+def test_cosines_are_float32_in_a_step_of_half_precision(teacher):
+    expected = teacher.cosines(torch.arange(6), CPU)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(teacher.cosines(torch.arange(6), CPU), expected)
+
+
+def test_encoder_is_released_after_it_has_encoded(teacher):
+    assert teacher._tower is not None
+    teacher.cosines(torch.arange(2), CPU)
+    assert teacher._tower is None
 
 
 def test_captions_are_encoded_once(teacher, monkeypatch):
@@ -72,20 +96,19 @@ def test_its_scores_are_averaged_with_those_of_models_after_standardising(tmp_pa
     split = data.train
     sizes = {"regions": split.features.num_regions, "dim": split.features.feature_dim}
     path = write_checkpoint(tmp_path / "a.ckpt", list(split.captions), model=SAF, **sizes)
-    sentences = SentenceTeacher(str(bert), "", split)
-    images, captions = torch.arange(5), torch.arange(5)
+    sentences = SentenceTeacher(str(bert), "", [split])
+    pairs = torch.arange(5)
     alone = [Teachers([path], split), Teachers([], split, sentences)]
-    expected = sum(one.score(images, captions, CPU) for one in alone) / 2
-    torch.testing.assert_close(Teachers([path], split, sentences).score(images, captions, CPU), expected)
-    assert alone[1].score(images, captions, CPU).std(correction=0) == pytest.approx(1.0, abs=1e-5)
+    expected = sum(one.score(pairs, pairs, CPU) for one in alone) / 2
+    torch.testing.assert_close(Teachers([path], split, sentences).score(pairs, pairs, CPU), expected)
+    assert alone[1].score(pairs, pairs, CPU).std(correction=0) == pytest.approx(1.0, abs=1e-5)
 
 
 @pytest.mark.parametrize("same_above", [None, 0.99, 0.3])
 def test_pairs_whose_captions_say_the_same_are_no_negatives(teacher, same_above):
     pairs = torch.arange(6)
     inputs = LossInputs(torch.randn(6, 6), positive_mask(pairs, pairs))
-    hook = Distillation(Teachers.__new__(Teachers), ScoreDistillationLoss(0.5, 0.1), 0.0, same_above)
-    hook._teachers.sentences = teacher
+    hook = Distillation(Teachers([], None, teacher), ScoreDistillationLoss(0.5, 0.1), 0.0, same_above)
     found = hook.before_loss(inputs, SimpleNamespace(caption_index=pairs)).positives
     expected = torch.eye(6, dtype=torch.bool)
     if same_above is not None:
@@ -97,19 +120,37 @@ def test_pairs_whose_captions_say_the_same_are_no_negatives(teacher, same_above)
     assert (changed < 0) == (same_above is not None)
 
 
+def test_with_weight_zero_the_teachers_are_not_asked():
+    inputs = LossInputs(torch.randn(3, 3), torch.eye(3, dtype=torch.bool))
+    terms = InfoNCELoss()(inputs)
+    assert (
+        Distillation(Teachers([], None), ScoreDistillationLoss(0.5, 0.1), 0.0).after_loss(terms, inputs, None) is terms
+    )
+
+
+def test_a_queue_of_negatives_is_refused_with_a_threshold():
+    queue = MomentumQueueLoss(embed_dim=4, queue_size=8, key_momentum=0.9)
+    check_same_above(queue, None)
+    check_same_above(InfoNCELoss(), 0.8)
+    with pytest.raises(ConfigError, match=r"same_above=0\.8 .* MomentumQueueLoss has more negatives"):
+        check_same_above(queue, 0.8)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"text_model": "bert"}, "distillation=none: choose distillation=sentences"),
         ({"same_above": 0.8}, "distillation.same_above=0.8 compares captions"),
-        ({"same_above": 1.5, "text_model": "bert"}, "less than or equal to 1"),
+        ({"text_prefix": "query: "}, "distillation.text_prefix='query: ' is for an encoder"),
+        ({"same_above": 1.0, "text_model": "bert"}, "less than 1"),
     ],
 )
 def test_settings_that_do_not_agree_are_refused(settings, message):
+    none = {"teachers": [], "text_model": None, "text_prefix": "", "same_above": None, "weight": 0.0, "loss": None}
     with pytest.raises(ValueError, match=message):
-        DistillationSettings.model_validate({"teachers": [], "weight": 0.0, "loss": None, **settings})
+        DistillationSettings.model_validate(none | settings)
 
 
 def test_a_folder_that_is_no_model_is_reported(tmp_path):
     with pytest.raises(ConfigError, match="nowhere"):
-        SentenceTeacher(str(tmp_path / "nowhere"), "", SimpleNamespace(captions=CAPTIONS, captions_path="x"))
+        SentenceTeacher(str(tmp_path / "nowhere"), "", [captions(*CAPTIONS)])

@@ -12,12 +12,14 @@ from torch.nn.parallel import DistributedDataParallel
 from helpers.small_checkpoints import write_checkpoint
 from helpers.small_runs import Stop, StoppedError, quiet_trainer, small_data, small_module
 from helpers.stub_matchers import ThawingMatcher
+from helpers.tiny_pretrained import write_bert
 from tangka_match.data.samplers import ResumableBatchSampler
 from tangka_match.errors import CheckpointError
 from tangka_match.losses import MomentumQueueLoss, ScoreDistillationLoss
 from tangka_match.training.callbacks import ExactResume, LastCheckpoint
 from tangka_match.training.callbacks.resume import fix_buckets, random_state, restore_random_state
 from tangka_match.training.distillation import Distillation, Teachers
+from tangka_match.training.sentence_teacher import SentenceTeacher
 
 
 class DrawsNumbers(pl.Callback):
@@ -126,13 +128,16 @@ def test_words_that_are_unfrozen_later_resume_exactly(tmp_path, steps):
 
 
 @pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
-def test_distilled_student_resumes_exactly(tmp_path):
+@pytest.mark.parametrize("same_above", [None, 0.5])
+def test_distilled_student_resumes_exactly(tmp_path, same_above):
     data = small_data(tmp_path)
     data.setup("fit")
     path = write_checkpoint(tmp_path / "teacher.ckpt", list(data.train.captions))
+    bert = None if same_above is None else str(write_bert(tmp_path / "bert"))
 
     def taught():
-        return Distillation(Teachers([path], data.train), ScoreDistillationLoss(0.5, 0.1), 1.0)
+        sentences = None if bert is None else SentenceTeacher(bert, "", data.train_sets)
+        return Distillation(Teachers([path], data.train, sentences), ScoreDistillationLoss(0.5, 0.1), 1.0, same_above)
 
     torch.manual_seed(0)
     alone = fit(tmp_path)
