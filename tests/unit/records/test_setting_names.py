@@ -10,6 +10,7 @@ CONFIG = {
     "seed": 0,
     "trainer": {"max_epochs": 3},
     "training": {"guard": True},
+    "distillation": {"weight": 0.0},
     "loss": {"margin": 0.2},
     "data": {"k": 1},
 }
