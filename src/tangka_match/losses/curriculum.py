@@ -1,6 +1,6 @@
 """Curriculum loss: weighted sum of the triplet loss and InfoNCE, from easy to hard negatives."""
 
-from torch import nn
+from torch import Tensor, nn
 
 from tangka_match.errors import ConfigError
 from tangka_match.losses.base import LossInputs, LossTerms
