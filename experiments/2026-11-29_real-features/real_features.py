@@ -64,6 +64,7 @@ ROWS = {
     ),
     "bert_vse, frozen": Row([*BERT, "model.thaw_at=1"]),
     "bert_vse, thawed": Row([*BERT, "model.thaw_at=0.25"]),
+    "sgraf_saf, rate 1e-3": Row(["model=sgraf_saf", *FAST, "trainer.max_epochs=8"]),
     "cca, words only": Row(["+experiment=cca", "data.character_fallback=false"]),
     "cca": Row(["+experiment=cca"]),
     "cca, larger set": Row(["+experiment=cca", LARGER]),
@@ -103,6 +104,13 @@ ENSEMBLES = {
         "sgraf_saf, full set, 2 epochs",
     ),
     "mean of sgraf_sgr and sgraf_saf, rate 1e-3, full set, 2 epochs": (
+        "sgraf_sgr, rate 1e-3, full set, 2 epochs",
+        "sgraf_saf, rate 1e-3, full set, 2 epochs",
+    ),
+    "mean of best and sgraf_saf, rate 1e-3": ("best", "sgraf_saf, rate 1e-3"),
+    "mean of best and sgraf_saf, rate 1e-3, full set": ("best, full set", "sgraf_saf, rate 1e-3, full set, 2 epochs"),
+    "mean of best, sgraf_sgr and sgraf_saf, rate 1e-3, full set": (
+        "best, full set",
         "sgraf_sgr, rate 1e-3, full set, 2 epochs",
         "sgraf_saf, rate 1e-3, full set, 2 epochs",
     ),
