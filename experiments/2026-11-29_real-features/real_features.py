@@ -57,6 +57,7 @@ NEITHER = ["model.hub_weight=0", "model.sentence_kernel=linear"]
 ROWS = {
     "targeted": Row(["+experiment=targeted"]),
     "vse_infinity": Row([*VSE_INFINITY, "trainer.max_epochs=12"]),
+    "vse_infinity, rate 1e-3": Row([*VSE_INFINITY, "optimizer.lr=1e-3", "trainer.max_epochs=12"]),
     "vse_infinity, word prediction": Row([*BASE, *WORDS, "trainer.max_epochs=12"]),
     "vse_infinity, soft labels": Row([*VSE_INFINITY, *SENTENCES, "trainer.max_epochs=12"]),
     "vse_infinity, filtered negatives": Row(
@@ -106,6 +107,11 @@ ENSEMBLES = {
     "mean of sgraf_sgr and sgraf_saf, rate 1e-3, full set, 2 epochs": (
         "sgraf_sgr, rate 1e-3, full set, 2 epochs",
         "sgraf_saf, rate 1e-3, full set, 2 epochs",
+    ),
+    "mean of best and vse_infinity, rate 1e-3": ("best", "vse_infinity, rate 1e-3"),
+    "mean of best and vse_infinity, rate 1e-3, full set": (
+        "best, full set",
+        "vse_infinity, rate 1e-3, full set, 2 epochs",
     ),
     "mean of best and sgraf_saf, rate 1e-3": ("best", "sgraf_saf, rate 1e-3"),
     "mean of best and sgraf_saf, rate 1e-3, full set": ("best, full set", "sgraf_saf, rate 1e-3, full set, 2 epochs"),
