@@ -47,10 +47,12 @@ SGRAF = [
     "training.checkpoint_every_n_steps=40",
 ]  # fmt: skip
 FAST = [word.replace("2e-4", "1e-3") for word in SGRAF]
+BY_RSUM = "training.monitor=val/rsum"
 LARGER = "data.mix=[{root: <full>, share: 0.5}]"
 DEMO = "data.mix=[{root: <demo>, share: 0.5}]"
 TEACHER = "distillation.teachers=[<teacher>]"
 SENTENCES = ["distillation=sentences", "distillation.text_model=<encoder>", "distillation.text_prefix='query: '"]
+FILTER = ["distillation.weight=0", "distillation.same_above=0.8"]
 BERT = ["model=bert_vse", *ENCODER, "data/tokenizer=pieces", *VSE_INFINITY[1:], "trainer.max_epochs=12"]
 PRETRAINED = ["+experiment=best_pretrained", *ENCODER]
 NEITHER = ["model.hub_weight=0", "model.sentence_kernel=linear"]
@@ -60,8 +62,10 @@ ROWS = {
     "vse_infinity, rate 1e-3": Row([*VSE_INFINITY, "optimizer.lr=1e-3", "trainer.max_epochs=12"]),
     "vse_infinity, word prediction": Row([*BASE, *WORDS, "trainer.max_epochs=12"]),
     "vse_infinity, soft labels": Row([*VSE_INFINITY, *SENTENCES, "trainer.max_epochs=12"]),
-    "vse_infinity, filtered negatives": Row(
-        [*VSE_INFINITY, *SENTENCES, "distillation.weight=0", "distillation.same_above=0.8", "trainer.max_epochs=12"]
+    "targeted, chosen by rsum": Row(["+experiment=targeted", BY_RSUM]),
+    "vse_infinity, chosen by rsum": Row([*VSE_INFINITY, "trainer.max_epochs=12", BY_RSUM]),
+    "vse_infinity, filtered negatives, chosen by rsum": Row(
+        [*VSE_INFINITY, *SENTENCES, *FILTER, "trainer.max_epochs=12", BY_RSUM]
     ),
     "bert_vse, frozen": Row([*BERT, "model.thaw_at=1"]),
     "bert_vse, thawed": Row([*BERT, "model.thaw_at=0.25"]),
