@@ -47,6 +47,7 @@ SGRAF = [
     "training.checkpoint_every_n_steps=40",
 ]  # fmt: skip
 FAST = [word.replace("2e-4", "1e-3") for word in SGRAF]
+CHARACTERS = ["data.character_fallback=true", "data.min_count=2"]
 BY_RSUM = "training.monitor=val/rsum"
 LARGER = "data.mix=[{root: <full>, share: 0.5}]"
 DEMO = "data.mix=[{root: <demo>, share: 0.5}]"
@@ -64,6 +65,7 @@ ROWS = {
     "vse_infinity, soft labels": Row([*VSE_INFINITY, *SENTENCES, "trainer.max_epochs=12"]),
     "targeted, chosen by rsum": Row(["+experiment=targeted", BY_RSUM]),
     "vse_infinity, chosen by rsum": Row([*VSE_INFINITY, "trainer.max_epochs=12", BY_RSUM]),
+    "vse_infinity, characters, chosen by rsum": Row([*VSE_INFINITY, *CHARACTERS, "trainer.max_epochs=12", BY_RSUM]),
     "vse_infinity, filtered negatives, chosen by rsum": Row(
         [*VSE_INFINITY, *SENTENCES, *FILTER, "trainer.max_epochs=12", BY_RSUM]
     ),
