@@ -148,7 +148,7 @@ def main() -> None:
     for name in filter(None, options.rows.split(";")):
         for seed in map(int, options.seeds.split(",")):
             measure(name, seed, folders, options.work.absolute())
-    results = table()
+    results = table(options.work.absolute() / "means")
     TABLE.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", "utf-8")
     print(markdown(results))
 
@@ -224,8 +224,12 @@ def run(module: str, *words: str, log: Path) -> None:
         subprocess.run([sys.executable, "-m", module, *words], check=True, stdout=file, stderr=subprocess.STDOUT)
 
 
-def table() -> dict[str, dict[str, Any]]:
-    """Compute the metrics of all rows, and of their ensembles, from the scores in ``RUNS``."""
+def table(means: Path) -> dict[str, dict[str, Any]]:
+    """Compute the metrics of all rows, and of their ensembles, from the scores in ``RUNS``.
+
+    The scores of the ensembles are written to the folder ``means``, for `compare`.
+    """
+    means.mkdir(parents=True, exist_ok=True)
     scores: dict[str, dict[int, torch.Tensor]] = {}
     said: dict[str, dict[int, dict]] = {}
     for name in ROWS:
@@ -237,7 +241,9 @@ def table() -> dict[str, dict[str, Any]]:
     for name, parts in ENSEMBLES.items():
         seeds = set.intersection(*(set(scores.get(part, {})) for part in parts))
         for seed in sorted(seeds):
-            scores.setdefault(name, {})[seed] = torch.stack([standardise(scores[part][seed]) for part in parts]).mean(0)
+            mean = torch.stack([standardise(scores[part][seed]) for part in parts]).mean(0)
+            scores.setdefault(name, {})[seed] = mean
+            np.save(means / f"{folder_of(name, seed).name}.npy", mean.numpy())
     if set(scores.get("best", {})) >= set(SEEDS_OF_ENSEMBLE):
         mean = torch.stack([scores["best"][seed] for seed in SEEDS_OF_ENSEMBLE]).mean(0)
         scores["best_ensemble"] = {0: mean}

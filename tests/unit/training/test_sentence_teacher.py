@@ -2,7 +2,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import AutoModel, AutoTokenizer
 
 from helpers.small_checkpoints import SAF, write_checkpoint
 from helpers.small_runs import small_data
@@ -34,7 +33,9 @@ def captions(*texts):
 
 def centred_cosines(bert, captions):
     """Sentence vectors of transformers' own tokenizer and model, one caption at a time."""
-    tokenizer, model = AutoTokenizer.from_pretrained(bert), AutoModel.from_pretrained(bert).eval()
+    transformers = pytest.importorskip("transformers")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(bert)
+    model = transformers.AutoModel.from_pretrained(bert).eval()
     with torch.no_grad():
         states = [model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(dim=0) for text in captions]
     vectors = torch.stack(states) - torch.stack(states).mean(dim=0)
@@ -46,7 +47,7 @@ def test_cosines_are_those_of_transformers(bert, teacher):
     expected = centred_cosines(bert, CAPTIONS)[rows][:, rows]
     torch.testing.assert_close(teacher.cosines(rows, CPU), expected, atol=1e-5, rtol=1e-5)
     assert expected[2, 3] == pytest.approx(1.0)  # equal captions
-    assert expected.fill_diagonal_(0).abs().min() < 0.9
+    assert expected[0, 1] < 0.9  # others differ
 
 
 def test_prefix_is_a_part_of_every_caption(bert):
@@ -152,5 +153,6 @@ def test_settings_that_do_not_agree_are_refused(settings, message):
 
 
 def test_a_folder_that_is_no_model_is_reported(tmp_path):
+    pytest.importorskip("transformers")
     with pytest.raises(ConfigError, match="nowhere"):
         SentenceTeacher(str(tmp_path / "nowhere"), "", [captions(*CAPTIONS)])
