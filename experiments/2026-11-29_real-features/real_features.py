@@ -55,6 +55,10 @@ TEACHER = "distillation.teachers=[<teacher>]"
 SENTENCES = ["distillation=sentences", "distillation.text_model=<encoder>", "distillation.text_prefix='query: '"]
 FILTER = ["distillation.weight=0", "distillation.same_above=0.8"]
 BERT = ["model=bert_vse", *ENCODER, "data/tokenizer=pieces", *VSE_INFINITY[1:], "trainer.max_epochs=12"]
+LAYERS = {f"text_tower.transformer.encoder.layer.{k}": 0.1 * 0.8 ** (11 - k) for k in range(12)}
+LAYERS["text_tower.transformer.embeddings"] = 0.1 * 0.8**12
+RATES = ",".join(f"{name}: {rate:.4f}" for name, rate in LAYERS.items())
+BERT_INFINITY = ["model=bert_vse_infinity", *BERT[1:-1], "optimizer.lr=1e-3"]
 PRETRAINED = ["+experiment=best_pretrained", *ENCODER]
 NEITHER = ["model.hub_weight=0", "model.sentence_kernel=linear"]
 ROWS = {
@@ -71,6 +75,9 @@ ROWS = {
     ),
     "bert_vse, frozen": Row([*BERT, "model.thaw_at=1"]),
     "bert_vse, thawed": Row([*BERT, "model.thaw_at=0.25"]),
+    "bert_vse, thawed, layer-wise rates": Row(
+        [*BERT, "model.thaw_at=0.25", f"training.lr_multipliers={{{RATES}}}"]
+    ),
     "sgraf_saf, rate 1e-3": Row(["model=sgraf_saf", *FAST, "trainer.max_epochs=8"]),
     "cca, words only": Row(["+experiment=cca", "data.character_fallback=false"]),
     "cca": Row(["+experiment=cca"]),
@@ -96,6 +103,13 @@ ROWS = {
     "sgraf_saf, full set, 2 epochs": Row(["model=sgraf_saf", *SGRAF, "trainer.max_epochs=2"], "full"),
     "sgraf_sgr, rate 1e-3, full set, 2 epochs": Row(["model=sgraf_sgr", *FAST, "trainer.max_epochs=2"], "full"),
     "sgraf_saf, rate 1e-3, full set, 2 epochs": Row(["model=sgraf_saf", *FAST, "trainer.max_epochs=2"], "full"),
+    "vse_infinity, rate 1e-3, full set, 6 epochs": Row(
+        [*VSE_INFINITY, "optimizer.lr=1e-3", "trainer.max_epochs=6"], "full"
+    ),
+    "sgraf_saf, rate 1e-3, full set, 5 epochs": Row(["model=sgraf_saf", *FAST, "trainer.max_epochs=5"], "full"),
+    "bert_vse_infinity, frozen, full set, 3 epochs": Row(
+        [*BERT_INFINITY, "model.thaw_at=1", "trainer.max_epochs=3"], "full"
+    ),
     "cca, full set": Row(["+experiment=cca"], "full"),
     "best, full set": Row(["+experiment=best"], "full"),
     "best_pretrained, no correction, linear, full set": Row([*PRETRAINED, *NEITHER], "full"),
