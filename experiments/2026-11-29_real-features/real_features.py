@@ -68,6 +68,7 @@ ROWS = {
     "vse_infinity, word prediction": Row([*BASE, *WORDS, "trainer.max_epochs=12"]),
     "vse_infinity, soft labels": Row([*VSE_INFINITY, *SENTENCES, "trainer.max_epochs=12"]),
     "targeted, chosen by rsum": Row(["+experiment=targeted", BY_RSUM]),
+    "targeted, characters, chosen by rsum": Row(["+experiment=targeted", *CHARACTERS, BY_RSUM]),
     "vse_infinity, chosen by rsum": Row([*VSE_INFINITY, "trainer.max_epochs=12", BY_RSUM]),
     "vse_infinity, characters, chosen by rsum": Row([*VSE_INFINITY, *CHARACTERS, "trainer.max_epochs=12", BY_RSUM]),
     "vse_infinity, filtered negatives, chosen by rsum": Row(
