@@ -6,9 +6,10 @@
 Writes ``metrics.json``, ``similarity.npy`` and ``ranks.csv`` to ``out`` and prints the recalls.
 """
 
+import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from omegaconf import DictConfig
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -39,6 +40,15 @@ def _known_corrections(names: list[str]) -> list[str]:
     return names
 
 
+def _known_weights(value: Any) -> Any:
+    is_list = isinstance(value, list) and all(isinstance(w, int | float) and 0 <= w < math.inf for w in value)
+    if is_list and sum(value) > 0 or value in (None, "val"):
+        return value
+    raise ValueError(
+        f"found {value}; give numbers >= 0, not all of them 0, or val to choose them on the validation split"
+    )
+
+
 class BankSettings(Settings):
     """Query bank of ``qb_norm`` and ``nnn``."""
 
@@ -65,6 +75,7 @@ class EvaluationSettings(Settings):
     device: Annotated[str, AfterValidator(usable_device)]
     precision: Annotated[Literal["32", "bf16"], BeforeValidator(str)]
     fusion: Literal["mean", "standardised", "rank"]
+    weights: Annotated[list[float] | str | None, BeforeValidator(_known_weights)]
     protocol: "EvaluationProtocol"
     hubness: Annotated[list[str], OneOrMore, AfterValidator(_known_corrections)]
     bank: BankSettings
@@ -114,6 +125,17 @@ def _check_what_is_evaluated(settings: EvaluationSettings) -> None:
             f"hubness={needs_bank}: needs the scores of other queries, which similarity={settings.similarity} does not "
             f"hold; allowed: {', '.join(TRANSDUCTIVE)}"
         )
+    _check_weights(settings)
+
+
+def _check_weights(settings: EvaluationSettings) -> None:
+    weights, models = settings.weights, len(settings.checkpoint or [])
+    if weights is None:
+        return
+    if models < 2:
+        raise ConfigError(f"weights={weights}: only an ensemble has weights; give checkpoint=[a.ckpt,b.ckpt] with them")
+    if isinstance(weights, list) and len(weights) != models:
+        raise ConfigError(f"weights={weights}: {len(weights)} weights of {models} checkpoints; give one for each")
 
 
 def _evaluate_checkpoints(data: DictConfig, settings: EvaluationSettings, paths: list[Path]) -> "Evaluation":
@@ -122,7 +144,7 @@ def _evaluate_checkpoints(data: DictConfig, settings: EvaluationSettings, paths:
     from tangka_match import load
     from tangka_match.ops import computes_bfloat16
     from tangka_match.retrieval.encode import corrects_scores
-    from tangka_match.retrieval.evaluation import Extras, evaluate_split
+    from tangka_match.retrieval.evaluation import Extras, choose_weights, evaluate_split
     from tangka_match.retrieval.evaluation_files import write_evaluation
 
     write_missing_data(data)
@@ -133,19 +155,27 @@ def _evaluate_checkpoints(data: DictConfig, settings: EvaluationSettings, paths:
     if settings.hubness and any(corrects_scores(matcher.matcher) for matcher in matchers):
         say(f"hubness={settings.hubness} is applied on top of the correction inside of the model (model.hub_weight)")
     split = open_split(data, settings.split)
+    weights = settings.weights
+    if isinstance(weights, str):
+        weights = choose_weights(matchers, open_split(data, "val"), fusion=settings.fusion)
+        same = ", which are the queries evaluated here: evaluate another split as well" * (settings.split == "val")
+        say(f"weights      {weights}, chosen by rsum on the validation split{same}")
     extras = Extras(
         corrections=settings.hubness,
         settings=settings.correction,
         bank=_draw_bank(data, settings, split),
         near_duplicates=settings.near_duplicates.threshold,
     )
-    evaluation = evaluate_split(matchers, split, settings.protocol, fusion=settings.fusion, extras=extras)
+    evaluation = evaluate_split(
+        matchers, split, settings.protocol, fusion=settings.fusion, weights=weights, extras=extras
+    )
     about = {
         "checkpoint": [str(path.absolute()) for path in paths],
         "run_id": [matcher.metadata["run_id"] for matcher in matchers],
         "data": str(Path(data.root).absolute()),
         "data_fingerprint": split.fingerprint,
         **_about(settings, exclude={"similarity", "captions_per_image", "ids"}),
+        "weights": weights,
     }
     write_evaluation(settings.out, evaluation, split, about)
     return evaluation
@@ -171,7 +201,7 @@ def _evaluate_scores(data: DictConfig, settings: EvaluationSettings) -> "Evaluat
     about = {
         "similarity": str(settings.similarity.absolute()),
         "data": None if data.root is None else str(Path(data.root).absolute()),
-        **_about(settings, exclude={"similarity", "device", "precision", "fusion", "bank"}),
+        **_about(settings, exclude={"similarity", "device", "precision", "fusion", "weights", "bank"}),
     }
     write_evaluation(settings.out, evaluation, scores, about)
     return evaluation

@@ -177,8 +177,3 @@ def _apply(
     if name == "sinkhorn":
         return sinkhorn(scores, settings.beta, settings.iterations)
     return k_reciprocal(scores, settings.candidates)
-
-
-def bank_scores(parts: list[BankScores]) -> BankScores:
-    """Average the bank scores of the models of an ensemble."""
-    return BankScores(*(torch.stack(matrices).mean(dim=0) for matrices in zip(*parts, strict=True)))

@@ -19,15 +19,14 @@ from tangka_match.retrieval.corrections import (
     Bank,
     BankScores,
     CorrectionSettings,
-    bank_scores,
     check_corrections,
     clipped_settings,
     corrector,
 )
 from tangka_match.retrieval.costs import describe_costs, peak_memory_mib
+from tangka_match.retrieval.fusion import on_common_scale, select_weights, weighted_mean
 from tangka_match.retrieval.given_scores import GivenScores
 from tangka_match.retrieval.protocols import EvaluationProtocol, PooledRanks, rank_galleries, relevant_pairs
-from tangka_match.retrieval.score_matrix import FUSIONS, rank_scores
 from tangka_match.retrieval.trained_matcher import TrainedMatcher
 
 MANY_UNKNOWN = 50
@@ -155,6 +154,7 @@ def evaluate_split(
     protocol: EvaluationProtocol,
     *,
     fusion: str = "mean",
+    weights: Sequence[float] | None = None,
     extras: Extras | None = None,
 ) -> Evaluation:
     """Score every image of a split against every caption, and rank the galleries of a protocol.
@@ -167,6 +167,7 @@ def evaluate_split(
             section 4.2); for models of different kinds, whose scores have different scales, ``"standardised"``, the
             mean after division by the standard deviation of each model's scores (one number per model, over all pairs
             of the split), or ``"rank"``, the rank product.
+        weights: Weight of each model in the mean; they need not sum to 1. ``None`` weights all equally.
         extras: Evaluations in addition to the raw metrics.
 
     Raises:
@@ -176,17 +177,10 @@ def evaluate_split(
         TrainingError: If a score is NaN.
     """
     extras = extras or Extras()
-    if fusion not in FUSIONS:
-        raise ConfigError(f"fusion={fusion!r}: allowed are {', '.join(FUSIONS)}")
-    if split.num_images < 2 or split.num_captions < 2:
-        raise DataFormatError(
-            f"{split.captions_path}: {split.num_images} image(s) and {split.num_captions} caption(s); recall needs at "
-            "least 2 of each"
-        )
-    scored = [_score(matcher, split, extras.bank, fusion) for matcher in matchers]
-    similarity = torch.stack([part.similarity for part in scored]).mean(dim=0)
+    scored = _score_all(matchers, split, extras.bank, fusion)
+    similarity = weighted_mean([part.similarity for part in scored], weights)
     banks = [part.bank for part in scored if part.bank is not None]
-    bank = bank_scores(banks) if banks else None
+    bank = BankScores(*(weighted_mean(parts, weights) for parts in zip(*banks, strict=True))) if banks else None
     return _measure(
         similarity,
         torch.as_tensor(split.caption_to_image),
@@ -197,6 +191,24 @@ def evaluate_split(
         seconds=sum(part.seconds for part in scored),
         warnings=_warnings(matchers, split, similarity),
     )
+
+
+def choose_weights(matchers: Sequence[TrainedMatcher], split: Split, *, fusion: str) -> list[float]:
+    """Choose the weights of an ensemble on a split, usually validation; see `fusion.select_weights`.
+
+    Args:
+        matchers: Models of the ensemble.
+        split: Opened split.
+        fusion: Fusion of the scores, see `evaluate_split`.
+
+    Raises:
+        ConfigError: If ``fusion`` is unknown.
+        CheckpointError: If a model does not fit the split.
+        DataFormatError: If the split has fewer than 2 images or 2 captions.
+        TrainingError: If a score is NaN.
+    """
+    scored = _score_all(matchers, split, None, fusion)
+    return select_weights([part.similarity for part in scored], torch.as_tensor(split.caption_to_image))
 
 
 def evaluate_scores(
@@ -271,24 +283,27 @@ class _Scored(NamedTuple):
     seconds: float
 
 
+def _score_all(matchers: Sequence[TrainedMatcher], split: Split, bank: Bank | None, fusion: str) -> list[_Scored]:
+    """Score the split, and the bank against it, by each model, on the scale that the fusion asks for."""
+    if split.num_images < 2 or split.num_captions < 2:
+        raise DataFormatError(
+            f"{split.captions_path}: {split.num_images} image(s) and {split.num_captions} caption(s); recall needs at "
+            "least 2 of each"
+        )
+    return [_score(matcher, split, bank, fusion) for matcher in matchers]
+
+
 def _score(matcher: TrainedMatcher, split: Split, bank: Bank | None, fusion: str) -> _Scored:
-    """Score the split, and the bank against it, on the scale of the split's own scores that the fusion asks for."""
     images, texts = matcher.encode_split(split)
     start = time.perf_counter()
     similarity = matcher.similarity(images, texts)
     seconds = time.perf_counter() - start
-    others = None
+    others: list[Tensor] = []
     if bank is not None:
         bank_images, bank_texts = matcher.encode_split(bank.split, bank.images, bank.captions)
-        others = BankScores(matcher.similarity(bank_images, texts), matcher.similarity(images, bank_texts))
-    if fusion == "standardised":
-        scale = similarity.std().clamp(min=1e-12)
-        others = None if others is None else BankScores(*(scores / scale for scores in others))
-        similarity = similarity / scale
-    if fusion == "rank":
-        others = None if others is None else BankScores(*(rank_scores(similarity, scores) for scores in others))
-        similarity = rank_scores(similarity)
-    return _Scored(similarity, others, seconds)
+        others = [matcher.similarity(bank_images, texts), matcher.similarity(images, bank_texts)]
+    similarity, *others = on_common_scale(similarity, others, fusion)
+    return _Scored(similarity, BankScores(*others) if others else None, seconds)
 
 
 def _warnings(matchers: Sequence[TrainedMatcher], split: Split, similarity: Float[Tensor, "I C"]) -> list[str]:

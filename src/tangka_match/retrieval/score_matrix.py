@@ -20,9 +20,6 @@ _TENSORS_AT_ONCE = 32
 CAPTION_CHUNK = 64
 """Captions per chunk, unless one image against them exceeds ``max_elements``."""
 
-FUSIONS = ("mean", "standardised", "rank")
-"""Fusions of the scores of an ensemble: the mean of scores, or of `rank_scores`."""
-
 
 def score_matrix(
     matcher: Matcher,
@@ -199,29 +196,3 @@ def _cut(encoded: Encoded, length: int) -> Encoded:
     if encoded.tokens is None or encoded.mask is None:
         return encoded
     return Encoded(encoded.pooled, encoded.tokens[:, :length], encoded.mask[:, :length])
-
-
-def rank_scores(similarity: Float[Tensor, "I C"], values: Float[Tensor, "N M"] | None = None) -> Float[Tensor, "N M"]:
-    """Replace scores by the negative logarithm of their rank among all scores of the matrix.
-
-    The mean of such matrices over models is the rank product (Breitling et al. 2004, FEBS Letters 573:83-92): models
-    have equal weight whatever the scale of their scores, and top ranks count more than low ones. The order of the
-    scores of a single model does not change. Ties: equal scores stay equal, and take the best of their ranks.
-
-    Args:
-        similarity: Scores of one model, (I, C).
-        values: Other scores of the same model, (N, M), to rank among those of ``similarity``; ``similarity`` itself if
-            ``None``.
-
-    Returns:
-        Float32 values, 0 for the best score and negative for the others; NaN stays NaN, so that ranking refuses it.
-
-    Example:
-        >>> torch.exp(-rank_scores(torch.tensor([[0.9, 0.1], [0.3, 0.3]])))
-        tensor([[1., 4.],
-                [2., 2.]])
-    """
-    ordered = similarity.flatten().sort().values
-    asked = (similarity if values is None else values).contiguous()
-    better = len(ordered) - torch.searchsorted(ordered, asked, right=True)
-    return -torch.log1p(better.double()).float().masked_fill(asked.isnan(), float("nan"))
