@@ -60,6 +60,7 @@ LAYERS["text_tower.transformer.embeddings"] = 0.1 * 0.8**12
 RATES = ",".join(f"{name}: {rate:.4f}" for name, rate in LAYERS.items())
 BERT_INFINITY = ["model=bert_vse_infinity", *BERT[1:-1], "optimizer.lr=1e-3"]
 PRETRAINED = ["+experiment=best_pretrained", *ENCODER]
+ENSEMBLE = "+experiment=best_ensemble"
 NEITHER = ["model.hub_weight=0", "model.sentence_kernel=linear"]
 ROWS = {
     "targeted": Row(["+experiment=targeted"]),
@@ -76,9 +77,7 @@ ROWS = {
     ),
     "bert_vse, frozen": Row([*BERT, "model.thaw_at=1"]),
     "bert_vse, thawed": Row([*BERT, "model.thaw_at=0.25"]),
-    "bert_vse, thawed, layer-wise rates": Row(
-        [*BERT, "model.thaw_at=0.25", f"training.lr_multipliers={{{RATES}}}"]
-    ),
+    "bert_vse, thawed, layer-wise rates": Row([*BERT, "model.thaw_at=0.25", f"training.lr_multipliers={{{RATES}}}"]),
     "sgraf_saf, rate 1e-3": Row(["model=sgraf_saf", *FAST, "trainer.max_epochs=8"]),
     "cca, words only": Row(["+experiment=cca", "data.character_fallback=false"]),
     "cca": Row(["+experiment=cca"]),
@@ -86,6 +85,7 @@ ROWS = {
     "cca, 500 pairs": Row(["+experiment=cca", "data.train_share=0.1718"]),
     "best": Row(["+experiment=best"]),
     "best, 500 pairs": Row(["+experiment=best", "data.train_share=0.1718"]),
+    "best_ensemble": Row([ENSEMBLE]),
     "vse_infinity, distilled": Row([*VSE_INFINITY, "distillation=score", TEACHER, "trainer.max_epochs=12"]),
     "best, larger set": Row(["+experiment=best", LARGER]),
     "best, demo set": Row(["+experiment=best", DEMO]),
@@ -144,8 +144,8 @@ ENSEMBLES = {
     "mean of best_pretrained, vse_infinity and targeted": ("best_pretrained", "vse_infinity", "targeted"),
 }
 """Rows whose scores are averaged, seed by seed, after division by their standard deviation."""
-SEEDS_OF_ENSEMBLE = range(5)
-"""Seeds of `best` that `best_ensemble` averages."""
+SEEDS_OF_BEST = range(5)
+"""Seeds of `best` whose scores are averaged: `best_ensemble` until 2026-11-30."""
 
 
 def main() -> None:
@@ -171,7 +171,8 @@ def main() -> None:
 def command_of(name: str, seed: int) -> list[str]:
     """Words of a row's command, with placeholders for the folders of this machine."""
     row = ROWS[name]
-    return [*row.words, f"data=f8kcn_{row.trained_on}", f"data.root=<{row.trained_on}>", f"seed={seed}"]
+    words = [*row.words, f"data=f8kcn_{row.trained_on}", f"data.root=<{row.trained_on}>"]
+    return words if ENSEMBLE in words else [*words, f"seed={seed}"]
 
 
 def folder_of(name: str, seed: int) -> Path:
@@ -186,12 +187,11 @@ def measure(name: str, seed: int, folders: dict[str, Path | None], work: Path) -
     if done.exists() and json.loads(done.read_text("utf-8"))["command"] == words:
         return
     print(f"{name}, seed {seed} ...", flush=True)
-    record, checkpoint, log = train(name, seed, folders, work)
+    record, model, log = train(name, seed, folders, work)
     root = folders[ROWS[name].trained_on]
     evaluation = work / f"{out.name}-test5"
     run(
-        "tangka_match.evaluate", f"checkpoint={checkpoint}", f"data.root={root.absolute()}", "split=test5",
-        f"out={evaluation}", log=log,
+        "tangka_match.evaluate", *model, f"data.root={root.absolute()}", "split=test5", f"out={evaluation}", log=log,
     )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "scores.npy", np.load(evaluation / "similarity.npy").astype(np.float16))
@@ -201,25 +201,44 @@ def measure(name: str, seed: int, folders: dict[str, Path | None], work: Path) -
     done.write_text(text + "\n", "utf-8")
 
 
-def train(name: str, seed: int, folders: dict[str, Path | None], work: Path) -> tuple[dict[str, Any], Path, Path]:
-    """Train a row with a seed, or continue; return its record, its checkpoint and its log."""
+def train(name: str, seed: int, folders: dict[str, Path | None], work: Path) -> tuple[dict[str, Any], list[str], Path]:
+    """Train a row with a seed, or continue; return its record, the words that evaluate it, and its log."""
     words = command_of(name, seed)
     where = work / folder_of(name, seed).name
     log = where.with_name(f"{where.name}.log")
     command = where / "command.json"
     if command.exists() and json.loads(command.read_text("utf-8")) != words:
         raise SystemExit(f"{where} holds a run of another command (command.json): remove the folder")
-    if not any((where / "runs").glob("*/result.json")):
+    if ENSEMBLE in words or not any((where / "runs").glob("*/result.json")):  # finished runs of an ensemble are kept
         where.mkdir(parents=True, exist_ok=True)
         command.write_text(json.dumps(words), "utf-8")
-        teacher = train("best", seed, folders, work)[1] if TEACHER in words else None
+        teacher = train("best", seed, folders, work)[1][0].partition("=")[2] if TEACHER in words else None
         filled = [fill(word, {**folders, "teacher": teacher}) for word in words]
         begun = [path.parent.name for path in (where / "checkpoints").glob("*/*/last.ckpt")]
-        task = [f"resume={begun[0]}"] if begun else [*filled, "logger=none", "trainer.progress_bar=false"]
+        resumes = begun and ENSEMBLE not in words  # which continues by the same command
+        task = [f"resume={begun[0]}"] if resumes else [*filled, "logger=none", "trainer.progress_bar=false"]
         run("tangka_match.train", *task, f"paths.runs={where}/runs", f"paths.checkpoints={where}/checkpoints", log=log)
+    if ENSEMBLE in words:
+        return *ensemble_of(where), log
     record = read_run(max((where / "runs").glob("*/result.json")).parent)
     (checkpoint,) = (where / "checkpoints").glob(f"*/{record['run_id']}/best.ckpt")
-    return record, checkpoint, log
+    return record, [f"checkpoint={checkpoint}"], log
+
+
+def ensemble_of(where: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the record of an ensemble, with the metrics of the ensemble and the time of all runs, and its checkpoints.
+
+    The other fields are those of its first run.
+    """
+    (manifest,) = (where / "runs").glob("sweeps/*/manifest.jsonl")
+    summary = json.loads(manifest.read_text("utf-8").splitlines()[-1])
+    ids = [run_id for member in summary["members"] for run_id in member["runs"]]
+    records = [read_run(where / "runs" / run_id) for run_id in ids]
+    found = {"val_metrics": summary["ensemble"], "seconds": sum(one["seconds"] for one in records)}
+    paths = [next((where / "checkpoints").glob(f"*/{run_id}/best.ckpt")) for run_id in ids]
+    weights = ",".join(map(str, summary["weights"]))
+    listed = ",".join(map(str, paths))
+    return {**records[0], **found}, [f"checkpoint=[{listed}]", "fusion=standardised", f"weights=[{weights}]"]
 
 
 def fill(word: str, folders: dict[str, Path | None]) -> str:
@@ -259,12 +278,10 @@ def table(means: Path) -> dict[str, dict[str, Any]]:
             mean = torch.stack([standardise(scores[part][seed]) for part in parts]).mean(0)
             scores.setdefault(name, {})[seed] = mean
             np.save(means / f"{folder_of(name, seed).name}.npy", mean.numpy())
-    if set(scores.get("best", {})) >= set(SEEDS_OF_ENSEMBLE):
-        mean = torch.stack([scores["best"][seed] for seed in SEEDS_OF_ENSEMBLE]).mean(0)
-        scores["best_ensemble"] = {0: mean}
-        kept = folder_of("best_ensemble", 0)  # for `compare`
-        kept.mkdir(exist_ok=True)
-        np.save(kept / "scores.npy", mean.numpy().astype(np.float16))
+    if set(scores.get("best", {})) >= set(SEEDS_OF_BEST):
+        mean = torch.stack([scores["best"][seed] for seed in SEEDS_OF_BEST]).mean(0)
+        scores["mean of five seeds of best"] = {0: mean}
+        np.save(means / "mean-of-five-seeds-of-best-0.npy", mean.numpy())
     return {name: row(by_seed, said.get(name, {})) for name, by_seed in scores.items()}
 
 

@@ -42,7 +42,7 @@ def _known_corrections(names: list[str]) -> list[str]:
 
 def _known_weights(value: Any) -> Any:
     is_list = isinstance(value, list) and all(isinstance(w, int | float) and 0 <= w < math.inf for w in value)
-    if is_list and sum(value) > 0 or value in (None, "val"):
+    if (is_list and sum(value) > 0) or value in (None, "val"):
         return value
     raise ValueError(
         f"found {value}; give numbers >= 0, not all of them 0, or val to choose them on the validation split"
@@ -157,7 +157,7 @@ def _evaluate_checkpoints(data: DictConfig, settings: EvaluationSettings, paths:
     split = open_split(data, settings.split)
     weights = settings.weights
     if isinstance(weights, str):
-        weights = choose_weights(matchers, open_split(data, "val"), fusion=settings.fusion)
+        weights = choose_weights([[matcher] for matcher in matchers], open_split(data, "val"), fusion=settings.fusion)
         same = ", which are the queries evaluated here: evaluate another split as well" * (settings.split == "val")
         say(f"weights      {weights}, chosen by rsum on the validation split{same}")
     extras = Extras(

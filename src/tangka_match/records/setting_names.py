@@ -8,7 +8,7 @@ restores the names of version 0.1 before a config is hashed.
 import copy
 from typing import Any
 
-COMMAND_KEYS = ("resume", "sweep", "seeds", "ensemble")
+COMMAND_KEYS = ("resume", "sweep", "seeds", "ensemble", "members")
 """Top-level keys that determine how runs are launched; they are removed before a run is planned."""
 NON_RUN_KEYS = (*COMMAND_KEYS, "debug")
 """Top-level keys that are allowed in a composed config although the schema of a run does not declare them."""

@@ -193,13 +193,16 @@ def evaluate_split(
     )
 
 
-def choose_weights(matchers: Sequence[TrainedMatcher], split: Split, *, fusion: str) -> list[float]:
+def choose_weights(groups: Sequence[Sequence[TrainedMatcher]], split: Split, *, fusion: str) -> list[float]:
     """Choose the weights of an ensemble on a split, usually validation; see `fusion.select_weights`.
 
     Args:
-        matchers: Models of the ensemble.
+        groups: Models of the ensemble; those of a group, such as seeds of one recipe, share its weight equally.
         split: Opened split.
         fusion: Fusion of the scores, see `evaluate_split`.
+
+    Returns:
+        One weight per model, group by group, rounded to three digits.
 
     Raises:
         ConfigError: If ``fusion`` is unknown.
@@ -207,8 +210,11 @@ def choose_weights(matchers: Sequence[TrainedMatcher], split: Split, *, fusion: 
         DataFormatError: If the split has fewer than 2 images or 2 captions.
         TrainingError: If a score is NaN.
     """
-    scored = _score_all(matchers, split, None, fusion)
-    return select_weights([part.similarity for part in scored], torch.as_tensor(split.caption_to_image))
+    means = [
+        weighted_mean([part.similarity for part in _score_all(group, split, None, fusion)], None) for group in groups
+    ]
+    chosen = select_weights(means, torch.as_tensor(split.caption_to_image))
+    return [round(weight / len(group), 3) for weight, group in zip(chosen, groups, strict=True) for _ in group]
 
 
 def evaluate_scores(

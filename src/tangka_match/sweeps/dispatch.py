@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import rich
@@ -10,14 +9,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.markup import escape
 
-from tangka_match import load
 from tangka_match.config.launch import launch
 from tangka_match.errors import TrainingError, disk_errors_explained
 from tangka_match.metric_names import PRIMARY_METRIC
 from tangka_match.records.environment import code_origin
-from tangka_match.retrieval.evaluation import evaluate_split
-from tangka_match.retrieval.protocols import EvaluationProtocol
-from tangka_match.retrieval.tables import recall_table
+from tangka_match.sweeps.ensemble import Recipe, evaluate_ensemble, member_recipes
 from tangka_match.sweeps.folder import SweepFolder, open_sweep
 from tangka_match.sweeps.grid import sweep_identity
 from tangka_match.sweeps.job import is_retryable, run_job
@@ -35,7 +31,7 @@ from tangka_match.sweeps.pool import end_with_parent
 from tangka_match.sweeps.session import FULL_DISK_ADVICE
 from tangka_match.sweeps.settings import SweepSettings
 from tangka_match.sweeps.tables import describe_failures, intervals_of_means, mean_and_std, seeds_table
-from tangka_match.training.plan import RunPlan, SweepJob
+from tangka_match.training.plan import SweepJob
 from tangka_match.training.result import print_result
 
 
@@ -43,7 +39,8 @@ def run(config: DictConfig) -> float | None:
     """Run what ``config`` requests, and print the result.
 
     Returns:
-        Main metric of the run, or its mean over seeds; ``None`` if a job of a sweep failed.
+        Main metric of the run, its mean over seeds, or that of an ensemble of several recipes; ``None`` if a job of a
+        sweep failed.
 
     Raises:
         TangkaMatchError: If the settings or the data are invalid, or training fails.
@@ -54,43 +51,14 @@ def run(config: DictConfig) -> float | None:
         return _run_job(config, settings, overrides)
     ensemble = check_ensemble(config, in_sweep=False)
     check_seed_is_used(config, overrides)
+    if config.members is not None:
+        return _run_recipes(member_recipes(config, overrides), settings, ensemble=ensemble)
     if check_seeds(config.seeds) is not None:
-        return _run_seeds(config, settings, overrides, ensemble=ensemble)
+        shown = [o for o in overrides if not o.startswith("seeds=")]
+        return _run_recipes([Recipe(shown, plan_runs(config))], settings, ensemble=ensemble)
     result = launch(config)
     print_result(result)
     return result.metrics[PRIMARY_METRIC]
-
-
-def evaluate_ensemble(plan: RunPlan, run_ids: Sequence[str]) -> dict[str, float]:
-    """Average the scores of several runs on the validation split or the held-out fold, and print the metrics.
-
-    The ``best.ckpt`` of each run was selected on the validation split. The command to evaluate another split is printed
-    too.
-
-    Args:
-        plan: Plan of one of the runs, its data set up.
-        run_ids: Ids of the runs.
-
-    Returns:
-        Metrics by the names of ``tangka_match.evaluate``.
-    """
-    settings = plan.settings
-    paths = [settings.paths.checkpoints / settings.name / run_id / "best.ckpt" for run_id in run_ids]
-    protocol = EvaluationProtocol()
-    split, name = plan.data.val, "validation"
-    if plan.data.held_out is not None:
-        split, name = plan.data.held_out, "the held-out fold"
-    evaluation = evaluate_split([load(path) for path in paths], split, protocol)
-    metrics, intervals = evaluation.raw.metrics, evaluation.raw.intervals
-    title = f"ensemble of {len(paths)} seeds, mean of their scores, on {name}"
-    rich.print(recall_table(metrics, intervals, title=title, caption=protocol.describe()))
-    rich.print(f"on another split: {_evaluate_command(paths, Path(plan.data.root))}")
-    return dict(metrics)
-
-
-def _evaluate_command(paths: Sequence[Path], root: Path) -> str:
-    listed = ",".join(map(str, paths))
-    return rf"python -m tangka_match.evaluate 'checkpoint=\[{listed}]' data.root={root} split=test out=<folder>"
 
 
 def _run_job(config: DictConfig, settings: SweepSettings, overrides: tuple[str, ...]) -> float | None:
@@ -114,22 +82,22 @@ def _reporter(folder: SweepFolder, settings: SweepSettings) -> Callable[[int, fl
     return TrialReporter(folder, settings.job, settings)
 
 
-def _run_seeds(config: DictConfig, settings: SweepSettings, overrides: tuple[str, ...], *, ensemble: bool) -> float:
-    """Repeat a run with several seeds, one after the other."""
-    plans = plan_runs(config)
+def _run_recipes(recipes: Sequence[Recipe], settings: SweepSettings, *, ensemble: bool) -> float:
+    """Run each recipe with each of its seeds, one after the other."""
     data = DataSets()
-    shown = [o for o in overrides if not o.startswith("seeds=")]
+    jobs = [(recipe, plan) for recipe in recipes for plan in recipe.plans]
     points = [
-        Point(number, [*shown, f"seed={plan.settings.seed}"], [plan], [data.check(plan)])
-        for number, plan in enumerate(plans)
+        Point(number, [*recipe.overrides, f"seed={plan.settings.seed}"], [plan], [data.check(plan)])
+        for number, (recipe, plan) in enumerate(jobs)
     ]
-    root = plans[0].settings.paths.runs / "sweeps"
+    root = points[0].plans[0].settings.paths.runs / "sweeps"
     with disk_errors_explained(str(root), FULL_DISK_ADVICE):
         sweep = open_sweep(
             root, settings.name, "seeds", sweep_identity(points), objectives=[PRIMARY_METRIC], **code_origin()
         )
         with sweep.lock:
-            return _run_each_seed(sweep.folder, points, settings, ensemble=ensemble)
+            ends = _run_points(sweep.folder, points, settings)
+            return _summarise(sweep.folder, recipes, ends, ensemble=ensemble)
 
 
 def _run_seed(folder: SweepFolder, point: Point, settings: SweepSettings) -> dict[str, Any]:
@@ -142,7 +110,12 @@ def _run_seed(folder: SweepFolder, point: Point, settings: SweepSettings) -> dic
     return end
 
 
-def _run_each_seed(folder: SweepFolder, points: Sequence[Point], settings: SweepSettings, *, ensemble: bool) -> float:
+def _run_points(folder: SweepFolder, points: Sequence[Point], settings: SweepSettings) -> list[dict[str, Any]]:
+    """Run points that are not finished, and return the ``end`` event of each.
+
+    Raises:
+        TrainingError: At the end if one failed; at once if the disk is full.
+    """
     content = folder.manifest.read()
     for damaged in content.damage():
         rich.print(escape(damaged))
@@ -162,13 +135,32 @@ def _run_each_seed(folder: SweepFolder, points: Sequence[Point], settings: Sweep
             f"{len(failed)} of {len(points)} seeds failed; run the same command again to retry them:\n  "
             + "\n  ".join(failed)
         )
-    metrics, std = mean_and_std([end["metrics"] for end in ends])
-    interval = intervals_of_means(metrics, std, len(ends)) if std else {}
-    runs = [run for end in ends for run in end["runs"]]
-    if std:
-        title = f"sweep {folder.sweep_id}: {len(ends)} seeds, best.ckpt on validation"
-        rich.print(seeds_table(metrics, std, len(ends), title=title))
-    averaged = {"ensemble": evaluate_ensemble(points[0].plans[0], runs)} if ensemble else {}
-    folder.manifest.write("summary", runs=runs, metrics=metrics, std=std, interval=interval, **averaged)
+    return ends
+
+
+def _summarise(
+    folder: SweepFolder, recipes: Sequence[Recipe], ends: Sequence[dict[str, Any]], *, ensemble: bool
+) -> float:
+    """Print a table per recipe and one of the ensemble, record them, and return the main metric."""
+    summaries: list[dict[str, Any]] = []
+    rest = list(ends)
+    for recipe in recipes:
+        own, rest = rest[: len(recipe.plans)], rest[len(recipe.plans) :]
+        metrics, std = mean_and_std([end["metrics"] for end in own])
+        interval = intervals_of_means(metrics, std, len(own)) if std else {}
+        if std:
+            of = f", {recipe.name}" if len(recipes) > 1 else ""
+            title = f"sweep {folder.sweep_id}{of}: {len(own)} seeds, best.ckpt on validation"
+            rich.print(seeds_table(metrics, std, len(own), title=title))
+        runs = [run for end in own for run in end["runs"]]
+        summaries.append({"runs": runs, "metrics": metrics, "std": std, "interval": interval})
+    found = evaluate_ensemble(recipes, [run for one in summaries for run in one["runs"]]) if ensemble else None
+    averaged = {} if found is None else {"ensemble": found.metrics}
+    if found is None or found.weights is None:
+        folder.manifest.write("summary", **summaries[0], **averaged)
+    else:
+        members = [{"name": recipe.name, **one} for recipe, one in zip(recipes, summaries, strict=True)]
+        folder.manifest.write("summary", members=members, weights=found.weights, **averaged)
     rich.print(f"sweep folder  {folder.path}")
-    return metrics[PRIMARY_METRIC]
+    metrics = summaries[0]["metrics"] if found is None or found.weights is None else found.metrics
+    return float(metrics[PRIMARY_METRIC])

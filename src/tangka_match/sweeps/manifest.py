@@ -10,7 +10,8 @@ Events, each with ``time``:
   ``std`` with several seeds, ``seconds``, ``error``; ``reused`` if nothing had to run, ``resumed`` (ids of resumed
   runs), ``reports`` (validation metric by epoch, with pruning).
 - ``summary``: of several seeds, for people: ``runs``, ``metrics``, ``std``, ``interval`` (95 % of the mean), and
-  ``ensemble`` (metrics of their averaged scores) if requested. Of a grid over folds: ``pooled``, per recipe and seed
+  ``ensemble`` (metrics of their averaged scores) if requested; of several recipes these as ``members``, and the
+  ``weights`` of the runs in the ensemble. Of a grid over folds: ``pooled``, per recipe and seed
   the metrics over the queries of all held-out folds, with intervals.
 """
 

@@ -139,20 +139,41 @@ def check_seeds(seeds: Any) -> list[int] | None:
 
 
 def check_ensemble(config: DictConfig, *, in_sweep: bool) -> bool:
-    """Check the setting ``ensemble`` and return it.
+    """Check the settings ``ensemble`` and ``members``, and return whether an ensemble is to be evaluated.
 
     Raises:
-        ConfigError: If it is not a boolean, or true in a job of a sweep or without several seeds.
+        ConfigError: If ``ensemble`` is not a boolean, or true in a job of a sweep or without several runs; if
+            ``members`` is not a list of commands, or given without ``ensemble``.
     """
+    members = check_members(config.members)
     if config.ensemble is False:
+        if members is not None:
+            raise ConfigError(f"members={members} with ensemble=false: their scores are averaged; set ensemble=true")
         return False
     if config.ensemble is not True:
         raise ConfigError(f"ensemble={config.ensemble!r} must be true or false")
     if in_sweep:
         raise ConfigError("ensemble=true in a sweep: its jobs are compared by single models; set ensemble=false")
-    if len(check_seeds(config.seeds) or []) < 2:
+    if members is None and len(check_seeds(config.seeds) or []) < 2:
         raise ConfigError(f"ensemble=true with seeds={config.seeds}: give at least two seeds, such as 'seeds=[0,1,2]'")
     return True
+
+
+def check_members(members: Any) -> list[str] | None:
+    """Return the setting ``members`` as a list, or ``None`` if it is not set.
+
+    Raises:
+        ConfigError: If it is not a list of at least two distinct texts.
+    """
+    if members is None:
+        return None
+    plain = list(members) if isinstance(members, ListConfig | list) else [members]
+    if len(plain) < 2 or len(set(plain)) < len(plain) or not all(isinstance(one, str) and one.strip() for one in plain):
+        raise ConfigError(
+            f"members={plain} must be at least two different experiments, with further overrides behind the name, such "
+            "as \"members=[best,'targeted trainer.max_epochs=20']\""
+        )
+    return plain
 
 
 def check_seed_is_used(config: DictConfig, overrides: Iterable[str]) -> None:

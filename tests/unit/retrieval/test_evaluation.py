@@ -12,10 +12,10 @@ from tangka_match.data.split import load_split
 from tangka_match.errors import CheckpointError, ConfigError, DataFormatError, TrainingError
 from tangka_match.metrics import retrieval_ranks
 from tangka_match.retrieval.corrections import CORRECTIONS, TRANSDUCTIVE, Bank, CorrectionSettings
-from tangka_match.retrieval.evaluation import Extras, evaluate_split
+from tangka_match.retrieval.evaluation import Extras, choose_weights, evaluate_split
 from tangka_match.retrieval.evaluation_files import FILES, check_out, write_evaluation
+from tangka_match.retrieval.fusion import rank_scores, select_weights
 from tangka_match.retrieval.protocols import EvaluationProtocol
-from tangka_match.retrieval.score_matrix import rank_scores
 from tangka_match.retrieval.tables import variants_table
 
 
@@ -45,8 +45,19 @@ def test_ensemble_averages_scores(tmp_path, split):
     torch.testing.assert_close(fused.similarity, (rank_scores(alone[0]) + rank_scores(alone[1])) / 2)
     fused = evaluate_split([one, two], split, EvaluationProtocol(), fusion="standardised")
     torch.testing.assert_close(fused.similarity, (alone[0] / alone[0].std() + alone[1] / alone[1].std()) / 2)
+    fused = evaluate_split([one, two], split, EvaluationProtocol(), weights=[3, 1])
+    torch.testing.assert_close(fused.similarity, (3 * alone[0] + alone[1]) / 4)
     with pytest.raises(ConfigError, match="fusion='median': allowed are mean, standardised, rank"):
         evaluate_split([one], split, EvaluationProtocol(), fusion="median")
+
+
+def test_weights_of_a_group_are_shared_equally(tmp_path, split):
+    one, two, three = (matcher(tmp_path, split, seed=seed) for seed in range(3))
+    alone = [evaluate_split([m], split, EvaluationProtocol()).similarity for m in (one, two, three)]
+    alone = [scores / scores.std() for scores in alone]
+    group, single = select_weights([(alone[0] + alone[1]) / 2, alone[2]], torch.as_tensor(split.caption_to_image))
+    weights = choose_weights([[one, two], [three]], split, fusion="standardised")
+    assert weights == pytest.approx([group / 2, group / 2, single], abs=1e-3)
 
 
 def test_standardised_fusion_scales_the_bank_like_the_split(tmp_path, data, split):

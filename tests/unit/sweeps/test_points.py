@@ -133,6 +133,19 @@ def test_ensemble_setting_is_returned(overrides, expected):
         (("ensemble=true",), False, r"ensemble=true with seeds=None: give at least two seeds"),
         (("ensemble=true", "seeds=[3]"), False, r"seeds=\[3\]: give at least two seeds"),
         (("ensemble=true", "seeds=[0,1]"), True, r"ensemble=true in a sweep: .* set ensemble=false"),
+        (
+            ("members=[best,cca]",),
+            False,
+            r"members=.* with ensemble=false: .* set ensemble=true",
+        ),
+        (
+            ("members=[best]", "ensemble=true"),
+            False,
+            r"at least two different experiments, with further",
+        ),
+        (("members=[a,a]", "ensemble=true"), False, r"members=\['a', 'a'\] must be at least two different experiments"),
+        (("members=[a,1]", "ensemble=true"), False, r"members=\['a', 1\] must be"),
+        (("members=best", "ensemble=true"), False, r"members=\['best'\] must be"),
     ],
 )
 def test_invalid_ensemble_is_refused(overrides, in_sweep, message):
