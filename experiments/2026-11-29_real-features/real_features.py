@@ -196,8 +196,9 @@ def measure(name: str, seed: int, folders: dict[str, Path | None], work: Path) -
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "scores.npy", np.load(evaluation / "similarity.npy").astype(np.float16))
     (out / "ranks.csv").write_bytes((evaluation / "ranks.csv").read_bytes())
-    kept = ("run_id", "git_commit", "machine", "seconds", "best_step", "total_steps", "val_metrics")
-    text = json.dumps({"command": words, **{key: record[key] for key in kept}}, ensure_ascii=False, indent=1)
+    kept = ("run_id", "git_commit", "machine", "seconds", "best_step", "total_steps", "val_metrics", "weights")
+    found = {"command": words, **{key: record[key] for key in kept if key in record}}
+    text = json.dumps(found, ensure_ascii=False, indent=1)
     done.write_text(text + "\n", "utf-8")
 
 
@@ -234,7 +235,8 @@ def ensemble_of(where: Path) -> tuple[dict[str, Any], list[str]]:
     summary = json.loads(manifest.read_text("utf-8").splitlines()[-1])
     ids = [run_id for member in summary["members"] for run_id in member["runs"]]
     records = [read_run(where / "runs" / run_id) for run_id in ids]
-    found = {"val_metrics": summary["ensemble"], "seconds": sum(one["seconds"] for one in records)}
+    seconds = sum(one["seconds"] for one in records)
+    found = {"val_metrics": summary["ensemble"], "weights": summary["weights"], "seconds": seconds}
     paths = [next((where / "checkpoints").glob(f"*/{run_id}/best.ckpt")) for run_id in ids]
     weights = ",".join(map(str, summary["weights"]))
     listed = ",".join(map(str, paths))

@@ -21,7 +21,7 @@ from tangka_match.retrieval.tables import recall_table
 from tangka_match.sweeps.points import check_members, plan_runs
 from tangka_match.training.plan import RunPlan
 
-OF_THE_COMMAND = ("experiment", "members", "seeds", "ensemble")
+COMMAND_OVERRIDES = ("experiment", "members", "seeds", "ensemble")
 """Overrides of the command line that do not concern its members."""
 
 
@@ -64,7 +64,7 @@ def member_recipes(config: DictConfig, overrides: Sequence[str]) -> list[Recipe]
     Raises:
         ConfigError: If a member is invalid, or has other data than the first.
     """
-    shared = [o for o in overrides if o.lstrip("+~").partition("=")[0] not in OF_THE_COMMAND]
+    shared = [o for o in overrides if o.lstrip("+~").partition("=")[0] not in COMMAND_OVERRIDES]
     recipes = []
     for member in check_members(config.members) or []:
         experiment, *own = shlex.split(member)
