@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -293,30 +292,6 @@ def test_seeds_of_one_command_are_one_sweep(words, tmp_path, failing):
     assert evaluated.code == 0, evaluated.stderr
     assert "ensemble of 3 seeds" in done.stdout
     metrics = json.loads((written / "metrics.json").read_text("utf-8"))
-    assert summary["ensemble"] == {name: metrics[name] for name in summary["ensemble"]}
-
-
-SHORT = ("data=precomp", "data.batch_size=4", "logger=none", "trainer.max_steps=-1", "trainer.max_epochs=1")
-MEMBERS = "members=['debug loss=triplet','cca model.rank=8 model.codebook_size=4']"
-
-
-def test_members_of_different_kinds_form_an_ensemble(words, tmp_path):
-    """Weights are chosen on validation; the command that is printed gives the same metrics."""
-    command = (*SHORT, "scheduler.warmup_steps=1", *places(tmp_path), "seeds=[0,1]", "ensemble=true", MEMBERS)
-    done = run_cli_in_process(*command)
-    assert done.code == 0, done.stderr
-    assert "ensemble of debug (2 seeds), cca (2 seeds), weighted mean" in " ".join(done.stdout.split())
-    (sweep,) = sweeps(tmp_path)
-    assert [job.end["status"] for job in jobs_of(sweep).values()] == ["finished"] * 4
-    summary = json.loads((sweep / "manifest.jsonl").read_text("utf-8").splitlines()[-1])
-    assert [member["name"] for member in summary["members"]] == ["debug", "cca"]
-    first, second, third, fourth = summary["weights"]
-    assert (first, third) == (second, fourth)
-    assert 2 * (first + third) == pytest.approx(1, abs=2e-3)
-    (shown,) = re.findall(r"tangka_match.evaluate (.*) split=test", done.stdout)
-    evaluated = run_cli_in_process(*shlex.split(shown), "split=val", f"out={tmp_path / 'again'}", main=evaluate_main)
-    assert evaluated.code == 0, evaluated.stderr
-    metrics = json.loads((tmp_path / "again" / "metrics.json").read_text("utf-8"))
     assert summary["ensemble"] == {name: metrics[name] for name in summary["ensemble"]}
 
 

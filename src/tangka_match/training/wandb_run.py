@@ -15,12 +15,13 @@ from tangka_match.errors import ConfigError, DataFormatError
 from tangka_match.metric_names import HIGHER_IS_BETTER, RANK_STATISTICS, VAL_PREFIX
 from tangka_match.records.run_folder import RunFolder
 from tangka_match.records.saved_files import read_mapping
+from tangka_match.records.setting_names import COMMAND_KEYS
 from tangka_match.retrieval.answers import Example, Examples
 from tangka_match.training.process_state import environment_variable
 from tangka_match.training.settings import LoggerSettings
 from tangka_match.training.wandb_environment import Mode, mode_of, name_or, project_of, tags_of
 
-UNNAMED_SETTINGS = ("paths", "logger", "data.root", "tags", "debug", "resume", "seeds", "ensemble", "sweep")
+UNNAMED_SETTINGS = (*COMMAND_KEYS, "paths", "logger", "data.root", "tags", "debug")
 """Settings and groups that do not change the results of a run, and are omitted from its name."""
 MAX_NAME_LENGTH = 128  # W&B shows no more
 
