@@ -160,7 +160,8 @@ def main() -> None:
     options = parser.parse_args()
     folders = {"small": options.small, "full": options.full, "demo": options.demo, "encoder": options.encoder}
     for name in filter(None, options.rows.split(";")):
-        for seed in map(int, options.seeds.split(",")):
+        seeds = "0" if ENSEMBLE in ROWS[name].words else options.seeds  # an ensemble has its own seeds
+        for seed in map(int, seeds.split(",")):
             measure(name, seed, folders, options.work.absolute())
     results = table(options.work.absolute() / "means")
     TABLE.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -45,7 +45,8 @@ def _known_weights(value: Any) -> Any:
     if (is_list and sum(value) > 0) or value in (None, "val"):
         return value
     raise ValueError(
-        f"found {value}; give numbers >= 0, not all of them 0, or val to choose them on the validation split"
+        f"found {value}; give a list of numbers >= 0, not all of them 0, such as weights=[0.7,0.3], or val to choose "
+        "them on the validation split"
     )
 
 
@@ -176,6 +177,7 @@ def _evaluate_checkpoints(data: DictConfig, settings: EvaluationSettings, paths:
         "data_fingerprint": split.fingerprint,
         **_about(settings, exclude={"similarity", "captions_per_image", "ids"}),
         "weights": weights,
+        "weights_chosen_on": settings.weights if isinstance(settings.weights, str) else None,
     }
     write_evaluation(settings.out, evaluation, split, about)
     return evaluation

@@ -99,6 +99,10 @@ def test_finished_runs_are_reused_and_stopped_ones_resumed(curve):
         (["curve.seeds=[0]"], "curve.seeds"),
         (["curve.overrides=['seed=3']"], "curve.overrides: seed=3 is set by the curve itself"),
         (["curve.experiment=targetd"], "experiment=targetd"),
+        (
+            ["curve.experiment=best_ensemble"],
+            "curve.experiment=best_ensemble is an ensemble of best, targeted: give one of them",
+        ),
     ],
 )
 def test_user_error_gives_one_message(curve, words, message):

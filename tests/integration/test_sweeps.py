@@ -271,7 +271,7 @@ def test_seeds_of_one_command_are_one_sweep(words, tmp_path, failing):
     command = (*words, "seeds=[0,1,2]", "ensemble=true")
     done = run_cli_in_process(*command)
     assert_one_message(
-        done, r"1 of 3 seeds failed; run the same command again to retry them", r"seed=1\): TrainingError: planted"
+        done, r"1 of 3 runs failed; run the same command again to retry them", r"seed=1\): TrainingError: planted"
     )
     done = run_cli_in_process(*command)
     assert done.code == 0, done.stderr

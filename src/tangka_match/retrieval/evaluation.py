@@ -171,7 +171,8 @@ def evaluate_split(
         extras: Evaluations in addition to the raw metrics.
 
     Raises:
-        ConfigError: If ``fusion`` is unknown, or the split is smaller than the protocol's galleries.
+        ConfigError: If ``fusion`` is unknown, the weights do not fit the models, or the split is smaller than the
+            protocol's galleries.
         CheckpointError: If a model does not fit the split.
         DataFormatError: If the split has fewer than 2 images or 2 captions.
         TrainingError: If a score is NaN.
@@ -189,7 +190,7 @@ def evaluate_split(
         relevant=None if extras.near_duplicates is None else relevant_pairs(split, extras.near_duplicates),
         bank=bank,
         seconds=sum(part.seconds for part in scored),
-        warnings=_warnings(matchers, split, similarity),
+        warnings=_warnings(matchers, split, [part.similarity for part in scored]),
     )
 
 
@@ -202,7 +203,7 @@ def choose_weights(groups: Sequence[Sequence[TrainedMatcher]], split: Split, *, 
         fusion: Fusion of the scores, see `evaluate_split`.
 
     Returns:
-        One weight per model, group by group, rounded to three digits.
+        One weight per model, group by group, rounded to six digits.
 
     Raises:
         ConfigError: If ``fusion`` is unknown.
@@ -214,7 +215,7 @@ def choose_weights(groups: Sequence[Sequence[TrainedMatcher]], split: Split, *, 
         weighted_mean([part.similarity for part in _score_all(group, split, None, fusion)], None) for group in groups
     ]
     chosen = select_weights(means, torch.as_tensor(split.caption_to_image))
-    return [round(weight / len(group), 3) for weight, group in zip(chosen, groups, strict=True) for _ in group]
+    return [round(weight / len(group), 6) for weight, group in zip(chosen, groups, strict=True) for _ in group]
 
 
 def evaluate_scores(
@@ -312,9 +313,19 @@ def _score(matcher: TrainedMatcher, split: Split, bank: Bank | None, fusion: str
     return _Scored(similarity, BankScores(*others) if others else None, seconds)
 
 
-def _warnings(matchers: Sequence[TrainedMatcher], split: Split, similarity: Float[Tensor, "I C"]) -> list[str]:
+def _warnings(
+    matchers: Sequence[TrainedMatcher], split: Split, similarities: Sequence[Float[Tensor, "I C"]]
+) -> list[str]:
     """Find reasons to doubt the metrics: a collapsed model, and many unknown words."""
-    found = _collapse(similarity)
+    if len(matchers) == 1:
+        found = _collapse(similarities[0])
+    else:
+        found = [
+            f"the model of run {matcher.metadata['run_id']} has collapsed: all its scores are {scores[0, 0]:.6g}, so "
+            "that it adds nothing to the ensemble"
+            for matcher, scores in zip(matchers, similarities, strict=True)
+            if _is_constant(scores)
+        ]
     for matcher in matchers:
         unknown = matcher.unknown_words(split.captions)
         if unknown >= MANY_UNKNOWN:
@@ -334,9 +345,13 @@ def _costs(pairs: int, seconds: float) -> dict[str, object]:
 
 
 def _collapse(similarity: Float[Tensor, "I C"]) -> list[str]:
-    if not bool((similarity == similarity[0, 0]).all()):
+    if not _is_constant(similarity):
         return []
     return [
         f"all {similarity.numel():,} scores are {similarity[0, 0]:.6g}: the model has collapsed; equal scores rank "
         "by index, so the metrics are at chance level"
     ]
+
+
+def _is_constant(similarity: Float[Tensor, "I C"]) -> bool:
+    return bool((similarity == similarity[0, 0]).all())

@@ -13,22 +13,23 @@ FUSIONS = ("mean", "standardised", "rank")
 """Fusions of the scores of an ensemble: the mean of scores, of standardised scores, or of `rank_scores`."""
 
 ROUNDS = 20
-"""Rounds of `select_weights`: weights are multiples of 1/20 or coarser."""
+"""Rounds of `select_weights`: weights are multiples of 1/n, with n up to 20."""
 
-_TINY = 1e-12
-"""Standard deviation of the scores of a collapsed model, so that nothing is divided by 0."""
+_FLAT = 1e-6
+"""Standard deviation, relative to the largest score, up to which a model has collapsed and its scores are rounding."""
 
 
 def on_common_scale(
-    similarity: Float[Tensor, "I C"], others: Sequence[Float[Tensor, "N M"]], fusion: str
-) -> list[Float[Tensor, "N M"]]:
+    similarity: Float[Tensor, "I C"], others: Sequence[Float[Tensor, "_ _"]], fusion: str
+) -> list[Float[Tensor, "_ _"]]:
     """Bring the scores of a model to the scale on which a fusion averages models.
 
     Args:
         similarity: Scores of a split, (I, C), which define the scale.
         others: Further scores of the same model, for the same scale.
         fusion: ``"mean"``, as they are; ``"standardised"``, divided by the standard deviation of ``similarity`` (one
-            number per model); or ``"rank"``, see `rank_scores`.
+            number per model; scores of a collapsed model stay as they are, so that they do not drown the others); or
+            ``"rank"``, see `rank_scores`.
 
     Returns:
         ``similarity`` and ``others`` on that scale.
@@ -39,7 +40,9 @@ def on_common_scale(
     if fusion not in FUSIONS:
         raise ConfigError(f"fusion={fusion!r}: allowed are {', '.join(FUSIONS)}")
     if fusion == "standardised":
-        scale = similarity.std().clamp(min=_TINY)
+        scale = similarity.std()
+        if scale <= _FLAT * similarity.abs().max():
+            return [similarity, *others]
         return [scores / scale for scores in (similarity, *others)]
     if fusion == "rank":
         return [rank_scores(similarity, scores) for scores in (similarity, *others)]
@@ -49,6 +52,9 @@ def on_common_scale(
 def weighted_mean(scores: Sequence[Float[Tensor, "N M"]], weights: Sequence[float] | None) -> Float[Tensor, "N M"]:
     """Average the scores of models; ``weights`` need not sum to 1, and ``None`` weights all equally.
 
+    Raises:
+        ConfigError: If there is not one weight >= 0 per model, or all are 0.
+
     Example:
         >>> weighted_mean([torch.tensor([[1.0, 2.0]]), torch.tensor([[5.0, 2.0]])], [3, 1])
         tensor([[2., 2.]])
@@ -56,6 +62,8 @@ def weighted_mean(scores: Sequence[Float[Tensor, "N M"]], weights: Sequence[floa
     if weights is None:
         return torch.stack(list(scores)).mean(dim=0)
     total = sum(weights)
+    if len(weights) != len(scores) or min(weights) < 0 or total <= 0:
+        raise ConfigError(f"weights={list(weights)} of {len(scores)} models: give one >= 0 for each, not all of them 0")
     return torch.stack([(weight / total) * one for weight, one in zip(weights, scores, strict=True)]).sum(dim=0)
 
 

@@ -55,7 +55,7 @@ def run(config: DictConfig) -> float | None:
         return _run_recipes(member_recipes(config, overrides), settings, ensemble=ensemble)
     if check_seeds(config.seeds) is not None:
         shown = [o for o in overrides if not o.startswith("seeds=")]
-        return _run_recipes([Recipe(shown, plan_runs(config))], settings, ensemble=ensemble)
+        return _run_recipes([Recipe(config.name, shown, plan_runs(config))], settings, ensemble=ensemble)
     result = launch(config)
     print_result(result)
     return result.metrics[PRIMARY_METRIC]
@@ -132,7 +132,7 @@ def _run_points(folder: SweepFolder, points: Sequence[Point], settings: SweepSet
     failed = describe_failures([jobs[point.number] for point in points])
     if failed:
         raise TrainingError(
-            f"{len(failed)} of {len(points)} seeds failed; run the same command again to retry them:\n  "
+            f"{len(failed)} of {len(points)} runs failed; run the same command again to retry them:\n  "
             + "\n  ".join(failed)
         )
     return ends
@@ -149,18 +149,18 @@ def _summarise(
         metrics, std = mean_and_std([end["metrics"] for end in own])
         interval = intervals_of_means(metrics, std, len(own)) if std else {}
         if std:
-            of = f", {recipe.name}" if len(recipes) > 1 else ""
+            of = f", {escape(recipe.name)}" if len(recipes) > 1 else ""
             title = f"sweep {folder.sweep_id}{of}: {len(own)} seeds, best.ckpt on validation"
             rich.print(seeds_table(metrics, std, len(own), title=title))
         runs = [run for end in own for run in end["runs"]]
         summaries.append({"runs": runs, "metrics": metrics, "std": std, "interval": interval})
     found = evaluate_ensemble(recipes, [run for one in summaries for run in one["runs"]]) if ensemble else None
     averaged = {} if found is None else {"ensemble": found.metrics}
-    if found is None or found.weights is None:
+    if found is None or len(recipes) == 1:
         folder.manifest.write("summary", **summaries[0], **averaged)
     else:
         members = [{"name": recipe.name, **one} for recipe, one in zip(recipes, summaries, strict=True)]
         folder.manifest.write("summary", members=members, weights=found.weights, **averaged)
     rich.print(f"sweep folder  {folder.path}")
-    metrics = summaries[0]["metrics"] if found is None or found.weights is None else found.metrics
+    metrics = summaries[0]["metrics"] if found is None or len(recipes) == 1 else found.metrics
     return float(metrics[PRIMARY_METRIC])

@@ -87,6 +87,10 @@ def _compose_recipe(experiment: str | None, overrides: Sequence[str]) -> DictCon
     own = [o for o in hydra.overrides.task if o.lstrip("+~").startswith(("data.", "paths.", "paths="))]
     recipe = [] if experiment is None else [f"+experiment={experiment}"]
     config = compose("config", [*recipe, f"data={hydra.runtime.choices['data']}", *own, *overrides])
+    if config.members is not None:
+        raise ConfigError(
+            f"curve.experiment={experiment} is an ensemble of {', '.join(config.members)}: give one of them"
+        )
     OmegaConf.set_struct(config, False)
     for name in COMMAND_KEYS:
         config.pop(name)

@@ -146,9 +146,13 @@ def check_ensemble(config: DictConfig, *, in_sweep: bool) -> bool:
             ``members`` is not a list of commands, or given without ``ensemble``.
     """
     members = check_members(config.members)
+    if members is not None and in_sweep:
+        raise ConfigError(f"members={members} in a sweep: train the ensemble by a command of its own, without -m")
     if config.ensemble is False:
         if members is not None:
-            raise ConfigError(f"members={members} with ensemble=false: their scores are averaged; set ensemble=true")
+            raise ConfigError(
+                f"members={members} with ensemble=false: their scores are averaged; set ensemble=true, or members=null"
+            )
         return False
     if config.ensemble is not True:
         raise ConfigError(f"ensemble={config.ensemble!r} must be true or false")

@@ -51,13 +51,29 @@ def test_ensemble_averages_scores(tmp_path, split):
         evaluate_split([one], split, EvaluationProtocol(), fusion="median")
 
 
+def test_bank_is_weighted_like_the_scores(tmp_path, data, split):
+    one, two = matcher(tmp_path, split), matcher(tmp_path, split, model=SGR, seed=1)
+    extras = Extras(corrections=("nnn",), bank=Bank.draw(load_split(data, "train"), 5, 0, split))
+    settings = {"fusion": "standardised", "extras": extras}
+    alone = evaluate_split([one], split, EvaluationProtocol(), **settings)
+    both = evaluate_split([one, two], split, EvaluationProtocol(), weights=[2, 0], **settings)
+    assert both.corrected["nnn"] == alone.corrected["nnn"]
+
+
+def test_collapsed_member_of_an_ensemble_is_named(tmp_path, split):
+    one, two = matcher(tmp_path, split), matcher(tmp_path, split, weight=0.0)
+    found = evaluate_split([one, two], split, EvaluationProtocol()).warnings
+    assert [warning for warning in found if "has collapsed: all its scores are" in warning] == found[:1]
+    assert str(two.metadata["run_id"]) in found[0]
+
+
 def test_weights_of_a_group_are_shared_equally(tmp_path, split):
     one, two, three = (matcher(tmp_path, split, seed=seed) for seed in range(3))
     alone = [evaluate_split([m], split, EvaluationProtocol()).similarity for m in (one, two, three)]
     alone = [scores / scores.std() for scores in alone]
     group, single = select_weights([(alone[0] + alone[1]) / 2, alone[2]], torch.as_tensor(split.caption_to_image))
     weights = choose_weights([[one, two], [three]], split, fusion="standardised")
-    assert weights == pytest.approx([group / 2, group / 2, single], abs=1e-3)
+    assert weights == pytest.approx([group / 2, group / 2, single], abs=1e-6)
 
 
 def test_standardised_fusion_scales_the_bank_like_the_split(tmp_path, data, split):

@@ -45,13 +45,29 @@ def test_others_are_scaled_like_the_split(fusion, seed):
     torch.testing.assert_close(part, whole[:2])
 
 
-def test_standardised_scores_do_not_depend_on_their_unit():
+def test_scores_do_not_depend_on_their_unit():
     raw = scores(1)
     for fusion in ("standardised", "rank"):
         (plain,), (scaled,) = on_common_scale(raw, [], fusion), on_common_scale(100 * raw, [], fusion)
         torch.testing.assert_close(scaled, plain)
-    (constant,) = on_common_scale(torch.ones(3, 3), [], "standardised")
-    assert constant.isfinite().all()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("noise", [0.0, 1e-7])
+def test_collapsed_model_does_not_drown_the_others(value, noise):
+    """The standard deviation of its scores is rounding only: divided by it, they would decide every rank."""
+    raw, owners = scores(3), torch.arange(6)
+    collapsed = value * (1 + noise * scores(4))
+    (good,), (flat,) = on_common_scale(raw, [], "standardised"), on_common_scale(collapsed, [], "standardised")
+    alone, fused = retrieval_ranks(raw, owners), retrieval_ranks(weighted_mean([good, flat], None), owners)
+    assert torch.equal(alone.i2t, fused.i2t)
+    assert torch.equal(alone.t2i, fused.t2i)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [0.0, 0.0], [2.0, -1.0], [1.0, 1.0, 1.0]])
+def test_exception_weights_that_do_not_fit(weights):
+    with pytest.raises(ConfigError, match=r"weights=\[.*\] of 2 models: give one >= 0 for each, not all of them 0"):
+        weighted_mean([scores(0), scores(1)], weights)
 
 
 def test_unknown_fusion_is_refused():
