@@ -140,6 +140,11 @@ ENSEMBLES = {
         "sgraf_sgr, rate 1e-3, full set, 2 epochs",
         "sgraf_saf, rate 1e-3, full set, 2 epochs",
     ),
+    "mean of best_pretrained, sgraf_sgr and sgraf_saf, rate 1e-3, full set": (
+        "best_pretrained, full set",
+        "sgraf_sgr, rate 1e-3, full set, 2 epochs",
+        "sgraf_saf, rate 1e-3, full set, 2 epochs",
+    ),
     "mean of best_pretrained, vse_infinity and targeted": ("best_pretrained", "vse_infinity", "targeted"),
 }
 """Rows whose scores are averaged, seed by seed, after division by their standard deviation."""
