@@ -93,6 +93,7 @@ ROWS = {
     "best_pretrained, no correction": Row([*PRETRAINED, "model.hub_weight=0"]),
     "best_pretrained, linear": Row([*PRETRAINED, "model.sentence_kernel=linear"]),
     "best_pretrained": Row(PRETRAINED),
+    "best_pretrained, 500 pairs": Row([*PRETRAINED, "data.train_share=0.1718"]),
     "best_pretrained, larger set": Row([*PRETRAINED, LARGER]),
     "vse_infinity, full set": Row([*VSE_INFINITY, "trainer.max_epochs=4"], "full"),
     "vse_infinity, full set, 2 epochs": Row([*VSE_INFINITY, "trainer.max_epochs=2"], "full"),
