@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 RUNS   ?= runs
-FITTED  = $(wildcard checkpoints/best/*/best.ckpt)
+FITTED  = $(wildcard checkpoints/make_search/*/best.ckpt)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo search test fuzz lint docs bench gpu format wandb-sync clean
@@ -27,9 +27,9 @@ demo: setup ## write the demo set, train +experiment=targeted on it for a few ep
 
 # The closed form is the model: gradient steps change it by less than 1 %, and a run has at least one.
 search: setup ## open the search page; fits a model to the demo set first if there is none (CHECKPOINT=... DATA=...)
-	@test -n "$(CHECKPOINT)" || test -n "$(FITTED)" || $(BIN)/python -m tangka_match.train +experiment=best trainer.max_steps=1 'tags=[make-search]'
+	@test -n "$(CHECKPOINT)" || test -n "$(FITTED)" || $(BIN)/python -m tangka_match.train +experiment=best trainer.max_steps=1 name=make_search
 	$(BIN)/python -m tangka_match.search data=$(if $(DATA),precomp data.root=$(DATA),demo) open=true \
-		checkpoint="$(or $(CHECKPOINT),$$(ls -t checkpoints/best/*/best.ckpt | head -1))"
+		checkpoint="$(or $(CHECKPOINT),$$(ls -t checkpoints/make_search/*/best.ckpt | head -1))"
 
 test: setup ## run the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile

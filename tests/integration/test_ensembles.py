@@ -70,7 +70,7 @@ def test_members_of_different_kinds_form_an_ensemble(tmp_path):
         ("[best,best_ensemble]", r"members: best_ensemble: a member cannot have members itself; list them all"),
         (
             "[best,'cca data.root=/elsewhere']",
-            r"cca data\.root=/elsewhere has /elsewhere: they must be validated on the same data; give data\.root",
+            r"cca data\.root=/elsewhere has /elsewhere: they must be validated on the same data; give data=",
         ),
     ],
 )

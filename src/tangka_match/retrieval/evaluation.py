@@ -31,6 +31,8 @@ from tangka_match.retrieval.trained_matcher import TrainedMatcher
 
 MANY_UNKNOWN = 50
 """Share of unknown words from which an evaluation warns, in percent."""
+MANY_NEAR = 5
+"""Share of all pairs that near-duplicates make correct from which an evaluation warns, in percent."""
 
 
 @dataclass(frozen=True)
@@ -273,13 +275,19 @@ def _measure(
     for name in extras.corrections:
         rescore = corrector(name, extras.settings, bank)
         corrected[name] = Measured.of(rank_galleries(similarity, owners, protocol, rescore=rescore), protocol)
-    near = None
+    near, far = None, []
     if extras.near_duplicates is not None and relevant is not None:
         measured = Measured.of(rank_galleries(similarity, owners, protocol, relevant=relevant), protocol)
         near = NearDuplicates(extras.near_duplicates, int(relevant.sum()) - len(owners), measured)
+        share = 100 * near.extra_pairs / similarity.numel()
+        if share >= MANY_NEAR:
+            far.append(
+                f"near_duplicates.threshold={extras.near_duplicates:g} makes {share:.0f} % of all pairs correct, most "
+                "of which are other pictures: choose a smaller cosine distance, such as 0.02"
+            )
     smallest = protocol.smallest_gallery(len(similarity))
     clipped = clipped_settings(extras.corrections, extras.settings, extras.bank, smallest)
-    return Evaluation(similarity, raw, corrected, near, seconds, [*warnings, *clipped])
+    return Evaluation(similarity, raw, corrected, near, seconds, [*warnings, *clipped, *far])
 
 
 class _Scored(NamedTuple):

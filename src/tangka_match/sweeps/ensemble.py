@@ -79,7 +79,7 @@ def member_recipes(config: DictConfig, overrides: Sequence[str]) -> list[Recipe]
             if own != other:
                 raise ConfigError(
                     f"members: {first.name} has data.{key}={other}, {recipe.name} has {own}: they must be validated on "
-                    f"the same data; give data.{key} once, for the whole command"
+                    "the same data; give data=… and data.… for the whole command, as in data=precomp data.root=<folder>"
                 )
         equal = [decisive_settings(one) for one in settings[:place]]
         if decisive_settings(settings[place]) in equal:
@@ -153,8 +153,10 @@ def _describe(recipes: Sequence[Recipe]) -> str:
 
 
 def _evaluate_command(paths: Sequence[Path], root: Path, fusion: str, weights: Sequence[float] | None) -> str:
-    listed = ",".join(map(str, paths))
-    words = [f"checkpoint=[{listed}]", f"data.root={root}", "split=test"]
-    if weights is not None:
-        words[1:1] = [f"fusion={fusion}", f"weights=[{','.join(map(str, weights))}]"]
+    """Return the command for the models whose weight is not 0."""
+    chosen = [(path, weight) for path, weight in zip(paths, weights or [1.0] * len(paths), strict=True) if weight]
+    words = [f"checkpoint=[{','.join(str(path) for path, _ in chosen)}]"]
+    if weights is not None and len(chosen) > 1:
+        words += [f"fusion={fusion}", f"weights=[{','.join(str(weight) for _, weight in chosen)}]"]
+    words += [f"data.root={root}", "split=test"]
     return f"python -m tangka_match.evaluate {shlex.join(words)} out=<folder>"

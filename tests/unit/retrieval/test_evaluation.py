@@ -115,6 +115,17 @@ def test_corrections_are_reported_beside_unchanged_raw_metrics(tmp_path, data, s
     assert "transductive" in variants_table(found).caption
 
 
+@pytest.mark.parametrize(("threshold", "warns"), [(0.0, False), (2.0, True)])
+def test_threshold_that_makes_most_pairs_correct_is_reported(tmp_path, split, threshold, warns):
+    found = evaluate_split(
+        [matcher(tmp_path, split)], split, EvaluationProtocol(), extras=Extras(near_duplicates=threshold)
+    )
+    said = [
+        warning for warning in found.warnings if warning.startswith(f"near_duplicates.threshold={threshold:g} makes")
+    ]
+    assert len(said) == warns
+
+
 def test_clipped_settings_are_reported(tmp_path, data, split):
     model, bank = matcher(tmp_path, split), Bank.draw(load_split(data, "train"), 5, 0, split)
 
