@@ -276,6 +276,7 @@ def test_seeds_of_one_command_are_one_sweep(words, tmp_path, failing):
     done = run_cli_in_process(*command)
     assert done.code == 0, done.stderr
     assert "interval of the mean over 3 seeds" in done.stdout
+    assert " ".join(done.stdout.split()).count("is finished: it is reused") == 2
     (sweep,) = sweeps(tmp_path)
     assert [jobs_of(sweep)[n].status for n in range(3)] == ["finished"] * 3
     starts = [read_ledger(path)[0] for path in tmp_path.glob("runs/*/ledger.jsonl")]

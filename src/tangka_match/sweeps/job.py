@@ -156,7 +156,7 @@ def _run_plan(plan: RunPlan, job: SweepJob, code: CodeVersion | None) -> tuple[P
     found = find_runs(plan.settings.paths.runs, plan.config, plan.data.fingerprint, code)
     for past in found:
         if past.status == "finished":
-            logger.info("run %s has the same settings, data and code and is finished", past.folder.run_id)
+            rich.print(f"run {past.folder.run_id} has the same settings, data and code and is finished: it is reused")
             return past.folder.path, "finished", False
     stopped = next((past.folder for past in found if past.can_go_on()), None)
     result = _train(plan, stopped, job)
