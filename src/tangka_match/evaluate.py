@@ -76,7 +76,7 @@ class EvaluationSettings(Settings):
     device: Annotated[str, AfterValidator(usable_device)]
     precision: Annotated[Literal["32", "bf16"], BeforeValidator(str)]
     fusion: Literal["mean", "standardised", "rank"]
-    weights: Annotated[list[float] | str | None, BeforeValidator(_known_weights)]
+    weights: Annotated[list[float] | Literal["val"] | None, BeforeValidator(_known_weights)]
     protocol: "EvaluationProtocol"
     hubness: Annotated[list[str], OneOrMore, AfterValidator(_known_corrections)]
     bank: BankSettings
