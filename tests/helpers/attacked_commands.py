@@ -31,7 +31,7 @@ ACTIONS = {"runs": "list_runs", "demo_data": "write_demo_data", "dashboard": "bu
 """Names of the actions that differ from those of their commands."""
 WORK = (
     "tangka_match.config.launch.train",
-    "tangka_match.sweeps.dispatch._run_seeds",
+    "tangka_match.sweeps.dispatch._run_recipes",
     "tangka_match.demo.writer.DemoWriter.ensure",
     "tangka_match.serving.address.open_socket",
     "tangka_match.models.chinese_clip.VisionTower",
