@@ -155,9 +155,9 @@ ENSEMBLES = {
         "bert_vse, frozen, rate 1e-3, full set, 4 epochs",
     ),
 }
+"""Rows whose scores are averaged, seed by seed, after division by their standard deviation."""
 WEIGHTS = {"weighted mean of five kinds, full set": (0.307692, 0.230769, 0.076923, 0.076923, 0.307692)}
 """Weights that ``evaluate weights=val fusion=standardised`` chose on validation; the others are equal."""
-"""Rows whose scores are averaged, seed by seed, after division by their standard deviation."""
 SEEDS_OF_BEST = range(5)
 """Seeds of `best` whose scores are averaged: `best_ensemble` until 2026-11-30."""
 

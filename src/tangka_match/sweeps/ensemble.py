@@ -106,7 +106,11 @@ def _compose_member(member: str, shared: Sequence[str], seeds: Any) -> Recipe:
 
 
 def _key(override: str) -> str:
-    """Return the dotted name that an override sets, without the fields of ``sweep``."""
+    """Return the top-level name that an override sets.
+
+    >>> _key("+sweep.retries=3"), _key("seed=1"), _key("data/tokenizer=pieces")
+    ('sweep', 'seed', 'data/tokenizer')
+    """
     return override.lstrip("+~").partition("=")[0].partition(".")[0]
 
 
@@ -139,9 +143,8 @@ def evaluate_ensemble(recipes: Sequence[Recipe], run_ids: Sequence[str]) -> Ense
     title = escape(f"ensemble of {_describe(recipes)}, {how}, on {name}")
     rich.print(recall_table(evaluation.raw.metrics, evaluation.raw.intervals, title=title, caption=protocol.describe()))
     command = _evaluate_command(paths, Path(data.root), fusion, weights)
-    rich.get_console().print(
-        escape(f"on another split: {command}"), soft_wrap=True
-    )  # one line, so that it can be copied
+    # In one line, so that it can be copied.
+    rich.get_console().print(escape(f"on another split: {command}"), soft_wrap=True)
     return Ensemble(dict(evaluation.raw.metrics), weights)
 
 

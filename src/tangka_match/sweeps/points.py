@@ -143,7 +143,7 @@ def check_ensemble(config: DictConfig, *, in_sweep: bool) -> bool:
 
     Raises:
         ConfigError: If ``ensemble`` is not a boolean, or true in a job of a sweep or without several runs; if
-            ``members`` is not a list of commands, or given without ``ensemble``.
+            ``members`` is not a list of experiments, or given without ``ensemble`` or in a sweep.
     """
     members = check_members(config.members)
     if members is not None and in_sweep:

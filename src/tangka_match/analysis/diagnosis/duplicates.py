@@ -158,8 +158,8 @@ def _near(name: str, text: Texts, found: DuplicateGroups, near: NearImages, *, i
     lost = 100.0 - ceiling(found.images, np.arange(split.num_captions), owners, found.mismatches)["mean_r1"]
     why = "only one image per group counts as correct"
     do = (
-        f"{inspect}report recall that counts near-duplicates as correct: evaluate near_duplicates.threshold=0.02, a "
-        "distance of mean features, smaller than the one above"
+        f"{inspect}report recall that counts near-duplicates as correct (evaluate near_duplicates.threshold=0.02, "
+        "which is a cosine distance of mean features and not the distance above)"
     )
     return [Finding("near_images", "warning", seen, why, do, points=lost, ids=ids)]
 
