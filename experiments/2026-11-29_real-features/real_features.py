@@ -52,6 +52,9 @@ BY_RSUM = "training.monitor=val/rsum"
 LARGER = "data.mix=[{root: <full>, share: 0.5}]"
 DEMO = "data.mix=[{root: <demo>, share: 0.5}]"
 TEACHER = "distillation.teachers=[<teacher>]"
+START = "init_from=<start>"
+TRAINED_FIRST = {"teacher": "best", "start": "vse_infinity, rate 1e-3, larger set alone"}
+"""Placeholders of checkpoints, and the rows that are trained for them."""
 SENTENCES = ["distillation=sentences", "distillation.text_model=<encoder>", "distillation.text_prefix='query: '"]
 FILTER = ["distillation.weight=0", "distillation.same_above=0.8"]
 BERT = ["model=bert_vse", *ENCODER, "data/tokenizer=pieces", *VSE_INFINITY[1:], "trainer.max_epochs=12"]
@@ -63,6 +66,7 @@ ENSEMBLE = "+experiment=best_ensemble"
 NEITHER = ["model.hub_weight=0", "model.sentence_kernel=linear"]
 ROWS = {
     "targeted": Row(["+experiment=targeted"]),
+    "enhanced": Row(["+experiment=enhanced"]),
     "vse_infinity": Row([*VSE_INFINITY, "trainer.max_epochs=12"]),
     "vse_infinity, rate 1e-3": Row([*VSE_INFINITY, "optimizer.lr=1e-3", "trainer.max_epochs=12"]),
     "vse_infinity, word prediction": Row([*BASE, *WORDS, "trainer.max_epochs=12"]),
@@ -95,7 +99,11 @@ ROWS = {
     "best_pretrained": Row(PRETRAINED),
     "best_pretrained, 500 pairs": Row([*PRETRAINED, "data.train_share=0.1718"]),
     "best_pretrained, larger set": Row([*PRETRAINED, LARGER]),
-    "vse_infinity, full set": Row([*VSE_INFINITY, "trainer.max_epochs=4"], "full"),
+    "vse_infinity, rate 1e-3, larger set alone": Row(
+        [*VSE_INFINITY, "optimizer.lr=1e-3", "trainer.max_epochs=4", "data.exclude=<small>/train_ids.txt"], "full"
+    ),
+    "vse_infinity, started on the larger set": Row([*VSE_INFINITY, START, "trainer.max_epochs=12"]),
+    "vse_infinity, larger set": Row([*VSE_INFINITY, LARGER, "trainer.max_epochs=12"]),
     "vse_infinity, full set, 2 epochs": Row([*VSE_INFINITY, "trainer.max_epochs=2"], "full"),
     "vse_infinity, rate 1e-3, full set, 2 epochs": Row(
         [*VSE_INFINITY, "optimizer.lr=1e-3", "trainer.max_epochs=2"], "full"
@@ -104,9 +112,10 @@ ROWS = {
     "sgraf_saf, full set, 2 epochs": Row(["model=sgraf_saf", *SGRAF, "trainer.max_epochs=2"], "full"),
     "sgraf_sgr, rate 1e-3, full set, 2 epochs": Row(["model=sgraf_sgr", *FAST, "trainer.max_epochs=2"], "full"),
     "sgraf_saf, rate 1e-3, full set, 2 epochs": Row(["model=sgraf_saf", *FAST, "trainer.max_epochs=2"], "full"),
-    "vse_infinity, rate 1e-3, full set, 6 epochs": Row(
-        [*VSE_INFINITY, "optimizer.lr=1e-3", "trainer.max_epochs=6"], "full"
+    "vse_infinity, rate 1e-3, full set, 5 epochs": Row(
+        [*VSE_INFINITY, "optimizer.lr=1e-3", "trainer.max_epochs=5"], "full"
     ),
+    "sgraf_sgr, rate 1e-3, full set, 4 epochs": Row(["model=sgraf_sgr", *FAST, "trainer.max_epochs=4"], "full"),
     "sgraf_saf, rate 1e-3, full set, 5 epochs": Row(["model=sgraf_saf", *FAST, "trainer.max_epochs=5"], "full"),
     "bert_vse, frozen, rate 1e-3, full set, 4 epochs": Row(
         [*BERT[:-1], "model.thaw_at=1", "optimizer.lr=1e-3", "trainer.max_epochs=4"], "full"
@@ -228,8 +237,11 @@ def train(name: str, seed: int, folders: dict[str, Path | None], work: Path) -> 
     if ENSEMBLE in words or not any((where / "runs").glob("*/result.json")):  # finished runs of an ensemble are kept
         where.mkdir(parents=True, exist_ok=True)
         command.write_text(json.dumps(words), "utf-8")
-        teacher = train("best", seed, folders, work)[1][0].partition("=")[2] if TEACHER in words else None
-        filled = [fill(word, {**folders, "teacher": teacher}) for word in words]
+        needed = [key for key in TRAINED_FIRST if any(f"<{key}>" in word for word in words)]
+        ready = {
+            key: Path(train(TRAINED_FIRST[key], seed, folders, work)[1][0].removeprefix("checkpoint=")) for key in needed
+        }
+        filled = [fill(word, {**folders, **ready}) for word in words]
         begun = [path.parent.name for path in (where / "checkpoints").glob("*/*/last.ckpt")]
         resumes = begun and ENSEMBLE not in words  # which continues by the same command
         task = [f"resume={begun[0]}"] if resumes else [*filled, "logger=none", "trainer.progress_bar=false"]
