@@ -239,7 +239,8 @@ def train(name: str, seed: int, folders: dict[str, Path | None], work: Path) -> 
         command.write_text(json.dumps(words), "utf-8")
         needed = [key for key in TRAINED_FIRST if any(f"<{key}>" in word for word in words)]
         ready = {
-            key: Path(train(TRAINED_FIRST[key], seed, folders, work)[1][0].removeprefix("checkpoint=")) for key in needed
+            key: Path(train(TRAINED_FIRST[key], seed, folders, work)[1][0].removeprefix("checkpoint="))
+            for key in needed
         }
         filled = [fill(word, {**folders, **ready}) for word in words]
         begun = [path.parent.name for path in (where / "checkpoints").glob("*/*/last.ckpt")]
