@@ -226,7 +226,10 @@ def test_error_of_a_process_of_the_pool_reaches_the_sweep(words, tmp_path, monke
 
 
 def test_study_prunes_and_reaches_a_raised_total(words, tmp_path):
-    study = ("-m", *words, *STUDY, "trainer.max_epochs=3", "sweep.prune_after_trials=1", "sweep.prune_after_epochs=0")
+    study = (
+        *("-m", *words, *STUDY, "trainer.max_epochs=3", "sweep.objectives=[rsum]"),
+        *("sweep.prune_after_trials=1", "sweep.prune_after_epochs=0"),
+    )
     done = run_cli_in_process(*study, "sweep.n_trials=4")
     assert done.code == 0, done.stderr
     assert re.search(r"best trial: \d", done.stdout)
@@ -240,7 +243,8 @@ def test_study_prunes_and_reaches_a_raised_total(words, tmp_path):
         events = read_ledger(run / "ledger.jsonl")
         assert events[-1]["status"] == job.status
         assert events[0]["job"] == number
-        assert list(job.end["reports"]) == ["0", "1", "2"][: len(job.end["reports"])]
+        rsums = [event["values"]["val/rsum"] for event in events if "val/rsum" in event.get("values", {})]
+        assert job.end["reports"] == {str(epoch): pytest.approx(rsum) for epoch, rsum in enumerate(rsums)}
         assert job.status == "pruned" or len(job.end["reports"]) == 3
 
     again = run_cli_in_process(*study, "sweep.n_trials=5")

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from tangka_match.config.launch import launch
 from tangka_match.errors import TrainingError, disk_errors_explained
-from tangka_match.metric_names import PRIMARY_METRIC
+from tangka_match.metric_names import PRIMARY_METRIC, VAL_PREFIX
 from tangka_match.records.environment import code_origin
 from tangka_match.sweeps.ensemble import Recipe, evaluate_ensemble, member_recipes
 from tangka_match.sweeps.folder import SweepFolder, open_sweep
@@ -67,7 +67,8 @@ def _run_job(config: DictConfig, settings: SweepSettings, overrides: tuple[str, 
     assert settings.folder is not None
     end_with_parent()
     folder = SweepFolder(settings.folder)
-    job = SweepJob(folder.sweep_id, settings.job, overrides, _reporter(folder, settings))
+    objective = VAL_PREFIX + settings.objectives[0]
+    job = SweepJob(folder.sweep_id, settings.job, overrides, _reporter(folder, settings), objective)
     end = run_job(folder, job, partial(plan_runs, config), any_commit=settings.any_commit)
     return end.get("metrics", {}).get(PRIMARY_METRIC)
 

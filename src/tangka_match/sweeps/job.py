@@ -6,6 +6,7 @@ import statistics
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,9 +130,8 @@ def _run_seeds(job: SweepJob, plans: Sequence[RunPlan], *, any_commit: bool) -> 
         seed = (f"seed={plan.settings.seed}",) if len(plans) > 1 else ()
         # Only first seeds are pruned: further seeds have no counterpart at the same epoch in other trials.
         report = _recording(job.report, reports) if job.report is not None and number == 0 else None
-        run, status, was_resumed = _run_plan(
-            plan, SweepJob(job.sweep, job.number, (*job.overrides, *seed), report), code
-        )
+        job_of_seed = replace(job, overrides=(*job.overrides, *seed), report=report)
+        run, status, was_resumed = _run_plan(plan, job_of_seed, code)
         ids.append(run.name)
         resumed += [run.name] if was_resumed else []
         metrics_of_seeds.append(read_run_metrics(run))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from tangka_match.errors import ConfigError
-from tangka_match.metric_names import HIGHER_IS_BETTER, RANK_STATISTICS
+from tangka_match.metric_names import HIGHER_IS_BETTER, METRICS, RANK_STATISTICS
 from tangka_match.settings import Settings
 
 LOWER_IS_BETTER = (*RANK_STATISTICS, "parameters", "step_seconds")
@@ -44,8 +44,12 @@ class SweepSettings(Settings):
 
     @property
     def prunes(self) -> bool:
-        """Whether trials may be stopped early; with several objectives there is no order by which one lags behind."""
-        return self.pruner != "none" and len(self.objectives) == 1
+        """Whether trials may be stopped early.
+
+        With several objectives there is no order by which one lags behind, and one that is not a metric of validation,
+        such as ``parameters``, is known at the end only.
+        """
+        return self.pruner != "none" and len(self.objectives) == 1 and self.objectives[0] in METRICS
 
 
 def check_objective(name: str) -> None:

@@ -341,7 +341,7 @@ class TrialReporter:
         self._trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
     def __call__(self, epoch: int, value: float) -> bool:
-        """Report ``val/mean_r1`` after an epoch (from 0); return whether it is below the median of the other trials."""
+        """Report the objective after an epoch (from 0); return whether it is worse than the median of other trials."""
         if self._storage.get_trial(self._trial_id).state.is_finished():  # another process marked it as stale
             return False
         self._storage.set_trial_intermediate_value(self._trial_id, epoch, value)

@@ -13,6 +13,7 @@ from torch import nn
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.errors import ConfigError, count
 from tangka_match.losses import DistillationLoss
+from tangka_match.metric_names import DEFAULT_MONITOR
 from tangka_match.training.module import SchedulerFactory
 from tangka_match.training.optimisation import OptimizerFactory, clip_warmup
 from tangka_match.training.settings import RunSettings
@@ -27,14 +28,16 @@ class SweepJob:
         sweep: Id of the sweep, which is the W&B group.
         number: Number of the job, from 0; in a study the number of the trial.
         overrides: Overrides of this job, such as ``optimizer.lr=0.001``.
-        report: Called with the epoch, from 0, and ``val/mean_r1`` after each validation; returns whether to prune the
-            run. ``None`` if nothing is pruned.
+        report: Called with the epoch, from 0, and the value of ``reported`` after each validation; returns whether to
+            prune the run. ``None`` if nothing is pruned.
+        reported: Validation metric that is reported, as logged.
     """
 
     sweep: str
     number: int
     overrides: tuple[str, ...]
     report: Callable[[int, float], bool] | None = None
+    reported: str = DEFAULT_MONITOR
 
 
 @dataclass(frozen=True)

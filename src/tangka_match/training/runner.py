@@ -137,7 +137,7 @@ def _fit(
     """Train, then validate the best checkpoint."""
     settings, data = plan.settings.trainer, plan.data
     guard = TrainingGuard(recorder.report)
-    pruning = None if job is None or job.report is None else Pruning(job.report)
+    pruning = None if job is None or job.report is None else Pruning(job.report, job.reported)
     progress_bar = settings.progress_bar and rich.get_console().is_terminal
     trainer = build_trainer(
         settings,

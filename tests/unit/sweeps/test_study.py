@@ -80,11 +80,11 @@ def metrics_of(params):
     return {"mean_r1": 10 * params.get("loss.margin", 0), "parameters": {"a": 5, "b": 50}[params.get("model", "a")]}
 
 
-def finish(sweep, study, trial, status="finished", **end):
+def finish(sweep, study, trial, status="finished", metrics=None, **end):
     """Write what the job writes, and tell the study."""
     manifest = sweep.folder.manifest
     manifest.write("job", job=trial.number, overrides=trial.overrides, params=trial.params)
-    metrics = metrics_of(trial.params)
+    metrics = metrics or metrics_of(trial.params)
     manifest.write("end", job=trial.number, status=status, runs=["r"], metrics=metrics, **end)
     study.tell(manifest.read().jobs[trial.number])
 
@@ -306,6 +306,17 @@ def test_trial_below_the_median_of_its_epoch_is_pruned(opened):
     assert report(sweep, lagging, [0, 1, 2, 2], **settings) == [False, False, True, True]
     finish(sweep, study, lagging, status="pruned")
     assert study.trials[3].state == TrialState.PRUNED
+
+
+def test_trial_above_the_median_is_pruned_if_lower_is_better(opened):
+    settings = {"objectives": ["t2i_mean_rank"], "prune_after_trials": 2, "prune_after_epochs": 0}
+    sweep, study = opened(**settings)
+    for values in ([90, 20], [90, 30]):
+        trial = study.ask()
+        assert report(sweep, trial, values, **settings) == [False, False]
+        finish(sweep, study, trial, metrics={"t2i_mean_rank": values[-1]})
+    assert report(sweep, study.ask(), [90, 10], **settings) == [False, False]
+    assert report(sweep, study.ask(), [90, 40], **settings) == [False, True]
 
 
 def test_report_of_a_removed_stale_trial_is_ignored(opened):

@@ -11,7 +11,6 @@ from tangka_match.training.distributed import ends_step
 from tangka_match.training.settings import monitor_mode
 
 logger = logging.getLogger(__name__)
-PRUNED_BY = DEFAULT_MONITOR
 """Metric that is reported to a study, independent of `training.monitor`."""
 
 
@@ -39,23 +38,24 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
 
 
 class Pruning(pl.Callback):
-    """Callback that reports ``val/mean_r1`` to a study after each validation, and stops the run if the study prunes it.
+    """Callback that reports a metric to a study after each validation, and stops the run if the study prunes it.
 
     A pruned run still ends with its best checkpoint, its metrics and its ranks.
 
     Args:
         report: Function called with the epoch, from 0, and the value; returns whether to stop.
+        monitor: Name of the reported metric, which must be the objective of the study.
     """
 
-    def __init__(self, report: Callable[[int, float], bool]) -> None:
+    def __init__(self, report: Callable[[int, float], bool], monitor: str = DEFAULT_MONITOR) -> None:
         self.pruned = False
-        self._report = report
+        self._report, self._monitor = report, monitor
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report, and request to stop at the end of this epoch."""
         if trainer.state.fn != "fit":
             return
-        value = float(trainer.callback_metrics[PRUNED_BY])
+        value = float(trainer.callback_metrics[self._monitor])
         if self._report(trainer.current_epoch, value) and not trainer.should_stop:
             self.pruned = True
             trainer.should_stop = True

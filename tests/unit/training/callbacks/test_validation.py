@@ -78,6 +78,14 @@ def test_run_ends_after_the_epoch_in_which_it_is_pruned(tmp_path, answers, epoch
     assert fit(tmp_path, answers, max_epochs=4) == expected
 
 
+def test_pruning_reports_the_given_metric(tmp_path):
+    reported = []
+    pruning = Pruning(lambda epoch, value: reported.append(value), "val/t2i_mean_rank")
+    trainer = quiet_trainer(callbacks=[pruning], max_epochs=1)
+    trainer.fit(small_module(), datamodule=small_data(tmp_path))
+    assert reported == [trainer.callback_metrics["val/t2i_mean_rank"].item()]
+
+
 def test_run_at_its_last_epoch_is_not_pruned(tmp_path):
     assert fit(tmp_path, [False, True], max_epochs=2) == ([(0, True), (1, True)], 6, False)
 
