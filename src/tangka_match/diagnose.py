@@ -201,9 +201,11 @@ def _report(out: Path, name: str, about: "Mapping[str, str | None]", sections: "
 
     from tangka_match.analysis.diagnosis.output import print_diagnosis, write_diagnosis
 
+    page = out / "diagnosis.html"
+    is_replaced = page.exists()
     write_diagnosis(out, f"Diagnosis of {name}", about, sections)
     print_diagnosis(rich.get_console(), sections)
-    say(f"written to   {out / 'diagnosis.html'}")
+    say(f"written to   {page}{' (the earlier diagnosis there is replaced)' if is_replaced else ''}")
 
 
 def _find_folds(names: list[str], runs: Path) -> "FoldedSeed":
