@@ -1,11 +1,11 @@
-"""Recipes on the features of a real CNN (f8kcn): train, score test5, print the tables; resumes where it stopped.
+"""Recipes on the features of a real CNN (f8kcn): train, score test5, write the tables; resumes where it stopped.
 
     python experiments/2026-11-29_real-features/real_features.py WORK --small f8kcn_small [--full f8kcn_full] \
         [--demo demo] [--encoder me5_small_zh] [--rows "cca;targeted"] [--seeds 0,1,2]
 
 WORK takes the run folders and checkpoints. A final run leaves `runs/<row>-<seed>/` beside this file: `run.json`
 (command, commit, machine, seconds), `ranks.csv` and `scores.npy` (test5, float16). It is not trained again while its
-command is the same, so that the tables can be printed without any data. `--rows ""` only prints the tables.
+command is the same, so that the tables can be written without any data: `--rows ""` does only that.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from collect import read_run
 
 
 def main() -> None:
-    """Train what is missing, and print the tables."""
+    """Train what is missing, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", type=Path)
     parser.add_argument("--small", type=Path, help="folder of f8kcn_small")

@@ -17,7 +17,7 @@ class Row(NamedTuple):
 class Mean(NamedTuple):
     """Mean of the scores of rows after division by their standard deviation.
 
-    One mean for each seed that all rows have; with ``seeds`` one mean of all these seeds, a row after the other.
+    One mean for each seed that all rows have; with ``seeds`` one mean of all these seeds.
     ``weights`` are those that ``evaluate weights=val fusion=standardised`` chose with seed 0; equal by default.
     """
 
@@ -35,21 +35,16 @@ SGRAF = [
     "loss=curriculum", "optimizer=adamw", "optimizer.lr=2e-4", "scheduler=cosine",
     "training.checkpoint_every_n_steps=40",
 ]  # fmt: skip
-FAST = [word.replace("2e-4", "1e-3") for word in SGRAF]
+SGRAF_HIGH_RATE = [word.replace("2e-4", "1e-3") for word in SGRAF]
 CHARACTERS = ["data.character_fallback=true", "data.min_count=2"]
 BY_RSUM = "training.monitor=val/rsum"
 FEW = "data.train_share=0.1718"
 LARGER = "data.mix=[{root: <full>, share: 0.5}]"
-OTHERS = "data.exclude=<small>/train_ids.txt"
+WITHOUT_SMALL = "data.exclude=<small>/train_ids.txt"
 DEMO = "data.mix=[{root: <demo>, share: 0.5}]"
 TEACHER = "distillation.teachers=[<teacher>]"
 START = "init_from=<start>"
-TRAINED_FIRST = {
-    "teacher": "best",
-    "pretrained": "best_pretrained",
-    "ensemble": "best_ensemble",
-    "start": "vse_infinity, rate 1e-3, larger set alone",
-}
+TRAINED_FIRST = {"teacher": "best", "start": "vse_infinity, rate 1e-3, larger set alone"}
 """Placeholders of checkpoints, and the rows that are trained for them."""
 SENTENCES = ["distillation=sentences", "distillation.text_model=<encoder>", "distillation.text_prefix='query: '"]
 FILTER = ["distillation.weight=0", "distillation.same_above=0.8"]
@@ -64,7 +59,7 @@ NEITHER = ["model.hub_weight=0", "model.sentence_kernel=linear"]
 
 
 def epochs(count: int) -> str:
-    """Word that sets the number of epochs."""
+    """Return the word that sets the number of epochs."""
     return f"trainer.max_epochs={count}"
 
 
@@ -90,13 +85,7 @@ NETWORKS = {
     "vse_infinity, soft labels": Row([*VSE_INFINITY, *SENTENCES, epochs(12)]),
     "vse_infinity, filtered negatives, chosen by rsum": Row([*VSE_INFINITY, *SENTENCES, *FILTER, epochs(12), BY_RSUM]),
     "vse_infinity, distilled": Row([*VSE_INFINITY, "distillation=score", TEACHER, epochs(12)]),
-    "vse_infinity, distilled from best_ensemble": Row(
-        [*VSE_INFINITY, "distillation=score", "distillation.teachers=<ensemble>", epochs(12)]
-    ),
-    "vse_infinity, distilled from best_pretrained": Row(
-        [*VSE_INFINITY, "distillation=score", "distillation.teachers=[<pretrained>]", epochs(12)]
-    ),
-    "sgraf_saf, rate 1e-3": Row(["model=sgraf_saf", *FAST, epochs(8)]),
+    "sgraf_saf, rate 1e-3": Row(["model=sgraf_saf", *SGRAF_HIGH_RATE, epochs(8)]),
     "bert_vse, frozen": Row([*BERT, epochs(12), "model.thaw_at=1"]),
     "bert_vse, thawed": Row([*BERT, epochs(12), "model.thaw_at=0.25"]),
     "bert_vse, thawed, layer-wise rates": Row(
@@ -124,7 +113,9 @@ LARGER_SET = {
     "best, larger set": Row(["+experiment=best", LARGER]),
     "best_pretrained, no correction, linear, larger set": Row([*PRETRAINED, *NEITHER, LARGER]),
     "best_pretrained, larger set": Row([*PRETRAINED, LARGER]),
-    "vse_infinity, rate 1e-3, larger set alone": Row([*VSE_INFINITY, "optimizer.lr=1e-3", epochs(4), OTHERS], "full"),
+    "vse_infinity, rate 1e-3, larger set alone": Row(
+        [*VSE_INFINITY, "optimizer.lr=1e-3", epochs(4), WITHOUT_SMALL], "full"
+    ),
     "vse_infinity, started on the larger set": Row([*VSE_INFINITY, START, epochs(12)]),
     "vse_infinity, larger set": Row([*VSE_INFINITY, LARGER, epochs(12)]),
     "weighted mean of best and vse_infinity, larger set": Mean(
@@ -144,10 +135,10 @@ FULL_SET = {
     "vse_infinity, rate 1e-3, full set, 5 epochs": Row([*VSE_INFINITY, "optimizer.lr=1e-3", epochs(5)], "full"),
     "sgraf_sgr, full set, 2 epochs": Row(["model=sgraf_sgr", *SGRAF, epochs(2)], "full"),
     "sgraf_saf, full set, 2 epochs": Row(["model=sgraf_saf", *SGRAF, epochs(2)], "full"),
-    "sgraf_sgr, rate 1e-3, full set, 2 epochs": Row(["model=sgraf_sgr", *FAST, epochs(2)], "full"),
-    "sgraf_saf, rate 1e-3, full set, 2 epochs": Row(["model=sgraf_saf", *FAST, epochs(2)], "full"),
-    "sgraf_sgr, rate 1e-3, full set, 4 epochs": Row(["model=sgraf_sgr", *FAST, epochs(4)], "full"),
-    "sgraf_saf, rate 1e-3, full set, 5 epochs": Row(["model=sgraf_saf", *FAST, epochs(5)], "full"),
+    "sgraf_sgr, rate 1e-3, full set, 2 epochs": Row(["model=sgraf_sgr", *SGRAF_HIGH_RATE, epochs(2)], "full"),
+    "sgraf_saf, rate 1e-3, full set, 2 epochs": Row(["model=sgraf_saf", *SGRAF_HIGH_RATE, epochs(2)], "full"),
+    "sgraf_sgr, rate 1e-3, full set, 4 epochs": Row(["model=sgraf_sgr", *SGRAF_HIGH_RATE, epochs(4)], "full"),
+    "sgraf_saf, rate 1e-3, full set, 5 epochs": Row(["model=sgraf_saf", *SGRAF_HIGH_RATE, epochs(5)], "full"),
     "bert_vse, frozen, rate 1e-3, full set, 4 epochs": Row(
         [*BERT, "model.thaw_at=1", "optimizer.lr=1e-3", epochs(4)], "full"
     ),
@@ -189,7 +180,7 @@ GROUPS: dict[str, dict[str, Row | Mean]] = {
     "2,910 pairs: trained by gradient": NETWORKS,
     "2,910 pairs: several models": ENSEMBLES,
     "500 of these pairs": FEW_PAIRS,
-    "2,910 pairs, and 15,445 captions of 3,089 other images": LARGER_SET,
+    "A larger set: 15,445 captions of 3,089 other images": LARGER_SET,
     "2,910 pairs, and the synthetic demo set": OTHER_DOMAIN,
     "29,995 captions of 5,999 images": FULL_SET,
 }
@@ -199,12 +190,12 @@ MEANS = {name: row for group in GROUPS.values() for name, row in group.items() i
 
 
 def command_of(name: str, seed: int) -> list[str]:
-    """Words of a row's command, with placeholders for the folders of this machine."""
+    """Return the words of a row's command, with placeholders for the folders of this machine."""
     row = ROWS[name]
     words = [*row.words, f"data=f8kcn_{row.trained_on}", f"data.root=<{row.trained_on}>"]
     return words if ENSEMBLE in words else [*words, f"seed={seed}"]
 
 
 def folder_of(name: str, seed: int) -> Path:
-    """Folder of what is kept of a run."""
+    """Return the folder of what is kept of a run."""
     return RUNS / f"{name.replace(',', '').replace(' ', '-')}-{seed}"

@@ -10,7 +10,7 @@ import torch
 from rows import GROUPS, MEANS, ROWS, Mean, folder_of
 
 from tangka_match.analysis.significance import compare_ranks
-from tangka_match.metrics import Ranks, retrieval_ranks, summarise
+from tangka_match.metrics import retrieval_ranks, summarise
 from tangka_match.retrieval.protocols import EvaluationProtocol, rank_galleries
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -25,19 +25,22 @@ OWNERS = torch.arange(637 * 5) // 5
 TABLES_HEAD = """# All rows
 
 Written by `real_features.py`; the [README](README.md) says what the names mean and what follows. Mean R@1 in percent /
-rsum; ± is the standard deviation over seeds, rows with one seed are single runs (seed 0). *Galleries*: 50 random
-galleries of 363 images with one caption each. *All images*: 637 images, 3,185 captions.
+rsum; ± is the standard deviation over seeds. Rows with one seed are single runs (seed 0), or one ensemble.
+
+*Validation*: 363 images; one caption of each, with † all five, so that figures with and without † cannot be compared.
+*Galleries*: 50 random galleries of 363 images of test5 with one caption each. *All images*: 637 images and 3,185
+captions.
 """
 DIFFERENCES_HEAD = """
 # Differences
 
-On all of test5, by the tests of `tangka_match.compare`: difference [95 % interval], p. With several seeds on both sides
-(*seeds*: of the first and the second row) intervals and p-values hold for training again with other seeds; with `1, 1`
-they are about these two models (seed 0) and do not cover the variance between seeds. The p-values are not corrected
-for the number of tests.
+On all of test5, by the tests of `tangka_match.compare`: difference [95 % interval], p, not corrected for the number of
+tests. *Seeds* are those of the first and of the second row. With several on both sides, intervals and p-values hold for
+training again with other seeds. With one on a side, one model is tested against one of the same seed (0), which leaves
+out the variance between seeds; if the other row has more seeds, the difference to their mean is given as well.
 """
 
-CLAIMS = [
+COMPARISONS = [
     ("cca", "cca, words only"),
     ("best", "cca"),
     ("best", "targeted"),
@@ -114,7 +117,7 @@ CLAIMS = [
     ("weighted mean of five kinds, full set", "best, full set"),
     ("weighted mean of five kinds, full set", "cca, full set"),
 ]
-"""Pairs of rows to test: the first against the second."""
+"""Pairs of rows: the first is tested against the second."""
 
 Scores = dict[str, dict[int, torch.Tensor]]
 """Scores of test5 by row and seed, (637, 3185)."""
@@ -126,19 +129,20 @@ def write_tables(means: Path) -> None:
     Args:
         means: Folder to write the scores of the means to, for `compare`.
     """
-    scores, said = read_scores(), read_records()
+    records = read_records()
+    scores = read_scores(records)
     for name, mean in MEANS.items():
         scores[name] = average(mean, scores)
         means.mkdir(parents=True, exist_ok=True)
         for seed, matrix in scores[name].items():
             np.save(means / f"{folder_of(name, seed).name}.npy", matrix.numpy())
     scores = {name: by_seed for name, by_seed in scores.items() if by_seed}
-    results = {name: metrics_of(by_seed, said.get(name, {})) for name, by_seed in scores.items()}
+    results = {name: metrics_of(by_seed, records.get(name, {})) for name, by_seed in scores.items()}
     _write(RESULTS, results)
     differences = compare_rows(scores)
     _write(DIFFERENCES, differences)
     TABLES.write_text(
-        TABLES_HEAD + metrics_tables(results) + DIFFERENCES_HEAD + differences_tables(differences), "utf-8"
+        TABLES_HEAD + metrics_tables(results) + DIFFERENCES_HEAD + differences_tables(differences, results), "utf-8"
     )
     print(f"written to {TABLES}")
 
@@ -154,11 +158,11 @@ def read_records() -> dict[str, dict[int, dict[str, Any]]]:
     return found
 
 
-def read_scores() -> Scores:
-    """Read the scores of all finished runs."""
+def read_scores(records: dict[str, dict[int, dict[str, Any]]]) -> Scores:
+    """Read the scores of finished runs."""
     return {
         name: {seed: torch.from_numpy(np.load(folder_of(name, seed) / "scores.npy")).float() for seed in by_seed}
-        for name, by_seed in read_records().items()
+        for name, by_seed in records.items()
     }
 
 
@@ -180,8 +184,8 @@ def _weighted_mean(matrices: list[torch.Tensor], weights: tuple[float, ...] | No
     return torch.stack([w * matrix / matrix.std() for w, matrix in zip(weights, matrices, strict=True)]).sum(0)
 
 
-def metrics_of(by_seed: dict[int, torch.Tensor], said: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """Metrics of each seed, on validation, on all of test5 and in galleries of 363."""
+def metrics_of(by_seed: dict[int, torch.Tensor], records: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """Compute the metrics of each seed, on validation, on all of test5 and in galleries of 363."""
     found: dict[str, Any] = {"seeds": list(by_seed)}
     for scores in by_seed.values():
         whole = summarise(retrieval_ranks(scores, OWNERS))
@@ -190,40 +194,31 @@ def metrics_of(by_seed: dict[int, torch.Tensor], said: dict[int, dict[str, Any]]
             for metric in DIGITS:
                 found.setdefault(f"{where} {metric}", []).append(round(metrics[metric], 3))
     for metric in DIGITS:
-        found[f"val {metric}"] = [round(one["val_metrics"][metric], 3) for one in said.values()]
-    found["seconds"] = [one["seconds"] for one in said.values()]
+        found[f"val {metric}"] = [round(one["val_metrics"][metric], 3) for one in records.values()]
+    found["seconds"] = [one["seconds"] for one in records.values()]
     return found
 
 
 def compare_rows(scores: Scores) -> dict[str, Any]:
-    """Test the pairs of ``CLAIMS``, as `tangka_match.compare` does; what is known of the same seeds is kept.
+    """Test the pairs of ``COMPARISONS`` as `tangka_match.compare` does.
 
-    All seeds are used where both rows have several, otherwise the first of each.
+    All seeds are used where both rows have several, otherwise the first that both have.
     """
-    known = json.loads(DIFFERENCES.read_text("utf-8")) if DIFFERENCES.exists() else {}
     found: dict[str, Any] = {}
-    for name, baseline in CLAIMS:
-        if name not in scores or baseline not in scores:
+    for name, baseline in COMPARISONS:
+        sides = [scores.get(row, {}) for row in (baseline, name)]
+        common = sorted(set(sides[0]) & set(sides[1]))
+        if not common:
             continue
-        sides = [list(scores[row]) for row in (baseline, name)]
-        if min(map(len, sides)) == 1:
-            sides = [side[:1] for side in sides]
-        key = f"{name} | {baseline}"
-        if known.get(key, {}).get("seeds") == sides:
-            found[key] = known[key]
-            continue
-        a, b = ([_ranks(scores[row][k]) for k in side] for row, side in zip((baseline, name), sides, strict=True))
+        seeds = [list(side) if min(map(len, sides)) > 1 else common[:1] for side in sides]
+        a, b = ([retrieval_ranks(side[k], OWNERS) for k in chosen] for side, chosen in zip(sides, seeds, strict=True))
         tests = compare_ranks(a, b, OWNERS)
-        found[key] = {"seeds": sides, **{metric: tests[metric]._asdict() for metric in DIGITS}}
+        found[f"{name} | {baseline}"] = {"seeds": seeds, **{metric: tests[metric]._asdict() for metric in DIGITS}}
     return found
 
 
-def _ranks(scores: torch.Tensor) -> Ranks:
-    return retrieval_ranks(scores, OWNERS)
-
-
 def metrics_tables(results: dict[str, dict[str, Any]]) -> str:
-    """A table of metrics for each group of rows."""
+    """Format a table of metrics for each group of rows."""
     lines = []
     for group, rows in GROUPS.items():
         lines += [
@@ -238,33 +233,40 @@ def metrics_tables(results: dict[str, dict[str, Any]]) -> str:
                     " / ".join(_spread(found[f"{where} {metric}"]) for metric in DIGITS)
                     for where in ("val", "galleries", "test5")
                 ]
+                if name in ROWS and ROWS[name].trained_on == "full":
+                    cells[0] += " †"
                 lines.append(f"| {name} | {len(found['seeds'])} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def differences_tables(differences: dict[str, dict[str, Any]]) -> str:
-    """A table of differences for each group of rows."""
+def differences_tables(differences: dict[str, dict[str, Any]], results: dict[str, dict[str, Any]]) -> str:
+    """Format a table of differences for each group of rows."""
     lines = []
     for group, rows in GROUPS.items():
         lines += [f"\n**{group}**\n", "| | seeds | mean R@1 [95 %], p | rsum [95 %], p |", "|---|--:|---|---|"]
         for key, found in differences.items():
             name, _, baseline = key.partition(" | ")
             if name in rows:
-                seeds = ", ".join(str(len(side)) for side in reversed(found["seeds"]))
-                cells = " | ".join(
-                    _difference(found[metric], digits) for metric, digits in (("mean_r1", 2), ("rsum", 1))
-                )
+                both = [results[row] for row in (name, baseline)]
+                seeds = ", ".join(str(len(one["seeds"])) for one in both)
+                cells = " | ".join(_difference(metric, found, both) for metric in DIGITS)
                 lines.append(f"| `{name}` against `{baseline}` | {seeds} | {cells} |")
         if lines[-1].startswith("|---"):  # no row was tested
             del lines[-3:]
     return "\n".join(lines) + "\n"
 
 
-def _difference(found: dict[str, float], digits: int) -> str:
-    ends = ", ".join(f"{found[end]:+.1f}" for end in ("low", "high"))
-    p = found["p"]
+def _difference(metric: str, found: dict[str, Any], both: list[dict[str, Any]]) -> str:
+    """Format a difference, its interval and p-value; with seeds that were not tested, also the difference of means."""
+    test, digits = found[metric], DIGITS[metric]
+    ends = ", ".join(f"{test[end]:+.1f}" for end in ("low", "high"))
+    p = test["p"]
     shown = "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.06 else f"{p:.1f}"
-    return f"{found['difference']:+.{digits}f} [{ends}], {shown}".replace("-", "−")
+    text = f"{test['difference']:+.{digits}f} [{ends}], {shown}"
+    if len(found["seeds"][0]) == 1 and max(len(one["seeds"]) for one in both) > 1:
+        b, a = (statistics.fmean(one[f"test5 {metric}"]) for one in both)
+        text += f"; to the mean {b - a:+.{digits}f}"
+    return text.replace("-", "−")
 
 
 def _spread(values: list[float]) -> str:

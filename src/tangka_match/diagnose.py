@@ -205,7 +205,7 @@ def _report(out: Path, name: str, about: "Mapping[str, str | None]", sections: "
     is_replaced = page.exists()
     write_diagnosis(out, f"Diagnosis of {name}", about, sections)
     print_diagnosis(rich.get_console(), sections)
-    say(f"written to   {page}{' (the earlier diagnosis there is replaced)' if is_replaced else ''}")
+    say(f"written to   {page}{' (replaces an earlier one)' if is_replaced else ''}")
 
 
 def _find_folds(names: list[str], runs: Path) -> "FoldedSeed":

@@ -110,10 +110,10 @@ def test_diagnose_shows_hubs_intervals_and_worst_queries_of_a_matrix(matrices, t
     assert "Images that most captions rank first" in page
 
 
-def test_diagnose_says_that_it_replaces_an_earlier_diagnosis(matrices):
+def test_diagnose_says_that_it_replaces_an_earlier_page(matrices):
     words = ("similarity=a.npy", "captions_per_image=5", "out=page")
     first, second = (run_cli_in_process(*words, main=diagnose) for _ in range(2))
-    assert [" replaced)" in done.stdout for done in (first, second)] == [False, True]
+    assert ["(replaces an earlier one)" in done.stdout for done in (first, second)] == [False, True]
 
 
 def test_diagnose_compares_a_matrix_with_the_ceiling_of_its_data(matrices, tmp_path):

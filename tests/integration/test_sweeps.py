@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -225,9 +226,19 @@ def test_error_of_a_process_of_the_pool_reaches_the_sweep(words, tmp_path, monke
     assert_one_message(done, r"job 0 \(.*: loss\.margni: there is no such setting\. Did you mean loss\.margin")
 
 
+def pruned_by_the_median(reports):
+    """Whether the lowest value of each trial was above the median of the finished ones at an epoch before the last."""
+    finished, pruned = [], []
+    for values in reports:
+        medians = [statistics.median(other[epoch] for other in finished) for epoch in range(2)] if finished else []
+        pruned.append(any(min(values[: epoch + 1]) > median for epoch, median in enumerate(medians)))
+        finished += [] if pruned[-1] else [values]
+    return pruned
+
+
 def test_study_prunes_and_reaches_a_raised_total(words, tmp_path):
     study = (
-        *("-m", *words, *STUDY, "trainer.max_epochs=3", "sweep.objectives=[rsum]"),
+        *("-m", *words, *STUDY, "trainer.max_epochs=3", "sweep.objectives=[t2i_mean_rank]"),
         *("sweep.prune_after_trials=1", "sweep.prune_after_epochs=0"),
     )
     done = run_cli_in_process(*study, "sweep.n_trials=4")
@@ -243,9 +254,13 @@ def test_study_prunes_and_reaches_a_raised_total(words, tmp_path):
         events = read_ledger(run / "ledger.jsonl")
         assert events[-1]["status"] == job.status
         assert events[0]["job"] == number
-        rsums = [event["values"]["val/rsum"] for event in events if "val/rsum" in event.get("values", {})]
-        assert job.end["reports"] == {str(epoch): pytest.approx(rsum) for epoch, rsum in enumerate(rsums)}
+        values = [event["values"] for event in events if event["event"] == "metrics"]
+        ranks = [found["val/t2i_mean_rank"] for found in values if "val/t2i_mean_rank" in found]
+        assert job.end["reports"] == {str(epoch): pytest.approx(rank) for epoch, rank in enumerate(ranks)}
         assert job.status == "pruned" or len(job.end["reports"]) == 3
+    assert pruned_by_the_median([list(job.end["reports"].values()) for job in jobs.values()]) == [
+        job.status == "pruned" for job in jobs.values()
+    ]
 
     again = run_cli_in_process(*study, "sweep.n_trials=5")
     assert "4 of 5 trials done" in again.stdout

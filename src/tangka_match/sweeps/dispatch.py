@@ -1,6 +1,6 @@
 """Run what a composed config requests: a job of a sweep, several seeds, or a single run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -31,7 +31,7 @@ from tangka_match.sweeps.pool import end_with_parent
 from tangka_match.sweeps.session import FULL_DISK_ADVICE
 from tangka_match.sweeps.settings import SweepSettings
 from tangka_match.sweeps.tables import describe_failures, intervals_of_means, mean_and_std, seeds_table
-from tangka_match.training.plan import SweepJob
+from tangka_match.training.plan import Reporting, SweepJob
 from tangka_match.training.result import print_result
 
 
@@ -67,20 +67,19 @@ def _run_job(config: DictConfig, settings: SweepSettings, overrides: tuple[str, 
     assert settings.folder is not None
     end_with_parent()
     folder = SweepFolder(settings.folder)
-    objective = VAL_PREFIX + settings.objectives[0]
-    job = SweepJob(folder.sweep_id, settings.job, overrides, _reporter(folder, settings), objective)
+    job = SweepJob(folder.sweep_id, settings.job, overrides, _reporting(folder, settings))
     end = run_job(folder, job, partial(plan_runs, config), any_commit=settings.any_commit)
     return end.get("metrics", {}).get(PRIMARY_METRIC)
 
 
-def _reporter(folder: SweepFolder, settings: SweepSettings) -> Callable[[int, float], bool] | None:
-    """Return the reporter of a trial's progress; ``None`` in a grid or without pruning."""
+def _reporting(folder: SweepFolder, settings: SweepSettings) -> Reporting | None:
+    """Return what a trial reports to its study; ``None`` in a grid or without pruning."""
     if folder.manifest.read().header.get("kind") != "study" or not settings.prunes:
         return None
     from tangka_match.sweeps.study import TrialReporter  # noqa: PLC0415 - Optuna is an optional dependency
 
     assert settings.job is not None
-    return TrialReporter(folder, settings.job, settings)
+    return Reporting(VAL_PREFIX + settings.objectives[0], TrialReporter(folder, settings.job, settings))
 
 
 def _run_recipes(recipes: Sequence[Recipe], settings: SweepSettings, *, ensemble: bool) -> float:

@@ -23,7 +23,7 @@ from tangka_match.records.schema import RESULT
 from tangka_match.sweeps.folder import SweepFolder, process_info
 from tangka_match.sweeps.manifest import COMPLETED
 from tangka_match.sweeps.tables import mean_and_std
-from tangka_match.training.plan import RunPlan, SweepJob
+from tangka_match.training.plan import Reporting, RunPlan, SweepJob
 from tangka_match.training.runner import train
 
 logger = logging.getLogger(__name__)
@@ -129,8 +129,8 @@ def _run_seeds(job: SweepJob, plans: Sequence[RunPlan], *, any_commit: bool) -> 
     for number, plan in enumerate(plans):
         seed = (f"seed={plan.settings.seed}",) if len(plans) > 1 else ()
         # Only first seeds are pruned: further seeds have no counterpart at the same epoch in other trials.
-        report = _recording(job.report, reports) if job.report is not None and number == 0 else None
-        job_of_seed = replace(job, overrides=(*job.overrides, *seed), report=report)
+        reporting = _recording(job.reporting, reports) if job.reporting is not None and number == 0 else None
+        job_of_seed = replace(job, overrides=(*job.overrides, *seed), reporting=reporting)
         run, status, was_resumed = _run_plan(plan, job_of_seed, code)
         ids.append(run.name)
         resumed += [run.name] if was_resumed else []
@@ -172,14 +172,14 @@ def _train(plan: RunPlan, stopped: RunFolder | None, job: SweepJob) -> Any:
     return train(plan, job=job)
 
 
-def _recording(report: Callable[[int, float], bool], reports: dict[int, float]) -> Callable[[int, float], bool]:
+def _recording(reporting: Reporting, reports: dict[int, float]) -> Reporting:
     """Wrap a reporter to record its reports, from which a damaged journal can be rebuilt."""
 
     def record(epoch: int, value: float) -> bool:
         reports[epoch] = value
-        return report(epoch, value)
+        return reporting.report(epoch, value)
 
-    return record
+    return reporting._replace(report=record)
 
 
 def _step_seconds(run: Path) -> dict[str, float]:

@@ -8,7 +8,7 @@ Events, each with ``time``:
 - ``start``: ``job``, ``host``, ``pid``.
 - ``end``: ``job``, ``status`` (finished, pruned, failed or stopped), ``runs`` (ids), ``metrics`` (means over seeds),
   ``std`` with several seeds, ``seconds``, ``error``; ``reused`` if nothing had to run, ``resumed`` (ids of resumed
-  runs), ``reports`` (validation metric by epoch, with pruning).
+  runs), ``reports`` (objective by epoch, with pruning).
 - ``summary``: of several seeds, for people: ``runs``, ``metrics``, ``std``, ``interval`` (95 % of the mean), and
   ``ensemble`` (metrics of their averaged scores) if requested; of several recipes these as ``members``, and the
   ``weights`` of the runs in the ensemble. Of a grid over folds: ``pooled``, per recipe and seed

@@ -44,10 +44,9 @@ class SweepSettings(Settings):
 
     @property
     def prunes(self) -> bool:
-        """Whether trials may be stopped early.
+        """Whether trials may be stopped early, which only a single validation metric decides.
 
-        With several objectives there is no order by which one lags behind, and one that is not a metric of validation,
-        such as ``parameters``, is known at the end only.
+        Several objectives do not rank trials; ``parameters`` and ``step_seconds`` are not measured per epoch.
         """
         return self.pruner != "none" and len(self.objectives) == 1 and self.objectives[0] in METRICS
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -13,11 +13,22 @@ from torch import nn
 from tangka_match.data.datamodule import RegionTextDataModule
 from tangka_match.errors import ConfigError, count
 from tangka_match.losses import DistillationLoss
-from tangka_match.metric_names import DEFAULT_MONITOR
 from tangka_match.training.module import SchedulerFactory
 from tangka_match.training.optimisation import OptimizerFactory, clip_warmup
 from tangka_match.training.settings import RunSettings
 from tangka_match.training.trainer import RunLength, run_length
+
+
+class Reporting(NamedTuple):
+    """Reports from a run to a study, which may prune the run.
+
+    Attributes:
+        metric: Validation metric to report, as logged: the objective of the study.
+        report: Called with the epoch, from 0, and the value after each validation; returns whether to prune the run.
+    """
+
+    metric: str
+    report: Callable[[int, float], bool]
 
 
 @dataclass(frozen=True)
@@ -28,16 +39,13 @@ class SweepJob:
         sweep: Id of the sweep, which is the W&B group.
         number: Number of the job, from 0; in a study the number of the trial.
         overrides: Overrides of this job, such as ``optimizer.lr=0.001``.
-        report: Called with the epoch, from 0, and the value of ``reported`` after each validation; returns whether to
-            prune the run. ``None`` if nothing is pruned.
-        reported: Validation metric that is reported, as logged.
+        reporting: What the run reports to the study; ``None`` if nothing is pruned.
     """
 
     sweep: str
     number: int
     overrides: tuple[str, ...]
-    report: Callable[[int, float], bool] | None = None
-    reported: str = DEFAULT_MONITOR
+    reporting: Reporting | None = None
 
 
 @dataclass(frozen=True)

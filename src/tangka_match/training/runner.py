@@ -137,7 +137,8 @@ def _fit(
     """Train, then validate the best checkpoint."""
     settings, data = plan.settings.trainer, plan.data
     guard = TrainingGuard(recorder.report)
-    pruning = None if job is None or job.report is None else Pruning(job.report, job.reported)
+    reporting = None if job is None else job.reporting
+    pruning = None if reporting is None else Pruning(reporting.report, reporting.metric)
     progress_bar = settings.progress_bar and rich.get_console().is_terminal
     trainer = build_trainer(
         settings,

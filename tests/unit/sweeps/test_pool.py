@@ -133,7 +133,7 @@ def test_killed_job_is_not_explained_by_what_it_printed_before(tmp_path, monkeyp
         return code
 
     monkeypatch.setattr(ProcessPool, "run", run)
-    monkeypatch.setattr(sys, "argv", ["train", "-m"])  # whose options a pool passes on; here those of pytest
+    monkeypatch.setattr(sys, "argv", ["train", "-m"])  # a pool passes on its options: here those of pytest
     config = OmegaConf.create({"trainer": {"accelerator": "cpu"}, "hydra": {"overrides": {"hydra": []}}})
     pool = LocalPool(config, processes=1, gpus=None, trials_per_gpu=1)
     (ended,) = pool.run_all([[f"sweep.folder='{tmp_path}'", "sweep.job=0"]])

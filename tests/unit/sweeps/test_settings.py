@@ -42,6 +42,8 @@ def test_studies_with_several_objectives_do_not_prune():
     assert not sweep_settings(objectives=["mean_r1", "parameters"]).prunes
 
 
-@pytest.mark.parametrize(("objective", "prunes"), [("rsum", True), ("t2i_mean_rank", True), ("step_seconds", False)])
+@pytest.mark.parametrize(
+    ("objective", "prunes"), [("rsum", True), ("t2i_mean_rank", True), ("step_seconds", False), ("parameters", False)]
+)
 def test_trials_are_pruned_by_metrics_of_validation_only(objective, prunes):
     assert sweep_settings(objectives=[objective]).prunes == prunes

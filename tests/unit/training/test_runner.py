@@ -18,7 +18,7 @@ from tangka_match.retrieval.evaluation_files import read_ranks_table
 from tangka_match.retrieval.metadata import METADATA_KEY, read_checkpoint
 from tangka_match.training import build, recorder, runner
 from tangka_match.training.optimisation import warmup_constant
-from tangka_match.training.plan import SweepJob
+from tangka_match.training.plan import Reporting, SweepJob
 from tangka_match.training.runner import train
 
 DECAY = 0.6
@@ -369,7 +369,8 @@ def test_checkpoint_holds_metadata_of_its_data(tmp_path):
 
 
 def test_run_of_a_sweep_records_its_job(tmp_path):
-    job = SweepJob("20260101-000000-abcdef-0123", 7, ("optimizer.lr=0.1",), report=lambda epoch, value: epoch == 0)
+    reporting = Reporting("val/rsum", lambda epoch, value: epoch == 0)
+    job = SweepJob("20260101-000000-abcdef-0123", 7, ("optimizer.lr=0.1",), reporting)
     result = train(small_plan(tmp_path, max_epochs=5), job=job)
     events = read_ledger(result.folder.ledger)
     assert (events[0]["sweep"], events[0]["job"], events[0]["overrides"]) == (job.sweep, 7, ["optimizer.lr=0.1"])

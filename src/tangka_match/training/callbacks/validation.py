@@ -11,7 +11,6 @@ from tangka_match.training.distributed import ends_step
 from tangka_match.training.settings import monitor_mode
 
 logger = logging.getLogger(__name__)
-"""Metric that is reported to a study, independent of `training.monitor`."""
 
 
 class EarlyStopping(pl.callbacks.EarlyStopping):
@@ -44,18 +43,18 @@ class Pruning(pl.Callback):
 
     Args:
         report: Function called with the epoch, from 0, and the value; returns whether to stop.
-        monitor: Name of the reported metric, which must be the objective of the study.
+        metric: Name of the reported metric as logged, such as ``val/rsum``: the objective of the study.
     """
 
-    def __init__(self, report: Callable[[int, float], bool], monitor: str = DEFAULT_MONITOR) -> None:
+    def __init__(self, report: Callable[[int, float], bool], metric: str) -> None:
         self.pruned = False
-        self._report, self._monitor = report, monitor
+        self._report, self._metric = report, metric
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report, and request to stop at the end of this epoch."""
         if trainer.state.fn != "fit":
             return
-        value = float(trainer.callback_metrics[self._monitor])
+        value = float(trainer.callback_metrics[self._metric])
         if self._report(trainer.current_epoch, value) and not trainer.should_stop:
             self.pruned = True
             trainer.should_stop = True

@@ -63,7 +63,7 @@ def fit(root, answers, **settings):
         reported.append((epoch, 0 <= value <= 100))
         return answers[epoch]
 
-    pruning = Pruning(report)
+    pruning = Pruning(report, "val/mean_r1")
     trainer = quiet_trainer(callbacks=[LastValidation(), pruning], **settings)
     trainer.fit(small_module(), datamodule=small_data(root))
     return reported, trainer.global_step, pruning.pruned
