@@ -148,6 +148,12 @@ FULL_SET = {
     "mean of sgraf_sgr and sgraf_saf, rate 1e-3, full set, 2 epochs": Mean(
         ("sgraf_sgr, rate 1e-3, full set, 2 epochs", "sgraf_saf, rate 1e-3, full set, 2 epochs")
     ),
+    "mean of sgraf_sgr and sgraf_saf, rate 1e-3, full set, 4 and 5 epochs": Mean(
+        ("sgraf_sgr, rate 1e-3, full set, 4 epochs", "sgraf_saf, rate 1e-3, full set, 5 epochs")
+    ),
+    "mean of best and vse_infinity, rate 1e-3, full set, 5 epochs": Mean(
+        ("best, full set", "vse_infinity, rate 1e-3, full set, 5 epochs")
+    ),
     "mean of best and vse_infinity, rate 1e-3, full set": Mean(
         ("best, full set", "vse_infinity, rate 1e-3, full set, 2 epochs")
     ),

@@ -109,6 +109,11 @@ COMPARISONS = [
     ("sgraf_sgr, rate 1e-3, full set, 4 epochs", "vse_infinity, rate 1e-3, full set, 5 epochs"),
     ("sgraf_sgr, rate 1e-3, full set, 4 epochs", "sgraf_saf, rate 1e-3, full set, 5 epochs"),
     ("sgraf_sgr, rate 1e-3, full set, 4 epochs", "best, full set"),
+    (
+        "mean of sgraf_sgr and sgraf_saf, rate 1e-3, full set, 4 and 5 epochs",
+        "vse_infinity, rate 1e-3, full set, 5 epochs",
+    ),
+    ("mean of best and vse_infinity, rate 1e-3, full set, 5 epochs", "best, full set"),
     ("mean of best and vse_infinity, rate 1e-3, full set", "best, full set"),
     ("mean of best and sgraf_saf, rate 1e-3, full set", "best, full set"),
     ("mean of best, sgraf_sgr and sgraf_saf, rate 1e-3, full set", "best, full set"),
