@@ -369,9 +369,7 @@ def test_checkpoint_holds_metadata_of_its_data(tmp_path):
 
 
 def test_run_of_a_sweep_records_its_job(tmp_path):
-    job = SweepJob(
-        "20260101-000000-abcdef", 7, ("optimizer.lr=0.1",), Reporting("val/rsum", lambda epoch, _: epoch == 0)
-    )
+    job = SweepJob("a-study", 7, ("optimizer.lr=0.1",), Reporting("val/rsum", lambda epoch, value: epoch == 0))
     result = train(small_plan(tmp_path, max_epochs=5), job=job)
     events = read_ledger(result.folder.ledger)
     assert (events[0]["sweep"], events[0]["job"], events[0]["overrides"]) == (job.sweep, 7, ["optimizer.lr=0.1"])
