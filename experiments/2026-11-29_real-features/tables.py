@@ -69,6 +69,8 @@ COMPARISONS = [
     ("best_ensemble", "best"),
     ("best_ensemble", "mean of five seeds of best"),
     ("mean of five seeds of best", "best"),
+    ("mean of best and vse_infinity", "best"),
+    ("mean of best_pretrained and vse_infinity", "best_pretrained"),
     ("best, larger set", "best"),
     ("best_pretrained, larger set", "best_pretrained"),
     ("best_pretrained, larger set", "best, larger set"),
