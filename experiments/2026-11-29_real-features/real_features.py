@@ -54,9 +54,7 @@ def measure(name: str, seed: int, folders: dict[str, str], work: Path) -> None:
     record, model, log = train(name, seed, folders, work)
     root = fill(f"data.root=<{ROWS[name].trained_on}>", folders)
     evaluation = work / f"{out.name}-test5"
-    run(
-        "tangka_match.evaluate", *model, root, "split=test5", f"out={evaluation}", log=log,
-    )  # fmt: skip
+    run("tangka_match.evaluate", *model, root, "split=test5", f"out={evaluation}", log=log)
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "scores.npy", np.load(evaluation / "similarity.npy").astype(np.float16))
     (out / "ranks.csv").write_bytes((evaluation / "ranks.csv").read_bytes())

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from rows import GROUPS, MEANS, ROWS, Mean, folder_of
+from rows import ENSEMBLE, GROUPS, MEANS, ROWS, Ensemble, Mean, folder_of
 
 from tangka_match.analysis.significance import compare_ranks
 from tangka_match.metrics import retrieval_ranks, summarise
@@ -29,7 +29,8 @@ rsum; ± is the standard deviation over seeds. Rows with one seed are single run
 
 *Validation*: 363 images; one caption of each, with † all five, so that figures with and without † cannot be compared.
 *Galleries*: 50 random galleries of 363 images of test5 with one caption each. *All images*: 637 images and 3,185
-captions.
+captions. *Steps*: optimizer steps of 128 pairs; the closed form reads the pairs once. *Minutes*: wall clock with one
+thread, mostly beside other jobs, so at least the CPU minutes.
 """
 DIFFERENCES_HEAD = """
 # Differences
@@ -69,6 +70,8 @@ COMPARISONS = [
     ("best_ensemble", "best"),
     ("best_ensemble", "mean of five seeds of best"),
     ("mean of five seeds of best", "best"),
+    ("best_ensemble, more networks to choose from", "best_ensemble"),
+    ("weighted mean of best_pretrained, bert_vse and targeted", "best_pretrained"),
     ("mean of best and vse_infinity", "best"),
     ("mean of best_pretrained and vse_infinity", "best_pretrained"),
     ("best, larger set", "best"),
@@ -138,9 +141,9 @@ def write_tables(means: Path) -> None:
     """
     records = read_records()
     scores = read_scores(records)
+    means.mkdir(parents=True, exist_ok=True)
     for name, mean in MEANS.items():
         scores[name] = average(mean, scores)
-        means.mkdir(parents=True, exist_ok=True)
         for seed, matrix in scores[name].items():
             np.save(means / f"{folder_of(name, seed).name}.npy", matrix.numpy())
     scores = {name: by_seed for name, by_seed in scores.items() if by_seed}
@@ -173,15 +176,14 @@ def read_scores(records: dict[str, dict[int, dict[str, Any]]]) -> Scores:
     }
 
 
-def average(mean: Mean, scores: Scores) -> dict[int, torch.Tensor]:
-    """Average the scores of rows; nothing if a score is missing."""
-    common = set.intersection(*(set(scores[part]) for part in mean.parts))
-    if mean.seeds is None:
-        groups = {seed: [scores[part][seed] for part in mean.parts] for seed in sorted(common)}
-    elif common >= set(mean.seeds):
-        groups = {0: [scores[part][seed] for part in mean.parts for seed in mean.seeds]}
+def average(mean: Mean | Ensemble, scores: Scores) -> dict[int, torch.Tensor]:
+    """Average the scores of rows for each seed, or of single runs (as seed 0); nothing if a score is missing."""
+    if isinstance(mean, Ensemble):
+        complete = all(seed in scores[row] for row, seed in mean.runs)
+        groups = {0: [scores[row][seed] for row, seed in mean.runs]} if complete else {}
     else:
-        groups = {}
+        common = set.intersection(*(set(scores[part]) for part in mean.parts))
+        groups = {seed: [scores[part][seed] for part in mean.parts] for seed in sorted(common)}
     return {seed: _weighted_mean(matrices, mean.weights) for seed, matrices in groups.items()}
 
 
@@ -203,6 +205,7 @@ def metrics_of(by_seed: dict[int, torch.Tensor], records: dict[int, dict[str, An
     for metric in DIGITS:
         found[f"val {metric}"] = [round(one["val_metrics"][metric], 3) for one in records.values()]
     found["seconds"] = [one["seconds"] for one in records.values()]
+    found["steps"] = [one["total_steps"] for one in records.values()]
     return found
 
 
@@ -230,8 +233,8 @@ def metrics_tables(results: dict[str, dict[str, Any]]) -> str:
     for group, rows in GROUPS.items():
         lines += [
             f"\n**{group}**\n",
-            "| mean R@1 / rsum | seeds | validation | test5, galleries of 363 | test5, all images |",
-            "|---|--:|---|---|---|",
+            "| mean R@1 / rsum | seeds | validation | test5, galleries of 363 | test5, all images | steps | minutes |",
+            "|---|--:|---|---|---|--:|--:|",
         ]
         for name in rows:
             if name in results:
@@ -242,8 +245,17 @@ def metrics_tables(results: dict[str, dict[str, Any]]) -> str:
                 ]
                 if name in ROWS and ROWS[name].trained_on == "full":
                     cells[0] += " †"
+                cells += _budget(name, found)
                 lines.append(f"| {name} | {len(found['seeds'])} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _budget(name: str, found: dict[str, Any]) -> list[str]:
+    """Format the means of optimizer steps and minutes; an ensemble has the minutes of all its runs."""
+    if name not in ROWS:
+        return ["–", "–"]
+    steps = "–" if ENSEMBLE in ROWS[name].words else f"{statistics.fmean(found['steps']):.0f}"
+    return [steps, f"{statistics.fmean(found['seconds']) / 60:.0f}"]
 
 
 def differences_tables(differences: dict[str, dict[str, Any]], results: dict[str, dict[str, Any]]) -> str:
@@ -266,7 +278,7 @@ def differences_tables(differences: dict[str, dict[str, Any]], results: dict[str
 def _difference(metric: str, found: dict[str, Any], both: list[dict[str, Any]]) -> str:
     """Format a difference, its interval and p-value; with seeds that were not tested, also the difference of means."""
     test, digits = found[metric], DIGITS[metric]
-    ends = ", ".join(f"{test[end]:+.1f}" for end in ("low", "high"))
+    ends = ", ".join(f"{test[end]:+.1f}".replace("-0.0", "0.0").replace("+0.0", "0.0") for end in ("low", "high"))
     p = test["p"]
     shown = "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.06 else f"{p:.1f}"
     text = f"{test['difference']:+.{digits}f} [{ends}], {shown}"
@@ -277,7 +289,7 @@ def _difference(metric: str, found: dict[str, Any], both: list[dict[str, Any]]) 
 
 
 def _spread(values: list[float]) -> str:
-    """Mean ± standard deviation over seeds."""
+    """Format mean ± standard deviation over seeds."""
     if not values:
         return "–"
     mean = f"{statistics.fmean(values):.1f}"
