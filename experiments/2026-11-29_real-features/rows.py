@@ -138,7 +138,6 @@ LARGER_SET = {
         [*VSE_INFINITY, "optimizer.lr=1e-3", epochs(4), WITHOUT_SMALL], "full"
     ),
     "vse_infinity, started on the larger set": Row([*VSE_INFINITY, START, epochs(12)]),
-    "vse_infinity, larger set": Row([*VSE_INFINITY, LARGER, epochs(12)]),
     "mean of best and vse_infinity, larger set": Mean(("best, larger set", "vse_infinity, started on the larger set")),
     "weighted mean of best and vse_infinity, larger set": Mean(
         ("best, larger set", "vse_infinity, started on the larger set"), (0.6, 0.4)

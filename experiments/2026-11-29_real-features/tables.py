@@ -80,8 +80,6 @@ COMPARISONS = [
     ("vse_infinity, started on the larger set", "vse_infinity"),
     ("vse_infinity, started on the larger set", "vse_infinity, rate 1e-3, larger set alone"),
     ("vse_infinity, started on the larger set", "best, larger set"),
-    ("vse_infinity, larger set", "vse_infinity"),
-    ("vse_infinity, larger set", "vse_infinity, started on the larger set"),
     ("weighted mean of best and vse_infinity, larger set", "best, larger set"),
     ("mean of best_pretrained and vse_infinity, larger set", "best_pretrained, larger set"),
     ("best, demo set", "best"),
